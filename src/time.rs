@@ -1,0 +1,137 @@
+//! The two clocks: wall time for what is stored, boot time for what must survive clock changes and suspend.
+
+use std::time::Duration;
+
+/// Wall-clock time as Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UnixMillis(pub(crate) i64);
+
+impl UnixMillis {
+    /// That much later; stops at the end of time instead of wrapping.
+    #[must_use]
+    pub(crate) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    /// That much earlier.
+    #[must_use]
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Time since boot, suspend included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BootInstant(pub(crate) Duration);
+
+impl BootInstant {
+    /// That much later.
+    #[must_use]
+    pub(crate) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Where time comes from; injected so that tests can turn it.
+pub(crate) trait Clock: Send + Sync {
+    /// Wall-clock time: may jump.
+    fn now(&self) -> UnixMillis;
+    /// Boot time: never jumps, goes on during suspend.
+    fn boot(&self) -> BootInstant;
+}
+
+/// The machine's own clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one home of the wall clock"
+    )]
+    fn now(&self) -> UnixMillis {
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        UnixMillis(millis(since_epoch))
+    }
+
+    #[cfg(unix)]
+    fn boot(&self) -> BootInstant {
+        // Linux stops CLOCK_MONOTONIC during suspend; macOS lets it run on.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(CLOCK);
+        BootInstant(Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or(0),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        ))
+    }
+
+    #[cfg(not(unix))]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one home of the boot clock; on Windows Instant goes on during suspend"
+    )]
+    fn boot(&self) -> BootInstant {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        BootInstant(
+            START
+                .get_or_init(std::time::Instant::now)
+                .elapsed()
+                .saturating_add(Duration::from_hours(1)),
+        )
+    }
+}
+
+/// A clock that follows tokio's, which tests pause, and whose wall time tests move.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    start: tokio::time::Instant,
+    wall: std::sync::atomic::AtomicI64,
+}
+
+#[cfg(test)]
+impl TestClock {
+    /// Starts at that wall time; call inside a tokio runtime.
+    pub(crate) fn starting_at(wall: UnixMillis) -> Self {
+        Self {
+            start: tokio::time::Instant::now(),
+            wall: std::sync::atomic::AtomicI64::new(wall.0),
+        }
+    }
+
+    /// Moves the wall clock by that many milliseconds, as a person or NTP would.
+    pub(crate) fn jump(&self, millis: i64) {
+        self.wall
+            .fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.wall.load(std::sync::atomic::Ordering::SeqCst)).plus(self.start.elapsed())
+    }
+
+    fn boot(&self) -> BootInstant {
+        BootInstant(Duration::from_hours(1).saturating_add(self.start.elapsed()))
+    }
+}
