@@ -758,7 +758,7 @@ mod tests {
         let endless = serve(|mut stream| async move {
             read_request(&mut stream).await;
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            while stream.write_all(&[b' '; 65536]).await.is_ok() {}
+            while stream.write_all(&[b' '; 8192]).await.is_ok() {}
         })
         .await;
         let failure = failure_of(endless, Duration::from_secs(10)).await;

@@ -23,8 +23,10 @@ fn http_date(text: &str) -> Option<UnixMillis> {
     let (_day_name, rest) = text.trim().split_once([',', ' '])?;
     let parts: Vec<&str> = rest.split_ascii_whitespace().collect();
     let (year, month, day, time) = match *parts.as_slice() {
-        // Sun, 06 Nov 1994 08:49:37 GMT
-        [day, month, year, time, "GMT"] => (year.parse().ok()?, month, day, time),
+        // Sun, 06 Nov 1994 08:49:37 GMT, or Sun Nov  6 08:49:37 1994
+        [day, month, year, time, "GMT"] | [month, day, time, year] => {
+            (year.parse().ok()?, month, day, time)
+        }
         // Sunday, 06-Nov-94 08:49:37 GMT
         [date, time, "GMT"] => {
             let mut date = date.split('-');
@@ -33,8 +35,6 @@ fn http_date(text: &str) -> Option<UnixMillis> {
             // RFC 9110 §5.6.7 asks for a sliding window of fifty years; no server sends 19xx today.
             (2000 + year, month, day, time)
         }
-        // Sun Nov  6 08:49:37 1994
-        [month, day, time, year] => (year.parse().ok()?, month, day, time),
         _ => return None,
     };
     let month = month_number(month)?;
