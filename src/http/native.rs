@@ -663,6 +663,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reset_before_the_request_is_read_is_no_answer() {
+        let port = serve(|stream| async move {
+            stream.set_zero_linger().unwrap();
+        })
+        .await;
+        let failure = failure_of(port, SECOND).await;
+        // Which one it is depends on whether the kernel had taken the request already.
+        assert!(
+            matches!(failure.kind, FailureKind::Broken | FailureKind::NotSent),
+            "{failure:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn localhost_names_reach_either_family_of_addresses() {
+        for address in ["127.0.0.1", "::1"] {
+            let Ok(listener) = TcpListener::bind((address, 0)).await else {
+                continue; // a machine without IPv6
+            };
+            let port = listener.local_addr().unwrap().port();
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                read_request(&mut stream).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            });
+            let request = post_to(&format!("http://localhost:{port}/token"), SECOND);
+            assert!(NativeClient::new().send(request).await.is_ok(), "{address}");
+        }
+    }
+
+    #[tokio::test]
     async fn closed_without_an_answer_is_broken() {
         let port = serve(|mut stream| async move {
             read_request(&mut stream).await;

@@ -330,8 +330,13 @@ fn wipe(value: &mut Value) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::http::scripted::response;
+    use crate::oauth::server_text::Secrets;
+    use crate::oauth::token_response::TokenResponse;
+    use crate::time::UnixMillis;
 
     pub(crate) fn answer(status: u16, body: &str) -> Answer {
         let endpoint = Endpoint::parse("https://a.example/token?q=canary").unwrap();
@@ -415,6 +420,29 @@ pub(crate) mod tests {
         }
         for name in ["f", "g", "absent"] {
             assert_eq!(take(name), Ok(None), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_sends_is_read_without_a_panic_and_shown_without_a_trick(
+            status in 100..600_u16,
+            body in prop_oneof![
+                any::<String>(),
+                r#"\{"(error|access_token|expires_in|scope|message)":("\PC*"|-?[0-9]{1,400}|\[\]|null|\{\})\}"#,
+                r"(error|access_token|expires_in)=[^\n]{0,40}(&[a-z]{1,9}=[^\n]{0,9})*",
+            ],
+        ) {
+            let mut answer = answer(status, &body);
+            if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &Secrets::default()) {
+                let error = refusal.to_error(&answer, "It failed", "Do that.");
+                prop_assert!(!error.message().chars().any(char::is_control));
+                prop_assert!(error.message().chars().count() < 900);
+            }
+            if let Some(Ok(tokens)) = answer.success().map(|members| TokenResponse::read(members, UnixMillis(0))) {
+                prop_assert!(tokens.access.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(tokens.lifetime.is_none_or(|lifetime| lifetime <= CENTURY));
+            }
         }
     }
 

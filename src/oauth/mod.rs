@@ -27,7 +27,7 @@ pub(crate) use pkce::PkceVerifier;
 pub(crate) use token_response::TokenResponse;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
-pub(crate) const OWN_PARAMETERS: [&str; 12] = [
+pub(crate) const OWN_PARAMETERS: [&str; 11] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -39,5 +39,4 @@ pub(crate) const OWN_PARAMETERS: [&str; 12] = [
     "code_challenge",
     "code_challenge_method",
     "code_verifier",
-    "token",
 ];
