@@ -2,8 +2,8 @@
 //
 //   node scripts/check.mjs                                   all stages
 //   node scripts/check.mjs clippy types                      only these
-//   node scripts/check.mjs tests -- login.test.ts            only test files with this in their name
-//   node scripts/check.mjs tests -- --test-name-pattern=…    options of `node --test`
+//   node scripts/check.mjs login                             only tests, of files with this in their name
+//   node scripts/check.mjs login --test-name-pattern=…       options go to `node --test`
 import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
@@ -23,7 +23,7 @@ const stages = {
     title: "JavaScript and TypeScript format and lints",
     run: () => runPackage("@biomejs/biome/bin/biome", ["ci", "--error-on-warnings", "."]),
   },
-  types: { title: "TypeScript, strict", run: () => runPackage("typescript/bin/tsc", ["--project", "."]) },
+  types: { title: "TypeScript, strict", run: checkTypes },
   tests: { title: "Tests against real servers and real processes", run: runNodeTests },
 };
 
@@ -38,6 +38,17 @@ async function buildWithFreshTypes() {
     return 1;
   }
   return code;
+}
+
+/** Tests and examples; then the published types by themselves, in which --skipLibCheck would skip everything. */
+async function checkTypes() {
+  for (const project of ["tsconfig.json", "tsconfig.published.json"]) {
+    const code = await runPackage("typescript/bin/tsc", ["--project", project]);
+    if (code !== 0) {
+      return code;
+    }
+  }
+  return 0;
 }
 
 function read(path) {
@@ -55,6 +66,11 @@ function runNodeTests(passedOn) {
     .filter((name) => name.endsWith(".test.ts"))
     .filter((name) => names.length === 0 || names.some((wanted) => name.includes(basename(wanted))))
     .map((name) => join("__test__", name));
+  if (files.length === 0) {
+    throw new Error(
+      `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
+    );
+  }
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
   const concurrency = Math.max(4, availableParallelism());
   const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=120000"];
@@ -67,14 +83,9 @@ function seconds(since) {
 
 async function main() {
   const args = process.argv.slice(2);
-  const dashes = args.indexOf("--");
-  const wanted = dashes === -1 ? args : args.slice(0, dashes);
-  const passedOn = dashes === -1 ? [] : args.slice(dashes + 1);
-  const unknown = wanted.filter((name) => !Object.hasOwn(stages, name));
-  if (unknown.length > 0) {
-    throw new Error(`Unknown stage ${unknown.join(", ")}; there are: ${Object.keys(stages).join(", ")}.`);
-  }
-  const names = wanted.length === 0 ? Object.keys(stages) : wanted;
+  const stagesWanted = args.filter((argument) => Object.hasOwn(stages, argument));
+  const passedOn = args.filter((argument) => !Object.hasOwn(stages, argument));
+  const names = stagesWanted.length > 0 ? stagesWanted : passedOn.length > 0 ? ["tests"] : Object.keys(stages);
 
   const started = Date.now();
   await setUp({ nodes: names.includes("tests") ? nodeMajors : [] });
