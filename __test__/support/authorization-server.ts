@@ -1,0 +1,338 @@
+/**
+ * The real authorization server, npm's oidc-provider, in a process of its own, on a port of loopback that was free.
+ *
+ *     const server = await AuthorizationServer.start(t, { accessTokenTtl: 2 });
+ *     await login({ issuer: server.issuer, clientId: clients.public.clientId, … });
+ *     assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type { Lifetime } from "./lifetime.ts";
+import { serverNodeBinary } from "./nodes.ts";
+
+export interface AuthorizationServerOptions {
+  /** Seconds that an access token lives. @default 3600 */
+  accessTokenTtl?: number;
+  /** Seconds that a device code lives. @default 600 */
+  deviceCodeTtl?: number;
+  /** Seconds that a refresh token lives. @default 86400 */
+  refreshTokenTtl?: number;
+  /** A new refresh token at every refresh; using a spent one again revokes the whole grant. @default true */
+  rotation?: boolean;
+  /** Dynamic client registration (RFC 7591). @default true */
+  registration?: boolean;
+  /** Revocation (RFC 7009). @default true */
+  revocation?: boolean;
+  /** The interval that the device authorization answer names, in seconds; null: names none. @default 1 */
+  interval?: number | null;
+  /** Polls earlier than the interval get slow_down; with `interval`, the answer names that one. @default false */
+  slowDown?: boolean | { interval: number };
+  /** Where metadata is served: RFC 8414, OpenID Connect, both or nowhere. @default "both" */
+  discovery?: "both" | "oidc" | "rfc8414" | "none";
+  /** Path of the issuer, such as "/tenant". @default "" */
+  path?: string;
+  /** Host name in the issuer. @default "127.0.0.1" */
+  host?: "127.0.0.1" | "localhost";
+  /** A port that must be this one, to start again where another server was. @default a free one */
+  port?: number;
+  /** PEM of key and certificate: serve https. */
+  tls?: { key: string; cert: string };
+  /** Scopes besides openid and offline_access. @default ["memory", "profile"] */
+  scopes?: string[];
+  /** Resource indicators (RFC 8707) that it knows; access tokens for them are JWTs. @default [] */
+  resources?: string[];
+  /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
+  clients?: Record<string, unknown>[];
+}
+
+/** The clients that every server knows. Ids and secrets hold characters that the wire reserves. */
+export const clients = {
+  public: { clientId: "public" },
+  basic: { clientId: "basic:client+1", clientSecret: 's3cr:t/+ %&=~?"basic' },
+  post: { clientId: "post client/2", clientSecret: 's3cr:t/+ %&=~?"post' },
+  /** What a protected API asks the introspection endpoint as. */
+  api: { clientId: "protected-api", clientSecret: "protected-api-secret" },
+} as const;
+
+export type EndpointName =
+  | "discovery"
+  | "device_authorization"
+  | "token"
+  | "revocation"
+  | "registration"
+  | "introspection"
+  | "userinfo"
+  | "jwks"
+  | "page";
+
+export interface RequestMatch {
+  endpoint?: EndpointName;
+  /** The last part of grant_type: "device_code" is a poll, "refresh_token" a refresh. */
+  grant?: "device_code" | "refresh_token";
+  method?: string;
+  path?: string;
+  clientId?: string;
+}
+
+/** One request, as the server saw it. Secrets and all: the server's log is where a test may look at them. */
+export interface LoggedRequest {
+  sequence: number;
+  /** When it had arrived whole, and when its answer was ready: Unix milliseconds, monotonic, with fractions. */
+  time: number;
+  answeredAt?: number;
+  method: string;
+  path: string;
+  endpoint: EndpointName;
+  grant?: string;
+  headers: Record<string, string>;
+  contentType?: string;
+  /** Parameters; one that came several times is an array. */
+  form?: Record<string, string | string[]>;
+  json?: unknown;
+  clientId?: string;
+  clientSecret?: string;
+  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post";
+  /** A poll that came before its interval was over. */
+  early: boolean;
+  intercepted?: boolean;
+  /** HTTP status of the answer; 0 where the connection was broken instead; absent while there is none yet. */
+  status?: number;
+  error?: string;
+}
+
+export interface RawAnswer {
+  status: number;
+  headers?: Record<string, string>;
+  /** Text as it is, anything else as JSON. */
+  body?: unknown;
+}
+
+/** What happens to an intercepted request, in this order. Nothing: it is only announced by `arrived`. */
+export interface InterceptionAction {
+  /** Milliseconds to wait first. */
+  delay?: number;
+  /** Wait for `release()` before the provider sees it, or after the provider has handled it. */
+  hold?: "before" | "after";
+  /** Break the connection: before the provider sees it, after it handled it, or in the middle of the answer. */
+  destroy?: "before" | "after" | "within";
+  /** Answer this; the provider does not see the request. */
+  respond?: RawAnswer;
+  /** Answer this, after the provider has handled the request. */
+  replace?: RawAnswer;
+  /** Set these members of the provider's JSON answer. */
+  edit?: Record<string, unknown>;
+  /** Take these members out of the provider's JSON answer. */
+  remove?: string[];
+}
+
+export interface Interception {
+  /** The first request that was intercepted. */
+  readonly arrived: Promise<LoggedRequest>;
+  /** Lets held requests go on, those that are held now and those that would be. */
+  release(): Promise<void>;
+  /** Releases, and intercepts no more. */
+  remove(): Promise<void>;
+}
+
+/** What oidc-provider stores, by its names. */
+export type StoredModel = "AccessToken" | "RefreshToken" | "Grant" | "Client" | "DeviceCode";
+
+interface Reply {
+  ready?: { origin: string; issuer: string };
+  arrival?: { id: number; entry: LoggedRequest };
+  id?: number;
+  result?: unknown;
+  error?: string;
+}
+
+export class AuthorizationServer {
+  readonly origin: string;
+  readonly issuer: string;
+  readonly #child: ChildProcess;
+  readonly #calls = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
+  readonly #arrivals = new Map<number, (entry: LoggedRequest) => void>();
+  #nextCall = 1;
+  #stopped: Promise<void> | undefined;
+
+  static async start(lifetime: Lifetime, options: AuthorizationServerOptions = {}): Promise<AuthorizationServer> {
+    // Nothing of the test's environment: it may point at proxies and certificates that are meant for the addon.
+    const child = fork(fileURLToPath(new URL("../fixtures/authorization-server.mjs", import.meta.url)), [], {
+      execPath: serverNodeBinary(),
+      execArgv: [],
+      env: { PATH: process.env.PATH },
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    });
+    let errors = "";
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      errors += text;
+    });
+    lifetime.after(() => end(child));
+    child.send({ options: withDefaults(options) });
+    const ready = await new Promise<{ origin: string; issuer: string }>((resolve, reject) => {
+      child.once("message", (message: Reply) => {
+        if (message.ready) {
+          resolve(message.ready);
+        }
+      });
+      child.once("close", () => reject(new Error(`The authorization server did not start:\n${errors}`)));
+      child.once("error", reject);
+    });
+    return new AuthorizationServer(child, ready, () => errors);
+  }
+
+  private constructor(child: ChildProcess, ready: { origin: string; issuer: string }, errors: () => string) {
+    this.#child = child;
+    this.origin = ready.origin;
+    this.issuer = ready.issuer;
+    child.on("message", (message: Reply) => this.#receive(message));
+    child.on("close", () => {
+      for (const { reject } of this.#calls.values()) {
+        reject(new Error(`The authorization server has ended:\n${errors()}`));
+      }
+      this.#calls.clear();
+    });
+  }
+
+  /** The URL of an endpoint, for configurations without discovery. */
+  get endpoints(): {
+    deviceAuthorizationEndpoint: string;
+    tokenEndpoint: string;
+    revocationEndpoint: string;
+    registrationEndpoint: string;
+  } {
+    return {
+      deviceAuthorizationEndpoint: `${this.issuer}/device/auth`,
+      tokenEndpoint: `${this.issuer}/token`,
+      revocationEndpoint: `${this.issuer}/token/revocation`,
+      registrationEndpoint: `${this.issuer}/reg`,
+    };
+  }
+
+  /** Every request so far that matches, in order of arrival. */
+  requests(match: RequestMatch = {}): Promise<LoggedRequest[]> {
+    return this.#call("requests", match);
+  }
+
+  /** The nth (from 1) matching request since the start that was answered: now, or when that has happened. */
+  request(match: RequestMatch = {}, nth = 1): Promise<LoggedRequest> {
+    return this.#call("awaitRequest", { match, nth });
+  }
+
+  /**
+   * From now on, does this to matching requests: to all, or to the nth (from 1, counted from now; several as an array).
+   * Where several interceptions match, the oldest wins.
+   */
+  async intercept(
+    match: RequestMatch & { nth?: number | number[] },
+    action: InterceptionAction = {},
+  ): Promise<Interception> {
+    const id = await this.#call<number>("intercept", { match, action });
+    const arrived = new Promise<LoggedRequest>((resolve) => this.#arrivals.set(id, resolve));
+    return {
+      arrived,
+      release: () => this.#call("release", { id }),
+      remove: () => this.#call("removeInterception", { id }),
+    };
+  }
+
+  /** Revokes every login, or those of one client: grants, refresh tokens and access tokens. */
+  async revokeLogins(clientId?: string): Promise<void> {
+    await this.#call("revoke", { models: ["Grant", "RefreshToken", "AccessToken"], clientId });
+  }
+
+  /** Makes access tokens worthless before their time, while refresh tokens go on working. */
+  async revokeAccessTokens(clientId?: string): Promise<void> {
+    await this.#call("revoke", { models: ["AccessToken"], clientId });
+  }
+
+  /** Forgets registered clients: to their requests the answer is then invalid_client. */
+  async forgetClients(clientId?: string): Promise<void> {
+    await this.#call("revoke", { models: ["Client"], clientId });
+  }
+
+  /** How many of these the server holds. */
+  stored(model: StoredModel): Promise<number> {
+    return this.#call("stored", { model });
+  }
+
+  /** Ends it before its lifetime does. Connections to it break. */
+  async stop(): Promise<void> {
+    this.#stopped ??= end(this.#child);
+    await this.#stopped;
+  }
+
+  #call<Result>(call: string, argument: unknown): Promise<Result> {
+    const id = this.#nextCall++;
+    return new Promise<Result>((resolve, reject) => {
+      if (!this.#child.connected) {
+        reject(new Error("The authorization server has ended."));
+        return;
+      }
+      this.#calls.set(id, { resolve: (result) => resolve(result as Result), reject });
+      this.#child.send({ id, call, argument });
+    });
+  }
+
+  #receive(message: Reply): void {
+    if (message.arrival) {
+      this.#arrivals.get(message.arrival.id)?.(message.arrival.entry);
+      return;
+    }
+    const call = this.#calls.get(message.id ?? 0);
+    this.#calls.delete(message.id ?? 0);
+    if (message.error === undefined) {
+      call?.resolve(message.result);
+    } else {
+      call?.reject(new Error(message.error));
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const closed = once(child, "close");
+    child.kill("SIGKILL");
+    await closed;
+  }
+}
+
+function withDefaults(options: AuthorizationServerOptions): Record<string, unknown> {
+  const { slowDown = false } = options;
+  return {
+    accessTokenTtl: 3600,
+    deviceCodeTtl: 600,
+    refreshTokenTtl: 86_400,
+    rotation: true,
+    registration: true,
+    revocation: true,
+    interval: 1,
+    discovery: "both",
+    path: "",
+    host: "127.0.0.1",
+    scopes: ["memory", "profile"],
+    resources: [],
+    ...options,
+    slowDown: slowDown === true ? {} : slowDown,
+    clients: [...staticClients(), ...(options.clients ?? [])],
+  };
+}
+
+function staticClients(): Record<string, unknown>[] {
+  const device = {
+    grant_types: ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+    response_types: [],
+    redirect_uris: [],
+  };
+  const named = ({ clientId, clientSecret }: { clientId: string; clientSecret?: string }, method: string) => ({
+    client_id: clientId,
+    ...(clientSecret !== undefined && { client_secret: clientSecret }),
+    token_endpoint_auth_method: method,
+  });
+  return [
+    { ...device, ...named(clients.public, "none"), application_type: "native", client_name: "A public client" },
+    { ...device, ...named(clients.basic, "client_secret_basic") },
+    { ...device, ...named(clients.post, "client_secret_post") },
+    { ...device, ...named(clients.api, "client_secret_basic"), grant_types: [] },
+  ];
+}

@@ -1,0 +1,43 @@
+// Builds the addon into the root of the checkout: clawdbot-plugin-auth.<platform>.node and its generated types.
+//
+//   node scripts/build.mjs [--debug] [further options of `napi build`]
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runPackage } from "./command.mjs";
+import { root, setUp } from "./setup.mjs";
+
+/** What `napi build` writes from the Rust sources: committed, and checked to be fresh. */
+export const generatedTypes = join(root, "native.d.ts");
+
+/** @returns {Promise<number>} The exit code. */
+export function build({ debug = false, options = [] } = {}) {
+  const profile = debug ? [] : ["--release"];
+  // index.js and index.d.ts are written by hand (docs: a small loader loads faster); napi must not replace them.
+  const types = ["--no-js", "--dts", "native.d.ts", "--no-const-enum"];
+  return runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options]);
+}
+
+/** Is there an addon that is no older than what it is built from? */
+export function isBuilt() {
+  const addons = readdirSync(root).filter((name) => /^clawdbot-plugin-auth\..+\.node$/.test(name));
+  const built = Math.max(...addons.map((name) => statSync(join(root, name)).mtimeMs), 0);
+  const sources = readdirSync(join(root, "src"), { recursive: true }).map((name) => join("src", name));
+  return ["Cargo.toml", "Cargo.lock", "build.rs", ...sources].every(
+    (name) => statSync(join(root, name)).mtimeMs <= built,
+  );
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const options = process.argv.slice(2);
+  try {
+    await setUp();
+    process.exitCode = await build({
+      debug: options.includes("--debug"),
+      options: options.filter((option) => option !== "--debug"),
+    });
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,115 @@
+// `npm test`: everything that must hold, stage by stage, up to the first that does not.
+//
+//   node scripts/check.mjs                                   all stages
+//   node scripts/check.mjs clippy types                      only these
+//   node scripts/check.mjs login                             only tests, of files with this in their name
+//   node scripts/check.mjs login --test-name-pattern=…       options go to `node --test`
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, join, relative } from "node:path";
+import { build, generatedTypes } from "./build.mjs";
+import { run, runPackage } from "./command.mjs";
+import { nodeMajors, root, setUp } from "./setup.mjs";
+
+const stages = {
+  rustfmt: { title: "Rust format", run: () => run("cargo", ["fmt", "--all", "--check"]) },
+  clippy: {
+    title: "Rust lints",
+    run: () => run("cargo", ["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]),
+  },
+  rust: { title: "Rust tests", run: () => run("cargo", ["test", "--locked"]) },
+  build: { title: "Release addon and its types", run: buildWithFreshTypes },
+  biome: {
+    title: "JavaScript and TypeScript format and lints",
+    run: () => runPackage("@biomejs/biome/bin/biome", ["ci", "--error-on-warnings", "."]),
+  },
+  types: { title: "TypeScript, strict", run: checkTypes },
+  tests: { title: "Tests against real servers and real processes", run: runNodeTests },
+};
+
+async function buildWithFreshTypes() {
+  const before = read(generatedTypes);
+  const code = await build();
+  if (code === 0 && read(generatedTypes) !== before) {
+    console.error(
+      `${relative(root, generatedTypes)} was not what the Rust sources say. This build has just rewritten it: ` +
+        "look at the difference, commit it and start again.",
+    );
+    return 1;
+  }
+  return code;
+}
+
+/** Tests and examples; then the published types by themselves, in which --skipLibCheck would skip everything. */
+async function checkTypes() {
+  for (const project of ["tsconfig.json", "tsconfig.published.json"]) {
+    const code = await runPackage("typescript/bin/tsc", ["--project", project]);
+    if (code !== 0) {
+      return code;
+    }
+  }
+  return 0;
+}
+
+function read(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+function runNodeTests(passedOn) {
+  const options = passedOn.filter((argument) => argument.startsWith("-"));
+  const names = passedOn.filter((argument) => !argument.startsWith("-"));
+  const files = readdirSync(join(root, "__test__"))
+    .filter((name) => name.endsWith(".test.ts"))
+    .filter((name) => names.length === 0 || names.some((wanted) => name.includes(basename(wanted))))
+    .map((name) => join("__test__", name));
+  if (files.length === 0) {
+    throw new Error(
+      `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
+    );
+  }
+  // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
+  const concurrency = Math.max(4, availableParallelism());
+  const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=120000"];
+  return run(process.execPath, ["--import", "tsx", ...runner, ...options, ...files]);
+}
+
+function seconds(since) {
+  return `${((Date.now() - since) / 1000).toFixed(1)} s`;
+}
+
+async function main() {
+  const args = process.argv.slice(2);
+  const stagesWanted = args.filter((argument) => Object.hasOwn(stages, argument));
+  const passedOn = args.filter((argument) => !Object.hasOwn(stages, argument));
+  const names = stagesWanted.length > 0 ? stagesWanted : passedOn.length > 0 ? ["tests"] : Object.keys(stages);
+
+  const started = Date.now();
+  await setUp({ nodes: names.includes("tests") ? nodeMajors : [] });
+  const passed = [];
+  for (const [index, name] of names.entries()) {
+    const { title, run: runStage } = stages[name];
+    console.log(
+      `\n━━━ ${index + 1}/${names.length} ${title} (${name}) ${"━".repeat(Math.max(3, 60 - title.length - name.length))}`,
+    );
+    const stageStarted = Date.now();
+    const code = await runStage(passedOn);
+    if (code !== 0) {
+      console.error(`\n✗ FAILED: ${title} (${name}), exit code ${code}, after ${seconds(stageStarted)}.`);
+      return code;
+    }
+    passed.push(`${name} ${seconds(stageStarted)}`);
+  }
+  console.log(`\n✓ PASSED: ${passed.join(", ")}; ${seconds(started)} in all.`);
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`\n✗ FAILED: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,28 @@
+// Runs a program with our own terminal, from the root of the checkout.
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { root } from "./setup.mjs";
+
+/** @returns {Promise<number>} The exit code; 128 + signal number for one that was killed, as shells count. */
+export function run(command, args, { env = {} } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: "inherit", env: { ...process.env, ...env } });
+    // Ctrl-C reaches the child by itself; we stay until it has tidied up and report how it ended.
+    const stay = () => {};
+    process.on("SIGINT", stay).on("SIGTERM", stay);
+    child.on("error", (error) => {
+      reject(error.code === "ENOENT" ? new Error(`${command} is not installed or not on PATH.`) : error);
+    });
+    child.on("close", (code, signal) => {
+      process.off("SIGINT", stay).off("SIGTERM", stay);
+      resolve(code ?? 128 + (signals[signal] ?? 0));
+    });
+  });
+}
+
+const signals = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGTERM: 15 };
+
+/** Runs the program of a package in node_modules, without depending on how the platform links it into `.bin`. */
+export function runPackage(script, args, options) {
+  return run(process.execPath, [join(root, "node_modules", script), ...args], options);
+}

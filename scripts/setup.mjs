@@ -1,0 +1,89 @@
+// Makes a bare checkout ready: the packages of package-lock.json, and further Node versions where they are wanted.
+// Depends on nothing but Node itself; with nothing to do it is done in a few milliseconds.
+//
+//   node scripts/setup.mjs [--nodes 18,22]
+import { spawn } from "node:child_process";
+import { statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The Node versions that the addon is tried on. */
+export const nodeMajors = [18, 20, 22, 24, 26];
+
+/** The oldest Node that oidc-provider, the server of the tests and of the demo, runs on without complaint. */
+export const serverNodeMajor = 22;
+
+const oldestNodeForDevelopment = 20;
+const runningMajor = Number(process.versions.node.split(".")[0]);
+
+/** @param {{ nodes?: number[] }} [wanted] Node versions to have besides the running one. */
+export async function setUp({ nodes = [] } = {}) {
+  if (runningMajor < oldestNodeForDevelopment) {
+    throw new Error(
+      `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
+        "(The package itself runs on Node 18.)",
+    );
+  }
+  await install(root, "the packages of package-lock.json");
+  for (const major of nodes) {
+    if (major !== runningMajor) {
+      await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
+    }
+  }
+}
+
+async function install(folder, what) {
+  if (isInstalled(folder)) {
+    return;
+  }
+  const started = Date.now();
+  process.stdout.write(`Installing ${what} … `);
+  const { code, output } = await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder);
+  if (code !== 0) {
+    process.stdout.write("failed\n");
+    throw new Error(`npm ci failed (exit code ${code}) in ${folder}:\n${output}`);
+  }
+  process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
+}
+
+// npm writes its hidden lockfile last: it is there, and newer than ours, only after a whole installation.
+function isInstalled(folder) {
+  const installed = modificationTime(join(folder, "node_modules", ".package-lock.json"));
+  return installed !== undefined && installed >= modificationTime(join(folder, "package-lock.json"));
+}
+
+function modificationTime(path) {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+}
+
+function npm(args, cwd) {
+  // Under `npm run`, the very npm that runs us; it may not be the first on PATH.
+  const cli = process.env.npm_execpath;
+  const [command, prefix] = cli?.endsWith("js") ? [process.execPath, [cli]] : ["npm", []];
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, [...prefix, ...args], {
+      cwd,
+      stdio: ["ignore", "pipe", "pipe"],
+      shell: process.platform === "win32" && command === "npm",
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code: code ?? signal, output }));
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const at = process.argv.indexOf("--nodes");
+  const nodes = at === -1 ? [] : (process.argv[at + 1] ?? "").split(",").map(Number);
+  await setUp({ nodes }).catch((error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
+}
