@@ -60,22 +60,17 @@ impl Reservation {
     /// # Errors
     /// `STORE_IO` if the disk refuses.
     pub(crate) fn write(&mut self, contents: &[u8]) -> Result<(), Error> {
-        match self.write_through(contents) {
-            Ok(()) => {
-                self.is_whole = true;
-                Ok(())
-            }
-            Err(error) => {
-                self.is_whole = false;
-                Err(io_failure::explain(&error, Attempt::Write, &self.target))
-            }
-        }
+        self.is_whole = false;
+        self.write_through(contents)
+            .map_err(|error| io_failure::explain(&error, Attempt::Write, &self.target))
     }
 
     fn write_through(&mut self, contents: &[u8]) -> io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(contents)?;
         self.file.set_len(contents.len() as u64)?;
+        // Whole even if the disk cannot promise to keep it: better than nothing, should this process end now.
+        self.is_whole = true;
         sync(&self.file)
     }
 
