@@ -1347,6 +1347,99 @@ mod tests {
             }
         }
 
+        fn run(program: &str, arguments: &[&str]) {
+            let status = Command::new(program).args(arguments).status().unwrap();
+            assert!(status.success(), "{program} {arguments:?}");
+        }
+
+        /// Runs in a child process of the test below, in a mount namespace of its own.
+        #[test]
+        #[ignore = "only as a child process"]
+        fn child_with_mounts_of_its_own() {
+            let folder = std::env::current_dir().unwrap();
+            let disk = folder.join("disk");
+            std::fs::create_dir(&disk).unwrap();
+            let shown = disk.to_str().unwrap();
+            run("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", shown]);
+            let location = in_state_dir(&disk, "demo", "default");
+            let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+            locked.replace(&sample("a1", Some("r1"))).unwrap();
+
+            // What was reserved can be saved, and a note written, on a disk that is full by now.
+            let reserved = locked.reserve().unwrap();
+            let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
+            while ballast.write_all(&[7; 4096]).is_ok() {}
+            let error = locked.reserve().unwrap_err();
+            assert!(error.message().starts_with("No space left"), "{error}");
+            locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+            assert_eq!(told(&credential::read(&location).unwrap()), "a2 r2");
+            locked.note("no space");
+            assert!(Locked::holder(&location).unwrap().ends_with("no space"));
+            while ballast.write_all(&[7; 4096]).is_ok() {}
+            let error = locked.replace(&sample("a3", None)).unwrap_err();
+            assert!(error.message().starts_with("No space left"), "{error}");
+            assert_eq!(told(&credential::read(&location).unwrap()), "a2 r2");
+            assert!(locked.log_out(UnixMillis(1)).unwrap().is_some());
+            assert_eq!(credential::read(&location).unwrap(), Stored::Nothing);
+            drop(ballast);
+            std::fs::remove_file(disk.join("ballast")).unwrap();
+            locked.replace(&sample("a4", None)).unwrap();
+            drop(locked);
+
+            // Read-only: reading goes on.
+            run("mount", &["-o", "remount,ro", shown]);
+            let error = Locked::try_acquire(&location).unwrap_err();
+            assert!(error.message().contains("is read-only"), "{error}");
+            assert_eq!(told(&credential::read(&location).unwrap()), "a4 -");
+
+            // A single file that is mounted from elsewhere, on the same disk.
+            let source = folder.join("source.json");
+            std::fs::write(&source, r#"{"version":1,"access":"a1","refresh":"r1"}"#).unwrap();
+            let location = at_path(&folder.join("bound.json"));
+            std::fs::write(location.path(), "").unwrap();
+            let bound = location.path().to_str().unwrap();
+            run("mount", &["--bind", source.to_str().unwrap(), bound]);
+            let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+            for error in [
+                locked.reserve().unwrap_err(),
+                locked.replace(&sample("a2", None)).unwrap_err(),
+            ] {
+                assert!(error.message().contains("Mount its folder"), "{error}");
+            }
+            assert_eq!(told(&credential::read(&location).unwrap()), "a1 r1");
+        }
+
+        #[test]
+        fn full_disks_read_only_disks_and_mounted_files_are_told() {
+            let can_mount = Command::new("unshare")
+                .args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success());
+            if !can_mount {
+                return;
+            }
+            let folder = TempDir::new().unwrap();
+            let output = Command::new("unshare")
+                .arg("-m")
+                .arg(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "store::locked::tests::unix::child_with_mounts_of_its_own",
+                    "--ignored",
+                    "--nocapture",
+                ])
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+
         /// Runs in a child process of the test below: refreshes without end and tells each token that is saved.
         #[test]
         #[ignore = "only as a child process"]
