@@ -1,6 +1,10 @@
 //! Sets up the link of a Node addon.
 
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a build script talks to cargo through its environment and output")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a build script talks to cargo through its environment and output"
+)]
 
 fn main() {
     napi_build::setup();

@@ -1,1 +1,14 @@
-//! fs
+//! The disk, without knowing what is stored: locks, atomic writes, private folders, file identity.
+//!
+//! All of it is synchronous. Nothing here trusts a path: what is opened must be a regular file of the user that runs
+//! this process.
+
+pub(crate) mod atomic_write;
+pub(crate) mod damaged_file;
+pub(crate) mod identity;
+pub(crate) mod io_failure;
+pub(crate) mod lock;
+pub(crate) mod ownership;
+pub(crate) mod private_dir;
+pub(crate) mod regular_file;
+pub(crate) mod symlink;

@@ -1,1 +1,14 @@
-//! store
+//! What is kept on disk, without knowing any protocol: where it lies, its format, who may change it.
+//!
+//! Reading needs no lock and gives a snapshot without the refresh token. Only [`locked::Locked`] gives that, and only
+//! it writes.
+
+pub(crate) mod cache;
+pub(crate) mod credential;
+mod format;
+pub(crate) mod handwritten;
+mod leftover;
+pub(crate) mod location;
+pub(crate) mod locked;
+mod name;
+pub(crate) mod registration;

@@ -1,0 +1,276 @@
+//! Whether a file is still the one that was read, without reading it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::time::UnixMillis;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(not(unix))]
+use windows as system;
+
+/// What changes when a file is replaced, removed or written: device, inode, link count, size and times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(system::Facts);
+
+impl Identity {
+    /// Of an open file. One system call.
+    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+        system::of_file(file).map(Self)
+    }
+
+    /// Of what a path leads to, symbolic links followed; none if nothing is there.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Option<Self>> {
+        present(system::of_path(path)).map(|facts| facts.map(Self))
+    }
+
+    /// Whether both are the same file, whatever was written to it in between.
+    #[cfg(unix)]
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.0.is_same_file(&other.0)
+    }
+
+    /// Whether a write at `now` might leave no trace in the times: kernels stamp files with the time of the last
+    /// tick (at most 10 ms ago), some file systems with whole seconds.
+    pub(crate) fn is_racy_at(&self, now: UnixMillis) -> bool {
+        self.0.stamps().into_iter().any(|(stamp, is_whole_second)| {
+            let grain = if is_whole_second {
+                Duration::from_millis(2020)
+            } else {
+                Duration::from_millis(20)
+            };
+            now.since(stamp) <= grain && stamp.since(now) <= grain
+        })
+    }
+}
+
+/// Whether `fstat` of a held descriptor tells at once what others did: not so on network and FUSE file systems.
+pub(crate) fn is_local(file: &File) -> bool {
+    system::is_local(file)
+}
+
+fn present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use rustix::fs::Stat;
+
+    use crate::time::UnixMillis;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Facts(Stat);
+
+    impl PartialEq for Facts {
+        fn eq(&self, other: &Self) -> bool {
+            let (a, b) = (&self.0, &other.0);
+            a.st_ino == b.st_ino
+                && a.st_dev == b.st_dev
+                && a.st_nlink == b.st_nlink
+                && a.st_size == b.st_size
+                && a.st_mtime == b.st_mtime
+                && a.st_mtime_nsec == b.st_mtime_nsec
+                && a.st_ctime == b.st_ctime
+                && a.st_ctime_nsec == b.st_ctime_nsec
+        }
+    }
+
+    impl Eq for Facts {}
+
+    impl Facts {
+        pub(super) fn is_same_file(&self, other: &Self) -> bool {
+            self.0.st_ino == other.0.st_ino && self.0.st_dev == other.0.st_dev
+        }
+
+        /// Modification and change time, and whether each looks like a whole second.
+        #[allow(
+            clippy::useless_conversion,
+            reason = "the width of st_mtime differs by architecture"
+        )]
+        pub(super) fn stamps(&self) -> [(UnixMillis, bool); 2] {
+            let stamp = |seconds: i64, nanos: i64| {
+                let millis = seconds
+                    .saturating_mul(1000)
+                    .saturating_add(nanos / 1_000_000);
+                (UnixMillis(millis), nanos == 0)
+            };
+            [
+                stamp(
+                    i64::from(self.0.st_mtime),
+                    i64::try_from(self.0.st_mtime_nsec).unwrap_or(0),
+                ),
+                stamp(
+                    i64::from(self.0.st_ctime),
+                    i64::try_from(self.0.st_ctime_nsec).unwrap_or(0),
+                ),
+            ]
+        }
+    }
+
+    pub(super) fn of_file(file: &File) -> io::Result<Facts> {
+        Ok(Facts(rustix::fs::fstat(file)?))
+    }
+
+    pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
+        Ok(Facts(rustix::fs::stat(path)?))
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the width and sign of f_type differ by architecture, and the numbers have 32 bits"
+    )]
+    pub(super) fn is_local(file: &File) -> bool {
+        const REMOTE: [u32; 16] = [
+            0x6969,      // NFS
+            0x517B,      // SMB
+            0xFF53_4D42, // CIFS
+            0xFE53_4D42, // SMB2
+            0x6573_5546, // FUSE, virtiofs, sshfs
+            0x0102_1997, // 9P (WSL, virtual machines)
+            0x5346_414F, // AFS
+            0x6B41_4653, // kAFS
+            0x00C3_6400, // Ceph
+            0x7375_7245, // Coda
+            0x564C,      // NCP
+            0x0116_1970, // GFS2
+            0x7461_636F, // OCFS2
+            0x0BD0_0BD0, // Lustre
+            0x786F_4256, // VirtualBox shared folder
+            0xBACB_ACBC, // VMware shared folder
+        ];
+        rustix::fs::fstatfs(file).is_ok_and(|system| !REMOTE.contains(&(system.f_type as u32)))
+    }
+
+    #[cfg(target_vendor = "apple")]
+    pub(super) fn is_local(file: &File) -> bool {
+        const MNT_LOCAL: u32 = 0x1000;
+        rustix::fs::fstatfs(file).is_ok_and(|system| system.f_flags & MNT_LOCAL != 0)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    pub(super) fn is_local(_file: &File) -> bool {
+        false
+    }
+}
+
+#[cfg(not(unix))]
+mod windows {
+    use std::fs::{File, Metadata};
+    use std::io;
+    use std::path::Path;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use crate::time::UnixMillis;
+
+    /// Windows tells the index of a file only through unsafe calls; its creation time says as much about a replacement.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Facts {
+        size: u64,
+        modified: Option<SystemTime>,
+        created: Option<SystemTime>,
+    }
+
+    impl Facts {
+        fn of(metadata: &Metadata) -> Self {
+            Self {
+                size: metadata.len(),
+                modified: metadata.modified().ok(),
+                created: metadata.created().ok(),
+            }
+        }
+
+        pub(super) fn stamps(&self) -> [(UnixMillis, bool); 2] {
+            let stamp = |time: Option<SystemTime>| {
+                let since_epoch = time
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                    .unwrap_or_default();
+                (
+                    UnixMillis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)),
+                    since_epoch.subsec_nanos() == 0,
+                )
+            };
+            [stamp(self.modified), stamp(self.created)]
+        }
+    }
+
+    pub(super) fn of_file(file: &File) -> io::Result<Facts> {
+        file.metadata().map(|metadata| Facts::of(&metadata))
+    }
+
+    pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
+        std::fs::metadata(path).map(|metadata| Facts::of(&metadata))
+    }
+
+    pub(super) fn is_local(_file: &File) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests lay out files and read the clock by hand"
+)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn wall() -> UnixMillis {
+        let since_epoch = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        UnixMillis(i64::try_from(since_epoch.as_millis()).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_no_identity() {
+        let folder = TempDir::new().unwrap();
+        assert_eq!(
+            Identity::of_path(&folder.path().join("missing/file")).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_replaced_removed_or_rewritten_file_is_another() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "a").unwrap();
+        let file = File::open(&path).unwrap();
+        let before = Identity::of_file(&file).unwrap();
+        assert_eq!(Identity::of_path(&path).unwrap(), Some(before));
+
+        std::fs::write(folder.path().join("new"), "b").unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_ne!(Identity::of_path(&path).unwrap(), Some(before));
+        #[cfg(unix)]
+        assert_ne!(Identity::of_file(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn a_fresh_file_is_racy_and_an_old_one_is_not() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        let before = wall();
+        std::fs::write(&path, "a").unwrap();
+        let identity = Identity::of_path(&path).unwrap().unwrap();
+        assert!(identity.is_racy_at(before));
+        assert!(!identity.is_racy_at(before.plus(Duration::from_secs(10))));
+        assert!(!identity.is_racy_at(before.minus(Duration::from_secs(10))));
+    }
+}

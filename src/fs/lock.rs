@@ -1,0 +1,474 @@
+//! One holder per credential, among threads, processes and copies of this program.
+//!
+//! A kernel lock (flock) on a sidecar file: it excludes two descriptors within one process as well as two processes,
+//! and the kernel frees it the instant its holder dies. The sidecar is never deleted: a deleted one would let two
+//! holders lock two files of one name.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fs4::TryLockError;
+use ring::digest;
+
+use crate::error::Error;
+use crate::fs::io_failure::{self, Attempt};
+use crate::fs::private_dir;
+use crate::secret::hex;
+
+/// Room in the lock file for who holds it, taken beforehand so that a note can be written on a full disk.
+const NOTE_BYTES: usize = 512;
+
+/// How often a lock file is opened again because somebody deleted it between opening and locking.
+const OPENS: usize = 16;
+
+/// A held lock. Dropping it frees it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    is_local_fallback: bool,
+    is_noted: AtomicBool,
+}
+
+type TryLock = fn(&File) -> Result<(), TryLockError>;
+
+impl Lock {
+    /// Takes the lock of the file at that path (links resolved), or none if another holds it. Its folder must exist.
+    ///
+    /// # Errors
+    /// `STORE_IO` if the lock file cannot be made.
+    pub(crate) fn try_acquire(protected: &Path) -> Result<Option<Self>, Error> {
+        Self::try_acquire_by(protected, fs4::FileExt::try_lock)
+    }
+
+    fn try_acquire_by(protected: &Path, try_lock: TryLock) -> Result<Option<Self>, Error> {
+        let beside = sidecar(protected);
+        match try_at(&beside, try_lock) {
+            Ok(file) => Ok(file.map(|file| Self::held(file, false))),
+            Err(Refusal::NoLocksThere) => {
+                let local = local_path(protected)?;
+                match try_at(&local, fs4::FileExt::try_lock) {
+                    Ok(file) => Ok(file.map(|file| Self::held(file, true))),
+                    Err(Refusal::NoLocksThere) => Err(io_failure::explain(
+                        &io::ErrorKind::Unsupported.into(),
+                        Attempt::Lock,
+                        &local,
+                    )),
+                    Err(Refusal::Failed(error)) => Err(error),
+                }
+            }
+            Err(Refusal::Failed(error)) => Err(error),
+        }
+    }
+
+    fn held(file: File, is_local_fallback: bool) -> Self {
+        let lock = Self {
+            file,
+            is_local_fallback,
+            is_noted: AtomicBool::new(false),
+        };
+        // Takes the room, and removes what a killed holder has left.
+        if !lock.is_blank().unwrap_or(false) {
+            drop(lock.write_note(""));
+        }
+        lock
+    }
+
+    /// Whether the file system of the credential has no locks, so that the lock excludes only this user on this machine.
+    pub(crate) fn is_local_fallback(&self) -> bool {
+        self.is_local_fallback
+    }
+
+    /// Tells others who holds the lock and why. Best effort.
+    pub(crate) fn note(&self, text: &str) {
+        self.is_noted.store(true, Ordering::Relaxed);
+        drop(self.write_note(&format!("process {}: {text}", std::process::id())));
+    }
+
+    /// What the present holder noted. Only meaningful while the lock is held.
+    pub(crate) fn holder(protected: &Path) -> Option<String> {
+        read_note(&sidecar(protected)).or_else(|| {
+            let local = local_folder().join(local_name(protected));
+            read_note(&local)
+        })
+    }
+
+    fn is_blank(&self) -> io::Result<bool> {
+        let mut room = [0; NOTE_BYTES];
+        let mut file = &self.file;
+        file.rewind()?;
+        match file.read_exact(&mut room) {
+            Ok(()) => Ok(room.iter().all(|byte| *byte == 0)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_note(&self, text: &str) -> io::Result<()> {
+        let mut room = [0; NOTE_BYTES];
+        let clean: String = text
+            .chars()
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .collect();
+        let mut end = clean.len().min(NOTE_BYTES - 1);
+        while !clean.is_char_boundary(end) {
+            end -= 1;
+        }
+        for (place, byte) in room.iter_mut().zip(clean.bytes().take(end)) {
+            *place = byte;
+        }
+        let mut file = &self.file;
+        file.rewind()?;
+        file.write_all(&room)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_noted.load(Ordering::Relaxed) {
+            drop(self.write_note(""));
+        }
+        // Closing alone is not enough while a child process that was forked just now still has a copy.
+        drop(fs4::FileExt::unlock(&self.file));
+    }
+}
+
+enum Refusal {
+    NoLocksThere,
+    Failed(Error),
+}
+
+/// The lock file of a path: `<file>.lock` beside it.
+fn sidecar(protected: &Path) -> PathBuf {
+    let mut name: OsString = protected.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    protected.with_file_name(name)
+}
+
+fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
+    for _ in 0..OPENS {
+        let file = open(path).map_err(Refusal::Failed)?;
+        match try_lock(&file) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                continue;
+            }
+            Err(TryLockError::Error(error)) if means_no_locks(&error) => {
+                return Err(Refusal::NoLocksThere);
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(Refusal::Failed(io_failure::explain(
+                    &error,
+                    Attempt::Lock,
+                    path,
+                )));
+            }
+        }
+        if is_still_at(&file, path) {
+            return Ok(Some(file));
+        }
+    }
+    // Somebody keeps deleting it: as good as held.
+    Ok(None)
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> Result<File, Error> {
+    use crate::fs::regular_file::{Refusal, open_with};
+    use rustix::fs::OFlags;
+    open_with(path, OFlags::RDWR | OFlags::CREATE, Attempt::Lock).map_err(|refusal| match refusal {
+        Refusal::Failed(error) => error,
+        Refusal::Missing => {
+            io_failure::explain(&io::ErrorKind::NotFound.into(), Attempt::Lock, path)
+        }
+    })
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
+fn open(path: &Path) -> Result<File, Error> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| io_failure::explain(&error, Attempt::Lock, path))
+}
+
+/// Somebody may have deleted the file after it was opened; another process then locks a new one.
+#[cfg(unix)]
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use crate::fs::identity::Identity;
+    match (Identity::of_file(file), Identity::of_path(path)) {
+        (Ok(held), Ok(Some(named))) => held.is_same_file(&named),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_still_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+#[cfg(unix)]
+fn means_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    Errno::from_io_error(error).is_some_and(|errno| {
+        errno == Errno::NOLCK
+            || errno == Errno::OPNOTSUPP
+            || errno == Errno::NOTSUP
+            || errno == Errno::NOSYS
+    })
+}
+
+#[cfg(not(unix))]
+fn means_no_locks(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+fn local_path(protected: &Path) -> Result<PathBuf, Error> {
+    let folder = local_folder();
+    private_dir::ensure_ours(&folder)?;
+    Ok(folder.join(local_name(protected)))
+}
+
+/// The same for all processes of the user, whatever their `TMPDIR`.
+fn local_folder() -> PathBuf {
+    let shared = Path::new("/tmp");
+    let root = if cfg!(unix) && shared.is_dir() {
+        shared.to_path_buf()
+    } else {
+        std::env::temp_dir()
+    };
+    root.join(folder_name())
+}
+
+#[cfg(unix)]
+fn folder_name() -> String {
+    format!(
+        "clawdbot-plugin-auth-{}",
+        rustix::process::geteuid().as_raw()
+    )
+}
+
+#[cfg(not(unix))]
+fn folder_name() -> String {
+    "clawdbot-plugin-auth".to_owned()
+}
+
+/// Keyed by the real path, so that all ways to the file lead to one lock.
+fn local_name(protected: &Path) -> String {
+    let folder = protected.parent().unwrap_or(Path::new("."));
+    let real = std::fs::canonicalize(folder)
+        .unwrap_or_else(|_| folder.to_path_buf())
+        .join(protected.file_name().unwrap_or_default());
+    let digest = digest::digest(&digest::SHA256, real.as_os_str().as_encoded_bytes());
+    format!("{}.lock", hex(digest.as_ref()))
+}
+
+fn read_note(path: &Path) -> Option<String> {
+    let lock_file = crate::fs::regular_file::RegularFile::read(path).ok()??;
+    let room = lock_file.bytes()?;
+    let text = room.split(|byte| *byte == 0).next()?;
+    let text = String::from_utf8_lossy(text).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::io::BufRead as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
+    use std::sync::atomic::AtomicUsize;
+
+    use rustix::io::Errno;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn take(path: &Path) -> Option<Lock> {
+        Lock::try_acquire(path).unwrap()
+    }
+
+    fn no_locks(_: &File) -> Result<(), TryLockError> {
+        Err(TryLockError::Error(Errno::NOLCK.into()))
+    }
+
+    #[test]
+    fn two_descriptors_in_one_process_exclude_each_other() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        let first = take(&path).unwrap();
+        assert!(take(&path).is_none());
+        assert!(take(&folder.path().join("b.json")).is_some());
+        drop(first);
+        assert!(take(&path).is_some());
+    }
+
+    #[test]
+    fn the_lock_file_stays_private_and_has_its_room() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        drop(take(&path).unwrap());
+        let metadata = std::fs::metadata(folder.path().join("a.json.lock")).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        assert_eq!(metadata.len(), 512);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn threads_take_turns() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        let inside = AtomicUsize::new(0);
+        let rounds = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let mut done = 0;
+                    while done < 50 {
+                        let Some(_lock) = take(&path) else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        rounds.fetch_add(1, Ordering::SeqCst);
+                        done += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(rounds.load(Ordering::SeqCst), 400);
+    }
+
+    #[test]
+    fn a_deleted_lock_file_does_not_let_a_second_holder_in_for_long() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        let file = open(&sidecar(&path)).unwrap();
+        std::fs::remove_file(sidecar(&path)).unwrap();
+        // Whoever opened the deleted one and locks it must notice.
+        assert!(!is_still_at(&file, &sidecar(&path)));
+        let lock = take(&path).unwrap();
+        assert!(is_still_at(&lock.file, &sidecar(&path)));
+        assert!(!is_still_at(&file, &sidecar(&path)));
+    }
+
+    #[test]
+    fn a_note_is_read_while_held_and_gone_afterwards() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        assert_eq!(Lock::holder(&path), None);
+        let lock = take(&path).unwrap();
+        assert_eq!(Lock::holder(&path), None);
+        lock.note("cannot save:\n\u{1b}[31mno space left");
+        assert_eq!(
+            Lock::holder(&path).unwrap(),
+            format!(
+                "process {}: cannot save:  [31mno space left",
+                std::process::id()
+            )
+        );
+        lock.note(&"ü".repeat(1000));
+        assert!(Lock::holder(&path).unwrap().ends_with('ü'));
+        drop(lock);
+        assert_eq!(Lock::holder(&path), None);
+    }
+
+    #[test]
+    fn what_a_killed_holder_noted_goes_with_the_next() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        std::fs::write(sidecar(&path), "process 1: dead").unwrap();
+        let _lock = take(&path).unwrap();
+        assert_eq!(Lock::holder(&path), None);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_lock_file_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        std::os::unix::fs::symlink("elsewhere", sidecar(&path)).unwrap();
+        let error = Lock::try_acquire(&path).unwrap_err();
+        assert!(error.message().contains("symbolic link"), "{error}");
+        assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn without_locks_there_the_temp_folder_serves() {
+        let folder = TempDir::new().unwrap();
+        std::os::unix::fs::symlink(".", folder.path().join("same")).unwrap();
+        let path = folder.path().join("a.json");
+        let lock = Lock::try_acquire_by(&path, no_locks).unwrap().unwrap();
+        assert!(lock.is_local_fallback());
+        lock.note("refreshing");
+        assert!(Lock::holder(&path).unwrap().ends_with("refreshing"));
+        let other_way = folder.path().join("same/a.json");
+        assert!(
+            Lock::try_acquire_by(&other_way, no_locks)
+                .unwrap()
+                .is_none()
+        );
+        let mode = std::fs::metadata(local_folder()).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700);
+        drop(lock);
+        assert!(
+            Lock::try_acquire_by(&other_way, no_locks)
+                .unwrap()
+                .is_some()
+        );
+        std::fs::remove_file(local_folder().join(local_name(&path))).unwrap();
+    }
+
+    /// Runs in a child process of the test below: takes the lock in its working folder and waits to be killed.
+    #[test]
+    #[ignore = "only as a child process"]
+    fn child_that_holds_the_lock() {
+        let path = std::env::current_dir().unwrap().join("a.json");
+        let lock = take(&path).unwrap();
+        lock.note("held by a child");
+        std::io::stderr().write_all(b"held\n").unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn a_killed_process_frees_its_lock_at_once() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "fs::lock::tests::child_that_holds_the_lock",
+                "--ignored",
+                "--nocapture",
+            ])
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut errors = std::io::BufReader::new(child.stderr.take().unwrap());
+        while !said.contains("held") {
+            assert_ne!(errors.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        assert!(take(&path).is_none());
+        assert_eq!(
+            Lock::holder(&path).unwrap(),
+            format!("process {}: held by a child", child.id())
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(take(&path).is_some());
+    }
+}

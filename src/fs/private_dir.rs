@@ -1,0 +1,217 @@
+//! Folders that nobody else may enter. Only what this program made is ever tightened.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::fs::atomic_write::sync_folder;
+use crate::fs::io_failure::{self, Attempt};
+
+/// Makes a folder of our own, 0700, with its missing parents, and tightens it if it became looser.
+///
+/// # Errors
+/// `STORE_IO` if it cannot be made, belongs to another user or is no folder.
+pub(crate) fn ensure_ours(path: &Path) -> Result<(), Error> {
+    ensure_exists(path)?;
+    #[cfg(unix)]
+    unix::require_ours(path)?;
+    Ok(())
+}
+
+/// Makes the missing folders of a path, 0700 each, and leaves those alone that exist.
+///
+/// # Errors
+/// `STORE_IO` if that fails.
+pub(crate) fn ensure_exists(path: &Path) -> Result<(), Error> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    match make(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent() else {
+                return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
+            };
+            ensure_exists(parent)?;
+            match make(path) {
+                Err(error) if !is_there(&error, path) => {
+                    return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
+                }
+                _ => {}
+            }
+        }
+        // Another process was faster.
+        Err(error) if is_there(&error, path) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(io_failure::explain(
+                &io::ErrorKind::NotADirectory.into(),
+                Attempt::MakeFolder,
+                path,
+            ));
+        }
+        Err(error) => return Err(io_failure::explain(&error, Attempt::MakeFolder, path)),
+    }
+    // The new folder's name must survive a power failure as well as the credential in it.
+    if let Some(parent) = path.parent() {
+        sync_folder(parent);
+    }
+    Ok(())
+}
+
+fn is_there(error: &io::Error, path: &Path) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists && path.is_dir()
+}
+
+#[cfg(unix)]
+use unix::make;
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::{File, Permissions};
+    use std::io;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+    use rustix::io::Errno;
+
+    use crate::error::Error;
+    use crate::fs::io_failure::{self, Attempt};
+    use crate::fs::ownership;
+
+    pub(super) fn make(path: &Path) -> io::Result<()> {
+        rustix::fs::mkdir(path, Mode::RWXU)?;
+        // A umask may have taken even the owner's permissions; it cannot give any.
+        if let Ok(stat) = rustix::fs::stat(path)
+            && !Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU)
+        {
+            rustix::fs::chmod(path, Mode::RWXU)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn require_ours(path: &Path) -> Result<(), Error> {
+        let fail =
+            |errno: Errno| io_failure::explain(&io::Error::from(errno), Attempt::Write, path);
+        let entry = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        if FileType::from_raw_mode(entry.st_mode).is_symlink() {
+            ownership::require_ours(entry.st_uid, "symbolic link", path)?;
+            let target = rustix::fs::stat(path).map_err(fail)?;
+            // Where somebody put a link, the folder behind it is not of our making: it keeps its permissions.
+            return ownership::require_ours(target.st_uid, "folder", path);
+        }
+        ownership::require_ours(entry.st_uid, "folder", path)?;
+        if Mode::from_raw_mode(entry.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+            tighten(path);
+        }
+        Ok(())
+    }
+
+    /// Best effort: some file systems have no permissions.
+    fn tighten(path: &Path) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(folder) = rustix::fs::open(path, flags, Mode::empty()) {
+            drop(File::from(folder).set_permissions(Permissions::from_mode(0o700)));
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn make(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn loosen(path: &Path) {
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn missing_parents_are_private_and_existing_ones_stay() {
+        let folder = TempDir::new().unwrap();
+        loosen(folder.path());
+        ensure_ours(&folder.path().join("a/b/c")).unwrap();
+        assert_eq!(mode(folder.path()), 0o755);
+        for made in ["a", "a/b", "a/b/c"] {
+            assert_eq!(mode(&folder.path().join(made)), 0o700);
+        }
+    }
+
+    #[test]
+    fn ours_is_tightened_and_its_parent_is_not() {
+        let folder = TempDir::new().unwrap();
+        let ours = folder.path().join("a/b");
+        ensure_ours(&ours).unwrap();
+        loosen(&ours);
+        loosen(&folder.path().join("a"));
+        ensure_exists(&ours).unwrap();
+        assert_eq!(mode(&ours), 0o755);
+        ensure_ours(&ours).unwrap();
+        assert_eq!(mode(&ours), 0o700);
+        assert_eq!(mode(&folder.path().join("a")), 0o755);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_told() {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("a"), "").unwrap();
+        for path in ["a", "a/b", "a/b/c"] {
+            let error = ensure_ours(&folder.path().join(path)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreIo);
+            assert!(error.message().contains("not a folder"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_linked_folder_is_used_and_keeps_its_permissions() {
+        let folder = TempDir::new().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        loosen(&real);
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        ensure_ours(&link).unwrap();
+        assert_eq!(mode(&real), 0o755);
+    }
+
+    #[test]
+    fn another_users_folder_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = TempDir::new().unwrap();
+        let theirs = folder.path().join("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(4321), None).unwrap();
+        let error = ensure_ours(&theirs).unwrap_err();
+        assert!(error.message().contains("uid 4321"), "{error}");
+        std::os::unix::fs::symlink("theirs", folder.path().join("link")).unwrap();
+        assert!(ensure_ours(&folder.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn many_at_once_all_succeed() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a/b/c/d");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| ensure_ours(&path).unwrap());
+            }
+        });
+        assert!(path.is_dir());
+    }
+}

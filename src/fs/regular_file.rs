@@ -1,0 +1,328 @@
+//! Reading a file that must be a regular file of our own: never a fifo that blocks, a device or somebody else's.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::fs::identity::Identity;
+use crate::fs::io_failure::{self, Attempt};
+
+/// No credential is larger.
+pub(crate) const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How often a file is read again because it changed while it was being read.
+const READS: usize = 5;
+
+/// An open file, its contents, and the identity that it had while they were read.
+#[derive(Debug)]
+pub(crate) struct RegularFile {
+    file: File,
+    identity: Identity,
+    bytes: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl RegularFile {
+    /// Reads the file at a path whose links were resolved before; none if nothing is there.
+    ///
+    /// # Errors
+    /// `STORE_IO` for what is not a regular file of ours, or cannot be read.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(file) = open(path)? else {
+            return Ok(None);
+        };
+        Self::read_steadily(file)
+            .map(Some)
+            .map_err(|error| io_failure::explain(&error, Attempt::Read, path))
+    }
+
+    fn read_steadily(file: File) -> io::Result<Self> {
+        let mut identity = Identity::of_file(&file)?;
+        for _ in 1..READS {
+            let bytes = read_whole(&file)?;
+            let after = Identity::of_file(&file)?;
+            if after == identity {
+                return Ok(Self {
+                    file,
+                    identity,
+                    bytes,
+                });
+            }
+            // Somebody writes in place: what was read may be half old, half new.
+            identity = after;
+        }
+        let bytes = read_whole(&file)?;
+        Ok(Self {
+            file,
+            identity,
+            bytes,
+        })
+    }
+
+    /// The contents; none if the file is larger than any credential.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_ref().map(|bytes| bytes.as_slice())
+    }
+
+    /// What the file was when it was read.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The descriptor, to be held.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Takes from others what they should never have had. Best effort: some file systems have no permissions.
+    pub(crate) fn tighten(&self) {
+        tighten(&self.file);
+    }
+}
+
+fn read_whole(mut file: &File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    use std::io::Seek as _;
+    let size = file.metadata()?.len();
+    if size > MAX_BYTES {
+        return Ok(None);
+    }
+    file.rewind()?;
+    // Room to spare, so that no secret is left behind in a smaller buffer.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(size).unwrap_or(0) + 1024,
+    ));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MAX_BYTES).then_some(bytes))
+}
+
+#[cfg(unix)]
+pub(super) use unix::{Refusal, open_with, tighten};
+
+#[cfg(unix)]
+fn open(path: &Path) -> Result<Option<File>, Error> {
+    match open_with(path, rustix::fs::OFlags::RDONLY, Attempt::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(unix::Refusal::Missing) => Ok(None),
+        Err(unix::Refusal::Failed(error)) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::{File, Permissions};
+    use std::io;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+    use rustix::io::Errno;
+
+    use crate::error::{Error, ErrorCode};
+    use crate::fs::io_failure::{self, Attempt};
+    use crate::fs::ownership;
+
+    pub(in crate::fs) enum Refusal {
+        Missing,
+        Failed(Error),
+    }
+
+    impl From<Error> for Refusal {
+        fn from(error: Error) -> Self {
+            Self::Failed(error)
+        }
+    }
+
+    /// Opens a regular file of ours; links are not followed and nothing blocks. `CREATE` makes it 0600 whatever the umask.
+    pub(in crate::fs) fn open_with(
+        path: &Path,
+        flags: OFlags,
+        attempt: Attempt,
+    ) -> Result<File, Refusal> {
+        // Opening a device can do something by itself, so look first.
+        match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => require_regular(&stat, path)?,
+            Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {}
+            Err(Errno::NOENT) => return Err(Refusal::Missing),
+            Err(errno) => return Err(failure(errno, attempt, path).into()),
+        }
+        let guarded =
+            flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = rustix::fs::open(path, guarded, Mode::RUSR | Mode::WUSR);
+        let file = match opened {
+            Ok(descriptor) => File::from(descriptor),
+            Err(Errno::NOENT) if !flags.contains(OFlags::CREATE) => return Err(Refusal::Missing),
+            Err(errno) => return Err(failure(errno, attempt, path).into()),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|errno| failure(errno, attempt, path))?;
+        require_regular(&stat, path)?;
+        if flags.contains(OFlags::CREATE) && Mode::from_raw_mode(stat.st_mode) != owner_only() {
+            change_mode(&file);
+        }
+        Ok(file)
+    }
+
+    /// Takes from others what they should never have had.
+    pub(in crate::fs) fn tighten(file: &File) {
+        let others = Mode::RWXG | Mode::RWXO;
+        if rustix::fs::fstat(file)
+            .is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).intersects(others))
+        {
+            change_mode(file);
+        }
+    }
+
+    fn owner_only() -> Mode {
+        Mode::RUSR | Mode::WUSR
+    }
+
+    fn change_mode(file: &File) {
+        // A file system without permissions refuses this, and has none to tighten.
+        drop(file.set_permissions(Permissions::from_mode(0o600)));
+    }
+
+    fn require_regular(stat: &Stat, path: &Path) -> Result<(), Error> {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => return ownership::require_ours(stat.st_uid, "file", path),
+            FileType::Directory => "a folder",
+            FileType::Symlink => "a symbolic link",
+            FileType::Fifo => "a named pipe",
+            FileType::Socket => "a socket",
+            FileType::CharacterDevice | FileType::BlockDevice => "a device",
+            FileType::Unknown => "something else",
+        };
+        Err(Error::new(
+            ErrorCode::StoreIo,
+            format!(
+                "{} should be a regular file and is {kind}. Move it away, or set stateDir or credentialsPath to another place.",
+                path.display()
+            ),
+        ))
+    }
+
+    fn failure(errno: Errno, attempt: Attempt, path: &Path) -> Error {
+        io_failure::explain(&io::Error::from(errno), attempt, path)
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn tighten(_file: &File) {}
+
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
+fn open(path: &Path) -> Result<Option<File>, Error> {
+    use crate::error::ErrorCode;
+    let fail = |error: io::Error| io_failure::explain(&error, Attempt::Read, path);
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorCode::StoreIo,
+                format!(
+                    "{} should be a regular file. Move it away, or set stateDir or credentialsPath to another place.",
+                    path.display()
+                ),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    }
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn missing_file_and_missing_folder_are_nothing() {
+        let folder = TempDir::new().unwrap();
+        assert!(
+            RegularFile::read(&folder.path().join("a"))
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            RegularFile::read(&folder.path().join("a/b/c"))
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn contents_come_whole_and_not_too_large() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "hello").unwrap();
+        let file = RegularFile::read(&path).unwrap().unwrap();
+        assert_eq!(file.bytes(), Some(b"hello".as_slice()));
+
+        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert_eq!(RegularFile::read(&path).unwrap().unwrap().bytes(), None);
+        File::create(&path).unwrap().set_len(MAX_BYTES).unwrap();
+        assert!(RegularFile::read(&path).unwrap().unwrap().bytes().is_some());
+    }
+
+    #[test]
+    fn folder_pipe_device_and_link_are_refused_without_blocking() {
+        let folder = TempDir::new().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        for path in [
+            folder.path(),
+            pipe.as_path(),
+            Path::new("/dev/null"),
+            link.as_path(),
+        ] {
+            let error = RegularFile::read(path).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreIo);
+            assert!(error.message().contains("regular file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_users_file_is_refused_by_root_too() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "{}").unwrap();
+        std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
+        let error = RegularFile::read(&path).unwrap_err();
+        assert!(error.message().contains("uid 4321"), "{error}");
+        assert!(error.message().contains(path.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn reading_changes_no_permissions_and_tightening_does() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "{}").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let file = RegularFile::read(&path).unwrap().unwrap();
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o644);
+        file.tighten();
+        assert_eq!(mode(), 0o600);
+    }
+}

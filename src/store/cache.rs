@@ -1,0 +1,552 @@
+//! Credentials in memory, checked against their files at every call: a login, logout or refresh by another process
+//! is seen at the next one.
+//!
+//! On a local file system the check is one `fstat` of a held descriptor: a replaced or removed file has lost its link,
+//! a rewritten one has other times. What it cannot see, a folder or link that leads elsewhere, the path tells once a
+//! second. A file that was written just before it was read may have been written again within the same tick of the
+//! kernel's clock: it is read once more.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::fs::identity::{self, Identity};
+use crate::fs::regular_file::RegularFile;
+use crate::fs::symlink;
+use crate::store::credential::{self, Stored};
+use crate::store::location::Location;
+use crate::time::{BootInstant, Clock, SystemClock};
+
+/// Descriptors that are held at once; other slots ask for path metadata.
+const HELD: usize = 64;
+
+/// How often the path itself is looked at while a descriptor is held.
+const PATH_CHECK: Duration = Duration::from_secs(1);
+
+/// A place in the cache, for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SlotId(u32);
+
+/// The table of all credentials that this process uses.
+pub(crate) struct Cache {
+    slots: RwLock<Slots>,
+    clock: Box<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Slots {
+    by_location: HashMap<Location, SlotId>,
+    all: Vec<Arc<Slot>>,
+}
+
+struct Slot {
+    location: Location,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts the contents that were loaded; 0 before the first.
+    generation: u32,
+    /// The last contents that could be read.
+    stored: Option<Stored>,
+    /// How to tell whether they still are; none after a failure, which is never cached.
+    check: Option<Check>,
+    last_used: BootInstant,
+}
+
+struct Check {
+    /// None: there was no file.
+    identity: Option<Identity>,
+    held: Option<File>,
+    is_racy: bool,
+    path_checked: BootInstant,
+}
+
+impl Cache {
+    /// An empty table.
+    pub(crate) fn new() -> Self {
+        Self::with_clock(Box::new(SystemClock))
+    }
+
+    fn with_clock(clock: Box<dyn Clock>) -> Self {
+        Self {
+            slots: RwLock::default(),
+            clock,
+        }
+    }
+
+    /// The place of that location.
+    pub(crate) fn slot(&self, location: &Location) -> SlotId {
+        let known = self
+            .slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_location
+            .get(location)
+            .copied();
+        known.unwrap_or_else(|| self.new_slot(location))
+    }
+
+    fn new_slot(&self, location: &Location) -> SlotId {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = slots.by_location.get(location) {
+            return *known;
+        }
+        let slot = SlotId(u32::try_from(slots.all.len()).unwrap_or(u32::MAX));
+        slots.all.push(Arc::new(Slot {
+            location: location.clone(),
+            state: Mutex::default(),
+        }));
+        slots.by_location.insert(location.clone(), slot);
+        slot
+    }
+
+    /// What is stored there now, and a number that changes whenever other contents were loaded.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`; the next call reads again.
+    pub(crate) fn read(
+        &self,
+        location: &Location,
+        boot_now: BootInstant,
+    ) -> Result<(Stored, u32), Error> {
+        let Some(slot) = self.at(self.slot(location)) else {
+            return credential::read(location).map(|stored| (stored, 0));
+        };
+        let (outcome, holds) = {
+            let mut state = slot.lock();
+            state.last_used = boot_now;
+            if state.is_unchanged(location.path(), boot_now)
+                && let Some(stored) = &state.stored
+            {
+                return Ok((stored.clone(), state.generation));
+            }
+            let outcome = state.load(location, self.clock.as_ref(), boot_now);
+            (outcome, state.is_holding())
+        };
+        if holds {
+            self.let_go_of_oldest();
+        }
+        outcome
+    }
+
+    /// Whether contents of that generation are still what is stored. Costs one system call, and a second one each second.
+    pub(crate) fn is_current(&self, slot: SlotId, generation: u32, boot_now: BootInstant) -> bool {
+        let Some(slot) = self.at(slot) else {
+            return false;
+        };
+        let mut state = slot.lock();
+        state.last_used = boot_now;
+        generation != 0
+            && state.generation == generation
+            && state.is_unchanged(slot.location.path(), boot_now)
+    }
+
+    fn at(&self, slot: SlotId) -> Option<Arc<Slot>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.all.get(usize::try_from(slot.0).ok()?).cloned()
+    }
+
+    /// Closes the descriptors that were not used for the longest time, until few enough are held.
+    fn let_go_of_oldest(&self) {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let mut holding: Vec<_> = slots
+            .all
+            .iter()
+            .filter_map(|slot| {
+                let state = slot.lock();
+                state.is_holding().then_some((state.last_used, slot))
+            })
+            .collect();
+        let Some(excess) = holding.len().checked_sub(HELD) else {
+            return;
+        };
+        holding.sort_by_key(|(last_used, _)| *last_used);
+        for (_, slot) in holding.into_iter().take(excess) {
+            if let Some(check) = &mut slot.lock().check {
+                check.held = None;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        let slots = self.slots.read().unwrap();
+        slots
+            .all
+            .iter()
+            .filter(|slot| slot.lock().is_holding())
+            .count()
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_holding(&self) -> bool {
+        self.check
+            .as_ref()
+            .is_some_and(|check| check.held.is_some())
+    }
+
+    /// Whether the file is what it was when it was loaded. Once it was not, only loading it makes it so again.
+    fn is_unchanged(&mut self, path: &Path, boot_now: BootInstant) -> bool {
+        let is_unchanged = self
+            .check
+            .as_mut()
+            .is_some_and(|check| check.holds(path, boot_now));
+        if !is_unchanged {
+            self.check = None;
+        }
+        is_unchanged
+    }
+
+    fn load(
+        &mut self,
+        location: &Location,
+        clock: &dyn Clock,
+        boot_now: BootInstant,
+    ) -> Result<(Stored, u32), Error> {
+        self.check = None;
+        let target = symlink::resolve(location.path())?;
+        // Before the file is read: a write after this instant must show.
+        let now = clock.now();
+        let file = RegularFile::read(&target)?;
+        let stored = match &file {
+            Some(file) => credential::parse(file, &target)?.0,
+            None => Stored::Nothing,
+        };
+        if self.stored.as_ref() != Some(&stored) {
+            self.stored = Some(stored.clone());
+            self.generation = self.generation.wrapping_add(1).max(1);
+        }
+        let identity = file.as_ref().map(RegularFile::identity);
+        let held = file.map(RegularFile::into_file).filter(identity::is_local);
+        self.check = Some(Check {
+            identity,
+            held,
+            is_racy: identity.is_some_and(|identity| identity.is_racy_at(now)),
+            path_checked: boot_now,
+        });
+        Ok((stored, self.generation))
+    }
+}
+
+impl Check {
+    fn holds(&mut self, path: &Path, boot_now: BootInstant) -> bool {
+        if self.is_racy {
+            return false;
+        }
+        if let Some(held) = &self.held {
+            if Identity::of_file(held).ok() != self.identity {
+                return false;
+            }
+            if boot_now.since(self.path_checked) < PATH_CHECK {
+                return true;
+            }
+        }
+        self.path_checked = boot_now;
+        Identity::of_path(path).is_ok_and(|named| named == self.identity)
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests lay out files by hand and wait for the kernel's clock"
+)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::store::credential::tests::sample;
+    use crate::store::location::tests::{at_path, in_state_dir};
+    use crate::store::locked::Locked;
+    use crate::time::UnixMillis;
+
+    /// A wall clock far from every file time, so that nothing is racy unless a test wants it.
+    struct FarClock(AtomicI64);
+
+    impl Clock for FarClock {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(self.0.load(Ordering::SeqCst))
+        }
+
+        fn boot(&self) -> BootInstant {
+            BootInstant::default()
+        }
+    }
+
+    fn calm() -> Cache {
+        Cache::with_clock(Box::new(FarClock(AtomicI64::new(0))))
+    }
+
+    fn boot(millis: u64) -> BootInstant {
+        BootInstant(Duration::from_millis(millis))
+    }
+
+    fn credential_text(access: &str) -> String {
+        format!(r#"{{"version":1,"access":"{access}"}}"#)
+    }
+
+    fn access(stored: &Stored) -> &str {
+        match stored {
+            Stored::Credential(snapshot) => snapshot.access().expose(),
+            Stored::LoggedOut => "logged out",
+            Stored::Nothing => "nothing",
+        }
+    }
+
+    fn replace(path: &Path, text: &str) {
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    fn setup(text: &str) -> (TempDir, Location) {
+        let folder = TempDir::new().unwrap();
+        let location = at_path(&folder.path().join("c.json"));
+        std::fs::write(location.path(), text).unwrap();
+        (folder, location)
+    }
+
+    #[test]
+    fn an_unchanged_file_stays_current() {
+        let (_folder, location) = setup(&credential_text("a"));
+        let cache = calm();
+        let slot = cache.slot(&location);
+        assert!(!cache.is_current(slot, 0, boot(0)));
+        assert!(!cache.is_current(slot, 1, boot(0)));
+        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        assert_eq!(access(&stored), "a");
+        for at in [0, 999, 1000, 5000] {
+            assert!(cache.is_current(slot, generation, boot(at)));
+            assert!(!cache.is_current(slot, generation + 1, boot(at)));
+        }
+        assert_eq!(cache.read(&location, boot(1)).unwrap().1, generation);
+        assert_eq!(cache.slot(&location), slot);
+    }
+
+    #[test]
+    fn every_kind_of_change_is_seen_at_the_next_call() {
+        let (_folder, location) = setup(&credential_text("a"));
+        let path = location.path();
+        let cache = calm();
+        let slot = cache.slot(&location);
+        let seen = |expected: &str| {
+            let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+            assert_eq!(access(&stored), expected);
+            assert!(cache.is_current(slot, generation, boot(0)));
+            generation
+        };
+        let mut generations = vec![seen("a")];
+        let mut changed = |change: &dyn Fn(), expected: &str| {
+            let before = *generations.last().unwrap();
+            change();
+            assert!(!cache.is_current(slot, before, boot(0)), "{expected}");
+            generations.push(seen(expected));
+        };
+        changed(&|| replace(path, &credential_text("b")), "b");
+        changed(&|| std::fs::remove_file(path).unwrap(), "nothing");
+        changed(&|| std::fs::write(path, credential_text("c")).unwrap(), "c");
+        changed(
+            &|| replace(path, r#"{"version":1,"loggedOutAt":1}"#),
+            "logged out",
+        );
+        generations.dedup();
+        assert_eq!(generations.len(), 5);
+    }
+
+    #[test]
+    fn the_same_contents_keep_their_generation() {
+        let (_folder, location) = setup(&credential_text("a"));
+        let cache = calm();
+        let slot = cache.slot(&location);
+        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        replace(location.path(), &credential_text("a"));
+        assert!(!cache.is_current(slot, generation, boot(0)));
+        assert_eq!(cache.read(&location, boot(0)).unwrap().1, generation);
+        assert!(cache.is_current(slot, generation, boot(0)));
+    }
+
+    #[test]
+    fn failures_are_not_cached() {
+        let (_folder, location) = setup("damaged");
+        let cache = calm();
+        let slot = cache.slot(&location);
+        for _ in 0..2 {
+            let error = cache.read(&location, boot(0)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreCorrupt);
+            assert!(!cache.is_current(slot, 0, boot(0)));
+        }
+        replace(location.path(), &credential_text("a"));
+        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "a");
+        replace(location.path(), "damaged");
+        assert!(cache.read(&location, boot(0)).is_err());
+        assert!(!cache.is_current(slot, 1, boot(0)));
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_read_again() {
+        let (_folder, location) = setup(&credential_text("a"));
+        let cache = Cache::new();
+        let slot = cache.slot(&location);
+        std::fs::write(location.path(), credential_text("a")).unwrap();
+        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        assert!(!cache.is_current(slot, generation, boot(0)), "racy");
+        std::thread::sleep(Duration::from_millis(60));
+        assert_eq!(cache.read(&location, boot(0)).unwrap().1, generation);
+        assert!(cache.is_current(slot, generation, boot(0)));
+    }
+
+    #[test]
+    fn no_write_in_place_of_the_same_size_is_missed() {
+        let (_folder, location) = setup(&credential_text("00000"));
+        let cache = Cache::new();
+        let slot = cache.slot(&location);
+        let mut generation = 0;
+        for round in 0..10_000_u32 {
+            let text = format!("{round:05}");
+            if round % 2 == 0 {
+                std::fs::write(location.path(), credential_text(&text)).unwrap();
+            } else {
+                replace(location.path(), &credential_text(&text));
+            }
+            assert!(!cache.is_current(slot, generation, boot(0)), "{round}");
+            let (stored, new) = cache.read(&location, boot(0)).unwrap();
+            assert_eq!(access(&stored), text);
+            assert_ne!(new, generation);
+            generation = new;
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_elsewhere_is_seen_within_a_second() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["one", "two"] {
+            std::fs::create_dir(at(name)).unwrap();
+            std::fs::write(at(name).join("c.json"), credential_text(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("one", at("current")).unwrap();
+        let location = at_path(&at("current/c.json"));
+        let cache = calm();
+        let slot = cache.slot(&location);
+        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        assert_eq!(access(&stored), "one");
+        std::os::unix::fs::symlink("two", at("next")).unwrap();
+        std::fs::rename(at("next"), at("current")).unwrap();
+        assert!(!cache.is_current(slot, generation, boot(1000)));
+        assert_eq!(access(&cache.read(&location, boot(1000)).unwrap().0), "two");
+    }
+
+    #[test]
+    fn a_moved_state_folder_is_seen_within_a_second() {
+        let folder = TempDir::new().unwrap();
+        let location = in_state_dir(&folder.path().join("state"), "demo", "default");
+        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        locked.replace(&sample("a", None)).unwrap();
+        let cache = calm();
+        let slot = cache.slot(&location);
+        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        std::fs::rename(folder.path().join("state"), folder.path().join("moved")).unwrap();
+        assert!(!cache.is_current(slot, generation, boot(1000)));
+        assert_eq!(
+            cache.read(&location, boot(1000)).unwrap().0,
+            Stored::Nothing
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_cached_until_it_comes() {
+        let folder = TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        let cache = calm();
+        let slot = cache.slot(&location);
+        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        assert_eq!(stored, Stored::Nothing);
+        assert!(cache.is_current(slot, generation, boot(0)));
+        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        assert!(cache.is_current(slot, generation, boot(0)));
+        locked.replace(&sample("a", None)).unwrap();
+        assert!(!cache.is_current(slot, generation, boot(0)));
+        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "a");
+    }
+
+    #[test]
+    fn few_descriptors_are_held_and_the_others_still_see_changes() {
+        let folder = TempDir::new().unwrap();
+        let cache = calm();
+        let locations: Vec<_> = (0_u64..100)
+            .map(|number| {
+                let location = at_path(&folder.path().join(format!("{number}.json")));
+                std::fs::write(location.path(), credential_text("a")).unwrap();
+                cache.read(&location, boot(number)).unwrap();
+                location
+            })
+            .collect();
+        if cache.held() == 0 {
+            // The temp folder lies on a network or FUSE file system.
+            return;
+        }
+        assert_eq!(cache.held(), HELD);
+        let is_held = |location| {
+            let slot = cache.at(cache.slot(location)).unwrap();
+            slot.lock().is_holding()
+        };
+        assert!(is_held(&locations[99]) && !is_held(&locations[0]));
+        for location in &locations {
+            let slot = cache.slot(location);
+            assert!(cache.is_current(slot, 1, boot(200)));
+            replace(location.path(), &credential_text("b"));
+            assert!(!cache.is_current(slot, 1, boot(200)));
+        }
+    }
+
+    #[test]
+    fn readers_never_see_anything_but_whole_credentials_while_others_write() {
+        let folder = TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        Locked::try_acquire(&location)
+            .unwrap()
+            .unwrap()
+            .replace(&sample("0", Some("r0")))
+            .unwrap();
+        let cache = Cache::new();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (cache, location, done) = (&cache, &location, &done);
+            for _ in 0..3 {
+                scope.spawn(move || {
+                    let mut last = 0;
+                    while !done.load(Ordering::SeqCst) {
+                        let (stored, _) = cache.read(location, boot(0)).unwrap();
+                        let now: u32 = access(&stored).parse().unwrap();
+                        assert!(now >= last, "time went back");
+                        last = now;
+                    }
+                });
+            }
+            for round in 1..=300 {
+                let mut locked = Locked::try_acquire(location).unwrap().unwrap();
+                let reserved = locked.reserve().unwrap();
+                let new = sample(&round.to_string(), Some(&format!("r{round}")));
+                locked.save(reserved, &new).unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "300");
+    }
+}

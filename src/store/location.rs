@@ -1,0 +1,650 @@
+//! Where a credential lies: `<stateDir>/credentials/<pluginId>/<profile>.json`, or exactly where the config says.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use crate::error::{Error, ErrorCode};
+use crate::fs::io_failure::{self, Attempt};
+use crate::secret::Fingerprint;
+use crate::store::name;
+
+/// Longest `pluginId` and `profile`.
+const MAX_NAME: usize = 128;
+
+/// The profile that a config without one means.
+const DEFAULT_PROFILE: &str = "default";
+
+/// The variables that name the state folder, in the hosts' order.
+const STATE_DIR_VARIABLES: [&str; 3] = [
+    "OPENCLAW_STATE_DIR",
+    "MOLTBOT_STATE_DIR",
+    "CLAWDBOT_STATE_DIR",
+];
+
+/// The variable that moves openclaw's home.
+const HOME_VARIABLE: &str = "OPENCLAW_HOME";
+
+/// The hosts' state folders in the home folder, newest name first.
+const STATE_DIRS: [&str; 3] = [".openclaw", ".clawdbot", ".moltbot"];
+
+/// The environment of the process, as far as it says where things are.
+pub(crate) trait Environment: Send + Sync {
+    /// A variable.
+    fn var(&self, name: &str) -> Option<OsString>;
+    /// The user's home folder.
+    fn home(&self) -> Option<PathBuf>;
+}
+
+/// The process' own environment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one home of the environment"
+    )]
+    fn var(&self, name: &str) -> Option<OsString> {
+        std::env::var_os(name)
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        self.var(variable)
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from)
+    }
+}
+
+/// Which credential is meant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocationRequest<'a> {
+    /// `pluginId`
+    pub(crate) plugin_id: &'a str,
+    /// `profile`, already defaulted
+    pub(crate) profile: &'a str,
+    /// `stateDir`
+    pub(crate) state_dir: Option<&'a str>,
+    /// `credentialsPath`
+    pub(crate) credentials_path: Option<&'a str>,
+}
+
+/// The place of one credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Location {
+    path: PathBuf,
+    profile: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// In the plugin's folder, which is ours.
+    State {
+        state_dir: PathBuf,
+        plugin_id: String,
+        folder: PathBuf,
+    },
+    /// The config names the file.
+    Exact,
+}
+
+impl Location {
+    /// Finds the place.
+    ///
+    /// # Errors
+    /// `INVALID_CONFIG` for a name or a path that cannot be one.
+    pub(crate) fn resolve(
+        request: &LocationRequest<'_>,
+        environment: &dyn Environment,
+    ) -> Result<Self, Error> {
+        let plugin = encoded("pluginId", request.plugin_id)?;
+        let profile = encoded("profile", request.profile)?;
+        if let Some(text) = request.credentials_path {
+            return Ok(Self {
+                path: exact_path(text, environment)?,
+                profile: request.profile.to_owned(),
+                place: Place::Exact,
+            });
+        }
+        let state_dir = state_dir(request.state_dir, environment)?;
+        let folder = state_dir.join("credentials").join(plugin);
+        Ok(Self {
+            path: folder.join(format!("{profile}.json")),
+            profile: request.profile.to_owned(),
+            place: Place::State {
+                state_dir,
+                plugin_id: request.plugin_id.to_owned(),
+                folder,
+            },
+        })
+    }
+
+    /// The credential file; symbolic links are not resolved yet.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The profile, as the config names it.
+    pub(crate) fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// The plugin's folder, where it is ours to make and tighten.
+    pub(super) fn own_folder(&self) -> Option<&Path> {
+        match &self.place {
+            Place::State { folder, .. } => Some(folder),
+            Place::Exact => None,
+        }
+    }
+
+    /// The file with the clients that were registered at that server (its issuer or token endpoint).
+    pub(crate) fn registration_path(&self, server: &str) -> PathBuf {
+        let folder = match &self.place {
+            Place::State { folder, .. } => folder.join("clients"),
+            Place::Exact => {
+                let mut name = self.path.file_name().unwrap_or_default().to_owned();
+                name.push(".clients");
+                self.path.with_file_name(name)
+            }
+        };
+        let host: String = Url::parse(server)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_else(|| "server".to_owned())
+            .chars()
+            .filter(char::is_ascii)
+            .take(60)
+            .collect();
+        let digest = Fingerprint::of(&[server]);
+        let short = digest.as_str().get(..16).unwrap_or_default();
+        folder.join(format!("{}-{short}.json", name::encode(&host)))
+    }
+
+    /// Every profile of this plugin that has a file, sorted, logged-out ones included; with `credentialsPath`, this one.
+    ///
+    /// # Errors
+    /// `STORE_IO` if the folder cannot be listed.
+    pub(crate) fn profiles(&self) -> Result<Vec<Self>, Error> {
+        let Place::State { folder, .. } = &self.place else {
+            return Ok(vec![self.clone()]);
+        };
+        let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let file_name = entry.file_name();
+            let profile = file_name
+                .to_str()
+                .and_then(|file_name| file_name.strip_suffix(".json"))
+                .and_then(name::decode);
+            if let Some(profile) = profile.filter(|profile| !profile.is_empty())
+                && entry.path().is_file()
+            {
+                found.push(Self {
+                    path: entry.path(),
+                    profile,
+                    place: self.place.clone(),
+                });
+            }
+        }
+        found.sort_by(|a, b| a.profile.cmp(&b.profile));
+        Ok(found)
+    }
+
+    /// Where plugin authors keep a login by hand. Such a file knows no profiles, so it can only be the default one's.
+    pub(super) fn handwritten_path(&self) -> Option<PathBuf> {
+        let Place::State {
+            state_dir,
+            plugin_id,
+            ..
+        } = &self.place
+        else {
+            return None;
+        };
+        // The id is a path here, unencoded, as the hosts write it: `name` or `@scope/name`, and no other.
+        let is_plain = |part: &str| {
+            !part.is_empty()
+                && part != "."
+                && part != ".."
+                && !part.contains(['/', '\\', ':', '\0'])
+        };
+        let is_id = match plugin_id.split_once('/') {
+            Some((scope, name)) => scope.starts_with('@') && is_plain(scope) && is_plain(name),
+            None => is_plain(plugin_id),
+        };
+        (is_id && self.profile == DEFAULT_PROFILE).then(|| {
+            state_dir
+                .join("extensions")
+                .join(plugin_id)
+                .join("credentials.json")
+        })
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorCode::InvalidConfig, message)
+}
+
+fn encoded(option: &str, text: &str) -> Result<String, Error> {
+    if text.is_empty() {
+        return Err(invalid(format!("{option} is empty. Give it a name.")));
+    }
+    if text.contains('\0') {
+        return Err(invalid(format!(
+            "{option} holds a NUL character. Remove it."
+        )));
+    }
+    if text.len() > MAX_NAME {
+        return Err(invalid(format!(
+            "{option} has {} bytes. Use at most {MAX_NAME}.",
+            text.len()
+        )));
+    }
+    let encoded = name::encode(text);
+    if encoded.len() > name::MAX_ENCODED {
+        return Err(invalid(format!(
+            "{option} is too long for a file name: each character outside a-z, 0-9, \".\", \"_\" and \"-\" takes \
+             three bytes or more there, and it has {} of at most {}. Use a shorter one.",
+            encoded.len(),
+            name::MAX_ENCODED
+        )));
+    }
+    Ok(encoded)
+}
+
+fn exact_path(text: &str, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    let path = option_path("credentialsPath", text, environment)?;
+    if text.ends_with(std::path::is_separator) || path.file_name().is_none() {
+        return Err(invalid(format!(
+            "credentialsPath {text:?} names a folder. Name the file in it, for example {}.",
+            path.join("credentials.json").display()
+        )));
+    }
+    Ok(path)
+}
+
+/// HOST-FACTS 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that exists.
+fn state_dir(option: Option<&str>, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    if let Some(text) = option {
+        return option_path("stateDir", text, environment);
+    }
+    for variable in STATE_DIR_VARIABLES {
+        if let Some(value) = set(variable, environment) {
+            return expanded(variable, &value, environment);
+        }
+    }
+    if let Some(value) = set(HOME_VARIABLE, environment) {
+        return Ok(expanded(HOME_VARIABLE, &value, environment)?.join(".openclaw"));
+    }
+    let home = home("the state folder", environment)?;
+    let mut candidates = STATE_DIRS.iter().map(|folder| home.join(folder));
+    let state_dir = candidates
+        .find(|candidate| candidate.exists())
+        .unwrap_or_else(|| home.join(".openclaw"));
+    absolute("HOME", &state_dir)
+}
+
+/// A variable that is set to something; the hosts ignore blank ones and trim the others.
+fn set(variable: &str, environment: &dyn Environment) -> Option<OsString> {
+    let value = environment.var(variable)?;
+    let trimmed = match value.to_str() {
+        Some(text) => OsString::from(text.trim()),
+        None => value,
+    };
+    (!trimmed.is_empty()).then_some(trimmed)
+}
+
+fn option_path(option: &str, text: &str, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    if text.trim().is_empty() {
+        return Err(invalid(format!(
+            "{option} is empty. Leave it out, or set it to a path."
+        )));
+    }
+    if text.contains('\0') {
+        return Err(invalid(format!(
+            "{option} holds a NUL character. Remove it."
+        )));
+    }
+    expanded(option, OsStr::new(text), environment)
+}
+
+fn expanded(what: &str, path: &OsStr, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    let path = Path::new(path);
+    match path.strip_prefix("~") {
+        Ok(rest) => absolute(what, &home(what, environment)?.join(rest)),
+        Err(_) => absolute(what, path),
+    }
+}
+
+fn home(what: &str, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    environment.home().ok_or_else(|| {
+        let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        invalid(format!(
+            "The home folder is unknown, so {what} cannot be found. Set {variable}, or set stateDir to an absolute path."
+        ))
+    })
+}
+
+fn absolute(what: &str, path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|error| {
+        invalid(format!(
+            "{what} {:?} cannot be made absolute: {error}. Set it to an absolute path.",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+pub(super) mod tests {
+    use std::collections::HashMap;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[derive(Default)]
+    pub(in crate::store) struct FixedEnvironment {
+        vars: HashMap<String, OsString>,
+        home: Option<PathBuf>,
+    }
+
+    impl FixedEnvironment {
+        fn at_home(home: &Path) -> Self {
+            Self {
+                vars: HashMap::new(),
+                home: Some(home.to_path_buf()),
+            }
+        }
+
+        fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+            self.vars.insert(name.to_owned(), value.into());
+            self
+        }
+    }
+
+    impl Environment for FixedEnvironment {
+        fn var(&self, name: &str) -> Option<OsString> {
+            self.vars.get(name).cloned()
+        }
+
+        fn home(&self) -> Option<PathBuf> {
+            self.home.clone()
+        }
+    }
+
+    /// A location for the tests of this layer.
+    pub(in crate::store) fn in_state_dir(
+        state_dir: &Path,
+        plugin_id: &str,
+        profile: &str,
+    ) -> Location {
+        let request = LocationRequest {
+            plugin_id,
+            profile,
+            state_dir: state_dir.to_str(),
+            credentials_path: None,
+        };
+        Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+    }
+
+    /// The same, for an exact path.
+    pub(in crate::store) fn at_path(path: &Path) -> Location {
+        let request = LocationRequest {
+            plugin_id: "demo",
+            profile: "default",
+            state_dir: None,
+            credentials_path: path.to_str(),
+        };
+        Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+    }
+
+    fn resolved(environment: &FixedEnvironment) -> PathBuf {
+        let request = LocationRequest {
+            plugin_id: "demo",
+            profile: "default",
+            state_dir: None,
+            credentials_path: None,
+        };
+        Location::resolve(&request, environment)
+            .unwrap()
+            .path()
+            .to_path_buf()
+    }
+
+    fn refused(
+        plugin_id: &str,
+        profile: &str,
+        state_dir: Option<&str>,
+        path: Option<&str>,
+    ) -> String {
+        let request = LocationRequest {
+            plugin_id,
+            profile,
+            state_dir,
+            credentials_path: path,
+        };
+        let error = Location::resolve(&request, &FixedEnvironment::default()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidConfig);
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn one_folder_per_plugin_and_one_file_per_profile() {
+        let location = in_state_dir(Path::new("/s"), "@scope/name", "Work");
+        assert_eq!(
+            location.path(),
+            Path::new("/s/credentials/%40scope%2Fname/%57ork.json")
+        );
+        assert_eq!(location.profile(), "Work");
+        let tricky = in_state_dir(Path::new("/s"), "..", "../../x");
+        assert_eq!(
+            tricky.path(),
+            Path::new("/s/credentials/%2E%2E/%2E.%2F..%2Fx.json")
+        );
+    }
+
+    #[test]
+    fn names_that_cannot_be_names_are_refused() {
+        assert!(refused("", "p", Some("/s"), None).contains("pluginId is empty"));
+        assert!(refused("a", "", Some("/s"), None).contains("profile is empty"));
+        assert!(refused("a\0", "p", Some("/s"), None).contains("NUL"));
+        assert!(refused("a", &"p".repeat(129), Some("/s"), None).contains("129"));
+        assert!(refused("a", &"P".repeat(128), Some("/s"), None).contains("too long"));
+        let longest = in_state_dir(Path::new("/s"), &"p".repeat(128), &"q".repeat(128));
+        assert!(longest.path().to_str().unwrap().len() > 256);
+    }
+
+    #[test]
+    fn paths_that_cannot_be_paths_are_refused() {
+        assert!(refused("a", "p", Some(" "), None).contains("stateDir is empty"));
+        assert!(refused("a", "p", Some("/a\0"), None).contains("NUL"));
+        assert!(refused("a", "p", None, Some("")).contains("credentialsPath is empty"));
+        assert!(refused("a", "p", None, Some("/a/b/")).contains("names a folder"));
+        assert!(refused("a", "p", None, Some("/a/..")).contains("names a folder"));
+        assert!(refused("a", "p", None, Some("~/a")).contains("Set HOME"));
+        assert!(refused("a", "p", None, None).contains("Set HOME"));
+    }
+
+    #[test]
+    fn the_hosts_variables_count_in_their_order() {
+        let home = TempDir::new().unwrap();
+        let all = || {
+            FixedEnvironment::at_home(home.path())
+                .with("CLAWDBOT_STATE_DIR", "/clawd")
+                .with("OPENCLAW_HOME", "/home-of-openclaw")
+        };
+        assert_eq!(
+            resolved(&all()),
+            Path::new("/clawd/credentials/demo/default.json")
+        );
+        assert_eq!(
+            resolved(&all().with("MOLTBOT_STATE_DIR", "/molt")),
+            Path::new("/molt/credentials/demo/default.json")
+        );
+        assert_eq!(
+            resolved(
+                &all()
+                    .with("MOLTBOT_STATE_DIR", "/molt")
+                    .with("OPENCLAW_STATE_DIR", " /open ")
+            ),
+            Path::new("/open/credentials/demo/default.json")
+        );
+        assert_eq!(
+            resolved(&all().with("CLAWDBOT_STATE_DIR", " ")),
+            Path::new("/home-of-openclaw/.openclaw/credentials/demo/default.json")
+        );
+    }
+
+    #[test]
+    fn the_first_folder_that_exists_in_the_home_counts() {
+        let home = TempDir::new().unwrap();
+        let environment = FixedEnvironment::at_home(home.path());
+        let expected = |folder: &str| {
+            home.path()
+                .join(folder)
+                .join("credentials/demo/default.json")
+        };
+        assert_eq!(resolved(&environment), expected(".openclaw"));
+        std::fs::create_dir(home.path().join(".moltbot")).unwrap();
+        assert_eq!(resolved(&environment), expected(".moltbot"));
+        std::fs::create_dir(home.path().join(".clawdbot")).unwrap();
+        assert_eq!(resolved(&environment), expected(".clawdbot"));
+        std::fs::create_dir(home.path().join(".openclaw")).unwrap();
+        assert_eq!(resolved(&environment), expected(".openclaw"));
+    }
+
+    #[test]
+    fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
+        let environment = || FixedEnvironment::at_home(Path::new("/h"));
+        for (variable, value, expected) in [
+            ("OPENCLAW_STATE_DIR", "~/s", "/h/s"),
+            ("MOLTBOT_STATE_DIR", "~", "/h"),
+            ("CLAWDBOT_STATE_DIR", "~other/s", ""),
+            ("OPENCLAW_HOME", "~/o", "/h/o/.openclaw"),
+        ] {
+            let path = resolved(&environment().with(variable, value));
+            if expected.is_empty() {
+                let here = std::env::current_dir().unwrap();
+                assert_eq!(path, here.join("~other/s/credentials/demo/default.json"));
+            } else {
+                assert_eq!(
+                    path,
+                    Path::new(expected).join("credentials/demo/default.json")
+                );
+            }
+        }
+        let request = LocationRequest {
+            plugin_id: "demo",
+            profile: "default",
+            state_dir: Some("~/x"),
+            credentials_path: Some("~/c.json"),
+        };
+        let location = Location::resolve(&request, &environment()).unwrap();
+        assert_eq!(location.path(), Path::new("/h/c.json"));
+        assert!(location.own_folder().is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_home_that_is_not_utf8_works() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let home = PathBuf::from(OsString::from_vec(b"/h\xFF".to_vec()));
+        let path = resolved(&FixedEnvironment::at_home(&home));
+        assert_eq!(path, home.join(".openclaw/credentials/demo/default.json"));
+    }
+
+    #[test]
+    fn registrations_lie_beside_the_credentials() {
+        let location = in_state_dir(Path::new("/s"), "demo", "default");
+        let path = location.registration_path("https://auth.example.com/tenant");
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(
+            path.parent().unwrap(),
+            Path::new("/s/credentials/demo/clients")
+        );
+        assert!(name.starts_with("auth.example.com-"), "{name}");
+        assert_eq!(name.len(), "auth.example.com-.json".len() + 16);
+        assert_ne!(
+            path,
+            location.registration_path("https://auth.example.com/")
+        );
+        assert!(
+            location
+                .registration_path("http://[::1]:8080")
+                .to_str()
+                .unwrap()
+                .contains("%5B%3A%3A1%5D-")
+        );
+        let exact = at_path(Path::new("/x/c.json"));
+        assert_eq!(
+            exact.registration_path("https://a").parent().unwrap(),
+            Path::new("/x/c.json.clients")
+        );
+    }
+
+    #[test]
+    fn only_profiles_are_listed() {
+        let folder = TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        assert!(location.profiles().unwrap().is_empty());
+        let ours = location.own_folder().unwrap();
+        std::fs::create_dir_all(ours.join("clients")).unwrap();
+        std::fs::create_dir_all(ours.join("folder.json")).unwrap();
+        for name in [
+            "work.json",
+            "%41.json",
+            "default.json",
+            "default.json.lock",
+            "default.json.corrupt-1700000000000",
+            ".default.json.0123456789abcdef.tmp",
+            "Foreign.json",
+            "%zz.json",
+            ".json",
+            "notes.txt",
+        ] {
+            std::fs::write(ours.join(name), "").unwrap();
+        }
+        let profiles: Vec<_> = location
+            .profiles()
+            .unwrap()
+            .iter()
+            .map(|location| location.profile().to_owned())
+            .collect();
+        assert_eq!(profiles, ["A", "default", "work"]);
+        assert!(location.profiles().unwrap().contains(&location));
+        let exact = at_path(&ours.join("work.json"));
+        assert_eq!(exact.profiles().unwrap(), std::slice::from_ref(&exact));
+    }
+
+    #[test]
+    fn the_handwritten_file_is_the_default_profiles() {
+        let of = |plugin_id: &str, profile: &str| {
+            in_state_dir(Path::new("/s"), plugin_id, profile).handwritten_path()
+        };
+        assert_eq!(
+            of("demo", "default").unwrap(),
+            Path::new("/s/extensions/demo/credentials.json")
+        );
+        assert_eq!(
+            of("@scope/name", "default").unwrap(),
+            Path::new("/s/extensions/@scope/name/credentials.json")
+        );
+        for tricky in [
+            "..", "../x", "@a/../b", "@/..", "a/b", "/etc", "@a/", "a\\b",
+        ] {
+            assert_eq!(of(tricky, "default"), None, "{tricky}");
+        }
+        assert_eq!(of("demo", "work"), None);
+        assert_eq!(at_path(Path::new("/x/c.json")).handwritten_path(), None);
+    }
+}

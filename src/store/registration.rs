@@ -1,0 +1,422 @@
+//! The clients that were registered at one server (RFC 7591). They outlive a logout: the next login needs no new one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, ErrorCode};
+use crate::fs::atomic_write::Reservation;
+use crate::fs::damaged_file;
+use crate::fs::lock::Lock;
+use crate::fs::private_dir;
+use crate::fs::regular_file::RegularFile;
+use crate::fs::symlink;
+use crate::secret::Secret;
+use crate::store::format::{self, Document, Members};
+use crate::time::UnixMillis;
+
+/// How many clients are kept: older credentials may still need theirs.
+const KEPT: usize = 8;
+
+/// How long another may hold the lock, which it needs for one small write.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two tries for the lock.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A client that was registered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredClient {
+    /// `client_id`
+    pub(crate) client_id: String,
+    /// `client_secret`
+    pub(crate) client_secret: Option<Secret>,
+    /// When the secret ends.
+    pub(crate) secret_expires_at: Option<UnixMillis>,
+    /// `token_endpoint_auth_method`
+    pub(crate) authentication: String,
+    /// RFC 7592
+    pub(crate) registration_client_uri: Option<String>,
+    /// RFC 7592
+    pub(crate) registration_access_token: Option<Secret>,
+    /// When it was registered.
+    pub(crate) created_at: UnixMillis,
+}
+
+/// The clients of one server, newest first.
+#[derive(Debug)]
+pub(crate) struct Registrations {
+    clients: Vec<StoredClient>,
+}
+
+impl Registrations {
+    /// Reads them, without a lock; a missing file holds none.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        let target = symlink::resolve(path)?;
+        Ok(Self {
+            clients: StoredList::read(&target)?.clients,
+        })
+    }
+
+    /// The newest one whose secret has not ended.
+    pub(crate) fn current(&self, now: UnixMillis) -> Option<&StoredClient> {
+        self.clients
+            .iter()
+            .find(|client| client.secret_expires_at.is_none_or(|end| end > now))
+    }
+
+    /// The one of that id.
+    pub(crate) fn find(&self, client_id: &str) -> Option<&StoredClient> {
+        self.clients
+            .iter()
+            .find(|client| client.client_id == client_id)
+    }
+
+    /// Adds one as the newest, in place of an older one of the same id. A damaged file is kept beside the new one.
+    ///
+    /// # Errors
+    /// `STORE_IO`, `STORE_VERSION`, `STORE_LOCKED`.
+    pub(crate) fn save_with(path: &Path, client: StoredClient) -> Result<(), Error> {
+        if let Some(folder) = path.parent() {
+            // The folder above is the plugin's, or that of a credentialsPath: not this one's to tighten.
+            private_dir::ensure_ours(folder)?;
+        }
+        Self::change(path, client.created_at, |list| {
+            list.remove(&client.client_id);
+            list.insert(client);
+            true
+        })
+    }
+
+    /// Removes the one of that id, if it is there.
+    ///
+    /// # Errors
+    /// As [`Registrations::save_with`], and `STORE_CORRUPT`.
+    pub(crate) fn forget(path: &Path, client_id: &str) -> Result<(), Error> {
+        if Self::load(path)?.find(client_id).is_none() {
+            return Ok(());
+        }
+        Self::change(path, UnixMillis::default(), |list| list.remove(client_id))
+    }
+
+    fn change(
+        path: &Path,
+        now: UnixMillis,
+        edit: impl FnOnce(&mut StoredList) -> bool,
+    ) -> Result<(), Error> {
+        let target = symlink::resolve(path)?;
+        let _lock = wait_for_lock(&target)?;
+        let (mut list, is_damaged) = match StoredList::read(&target) {
+            Ok(list) => (list, false),
+            Err(error) if error.code() == ErrorCode::StoreCorrupt => (StoredList::default(), true),
+            Err(error) => return Err(error),
+        };
+        if !edit(&mut list) {
+            return Ok(());
+        }
+        let bytes = list.to_json();
+        let mut reservation = Reservation::new(&target, bytes.len() as u64)?;
+        let written = reservation.write(&bytes).and_then(|()| {
+            if is_damaged {
+                damaged_file::set_aside(&target, now)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = written {
+            reservation.discard();
+            return Err(error);
+        }
+        reservation.commit().map_err(|failed| {
+            if let Some(reservation) = failed.reservation {
+                reservation.discard();
+            }
+            failed.error
+        })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the store runs on threads that may block, and knows no runtime"
+)]
+fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(lock) = Lock::try_acquire(target)? {
+            return Ok(lock);
+        }
+        if waited >= PATIENCE {
+            return Err(Error::new(
+                ErrorCode::StoreLocked,
+                format!(
+                    "Another process keeps {} locked. Try again.",
+                    target.display()
+                ),
+            ));
+        }
+        std::thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+}
+
+/// The file: `{ "version": 1, "clients": [ … ] }`. Members that this version does not know stay.
+#[derive(Default)]
+struct StoredList {
+    document: Document,
+    clients: Vec<StoredClient>,
+}
+
+impl StoredList {
+    fn read(target: &Path) -> Result<Self, Error> {
+        let Some(file) = RegularFile::read(target)? else {
+            return Ok(Self::default());
+        };
+        let document = file
+            .bytes()
+            .and_then(Document::from_json)
+            .ok_or_else(|| format::corrupt(target, "it is not a whole JSON object"))?;
+        format::require_version(document.members(), target)?;
+        let clients = document
+            .members()
+            .get("clients")
+            .and_then(Value::as_array)
+            .and_then(|clients| clients.iter().map(client_of).collect::<Option<Vec<_>>>())
+            .ok_or_else(|| {
+                format::corrupt(
+                    target,
+                    "its member \"clients\" is missing or has the wrong type",
+                )
+            })?;
+        Ok(Self { document, clients })
+    }
+
+    fn insert(&mut self, client: StoredClient) {
+        let value = value_of(&client);
+        self.clients.insert(0, client);
+        self.clients.truncate(KEPT);
+        self.document.edit_list("clients", |values| {
+            values.insert(0, value);
+            for mut dropped in values.drain(KEPT.min(values.len())..) {
+                format::zero(&mut dropped);
+            }
+        });
+    }
+
+    fn remove(&mut self, client_id: &str) -> bool {
+        let before = self.clients.len();
+        self.clients.retain(|client| client.client_id != client_id);
+        self.document.edit_list("clients", |values| {
+            values.retain_mut(|value| {
+                let stays = value.get("clientId").and_then(Value::as_str) != Some(client_id);
+                if !stays {
+                    format::zero(value);
+                }
+                stays
+            });
+        });
+        self.clients.len() != before
+    }
+
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        self.document.to_json()
+    }
+}
+
+fn client_of(value: &Value) -> Option<StoredClient> {
+    let members = Members(value.as_object()?);
+    Some(StoredClient {
+        client_id: members.text("clientId").ok()??,
+        client_secret: members.secret("clientSecret").ok()?,
+        secret_expires_at: members.time("secretExpiresAt").ok()?,
+        authentication: members
+            .text("authentication")
+            .ok()?
+            .unwrap_or_else(|| "none".to_owned()),
+        registration_client_uri: members.text("registrationClientUri").ok()?,
+        registration_access_token: members.secret("registrationAccessToken").ok()?,
+        created_at: members.time("createdAt").ok()?.unwrap_or_default(),
+    })
+}
+
+fn value_of(client: &StoredClient) -> Value {
+    let mut members = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().into());
+    set("clientId", Some(client.client_id.as_str().into()));
+    set("clientSecret", secret(&client.client_secret));
+    set(
+        "secretExpiresAt",
+        client.secret_expires_at.map(|end| end.0.into()),
+    );
+    set(
+        "authentication",
+        Some(client.authentication.as_str().into()),
+    );
+    set(
+        "registrationClientUri",
+        client.registration_client_uri.as_deref().map(Value::from),
+    );
+    set(
+        "registrationAccessToken",
+        secret(&client.registration_access_token),
+    );
+    set("createdAt", Some(client.created_at.0.into()));
+    Value::Object(members)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn client(id: &str, at: i64) -> StoredClient {
+        StoredClient {
+            client_id: id.to_owned(),
+            client_secret: Some(Secret::from("secret")),
+            secret_expires_at: None,
+            authentication: "client_secret_basic".to_owned(),
+            registration_client_uri: Some("https://a/r".to_owned()),
+            registration_access_token: Some(Secret::from("access")),
+            created_at: UnixMillis(at),
+        }
+    }
+
+    fn file() -> (TempDir, PathBuf) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("clients/server.json");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_missing_file_holds_none_and_forgetting_makes_none() {
+        let (folder, path) = file();
+        assert!(Registrations::load(&path).unwrap().clients.is_empty());
+        Registrations::forget(&path, "a").unwrap();
+        assert!(!folder.path().join("clients").exists());
+    }
+
+    #[test]
+    fn the_newest_comes_first_and_eight_are_kept() {
+        let (_folder, path) = file();
+        for number in 0..10 {
+            Registrations::save_with(&path, client(&number.to_string(), number)).unwrap();
+        }
+        let all = Registrations::load(&path).unwrap();
+        let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
+        assert_eq!(ids, ["9", "8", "7", "6", "5", "4", "3", "2"]);
+        assert_eq!(all.find("4"), Some(&client("4", 4)));
+        assert_eq!(all.current(UnixMillis(0)).unwrap().client_id, "9");
+
+        Registrations::save_with(&path, client("4", 11)).unwrap();
+        Registrations::forget(&path, "9").unwrap();
+        Registrations::forget(&path, "unknown").unwrap();
+        let all = Registrations::load(&path).unwrap();
+        let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
+        assert_eq!(ids, ["4", "8", "7", "6", "5", "3", "2"]);
+    }
+
+    #[test]
+    fn one_whose_secret_has_ended_is_not_current() {
+        let (_folder, path) = file();
+        let mut ended = client("new", 2);
+        ended.secret_expires_at = Some(UnixMillis(100));
+        Registrations::save_with(&path, client("old", 1)).unwrap();
+        Registrations::save_with(&path, ended).unwrap();
+        let all = Registrations::load(&path).unwrap();
+        assert_eq!(all.current(UnixMillis(99)).unwrap().client_id, "new");
+        assert_eq!(all.current(UnixMillis(100)).unwrap().client_id, "old");
+        assert!(all.find("new").is_some());
+    }
+
+    #[test]
+    fn unknown_members_survive() {
+        let (_folder, path) = file();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"future":1,"version":1,"clients":[{"clientId":"old","software":"x"}]}"#,
+        )
+        .unwrap();
+        Registrations::save_with(&path, client("new", 1)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("\"future\"") && text.contains("\"software\""),
+            "{text}"
+        );
+        assert_eq!(
+            Registrations::load(&path)
+                .unwrap()
+                .find("old")
+                .unwrap()
+                .authentication,
+            "none"
+        );
+    }
+
+    #[test]
+    fn damage_is_told_and_kept_beside_the_new_file() {
+        let (_folder, path) = file();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for damaged in [
+            "",
+            "[]",
+            "{\"version\":1}",
+            "{\"version\":1,\"clients\":[7]}",
+        ] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = Registrations::load(&path).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreCorrupt, "{damaged}");
+        }
+        Registrations::save_with(&path, client("new", 7)).unwrap();
+        assert!(Registrations::load(&path).unwrap().find("new").is_some());
+        assert!(path.with_file_name("server.json.corrupt-7").exists());
+
+        std::fs::write(&path, r#"{"version":2,"clients":[]}"#).unwrap();
+        for error in [
+            Registrations::load(&path).unwrap_err(),
+            Registrations::save_with(&path, client("new", 7)).unwrap_err(),
+        ] {
+            assert_eq!(error.code(), ErrorCode::StoreVersion);
+        }
+    }
+
+    #[test]
+    fn many_at_once_lose_none() {
+        let (_folder, path) = file();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    Registrations::save_with(path, client(&number.to_string(), number)).unwrap();
+                });
+            }
+        });
+        assert_eq!(Registrations::load(&path).unwrap().clients.len(), 8);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_are_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (folder, path) = file();
+        Registrations::save_with(&path, client("a", 1)).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(&folder.path().join("clients")), 0o700);
+        let shown = format!("{:?}", Registrations::load(&path).unwrap());
+        assert!(!shown.contains("\"secret\""), "{shown}");
+    }
+}
