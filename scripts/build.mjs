@@ -1,21 +1,31 @@
 // Builds the addon into the root of the checkout: clawdbot-plugin-auth.<platform>.node and its generated types.
 //
 //   node scripts/build.mjs [--debug] [further options of `napi build`]
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runPackage } from "./command.mjs";
 import { root, setUp } from "./setup.mjs";
 
-/** What `napi build` writes from the Rust sources: committed, and checked to be fresh. */
-export const generatedTypes = join(root, "native.d.ts");
+/** What comes of the doc comments in src/bindings: committed, and checked to be fresh. */
+export const generatedTypes = join(root, "index.d.ts");
 
 /** @returns {Promise<number>} The exit code. */
-export function build({ debug = false, options = [] } = {}) {
+export async function build({ debug = false, options = [] } = {}) {
   const profile = debug ? [] : ["--release"];
-  // index.js and index.d.ts are written by hand (docs: a small loader loads faster); napi must not replace them.
-  const types = ["--no-js", "--dts", "native.d.ts", "--no-const-enum"];
-  return runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options]);
+  // index.js is written by hand (a small loader loads faster); napi must not replace it.
+  const types = ["--no-js", "--dts", "index.d.ts", "--no-const-enum"];
+  const code = await runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options]);
+  if (code === 0) writeFileSync(generatedTypes, published(readFileSync(generatedTypes, "utf8")));
+  return code;
+}
+
+/** The types without what index.js alone uses, which says `@internal` in its comment. */
+function published(types) {
+  return types
+    .replace(/\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\/\nexport declare class [^]*?\n}\n/g, "")
+    .replace(/\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\/\nexport interface [^]*?\n}\n/g, "")
+    .replace(/\n{3,}/g, "\n\n");
 }
 
 /** Is there an addon that is no older than what it is built from? */

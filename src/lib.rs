@@ -79,7 +79,12 @@ mod tests {
         paths
             .into_iter()
             .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-            .filter_map(|path| Some((path.display().to_string(), std::fs::read_to_string(path).ok()?)))
+            .filter_map(|path| {
+                Some((
+                    path.display().to_string(),
+                    std::fs::read_to_string(path).ok()?,
+                ))
+            })
             .collect()
     }
 

@@ -28,8 +28,8 @@ pub struct TokenOptions {
     pub signal: Option<()>,
 }
 
-/// A token, and what the fast path needs to hand it out again.
-#[napi(object, object_from_js = false, skip_typescript)]
+/// A token, and what the fast path needs to hand it out again. @internal
+#[napi(object, object_from_js = false)]
 pub struct Token {
     /// The access token.
     pub token: String,

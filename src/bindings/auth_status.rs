@@ -11,7 +11,9 @@ pub struct AuthStatus {
     /// `valid`: usable now or after a silent refresh; `expiring`: cannot be refreshed and ends within 24 hours; `expired`:
     /// cannot be refreshed and has ended; `login_required`: the server refused the refresh token; `logged_out`: no
     /// credential.
-    #[napi(ts_type = "\"valid\" | \"expiring\" | \"expired\" | \"login_required\" | \"logged_out\"")]
+    #[napi(
+        ts_type = "\"valid\" | \"expiring\" | \"expired\" | \"login_required\" | \"logged_out\""
+    )]
     pub state: String,
     /// The account.
     pub profile: String,

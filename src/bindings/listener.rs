@@ -32,13 +32,8 @@ pub type Payload = Either8<
 /// `(kind, payload) => void`
 pub type ListenerFunction<'a> = Function<'a, FnArgs<(String, Payload)>, ()>;
 
-type Queue = ThreadsafeFunction<
-    FnArgs<(String, Payload)>,
-    (),
-    FnArgs<(String, Payload)>,
-    Status,
-    false,
->;
+type Queue =
+    ThreadsafeFunction<FnArgs<(String, Payload)>, (), FnArgs<(String, Payload)>, Status, false>;
 
 /// Keeps the event loop alive as long as one clone of it lives.
 #[derive(Clone)]
@@ -81,8 +76,8 @@ impl Observer for Listener {
     }
 }
 
-/// What `AuthError` is made of.
-#[napi(object, object_from_js = false, skip_typescript)]
+/// What `AuthError` is made of. @internal
+#[napi(object, object_from_js = false)]
 pub struct ErrorDetails {
     /// The stable code.
     pub code: String,

@@ -1,7 +1,7 @@
 //! `login`.
 
-use napi::bindgen_prelude::Unknown;
 use napi::Env;
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 
 use crate::session::device_tokens::{Progress, ProgressKind};
@@ -52,7 +52,10 @@ pub struct Verification {
 pub struct ProgressEvent {
     /// `waiting`: the person has not decided; `slow_down`: the server asked for a longer interval; `retrying`: the server
     /// could not be reached or failed and is asked again; `approved`.
-    #[napi(js_name = "type", ts_type = "\"waiting\" | \"slow_down\" | \"retrying\" | \"approved\"")]
+    #[napi(
+        js_name = "type",
+        ts_type = "\"waiting\" | \"slow_down\" | \"retrying\" | \"approved\""
+    )]
     pub kind: String,
     /// When the server is asked next, Unix milliseconds.
     pub next_poll_at: Option<f64>,

@@ -3,14 +3,14 @@
 //! `index.js` wraps these functions: it adds the class `AuthError`, the `AbortSignal`, the callbacks and the first look
 //! of the fast path. Each native call reports through one listener, `(kind, payload) => void`.
 
-mod access_token;
-mod auth_config;
-mod auth_status;
-mod device_tokens;
-mod listener;
-mod login;
-mod logout;
-mod operation;
+pub mod access_token;
+pub mod auth_config;
+pub mod auth_status;
+pub mod device_tokens;
+pub mod listener;
+pub mod login;
+pub mod logout;
+pub mod operation;
 mod options;
 mod process;
-mod status;
+pub mod status;

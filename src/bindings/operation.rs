@@ -10,14 +10,14 @@ use crate::session::cancellation::Cancellation;
 use super::listener::{Listener, ListenerFunction, Payload};
 use super::process::runtime;
 
-/// Handle of a call under way.
-#[napi(skip_typescript)]
+/// Handle of a call under way. @internal
+#[napi]
 pub struct Operation(Arc<Cancellation>);
 
 #[napi]
 impl Operation {
     /// Asks the call to stop; false when it is too late and its outcome stands.
-    #[napi(skip_typescript)]
+    #[napi]
     pub fn cancel(&self) -> bool {
         self.0.cancel()
     }

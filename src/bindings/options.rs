@@ -35,7 +35,11 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
                 .and_then(|value| Ok((value.get_type()?, value)))
                 .map_err(unreadable)?,
             None if option.required => {
-                return Err(invalid(format!("`{}` is missing: it must be {}.", option.name, option.wanted())));
+                return Err(invalid(format!(
+                    "`{}` is missing: it must be {}.",
+                    option.name,
+                    option.wanted()
+                )));
             }
             None => continue,
         };
@@ -53,7 +57,11 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
             _ => false,
         };
         if !fits {
-            return Err(invalid(format!("`{}` must be {}.", option.name, option.wanted())));
+            return Err(invalid(format!(
+                "`{}` must be {}.",
+                option.name,
+                option.wanted()
+            )));
         }
     }
     Ok(())
@@ -91,7 +99,11 @@ impl Known {
 
 fn value(given: &Unknown<'_>, path: &str, depth: usize) -> Result<Value, Error> {
     let unreadable = |_| invalid(format!("`{path}` cannot be read."));
-    let unfit = |what| Err(invalid(format!("`{path}` is {what}, which is no value for an option.")));
+    let unfit = |what| {
+        Err(invalid(format!(
+            "`{path}` is {what}, which is no value for an option."
+        )))
+    };
     Ok(match given.get_type().map_err(unreadable)? {
         // An array's hole, or the whole argument left out.
         ValueType::Undefined | ValueType::Null => Value::Null,

@@ -21,7 +21,7 @@ use super::freshness::{Assessment, Freshness, Lifetime, assess};
 use super::ownership;
 use super::refresh_attempts::Effort;
 use super::refresh_round::{binding, blocked, whose};
-use super::single_flight::{Hold, Outcome, Purpose};
+use super::single_flight::{Flight, Hold, Outcome, Purpose};
 use super::{Session, client, lock};
 
 /// An advisory refresh may cost its one caller this much at most.
@@ -73,9 +73,7 @@ impl ForcedRefreshes {
         if forced.quiet_until.is_some_and(|until| now < until) {
             return false;
         }
-        forced
-            .recent
-            .retain(|at| now.since(*at) < FORCED_WINDOW);
+        forced.recent.retain(|at| now.since(*at) < FORCED_WINDOW);
         if forced.recent.len() >= FORCED_LIMIT {
             forced.quiet_until = Some(now.plus(FORCED_WINDOW));
             forced.recent.clear();
@@ -87,8 +85,10 @@ impl ForcedRefreshes {
 
     /// The server gave the rejected token again: asking once more will not help.
     fn silence(&self, path: &Path, now: BootInstant) {
-        lock(&self.0).entry(path.to_owned()).or_default().quiet_until =
-            Some(now.plus(FORCED_WINDOW));
+        lock(&self.0)
+            .entry(path.to_owned())
+            .or_default()
+            .quiet_until = Some(now.plus(FORCED_WINDOW));
     }
 }
 
@@ -158,19 +158,15 @@ impl Session {
             .rejected
             .as_ref()
             .filter(|rejected| *rejected == credential.access());
-        match rejected {
-            Some(rejected)
-                if !credential.is_refreshable()
-                    || self.forced.allow(location.path(), self.clock.boot()) =>
-            {
-                self.replace_rejected(&location, &request, rejected, cancellation)
-                    .await
-            }
-            _ => {
-                self.hand_out(&location, &request, credential, cancellation)
-                    .await
-            }
+        if let Some(rejected) = rejected
+            && let Some(outcome) = self
+                .replace_rejected(&location, &request, rejected, &credential, cancellation)
+                .await
+        {
+            return outcome;
         }
+        self.hand_out(&location, &request, credential, cancellation)
+            .await
     }
 
     async fn hand_out(
@@ -268,30 +264,38 @@ impl Session {
         }
     }
 
+    /// None when no refresh may be forced now.
     async fn replace_rejected(
         self: &Arc<Self>,
         location: &Location,
         request: &TokenRequest,
         rejected: &Secret,
+        credential: &Snapshot,
         cancellation: &Cancellation,
-    ) -> Result<Secret, Error> {
+    ) -> Option<Result<Secret, Error>> {
         let purpose = Purpose {
             path: location.path().to_owned(),
             config: request.config.clone(),
             effort: Effort::Full,
             rejected: Some(rejected.clone()),
         };
-        let refreshed = self
-            .flight(location, purpose, request, cancellation)
-            .await?;
-        if refreshed.access() == rejected {
+        let (flight, opened) = self.flights.join(&purpose, request.hold.clone(), || {
+            !credential.is_refreshable() || self.forced.allow(location.path(), self.clock.boot())
+        })?;
+        if opened {
+            self.launch(location, purpose, &flight);
+        }
+        let outcome = wait(&flight, cancellation).await;
+        if outcome
+            .as_ref()
+            .is_ok_and(|refreshed| refreshed.access() == rejected)
+        {
             self.forced.silence(location.path(), self.clock.boot());
         }
-        Ok(refreshed.access().clone())
+        Some(outcome.map(|refreshed| refreshed.access().clone()))
     }
 
-    /// Joins or opens the flight of that purpose and waits for its outcome. Only an abort leaves it; a caller who stops
-    /// waiting for another reason lets it fly on.
+    /// Joins or opens the flight of that purpose and waits for its outcome.
     async fn flight(
         self: &Arc<Self>,
         location: &Location,
@@ -299,22 +303,22 @@ impl Session {
         request: &TokenRequest,
         cancellation: &Cancellation,
     ) -> Outcome {
-        let (flight, opened) = self.flights.join(&purpose, request.hold.clone());
+        let joined = self.flights.join(&purpose, request.hold.clone(), || true);
+        let Some((flight, opened)) = joined else {
+            return Err(login_required(&request.config));
+        };
         if opened {
-            drop(tokio::spawn(Arc::clone(self).fly(
-                location.clone(),
-                purpose,
-                Arc::clone(&flight),
-            )));
+            self.launch(location, purpose, &flight);
         }
-        let outcome = cancellation.guard(flight.outcome()).await;
-        if outcome
-            .as_ref()
-            .is_err_and(|error| error.code() == ErrorCode::Aborted)
-        {
-            flight.leave();
-        }
-        outcome
+        wait(&flight, cancellation).await
+    }
+
+    fn launch(self: &Arc<Self>, location: &Location, purpose: Purpose, flight: &Arc<Flight>) {
+        drop(tokio::spawn(Arc::clone(self).fly(
+            location.clone(),
+            purpose,
+            Arc::clone(flight),
+        )));
     }
 
     /// The stored credential, or the newer one that waits for its disk.
@@ -336,7 +340,10 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
         let whose = location.clone();
-        if blocking(move || Handwritten::find(&whose)).await??.is_none() {
+        if blocking(move || Handwritten::find(&whose))
+            .await??
+            .is_none()
+        {
             return Err(login_required(config));
         }
         let locked = self.lock(location, config.lock_timeout).await?;
@@ -373,13 +380,21 @@ impl Session {
         let (now, boot) = (self.clock.now(), self.clock.boot());
         let known = lock(&self.deadlines)
             .get(location.path())
-            .filter(|deadline| deadline.access == *credential.access())
+            .filter(|deadline| {
+                deadline.access == *credential.access() && deadline.expires == credential.expires()
+            })
             .map(|deadline| (deadline.at, deadline.exact));
         let (deadline, exact) = match (known, credential.expires()) {
             (Some((at, exact)), _) => (Some(at), exact),
             (None, Some(expires)) => {
                 let remaining = expires.since(now);
-                self.remember_deadline(location, credential.access(), remaining, false);
+                self.remember_deadline(
+                    location,
+                    credential.access(),
+                    Some(expires),
+                    remaining,
+                    false,
+                );
                 (Some(boot.plus(remaining)), false)
             }
             (None, None) => (None, false),
@@ -397,6 +412,18 @@ impl Session {
     fn is_alive(&self, location: &Location, credential: &Snapshot) -> bool {
         self.assess(location, credential, Duration::ZERO).freshness != Freshness::Expired
     }
+}
+
+/// Waits for a flight's outcome. Only an abort leaves it: a caller who stops waiting for another reason lets it fly on.
+async fn wait(flight: &Flight, cancellation: &Cancellation) -> Outcome {
+    let outcome = cancellation.guard(flight.outcome()).await;
+    if outcome
+        .as_ref()
+        .is_err_and(|error| error.code() == ErrorCode::Aborted)
+    {
+        flight.leave();
+    }
+    outcome
 }
 
 /// The present config becomes the owner of an adopted login; a login of another client or server is refused.

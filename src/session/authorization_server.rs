@@ -62,9 +62,8 @@ impl AuthorizationServer {
             server.device_authorization_endpoint = server
                 .device_authorization_endpoint
                 .or(metadata.device_authorization_endpoint);
-            server.revocation_endpoint = server
-                .revocation_endpoint
-                .or(metadata.revocation_endpoint);
+            server.revocation_endpoint =
+                server.revocation_endpoint.or(metadata.revocation_endpoint);
             server.registration_endpoint = server
                 .registration_endpoint
                 .or(metadata.registration_endpoint);

@@ -95,6 +95,9 @@ mod tests {
     fn what_is_cancelled_cannot_be_committed() {
         let cancellation = Cancellation::default();
         assert!(cancellation.cancel());
-        assert_eq!(cancellation.commit().unwrap_err().code(), ErrorCode::Aborted);
+        assert_eq!(
+            cancellation.commit().unwrap_err().code(),
+            ErrorCode::Aborted
+        );
     }
 }

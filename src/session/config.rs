@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
+use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
 use crate::secret::Secret;
@@ -60,28 +61,6 @@ const OPTIONS: [&str; 22] = [
     "refreshBufferMs",
     "requestTimeoutMs",
     "lockTimeoutMs",
-];
-
-/// Parameters of RFC 6749, 7009, 7523, 7636, 8628 and 8707 that this library sets, or deliberately does not.
-const OWN_PARAMETERS: [&str; 18] = [
-    "audience",
-    "client_assertion",
-    "client_assertion_type",
-    "client_id",
-    "client_secret",
-    "code",
-    "code_challenge",
-    "code_challenge_method",
-    "code_verifier",
-    "device_code",
-    "grant_type",
-    "password",
-    "redirect_uri",
-    "refresh_token",
-    "resource",
-    "scope",
-    "token",
-    "token_type_hint",
 ];
 
 impl AuthConfig {
@@ -301,13 +280,14 @@ pub(crate) fn known_names<'a>(
         let nearest = known
             .iter()
             .map(|candidate| {
-                let distance =
-                    strsim::damerau_levenshtein(&fold(candidate), &fold(name));
-                (distance, *candidate)
+                (
+                    strsim::jaro_winkler(&fold(candidate), &fold(name)),
+                    candidate,
+                )
             })
-            .min();
+            .max_by(|(one, _), (other, _)| one.total_cmp(other));
         let hint = match nearest {
-            Some((distance, candidate)) if distance * 3 <= candidate.len() => {
+            Some((likeness, candidate)) if likeness > 0.85 => {
                 format!("did you mean `{candidate}`?")
             }
             _ => format!("known are {}.", known.join(", ")),
@@ -382,7 +362,10 @@ mod tests {
             ("tokenEndpont", "tokenEndpoint"),
         ] {
             let message = refusal(json!({ "pluginId": "p", typo: "x" }));
-            assert!(message.contains(&format!("did you mean `{meant}`")), "{message}");
+            assert!(
+                message.contains(&format!("did you mean `{meant}`")),
+                "{message}"
+            );
         }
         assert!(refusal(json!({ "pluginId": "p", "colour": 1 })).contains("known are pluginId"));
     }
@@ -393,16 +376,37 @@ mod tests {
             (json!(7), "must be an object"),
             (json!({}), "`pluginId` is missing"),
             (json!({ "pluginId": "" }), "`pluginId` is empty"),
-            (json!({ "pluginId": 1 }), "`pluginId` must be a string, but is a number"),
-            (json!({ "pluginId": "p", "issuer": "http://a.example" }), "`issuer`"),
-            (json!({ "pluginId": "p", "scopes": "a b" }), "`scopes` must be an array"),
-            (json!({ "pluginId": "p", "scopes": ["a b"] }), "without spaces"),
-            (json!({ "pluginId": "p", "resource": ["x"] }), "absolute URI"),
+            (
+                json!({ "pluginId": 1 }),
+                "`pluginId` must be a string, but is a number",
+            ),
+            (
+                json!({ "pluginId": "p", "issuer": "http://a.example" }),
+                "`issuer`",
+            ),
+            (
+                json!({ "pluginId": "p", "scopes": "a b" }),
+                "`scopes` must be an array",
+            ),
+            (
+                json!({ "pluginId": "p", "scopes": ["a b"] }),
+                "without spaces",
+            ),
+            (
+                json!({ "pluginId": "p", "resource": ["x"] }),
+                "absolute URI",
+            ),
             (json!({ "pluginId": "p", "pkce": "yes" }), "true or false"),
-            (json!({ "pluginId": "p", "requestTimeoutMs": 0 }), "from 1 to"),
+            (
+                json!({ "pluginId": "p", "requestTimeoutMs": 0 }),
+                "from 1 to",
+            ),
             (json!({ "pluginId": "p", "lockTimeoutMs": -1 }), "from 0 to"),
             (json!({ "pluginId": "p", "clientId": null }), "is null"),
-            (json!({ "pluginId": "p", "clientSecret": "s" }), "without `clientId`"),
+            (
+                json!({ "pluginId": "p", "clientSecret": "s" }),
+                "without `clientId`",
+            ),
             (
                 json!({ "pluginId": "p", "clientId": "c", "clientSecret": "s", "clientAuthentication": "none" }),
                 "leave one of them out",

@@ -19,7 +19,7 @@ use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration};
 use super::config::{AuthConfig, invalid};
-use super::refresh_attempts::{Effort, into_error};
+use super::refresh_attempts::Effort;
 use super::verification::Verification;
 use super::{Session, client};
 
@@ -246,7 +246,7 @@ impl Session {
                 let response = self
                     .attempt_refresh(&request, config.request_timeout, Effort::Full)
                     .await
-                    .map_err(into_error)?;
+                    .map_err(|failure| failure.error().clone())?;
                 // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.
                 let response = TokenResponse {
                     refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
@@ -289,7 +289,10 @@ impl Session {
 /// The server no longer knows a client that we registered there earlier.
 pub(super) fn client_is_unknown(error: &Error) -> bool {
     error.code() == ErrorCode::OauthError
-        && error
-            .oauth()
-            .is_some_and(|oauth| matches!(oauth.error.as_str(), "invalid_client" | "unauthorized_client"))
+        && error.oauth().is_some_and(|oauth| {
+            matches!(
+                oauth.error.as_str(),
+                "invalid_client" | "unauthorized_client"
+            )
+        })
 }

@@ -54,8 +54,7 @@ pub(super) fn assess(
     now: UnixMillis,
     boot: BootInstant,
 ) -> Assessment {
-    let from_the_future =
-        lifetime.refreshable && lifetime.refreshed_at > now.plus(CLOCK_TOLERANCE);
+    let from_the_future = lifetime.refreshable && lifetime.refreshed_at > now.plus(CLOCK_TOLERANCE);
     let Some(expires) = lifetime.expires else {
         return Assessment {
             freshness: if from_the_future {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::random;
-use crate::store::locked::Locked;
 use crate::store::location::Location;
+use crate::store::locked::Locked;
 use crate::time::BootInstant;
 
 use super::Session;

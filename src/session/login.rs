@@ -43,7 +43,13 @@ impl Session {
             return Err(error);
         }
         if let Some(lifetime) = lifetime {
-            self.remember_deadline(&location, &credential.access, lifetime, true);
+            self.remember_deadline(
+                &location,
+                &credential.access,
+                credential.expires,
+                lifetime,
+                true,
+            );
         }
         self.status(config).await
     }

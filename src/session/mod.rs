@@ -29,7 +29,7 @@ use crate::http::HttpClient;
 use crate::secret::Secret;
 use crate::store::cache::Cache;
 use crate::store::location::{Environment, Location, LocationRequest};
-use crate::time::{BootInstant, Clock};
+use crate::time::{BootInstant, Clock, UnixMillis};
 
 use self::access_token::ForcedRefreshes;
 use self::config::AuthConfig;
@@ -50,7 +50,9 @@ pub(crate) struct Session {
 
 /// When an access token ends on the boot clock, which no clock change moves.
 struct Deadline {
+    /// The token, and the wall time that its file names: a file that says otherwise by now is believed.
     access: Secret,
+    expires: Option<UnixMillis>,
     at: BootInstant,
     /// Counted from the server's own answer, not from a file's wall time.
     exact: bool,

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest, refresh};
 use crate::oauth::token_response::TokenResponse;
 
@@ -61,19 +60,5 @@ impl Session {
                 _ => return Err(failure),
             }
         }
-    }
-}
-
-/// The error inside, whatever kind of failure it is.
-pub(super) fn into_error(failure: RefreshFailure) -> Error {
-    match failure {
-        RefreshFailure::Refused(error)
-        | RefreshFailure::RefusedUnclear(error)
-        | RefreshFailure::ClientRejected(error)
-        | RefreshFailure::NotSent(error)
-        | RefreshFailure::Lost(error)
-        | RefreshFailure::TimedOut(error)
-        | RefreshFailure::Busy(error)
-        | RefreshFailure::Failed(error) => error,
     }
 }

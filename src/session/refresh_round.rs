@@ -13,7 +13,7 @@ use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored, read};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 use crate::time::UnixMillis;
@@ -26,7 +26,7 @@ use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::lock_wait::{Waited, try_lock};
 use super::ownership;
-use super::refresh_attempts::{Effort, into_error};
+use super::refresh_attempts::Effort;
 use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose, Unsettled};
 use super::unsaved::Save;
 use super::{Deadline, Session, lock};
@@ -75,10 +75,11 @@ impl Session {
         let current = match locked.stored() {
             // After taking the lock: use what another has written.
             Stored::Credential(credential) => credential.clone(),
-            Stored::Nothing | Stored::LoggedOut if locked.is_corrupt() => {
-                return Err(crate::store::credential::corrupt(location));
+            Stored::Nothing | Stored::LoggedOut => {
+                // A damaged file is no logout, and says so itself.
+                read(location)?;
+                return Err(login_required(&purpose.config));
             }
-            Stored::Nothing | Stored::LoggedOut => return Err(login_required(&purpose.config)),
         };
         ownership::check(&purpose.config, &current)?;
         if self.needs_no_refresh(location, purpose, &current) {
@@ -103,7 +104,9 @@ impl Session {
                 .refuse(locked, &current, bound_to, cannot_refresh(&purpose.config))
                 .await);
         }
-        let (locked, endpoint) = self.token_endpoint(locked, &purpose.config, &current).await?;
+        let (locked, endpoint) = self
+            .token_endpoint(locked, &purpose.config, &current)
+            .await?;
 
         // Before a refresh token is spent, prove that the store can take the result.
         let (locked, reserved) = blocking(move || {
@@ -136,7 +139,13 @@ impl Session {
                 let lifetime = response.lifetime;
                 let credential = merged(&current, response, &request, now);
                 if let Some(lifetime) = lifetime {
-                    self.remember_deadline(location, &credential.access, lifetime, true);
+                    self.remember_deadline(
+                        location,
+                        &credential.access,
+                        credential.expires,
+                        lifetime,
+                        true,
+                    );
                 }
                 let received = Received {
                     locked,
@@ -224,7 +233,10 @@ impl Session {
         if let Some(endpoint) = &config.token_endpoint {
             return Ok((locked, endpoint.clone()));
         }
-        let Some(issuer) = credential.issuer().and_then(|text| Issuer::parse(text).ok()) else {
+        let Some(issuer) = credential
+            .issuer()
+            .and_then(|text| Issuer::parse(text).ok())
+        else {
             return Err(login_required(config));
         };
         let metadata = discover(&*self.http, &issuer, config.request_timeout).await?;
@@ -346,7 +358,7 @@ impl Session {
             RefreshFailure::Refused(_) | RefreshFailure::RefusedUnclear(_)
         );
         let rejected_client = registered && matches!(failure, RefreshFailure::ClientRejected(_));
-        let cause = into_error(failure);
+        let cause = failure.error().clone();
         let error = if refused || rejected_client {
             refused_login(&purpose.config, &cause)
         } else {
@@ -400,11 +412,13 @@ impl Session {
         &self,
         location: &Location,
         access: &Secret,
+        expires: Option<UnixMillis>,
         lifetime: Duration,
         exact: bool,
     ) {
         let deadline = Deadline {
             access: access.clone(),
+            expires,
             at: self.clock.boot().plus(lifetime),
             exact,
         };
@@ -481,8 +495,7 @@ fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint, now: UnixMillis)
         .last_refresh()
         .filter(|last| !last.r#final && last.bound_to == *bound_to && last.failed_at <= now)
         .map_or(FIRST_BACK_OFF, |last| {
-            (last.next_attempt_at.since(last.failed_at) * 2)
-                .clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF)
+            (last.next_attempt_at.since(last.failed_at) * 2).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF)
         })
 }
 

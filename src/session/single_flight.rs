@@ -53,14 +53,22 @@ struct State {
 }
 
 impl Flights {
-    /// Joins the flight of that purpose, or opens one: then the caller has to run it.
-    pub(super) fn join(&self, purpose: &Purpose, hold: Option<Hold>) -> (Arc<Flight>, bool) {
+    /// Joins the flight of that purpose, or opens one if it may: then the caller has to run it.
+    pub(super) fn join(
+        &self,
+        purpose: &Purpose,
+        hold: Option<Hold>,
+        may_open: impl FnOnce() -> bool,
+    ) -> Option<(Arc<Flight>, bool)> {
         let mut flying = lock(&self.flying);
         if let Some(flight) = flying
             .iter()
             .find(|flight| flight.purpose == *purpose && flight.board(hold.clone()))
         {
-            return (Arc::clone(flight), false);
+            return Some((Arc::clone(flight), false));
+        }
+        if !may_open() {
+            return None;
         }
         let flight = Arc::new(Flight {
             purpose: purpose.clone(),
@@ -70,7 +78,7 @@ impl Flights {
         });
         flight.board(hold);
         flying.push(Arc::clone(&flight));
-        (flight, true)
+        Some((flight, true))
     }
 
     /// Whether any flight refreshes that credential.

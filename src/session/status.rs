@@ -127,10 +127,8 @@ impl Session {
         location: &Location,
         credential: &Snapshot,
     ) -> AuthStatus {
-        let ended = self
-            .assess(location, credential, Duration::ZERO)
-            .freshness
-            == Freshness::Expired;
+        let ended =
+            self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired;
         let refused = credential
             .last_refresh()
             .is_some_and(|last| last.code == ErrorCode::LoginRequired);
@@ -201,7 +199,10 @@ fn missing_scopes(config: &AuthConfig, credential: &Snapshot) -> Option<Vec<Stri
         .filter(|wanted| {
             // Some servers answer in another case, and some do not list the scope that brought the refresh token.
             let implied = *wanted == "offline_access" && credential.is_refreshable();
-            !implied && !granted.iter().any(|scope| scope.eq_ignore_ascii_case(wanted))
+            !implied
+                && !granted
+                    .iter()
+                    .any(|scope| scope.eq_ignore_ascii_case(wanted))
         })
         .cloned()
         .collect();

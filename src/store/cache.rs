@@ -28,7 +28,7 @@ const PATH_CHECK: Duration = Duration::from_secs(1);
 
 /// A place in the cache, for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SlotId(u32);
+pub(crate) struct SlotId(pub(crate) u32);
 
 /// The table of all credentials that this process uses.
 pub(crate) struct Cache {

@@ -44,6 +44,30 @@ pub(crate) struct NewCredential {
     pub(crate) registered_client: bool,
 }
 
+impl NewCredential {
+    /// What a reader of the file would know, once this is stored.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let new = self.clone();
+        Snapshot::new(Parts {
+            access: new.access,
+            refresh: new.refresh,
+            expires: new.expires,
+            created_at: new.created_at,
+            refreshed_at: new.refreshed_at,
+            token_type: new.token_type,
+            scopes: new.scopes,
+            id_token: new.id_token,
+            issuer: new.issuer,
+            token_endpoint: new.token_endpoint,
+            revocation_endpoint: new.revocation_endpoint,
+            client_id: new.client_id,
+            client_authentication: new.client_authentication,
+            registered_client: new.registered_client,
+            last_refresh: None,
+        })
+    }
+}
+
 /// What a credential file says, refresh token included: never leaves the store.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parts {

@@ -1,0 +1,49 @@
+/** Logins as tests need them: by a person who approves at once. */
+import { type AuthConfig, type AuthStatus, login, type ProgressEvent, type Verification } from "../../index.js";
+import type { AuthorizationServer } from "./authorization-server.ts";
+import { Person } from "./person.ts";
+
+export interface ObservedLogin {
+  status: AuthStatus;
+  verification: Verification;
+  progress: ProgressEvent[];
+}
+
+/** Logs in; the person approves as soon as there is a code. */
+export async function approvedLogin(config: AuthConfig, { ca }: { ca?: string } = {}): Promise<ObservedLogin> {
+  const person = new Person(ca === undefined ? {} : { ca });
+  const progress: ProgressEvent[] = [];
+  let shown: Verification | undefined;
+  const status = await login(config, {
+    onVerification: async (verification) => {
+      shown = verification;
+      await person.approve(complete(verification));
+    },
+    onProgress: (event) => {
+      progress.push(event);
+    },
+  });
+  if (shown === undefined) {
+    throw new Error("No verification was shown");
+  }
+  return { status, verification: shown, progress };
+}
+
+export function complete(verification: Verification): string {
+  if (verification.verificationUriComplete === undefined) {
+    throw new Error("The server gave no verification_uri_complete");
+  }
+  return verification.verificationUriComplete;
+}
+
+/** The config of a test: the server's public client, everything in the given state folder. */
+export function configFor(server: AuthorizationServer, stateDir: string, more: Partial<AuthConfig> = {}): AuthConfig {
+  return {
+    pluginId: "memory",
+    issuer: server.issuer,
+    clientId: "public",
+    scopes: ["memory", "offline_access"],
+    stateDir,
+    ...more,
+  };
+}

@@ -1,0 +1,399 @@
+/* Generated from the doc comments in src/bindings. */
+
+/** What a rejection of this library is about; each has its own way out, see the README. */
+export type AuthErrorCode =
+  | "INVALID_CONFIG"
+  | "NETWORK"
+  | "TIMEOUT"
+  | "SERVER_ERROR"
+  | "INVALID_RESPONSE"
+  | "ISSUER_MISMATCH"
+  | "DEVICE_FLOW_UNSUPPORTED"
+  | "REGISTRATION_FAILED"
+  | "OAUTH_ERROR"
+  | "ACCESS_DENIED"
+  | "DEVICE_CODE_EXPIRED"
+  | "ABORTED"
+  | "LOGIN_REQUIRED"
+  | "STORE_LOCKED"
+  | "STORE_CORRUPT"
+  | "STORE_VERSION"
+  | "STORE_IO";
+
+/**
+ * What every function of this library rejects with. `instanceof` works across copies of the package in one process.
+ *
+ * @example
+ * ```ts
+ * import { AuthError, getValidAccessToken } from "clawdbot-plugin-auth";
+ *
+ * try {
+ *   await getValidAccessToken({ pluginId: "my-memory", issuer: "https://auth.example.com" });
+ * } catch (error) {
+ *   if (error instanceof AuthError && error.needsLogin) console.log("Run: clawdbot my-memory login");
+ *   else throw error;
+ * }
+ * ```
+ */
+export declare class AuthError extends Error {
+  private constructor();
+  readonly name: "AuthError";
+  /** What went wrong; stable. */
+  readonly code: AuthErrorCode;
+  /** Whether the same call may succeed later, without anybody doing anything. */
+  readonly retryable: boolean;
+  /** Whether a login mends it. */
+  readonly needsLogin: boolean;
+  /** The server's `error` (RFC 6749 §5.2). */
+  readonly oauthError?: string;
+  /** The server's `error_description`, without control characters and secrets. */
+  readonly oauthErrorDescription?: string;
+  /** The server's `error_uri`. */
+  readonly oauthErrorUri?: string;
+  /** The HTTP status of the server's answer. */
+  readonly status?: number;
+  /** How long to wait before trying again, in milliseconds. */
+  readonly retryAfterMs?: number;
+}
+
+/**
+ * Where to authenticate, as which client, and whose credential it is. One object serves every call.
+ *
+ * Unknown names are refused with `INVALID_CONFIG`, which suggests the nearest known one.
+ *
+ * @example
+ * ```ts
+ * import type { AuthConfig } from "clawdbot-plugin-auth";
+ *
+ * const auth: AuthConfig = {
+ *   pluginId: "my-memory",
+ *   issuer: "https://auth.example.com",
+ *   scopes: ["memory", "offline_access"],
+ * };
+ * ```
+ */
+export interface AuthConfig {
+  /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds. */
+  pluginId: string
+  /** The user's account, 1 to 128 bytes; each has its own credential and lock. @default "default" */
+  profile?: string
+  /**
+   * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
+   * looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
+   */
+  issuer?: string
+  /** RFC 8628 §3.1; overrides what discovery says. */
+  deviceAuthorizationEndpoint?: string
+  /** RFC 6749 §3.2; overrides what discovery says. */
+  tokenEndpoint?: string
+  /** RFC 7009; overrides what discovery says. */
+  revocationEndpoint?: string
+  /** RFC 7591; overrides what discovery says. */
+  registrationEndpoint?: string
+  /** The client. Without it a client is registered (RFC 7591), once per issuer, and kept in the store. */
+  clientId?: string
+  /** The secret of a confidential client. Never written to disk. */
+  clientSecret?: string
+  /** How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without */
+  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post"
+  /** Shown to the person by the server when a client is registered. @default pluginId */
+  clientName?: string
+  /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours. */
+  clientMetadata?: Record<string, unknown>
+  /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. */
+  scopes?: Array<string>
+  /** The API that the token is for, at Auth0 and others; sent with the device authorization request. */
+  audience?: string
+  /** Resource indicators (RFC 8707): absolute URIs without a fragment. */
+  resource?: Array<string>
+  /** Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false */
+  pkce?: boolean
+  /** Added to device authorization and token requests. May not name a parameter that this library sets. */
+  extraParameters?: Record<string, string>
+  /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
+  stateDir?: string
+  /** The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`. */
+  credentialsPath?: string
+  /**
+   * How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
+   * quarter of the token's life. @default 300000
+   */
+  refreshBufferMs?: number
+  /** Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000 */
+  requestTimeoutMs?: number
+  /** How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000 */
+  lockTimeoutMs?: number
+}
+
+/**
+ * {@link login} without the store: the device flow, its tokens returned and kept nowhere.
+ *
+ * Without `clientId` a client is registered for this call; keep `clientId` (and `clientSecret`) of the answer.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
+ * `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
+ * `DEVICE_CODE_EXPIRED`, `ABORTED`.
+ *
+ * @example
+ * ```ts
+ * import { authorizeDevice } from "clawdbot-plugin-auth";
+ *
+ * const tokens = await authorizeDevice(
+ *   { pluginId: "my-provider", issuer: "https://auth.example.com", clientId: "my-client" },
+ *   { onVerification: (verification) => console.log(verification.message) },
+ * );
+ * console.log(tokens.expires);
+ * ```
+ */
+export declare function authorizeDevice(config: AuthConfig, options: LoginOptions): Promise<TokenSet>
+
+/** What is known of one login. Never holds a token. */
+export interface AuthStatus {
+  /**
+   * `valid`: usable now or after a silent refresh; `expiring`: cannot be refreshed and ends within 24 hours; `expired`:
+   * cannot be refreshed and has ended; `login_required`: the server refused the refresh token; `logged_out`: no
+   * credential.
+   */
+  state: "valid" | "expiring" | "expired" | "login_required" | "logged_out"
+  /** The account. */
+  profile: string
+  /** The credential file. */
+  path: string
+  /** The authorization server that issued the credential. */
+  issuer?: string
+  /** The client that it was issued to. */
+  clientId?: string
+  /** The scopes that were granted. */
+  scopes?: Array<string>
+  /** Scopes that the config asks for and the credential lacks: log in again to get them. */
+  missingScopes?: Array<string>
+  /** When the access token ends, Unix milliseconds. */
+  expiresAt?: number
+  /** There is a refresh token. */
+  refreshable: boolean
+  /** When the person logged in, Unix milliseconds. */
+  createdAt?: number
+  /** When the tokens were last renewed, Unix milliseconds. */
+  refreshedAt?: number
+  /** The last failure that is still of consequence. */
+  lastError?: LastError
+}
+
+/**
+ * A valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh token costs
+ * about a microsecond, and of all callers in all processes one refreshes.
+ *
+ * Call it again with `rejectedToken` when the service answers 401. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
+ * a person has to log in; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
+ * `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
+ * `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { getValidAccessToken } from "clawdbot-plugin-auth";
+ *
+ * const auth = { pluginId: "my-memory", issuer: "https://auth.example.com" };
+ * const token = await getValidAccessToken(auth);
+ * let response = await fetch("https://api.example.com/notes", { headers: { authorization: `Bearer ${token}` } });
+ * if (response.status === 401) {
+ *   const renewed = await getValidAccessToken(auth, { rejectedToken: token });
+ *   response = await fetch("https://api.example.com/notes", { headers: { authorization: `Bearer ${renewed}` } });
+ * }
+ * ```
+ */
+export declare function getValidAccessToken(config: AuthConfig, options?: TokenOptions): Promise<string>
+
+/** A failure that is remembered. */
+export interface LastError {
+  /** As in {@link AuthError}. */
+  code: string
+  /** What happened and what to do next. */
+  message: string
+  /** When, Unix milliseconds. */
+  at: number
+}
+
+/**
+ * The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
+ * as `login_required` with its `lastError`.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { listProfiles } from "clawdbot-plugin-auth";
+ *
+ * for (const account of await listProfiles({ pluginId: "my-memory" })) {
+ *   console.log(account.profile, account.state);
+ * }
+ * ```
+ */
+export declare function listProfiles(config: AuthConfig): Promise<Array<AuthStatus>>
+
+/**
+ * Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628) and stores the credential. What was stored before stays
+ * until then.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
+ * `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
+ * `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { login } from "clawdbot-plugin-auth";
+ *
+ * const status = await login(
+ *   { pluginId: "my-memory", issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] },
+ *   { onVerification: (verification) => console.log(verification.message) },
+ * );
+ * console.log(status.state);
+ * ```
+ */
+export declare function login(config: AuthConfig, options: LoginOptions): Promise<AuthStatus>
+
+/** How a login talks to the person. */
+export interface LoginOptions {
+  /**
+   * Called once with the code and where to enter it: print `message`. What it throws or rejects with ends the login and
+   * is passed on unchanged.
+   */
+  onVerification: (verification: Verification) => void | Promise<void>
+  /** Called with the URL to open, which is always http(s). Its failure never ends the login. */
+  openUrl?: (url: string) => void | Promise<void>
+  /** Called at each step of the wait. Its failure never ends the login. */
+  onProgress?: (event: ProgressEvent) => void
+  /** Ends the login at once: `ABORTED`, with the signal's reason as `cause`. */
+  signal?: AbortSignal
+}
+
+/**
+ * Removes the credential whatever the server says, and revokes it at the server where that can be done (RFC 7009).
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { logout } from "clawdbot-plugin-auth";
+ *
+ * const { removed, revoked } = await logout({ pluginId: "my-memory" });
+ * console.log(removed ? "Logged out." : "Nobody was logged in.", revoked ? "" : "The server was not told.");
+ * ```
+ */
+export declare function logout(config: AuthConfig, options?: SignalOptions): Promise<LogoutResult>
+
+/** What a logout did. */
+export interface LogoutResult {
+  /** The server confirmed that the tokens are revoked. */
+  revoked: boolean
+  /** There was a credential, and it is gone. */
+  removed: boolean
+}
+
+/** A step of the wait. */
+export interface ProgressEvent {
+  /**
+   * `waiting`: the person has not decided; `slow_down`: the server asked for a longer interval; `retrying`: the server
+   * could not be reached or failed and is asked again; `approved`.
+   */
+  type: "waiting" | "slow_down" | "retrying" | "approved"
+  /** When the server is asked next, Unix milliseconds. */
+  nextPollAt?: number
+  /** When the code ends, Unix milliseconds. */
+  expiresAt: number
+  /** What the server or the network said. */
+  detail?: string
+}
+
+/**
+ * Refreshes tokens that the caller stores (RFC 6749 §6). The answer always holds the refresh token to use next.
+ *
+ * Nothing here keeps two processes from spending the same refresh token: the caller has to.
+ *
+ * Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when the server refuses the refresh token; `INVALID_CONFIG`,
+ * `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`.
+ *
+ * @example
+ * ```ts
+ * import { refreshTokens } from "clawdbot-plugin-auth";
+ *
+ * const stored = { refresh: "…" };
+ * const tokens = await refreshTokens(
+ *   { pluginId: "my-provider", issuer: "https://auth.example.com", clientId: "my-client" },
+ *   stored.refresh,
+ * );
+ * console.log(tokens.expires);
+ * ```
+ */
+export declare function refreshTokens(config: AuthConfig, refreshToken: string, options?: SignalOptions): Promise<TokenSet>
+
+/** Options of {@link logout} and {@link refreshTokens}. */
+export interface SignalOptions {
+  /** Ends the wait at once: `ABORTED`. A logout may have removed the credential by then. */
+  signal?: AbortSignal
+}
+
+/**
+ * The state of the login. Reads only: no network call, nothing written, never a token in it.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { status } from "clawdbot-plugin-auth";
+ *
+ * const { state, expiresAt } = await status({ pluginId: "my-memory" });
+ * console.log(state, expiresAt === undefined ? "" : new Date(expiresAt));
+ * ```
+ */
+export declare function status(config: AuthConfig): Promise<AuthStatus>
+
+/** Options of {@link getValidAccessToken}. */
+export interface TokenOptions {
+  /**
+   * The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
+   * at most three times a minute.
+   */
+  rejectedToken?: string
+  /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
+  signal?: AbortSignal
+}
+
+/** Tokens for a host that stores them itself. */
+export interface TokenSet {
+  /** The access token. */
+  access: string
+  /** The refresh token, where the server gave one. Store the newest: many servers accept each only once. */
+  refresh?: string
+  /** When the access token ends, Unix milliseconds. */
+  expires?: number
+  /** The scopes that were granted. */
+  scopes?: Array<string>
+  /** `Bearer`. */
+  tokenType: string
+  /** The OpenID Connect ID token, not validated. */
+  idToken?: string
+  /** The client that the tokens were issued to; {@link refreshTokens} needs it in its config. */
+  clientId: string
+  /** The secret of a client that was registered for this login. */
+  clientSecret?: string
+  /** The authorization server. */
+  issuer?: string
+  /** Where the tokens came from. */
+  tokenEndpoint: string
+}
+
+/** What the person needs to approve the login (RFC 8628 §3.2). */
+export interface Verification {
+  /** The code to enter. */
+  userCode: string
+  /** The page to enter it on; http(s). */
+  verificationUri: string
+  /** The same page with the code filled in, where the server offers it. */
+  verificationUriComplete?: string
+  /** When the code ends, Unix milliseconds. */
+  expiresAt: number
+  /** Ready to print: URL, code, minutes left. */
+  message: string
+  /** The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long. */
+  qrCode: string
+}
