@@ -11,11 +11,12 @@ import { root, setUp } from "./setup.mjs";
 export const generatedTypes = join(root, "native.d.ts");
 
 /** @returns {Promise<number>} The exit code. */
-export function build({ debug = false, options = [] } = {}) {
+export function build({ debug = false, quiet = false, options = [] } = {}) {
   const profile = debug ? [] : ["--release"];
-  // index.js and index.d.ts are written by hand (docs: a small loader loads faster); napi must not replace them.
+  // index.js and index.d.ts are written by hand; napi must not replace them.
   const types = ["--no-js", "--dts", "native.d.ts", "--no-const-enum"];
-  return runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options]);
+  const cargo = quiet ? ["--", "--quiet"] : [];
+  return runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options, ...cargo]);
 }
 
 /** Is there an addon that is no older than what it is built from? */
