@@ -13,3 +13,91 @@ mod store;
 mod time;
 
 pub mod bindings;
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "reads the sources, not the store"
+    )]
+
+    use std::path::Path;
+
+    /// The layers from the top down, with what each may import besides itself.
+    const LAYERS: [(&str, &[&str]); 9] = [
+        (
+            "bindings",
+            &["session", "store", "http", "time", "secret", "error"],
+        ),
+        (
+            "session",
+            &["oauth", "store", "http", "time", "secret", "error"],
+        ),
+        ("oauth", &["http", "time", "secret", "error"]),
+        ("store", &["fs", "time", "secret", "error"]),
+        ("http", &["time", "secret", "error"]),
+        ("fs", &["time", "secret", "error"]),
+        ("time", &[]),
+        ("secret", &["error"]),
+        ("error", &[]),
+    ];
+
+    #[test]
+    fn layers_import_only_downward() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut seen = 0;
+        for (layer, allowed) in LAYERS {
+            for (file, text) in files(&sources, layer) {
+                seen += 1;
+                for imported in imports(&text) {
+                    assert!(
+                        imported == layer || allowed.contains(&imported.as_str()),
+                        "{file}: {layer} must not import {imported}"
+                    );
+                }
+            }
+        }
+        assert!(seen > 20, "the sources were not found");
+    }
+
+    #[test]
+    fn an_upward_import_is_seen_in_every_spelling() {
+        for (line, layer) in [
+            ("use crate::session::Session;", "session"),
+            ("    let x = crate::store::read(y);", "store"),
+            ("use crate::{http, fs::lock};", "fs"),
+        ] {
+            assert!(imports(line).contains(&layer.to_owned()), "{line}");
+        }
+    }
+
+    fn files(sources: &Path, layer: &str) -> Vec<(String, String)> {
+        let mut paths = vec![sources.join(format!("{layer}.rs"))];
+        if let Ok(folder) = std::fs::read_dir(sources.join(layer)) {
+            paths.extend(folder.flatten().map(|entry| entry.path()));
+        }
+        paths
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+            .filter_map(|path| Some((path.display().to_string(), std::fs::read_to_string(path).ok()?)))
+            .collect()
+    }
+
+    /// The layers that a source names after `crate::`, comments aside.
+    fn imports(text: &str) -> Vec<String> {
+        let name = |text: &str| -> String {
+            text.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        };
+        text.lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(|line| line.split("crate::").skip(1))
+            .flat_map(|rest| match rest.strip_prefix('{') {
+                Some(group) => group.split(',').map(|item| name(item.trim())).collect(),
+                None => vec![name(rest)],
+            })
+            .filter(|name| LAYERS.iter().any(|(layer, _)| layer == name))
+            .collect()
+    }
+}

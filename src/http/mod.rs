@@ -1,1 +1,25 @@
-//! http
+//! HTTP as OAuth needs it: one request, one bounded answer, and a failure that says whether the request left.
+//!
+//! The trait is the seam for tests: [`native`] is the real client, `scripted` the fake.
+
+pub(crate) mod endpoint;
+pub(crate) mod message;
+pub(crate) mod native;
+pub(crate) mod retry_after;
+#[cfg(test)]
+pub(crate) mod scripted;
+
+use std::pin::Pin;
+
+pub(crate) use endpoint::Endpoint;
+pub(crate) use message::{Body, Failure, FailureKind, Form, Request, Response};
+pub(crate) use native::NativeClient;
+
+/// A future behind a trait object.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Sends one request, once: no redirects, no retries.
+pub(crate) trait HttpClient: Send + Sync {
+    /// The answer, whatever its status, or why there is none.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>>;
+}

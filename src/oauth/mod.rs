@@ -1,1 +1,42 @@
-//! oauth
+//! The protocol, one file per message of the RFCs. Knows no disk.
+//!
+//! [`answer`] reads what a server sent, [`error_response`] says what a refusal means, [`server_text`] makes it safe to
+//! show; the other files are the requests.
+
+pub(crate) mod answer;
+pub(crate) mod client;
+pub(crate) mod device_access_token;
+pub(crate) mod device_authorization;
+pub(crate) mod error_response;
+pub(crate) mod issuer;
+pub(crate) mod metadata;
+pub(crate) mod pkce;
+pub(crate) mod poll_schedule;
+#[cfg(test)]
+mod provider_shapes;
+pub(crate) mod refresh;
+pub(crate) mod registration;
+pub(crate) mod revocation;
+pub(crate) mod server_text;
+pub(crate) mod token_response;
+
+pub(crate) use client::{Client, ClientAuthentication};
+pub(crate) use issuer::Issuer;
+pub(crate) use metadata::AuthorizationServerMetadata;
+pub(crate) use pkce::PkceVerifier;
+pub(crate) use token_response::TokenResponse;
+
+/// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
+pub(crate) const OWN_PARAMETERS: [&str; 11] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "device_code",
+    "refresh_token",
+    "scope",
+    "audience",
+    "resource",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
+];

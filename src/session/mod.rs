@@ -1,1 +1,98 @@
-//! session
+//! The use cases, one per file: only here does a token response become a stored credential.
+
+pub(crate) mod access_token;
+mod authorization_server;
+mod blocking;
+pub(crate) mod cancellation;
+mod client;
+pub(crate) mod config;
+pub(crate) mod device_tokens;
+mod freshness;
+mod lock_wait;
+pub(crate) mod login;
+pub(crate) mod logout;
+mod ownership;
+mod refresh_attempts;
+mod refresh_round;
+mod single_flight;
+pub(crate) mod status;
+mod unsaved;
+pub(crate) mod verification;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::http::HttpClient;
+use crate::secret::Secret;
+use crate::store::cache::Cache;
+use crate::store::location::{Environment, Location, LocationRequest};
+use crate::time::{BootInstant, Clock};
+
+use self::access_token::ForcedRefreshes;
+use self::config::AuthConfig;
+use self::single_flight::Flights;
+use self::unsaved::Unsaved;
+
+/// What all calls of a process share.
+pub(crate) struct Session {
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    environment: Box<dyn Environment>,
+    cache: Cache,
+    flights: Arc<Flights>,
+    unsaved: Unsaved,
+    deadlines: Mutex<HashMap<PathBuf, Deadline>>,
+    forced: ForcedRefreshes,
+}
+
+/// When an access token ends on the boot clock, which no clock change moves.
+struct Deadline {
+    access: Secret,
+    at: BootInstant,
+    /// Counted from the server's own answer, not from a file's wall time.
+    exact: bool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+        environment: Box<dyn Environment>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            http,
+            clock,
+            environment,
+            cache: Cache::new(),
+            flights: Arc::default(),
+            unsaved: Unsaved::default(),
+            deadlines: Mutex::default(),
+            forced: ForcedRefreshes::default(),
+        })
+    }
+
+    /// Blocks until no refresh is between sent and saved, for `limit` at most: a process that exits must not lose one.
+    pub(crate) fn settle(&self, limit: Duration) {
+        self.flights.wait_until_settled(limit);
+    }
+
+    fn location(&self, config: &AuthConfig) -> Result<Location, Error> {
+        Location::resolve(
+            &LocationRequest {
+                plugin_id: &config.plugin_id,
+                profile: &config.profile,
+                state_dir: config.state_dir.as_deref(),
+                credentials_path: config.credentials_path.as_deref(),
+            },
+            &*self.environment,
+        )
+    }
+}
+
+/// A mutex whose data stays usable after a panic elsewhere: every critical section here leaves it consistent.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

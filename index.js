@@ -1,0 +1,199 @@
+"use strict";
+
+const native = load();
+
+const BRAND = Symbol.for("clawdbot-plugin-auth.AuthError");
+
+class AuthError extends Error {
+  constructor(details, options) {
+    super(details.message, options);
+    for (const name of Object.keys(details)) {
+      if (name !== "message" && details[name] !== undefined) this[name] = details[name];
+    }
+  }
+
+  // Hosts load several copies of a package into one process: what one copy rejects with, another recognizes.
+  static [Symbol.hasInstance](value) {
+    if (this !== AuthError) return Function.prototype[Symbol.hasInstance].call(this, value);
+    return typeof value === "object" && value !== null && value[BRAND] === true;
+  }
+}
+Object.defineProperty(AuthError.prototype, "name", { value: "AuthError", writable: true, configurable: true });
+Object.defineProperty(AuthError.prototype, BRAND, { value: true });
+
+// What the last fresh token of a config was, and what it depends on.
+const remembered = new WeakMap();
+
+function getValidAccessToken(config, options) {
+  if (options === undefined) {
+    const last = remembered.get(config);
+    if (
+      last !== undefined &&
+      last.pluginId === config.pluginId &&
+      last.profile === config.profile &&
+      last.stateDir === config.stateDir &&
+      last.credentialsPath === config.credentialsPath &&
+      last.issuer === config.issuer &&
+      last.tokenEndpoint === config.tokenEndpoint &&
+      last.clientId === config.clientId &&
+      last.refreshBufferMs === config.refreshBufferMs &&
+      native.isFresh(last.slot, last.generation, last.due, last.dueOnBootClock)
+    ) {
+      return last.promise;
+    }
+    const fresh = native.freshToken(config);
+    if (fresh !== null) return remember(config, fresh);
+  }
+  return start("getValidAccessToken", getValidAccessToken, config, options).then((fresh) => fresh.token);
+}
+
+function remember(config, { token, slot, generation, due, dueOnBootClock }) {
+  const promise = Promise.resolve(token);
+  const { pluginId, profile, stateDir, credentialsPath, issuer, tokenEndpoint, clientId, refreshBufferMs } = config;
+  remembered.set(config, {
+    pluginId,
+    profile,
+    stateDir,
+    credentialsPath,
+    issuer,
+    tokenEndpoint,
+    clientId,
+    refreshBufferMs,
+    slot,
+    generation,
+    due,
+    dueOnBootClock,
+    promise,
+  });
+  return promise;
+}
+
+function login(config, options) {
+  return start("login", login, config, options);
+}
+
+function authorizeDevice(config, options) {
+  return start("authorizeDevice", authorizeDevice, config, options);
+}
+
+function logout(config, options) {
+  return start("logout", logout, config, options);
+}
+
+function status(config) {
+  return start("status", status, config);
+}
+
+function listProfiles(config) {
+  return start("listProfiles", listProfiles, config);
+}
+
+function refreshTokens(config, refreshToken, options) {
+  return start("refreshTokens", refreshTokens, config, options, refreshToken);
+}
+
+// Runs a native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
+function start(name, caller, config, options, argument) {
+  return new Promise((resolve, reject) => {
+    const origin = {};
+    Error.captureStackTrace(origin, caller);
+    const failure = (details, cause) => {
+      const error = new AuthError(details, cause);
+      // Made on a native callback, it would have no frame of the caller's.
+      error.stack = `${error.name}: ${error.message}\n${origin.stack.split("\n").slice(1).join("\n")}`;
+      return error;
+    };
+    const aborted = () => failure(ABORTED, { cause: signal.reason });
+
+    const signal = options?.signal;
+    if (signal?.aborted === true) {
+      reject(aborted());
+      return;
+    }
+    let settled = false;
+    const settle = (how, value) => {
+      if (settled) return;
+      settled = true;
+      signal?.removeEventListener?.("abort", onAbort);
+      how(value);
+    };
+    const onAbort = () => {
+      // Too late when the outcome stands already: then it is what the caller gets.
+      if (operation.cancel()) settle(reject, aborted());
+    };
+    // What the caller's own callback throws ends the call and passes unchanged.
+    const end = (error) => {
+      if (settled) return;
+      operation.cancel();
+      settle(reject, error);
+    };
+    const operation = native[name](
+      config,
+      options,
+      (kind, payload) => {
+        if (kind === "resolved") settle(resolve, payload);
+        else if (kind === "rejected") settle(reject, failure(payload));
+        else if (settled) return;
+        else if (kind === "progress") tolerate(() => options.onProgress?.(payload));
+        else {
+          attempt(() => options.onVerification(payload), end);
+          tolerate(() => options.openUrl?.(payload.verificationUriComplete ?? payload.verificationUri));
+        }
+      },
+      argument,
+    );
+    signal?.addEventListener?.("abort", onAbort, { once: true });
+  });
+}
+
+const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
+
+// Calls what may throw or reject.
+function attempt(callback, failed) {
+  try {
+    Promise.resolve(callback()).catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+// Calls what must not end a login, and does not hide that it failed.
+function tolerate(callback) {
+  attempt(callback, (error) => {
+    process.emitWarning(`A callback of clawdbot-plugin-auth failed: ${error?.message ?? error}`, "AuthWarning");
+  });
+}
+
+function load() {
+  const { platform, arch } = process;
+  const abis = { linux: ["-gnu", "-musl"], win32: ["-msvc"] }[platform] ?? [""];
+  const failures = [];
+  for (const abi of abis) {
+    const triple = `${platform}-${arch}${abi}`;
+    for (const path of [`./clawdbot-plugin-auth.${triple}.node`, `clawdbot-plugin-auth-${triple}`]) {
+      try {
+        return require(path);
+      } catch (error) {
+        if (error.code !== "MODULE_NOT_FOUND") failures.push(`${path}: ${error.message}`);
+      }
+    }
+  }
+  const packages = abis.map((abi) => `clawdbot-plugin-auth-${platform}-${arch}${abi}`).join(" or ");
+  const reason =
+    failures.length > 0 ? `Its binary does not load (${failures.join("; ")}).` : `The package ${packages} is missing.`;
+  throw new Error(
+    `clawdbot-plugin-auth has no working binary for ${platform} ${arch}. ${reason} ` +
+      "Install again without --omit=optional, on the machine that runs it; in a checkout run `npm run build`.",
+  );
+}
+
+module.exports = {
+  AuthError,
+  authorizeDevice,
+  getValidAccessToken,
+  listProfiles,
+  login,
+  logout,
+  refreshTokens,
+  status,
+};

@@ -1,0 +1,70 @@
+//! The shape of `AuthConfig`, for `index.d.ts`; `session::config` reads it.
+
+use napi_derive::napi;
+
+/// Where to authenticate, as which client, and whose credential it is. One object serves every call.
+///
+/// Unknown names are refused with `INVALID_CONFIG`, which suggests the nearest known one.
+///
+/// @example
+/// ```ts
+/// import type { AuthConfig } from "clawdbot-plugin-auth";
+///
+/// const auth: AuthConfig = {
+///   pluginId: "my-memory",
+///   issuer: "https://auth.example.com",
+///   scopes: ["memory", "offline_access"],
+/// };
+/// ```
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct AuthConfig {
+    /// Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds.
+    pub plugin_id: String,
+    /// The user's account, 1 to 128 bytes; each has its own credential and lock. @default "default"
+    pub profile: Option<String>,
+    /// The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
+    /// looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
+    pub issuer: Option<String>,
+    /// RFC 8628 §3.1; overrides what discovery says.
+    pub device_authorization_endpoint: Option<String>,
+    /// RFC 6749 §3.2; overrides what discovery says.
+    pub token_endpoint: Option<String>,
+    /// RFC 7009; overrides what discovery says.
+    pub revocation_endpoint: Option<String>,
+    /// RFC 7591; overrides what discovery says.
+    pub registration_endpoint: Option<String>,
+    /// The client. Without it a client is registered (RFC 7591), once per issuer, and kept in the store.
+    pub client_id: Option<String>,
+    /// The secret of a confidential client. Never written to disk.
+    pub client_secret: Option<String>,
+    /// How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
+    #[napi(ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\"")]
+    pub client_authentication: Option<String>,
+    /// Shown to the person by the server when a client is registered. @default pluginId
+    pub client_name: Option<String>,
+    /// More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours.
+    #[napi(ts_type = "Record<string, unknown>")]
+    pub client_metadata: Option<()>,
+    /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`.
+    pub scopes: Option<Vec<String>>,
+    /// The API that the token is for, at Auth0 and others; sent with the device authorization request.
+    pub audience: Option<String>,
+    /// Resource indicators (RFC 8707): absolute URIs without a fragment.
+    pub resource: Option<Vec<String>>,
+    /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false
+    pub pkce: Option<bool>,
+    /// Added to device authorization and token requests. May not name a parameter that this library sets.
+    #[napi(ts_type = "Record<string, string>")]
+    pub extra_parameters: Option<()>,
+    /// The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it
+    pub state_dir: Option<String>,
+    /// The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`.
+    pub credentials_path: Option<String>,
+    /// How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
+    /// quarter of the token's life. @default 300000
+    pub refresh_buffer_ms: Option<f64>,
+    /// Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000
+    pub request_timeout_ms: Option<f64>,
+    /// How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000
+    pub lock_timeout_ms: Option<f64>,
+}

@@ -1,0 +1,76 @@
+//! `status` and `listProfiles`.
+
+use napi::bindgen_prelude::Unknown;
+use napi_derive::napi;
+
+use super::auth_status::AuthStatus;
+use super::listener::{ListenerFunction, Payload};
+use super::operation::{Operation, start};
+use super::options::auth_config;
+use super::process::session;
+
+/// The state of the login. Reads only: no network call, nothing written, never a token in it.
+///
+/// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+///
+/// @example
+/// ```ts
+/// import { status } from "clawdbot-plugin-auth";
+///
+/// const { state, expiresAt } = await status({ pluginId: "my-memory" });
+/// console.log(state, expiresAt === undefined ? "" : new Date(expiresAt));
+/// ```
+#[napi(
+    ts_args_type = "config: AuthConfig",
+    ts_return_type = "Promise<AuthStatus>"
+)]
+pub fn status(
+    config: Unknown<'_>,
+    _options: Unknown<'_>,
+    listener: ListenerFunction<'_>,
+) -> napi::Result<Operation> {
+    start(
+        &listener,
+        auth_config(&config).map(|config| {
+            |_, _| async move {
+                let status = session().status(&config).await?;
+                Ok(Payload::B(status.into()))
+            }
+        }),
+    )
+}
+
+/// The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
+/// as `login_required` with its `lastError`.
+///
+/// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_IO`.
+///
+/// @example
+/// ```ts
+/// import { listProfiles } from "clawdbot-plugin-auth";
+///
+/// for (const account of await listProfiles({ pluginId: "my-memory" })) {
+///   console.log(account.profile, account.state);
+/// }
+/// ```
+#[napi(
+    ts_args_type = "config: AuthConfig",
+    ts_return_type = "Promise<Array<AuthStatus>>"
+)]
+pub fn list_profiles(
+    config: Unknown<'_>,
+    _options: Unknown<'_>,
+    listener: ListenerFunction<'_>,
+) -> napi::Result<Operation> {
+    start(
+        &listener,
+        auth_config(&config).map(|config| {
+            |_, _| async move {
+                let statuses = session().list_profiles(&config).await?;
+                Ok(Payload::C(
+                    statuses.into_iter().map(AuthStatus::from).collect(),
+                ))
+            }
+        }),
+    )
+}

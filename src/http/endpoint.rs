@@ -1,0 +1,134 @@
+//! Where a request may go: https, or http on loopback.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+/// The URL of an OAuth endpoint. `Debug` and `Display` leave its query out, so that it can be named in messages.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint(Url);
+
+impl Endpoint {
+    /// Reads an endpoint; the error is a part of a sentence, such as "must be an https URL (http only on loopback)".
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|_| "must be an absolute https URL".to_owned())?;
+        // RFC 6749 §3.1, §3.2: "the authorization server MUST require the use of TLS".
+        // RFC 8252 §8.3: http is safe where "the request never leaves the device".
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
+            return Err("must be an https URL (http only on loopback)".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not contain a user name or password".to_owned());
+        }
+        // RFC 6749 §3.1, §3.2: "The endpoint URI MUST NOT include a fragment component."
+        if url.fragment().is_some() {
+            return Err("must not contain a fragment (#)".to_owned());
+        }
+        Ok(Self(url))
+    }
+
+    /// The whole URL, query included.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether it stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.0)
+    }
+
+    /// The parsed URL.
+    pub(crate) fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Host and, where it is not the usual one, port.
+    pub(crate) fn host(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        match self.0.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        // RFC 6761 §6.3: "localhost." and any name that falls within ".localhost." are loopback.
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.0.scheme(), self.host(), self.0.path())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_anywhere_and_http_on_loopback_only() {
+        for good in [
+            "https://auth.example.com/token",
+            "https://auth.example.com:8443/token?tenant=1",
+            "http://localhost:1234/token",
+            "http://LOCALHOST/token",
+            "http://localhost./token",
+            "http://app.localhost/token",
+            "http://127.0.0.1:9/token",
+            "http://127.8.9.1/token",
+            "http://[::1]:9/token",
+        ] {
+            assert!(Endpoint::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://auth.example.com/token",
+            "http://localhost.example.com/token",
+            "http://notlocalhost/token",
+            "http://10.0.0.1/token",
+            "http://[::2]/token",
+            "ftp://localhost/token",
+            "https://user@example.com/token",
+            "https://:pass@example.com/token",
+            "https://example.com/token#here",
+            "https:///",
+            "/token",
+            "token",
+            "",
+        ] {
+            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_apart() {
+        let is_loopback = |text: &str| Endpoint::parse(text).unwrap().is_loopback();
+        assert!(is_loopback("https://localhost/t"));
+        assert!(is_loopback("http://127.0.0.2/t"));
+        assert!(!is_loopback("https://example.com/t"));
+    }
+
+    #[test]
+    fn printing_leaves_the_query_out() {
+        let endpoint = Endpoint::parse("https://h.example:8443/token?key=canary").unwrap();
+        assert_eq!(endpoint.to_string(), "https://h.example:8443/token");
+        assert_eq!(format!("{endpoint:?}"), "https://h.example:8443/token");
+        assert_eq!(endpoint.host(), "h.example:8443");
+        assert!(endpoint.as_str().ends_with("?key=canary"));
+    }
+}

@@ -1,0 +1,231 @@
+//! What is sent, what comes back, and what can go wrong in between.
+
+use std::fmt;
+use std::time::Duration;
+
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use super::Endpoint;
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+
+/// An `application/x-www-form-urlencoded` body; zeroed when dropped.
+pub(crate) struct Form(Zeroizing<String>);
+
+impl Form {
+    /// An empty form.
+    pub(crate) fn new() -> Self {
+        Self(Zeroizing::new(String::new()))
+    }
+
+    /// Adds one parameter; names may repeat (RFC 8707 §2 does so with `resource`).
+    pub(crate) fn append(&mut self, name: &str, value: &str) {
+        // Three bytes for each at most; never grows in place, which would leave a copy behind.
+        let needed = self.0.len() + 3 * (name.len() + value.len()) + 2;
+        if self.0.capacity() < needed {
+            let mut larger = Zeroizing::new(String::with_capacity(2 * needed));
+            larger.push_str(&self.0);
+            self.0 = larger;
+        }
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        self.0
+            .extend(form_urlencoded::byte_serialize(name.as_bytes()));
+        self.0.push('=');
+        self.0
+            .extend(form_urlencoded::byte_serialize(value.as_bytes()));
+    }
+
+    /// The encoded body.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The encoded body, handed on without a copy.
+    pub(crate) fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(std::mem::take(&mut *self.0).into_bytes())
+    }
+}
+
+/// What a request carries.
+pub(crate) enum Body {
+    /// GET, without a body.
+    Get,
+    /// POST of a form.
+    Form(Form),
+    /// POST of a JSON document.
+    Json(String),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "Get",
+            Self::Form(_) => "Form(redacted)",
+            Self::Json(_) => "Json(redacted)",
+        })
+    }
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Where it goes.
+    pub(crate) url: Endpoint,
+    /// What it carries.
+    pub(crate) body: Body,
+    /// The whole value of the `Authorization` header.
+    pub(crate) authorization: Option<Secret>,
+    /// For all of it: connecting, sending, and reading the answer to its end.
+    pub(crate) timeout: Duration,
+}
+
+/// One answer, whatever its status.
+pub(crate) struct Response {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The `Content-Type` header.
+    pub(crate) content_type: Option<String>,
+    /// The `Retry-After` header, counted from now.
+    pub(crate) retry_after: Option<Duration>,
+    /// The body, at most 1 MiB.
+    pub(crate) body: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Response(HTTP {}, {} bytes)",
+            self.status,
+            self.body.len()
+        )
+    }
+}
+
+/// Why there is no answer. What it means for a request that must not be sent twice is in the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// DNS, connect, TLS or proxy: the request never left.
+    NotSent,
+    /// The connection broke after sending: reset, or an answer cut short.
+    Broken,
+    /// No whole answer in time, after sending.
+    TimedOut,
+    /// The answer's body is over 1 MiB.
+    TooLarge,
+    /// The request never left because the server's certificate is not trusted.
+    Certificate,
+}
+
+/// A request without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What it means.
+    pub(crate) kind: FailureKind,
+    /// The cause in words, such as "connection refused": never a URL, a header or a body.
+    pub(crate) detail: String,
+}
+
+impl Failure {
+    /// The failure as a caller sees it.
+    pub(crate) fn to_error(&self, endpoint: &Endpoint) -> Error {
+        let host = endpoint.host();
+        let detail = &self.detail;
+        match self.kind {
+            FailureKind::NotSent => Error::new(
+                ErrorCode::Network,
+                format!(
+                    "{host} could not be reached: {detail}. Check the network connection and the proxy settings, then try again."
+                ),
+            ),
+            FailureKind::Broken => Error::new(
+                ErrorCode::Network,
+                format!("The connection to {host} broke before the answer was complete: {detail}. Try again."),
+            ),
+            FailureKind::TimedOut => Error::new(
+                ErrorCode::Timeout,
+                format!("{host} did not answer in time: {detail}. Try again, or raise requestTimeoutMs."),
+            ),
+            FailureKind::TooLarge => Error::new(
+                ErrorCode::InvalidResponse,
+                format!("{endpoint} sent an answer that is too large: {detail}. Check that this is the URL of an OAuth endpoint."),
+            ),
+            FailureKind::Certificate => Error::new(
+                ErrorCode::Network,
+                format!(
+                    "The certificate of {host} is not trusted: {detail}. If a company proxy or a private authority signed it, \
+                     name the authority's PEM file in NODE_EXTRA_CA_CERTS or SSL_CERT_FILE and start again."
+                ),
+            )
+            .retryable(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_encoded_and_repeats_names() {
+        let mut form = Form::new();
+        form.append("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+        form.append("resource", "https://a.example/x?y=1&z=2");
+        form.append("resource", "é +/=~*");
+        assert_eq!(
+            form.as_str(),
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code\
+             &resource=https%3A%2F%2Fa.example%2Fx%3Fy%3D1%26z%3D2&resource=%C3%A9+%2B%2F%3D%7E*"
+        );
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let mut form = Form::new();
+        form.append("refresh_token", "canary");
+        let request = Request {
+            url: Endpoint::parse("https://a.example/token?q=canary").unwrap(),
+            body: Body::Form(form),
+            authorization: Some(Secret::from("Basic canary")),
+            timeout: Duration::from_secs(1),
+        };
+        let response = Response {
+            status: 200,
+            content_type: None,
+            retry_after: None,
+            body: Zeroizing::new(b"canary".to_vec()),
+        };
+        let json = Body::Json("canary".to_owned());
+        assert!(!format!("{request:?} {response:?} {json:?}").contains("canary"));
+    }
+
+    #[test]
+    fn failures_become_errors_that_name_the_host_and_the_next_step() {
+        let endpoint = Endpoint::parse("https://a.example/token?q=canary").unwrap();
+        let error = |kind| {
+            Failure {
+                kind,
+                detail: "the cause".into(),
+            }
+            .to_error(&endpoint)
+        };
+        for (kind, code, retryable) in [
+            (FailureKind::NotSent, ErrorCode::Network, true),
+            (FailureKind::Broken, ErrorCode::Network, true),
+            (FailureKind::TimedOut, ErrorCode::Timeout, true),
+            (FailureKind::TooLarge, ErrorCode::InvalidResponse, false),
+            (FailureKind::Certificate, ErrorCode::Network, false),
+        ] {
+            let error = error(kind);
+            assert_eq!((error.code(), error.is_retryable()), (code, retryable));
+            assert!(error.message().contains("a.example") && error.message().contains("the cause"));
+            assert!(!error.message().contains("canary"));
+        }
+        let certificate = error(FailureKind::Certificate);
+        assert!(certificate.message().contains("NODE_EXTRA_CA_CERTS"));
+        assert!(certificate.message().contains("SSL_CERT_FILE"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The issuer identifier of an authorization server (RFC 8414 §2).
+
+use std::fmt;
+
+use url::Url;
+
+use crate::http::Endpoint;
+
+/// An issuer, exactly as it was written: comparing it is comparing characters (RFC 8414 §4).
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Issuer {
+    text: String,
+    endpoint: Endpoint,
+}
+
+impl Issuer {
+    /// Reads an issuer; the error is a part of a sentence, such as "must be an https URL (http only on loopback)".
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let endpoint = Endpoint::parse(text)?;
+        // RFC 8414 §2: 'a URL that uses the "https" scheme and has no query or fragment components'
+        if endpoint.url().query().is_some() {
+            return Err("must not contain a query (?)".to_owned());
+        }
+        // What a URL parser forgives would differ from what the server's metadata says.
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("must not contain spaces".to_owned());
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            endpoint,
+        })
+    }
+
+    /// The text that was parsed.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The parsed URL.
+    pub(crate) fn url(&self) -> &Url {
+        self.endpoint.url()
+    }
+
+    /// Whether the server is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.endpoint.is_loopback()
+    }
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_exact_text() {
+        for text in [
+            "https://a.example",
+            "https://a.example/",
+            "https://A.example:443/Tenant/",
+            "http://localhost:8080/realms/x",
+        ] {
+            assert_eq!(Issuer::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn refuses_what_rfc_8414_excludes() {
+        for text in [
+            "http://a.example",
+            "https://a.example/?tenant=1",
+            "https://a.example/?",
+            "https://a.example/#x",
+            "https://user@a.example/",
+            " https://a.example",
+            "https://a.example/\n",
+            "a.example",
+        ] {
+            assert!(Issuer::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

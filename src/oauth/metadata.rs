@@ -1,0 +1,471 @@
+//! What an authorization server says about itself (RFC 8414, `OpenID` Connect Discovery).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::answer::{Answer, Members};
+use super::issuer::Issuer;
+use super::server_text::Secrets;
+use crate::error::{Error, ErrorCode};
+use crate::http::{Body, Endpoint, HttpClient};
+
+/// Metadata that was checked to be this issuer's own.
+#[derive(Debug)]
+pub(crate) struct AuthorizationServerMetadata {
+    /// `issuer`
+    pub(crate) issuer: Issuer,
+    /// `device_authorization_endpoint` (RFC 8628 §4)
+    pub(crate) device_authorization_endpoint: Option<Endpoint>,
+    /// `token_endpoint`
+    pub(crate) token_endpoint: Option<Endpoint>,
+    /// `revocation_endpoint`
+    pub(crate) revocation_endpoint: Option<Endpoint>,
+    /// `registration_endpoint`
+    pub(crate) registration_endpoint: Option<Endpoint>,
+    /// `token_endpoint_auth_methods_supported`
+    pub(crate) token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// Asks for the metadata at the address of RFC 8414, then at that of `OpenID` Connect where the first has none or lacks an
+/// endpoint that a device login needs.
+pub(crate) async fn discover(
+    http: &dyn HttpClient,
+    issuer: &Issuer,
+    timeout: Duration,
+) -> Result<AuthorizationServerMetadata, Error> {
+    let [first_url, second_url] = well_known_urls(issuer)?;
+    let first = ask(http, issuer, &first_url, timeout).await?;
+    let first = match first {
+        Document::Believed(metadata) if metadata.is_complete() => return Ok(*metadata),
+        other => other,
+    };
+    match (first, ask(http, issuer, &second_url, timeout).await) {
+        (Document::Believed(metadata), Ok(Document::Believed(more))) => {
+            Ok(metadata.completed_by(*more))
+        }
+        // It has proved itself; what the other address lacks or suffers from takes nothing away.
+        (Document::Believed(metadata), Ok(_)) | (_, Ok(Document::Believed(metadata))) => {
+            Ok(*metadata)
+        }
+        (_, Err(error)) => Err(error),
+        (first, Ok(second)) => Err(disbelieved(
+            issuer,
+            &[(first_url, first), (second_url, second)],
+        )),
+    }
+}
+
+fn well_known_urls(issuer: &Issuer) -> Result<[Endpoint; 2], Error> {
+    let mut oauth = issuer.url().clone();
+    let mut openid = oauth.clone();
+    // RFC 8414 §3.1: 'any terminating "/" MUST be removed before inserting "/.well-known/"' between host and path.
+    let path = issuer.url().path().trim_end_matches('/').to_owned();
+    oauth.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+    // OpenID Connect Discovery §4: the path is formed by "concatenating the string /.well-known/openid-configuration to
+    // the Issuer".
+    openid.set_path(&format!("{path}/.well-known/openid-configuration"));
+    let endpoint = |url: &str| {
+        let invalid = |reason| {
+            Error::new(
+                ErrorCode::InvalidConfig,
+                format!("issuer {reason}. Correct it."),
+            )
+        };
+        Endpoint::parse(url).map_err(invalid)
+    };
+    Ok([endpoint(oauth.as_str())?, endpoint(openid.as_str())?])
+}
+
+/// What was found at one address.
+enum Document {
+    Believed(Box<AuthorizationServerMetadata>),
+    /// It names another issuer.
+    Foreign(String),
+    /// The server failed; it may be there later.
+    Failing(Error),
+    /// There is none, in words.
+    Missing(String),
+}
+
+async fn ask(
+    http: &dyn HttpClient,
+    issuer: &Issuer,
+    url: &Endpoint,
+    timeout: Duration,
+) -> Result<Document, Error> {
+    let answer = Answer::to(http, url, Body::Get, None, timeout)
+        .await
+        .map_err(|failure| failure.to_error(url))?;
+    if answer.is_passing_failure() {
+        let what = "The server's metadata could not be read";
+        return Ok(Document::Failing(answer.not_oauth(
+            what,
+            None,
+            "Try again later.",
+        )));
+    }
+    // RFC 8414 §3.2: 'A successful response MUST use the 200 OK HTTP status code'
+    let Some(members) = answer.members().filter(|_| answer.status == 200) else {
+        return Ok(Document::Missing(format!(
+            "HTTP {} without metadata",
+            answer.status
+        )));
+    };
+    let Some(told) = members.text("issuer") else {
+        return Ok(Document::Missing("a document without issuer".to_owned()));
+    };
+    // RFC 8414 §3.3: 'The "issuer" value returned MUST be identical to the authorization server's issuer identifier value
+    // … If these values are not identical, the data contained in the response MUST NOT be used.'
+    if told != issuer.as_str() {
+        let told = Secrets::default().description(told).unwrap_or_default();
+        return Ok(Document::Foreign(told));
+    }
+    match AuthorizationServerMetadata::read(members, issuer) {
+        Ok(metadata) => Ok(Document::Believed(Box::new(metadata))),
+        Err(reason) => Err(answer.malformed(&reason)),
+    }
+}
+
+fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document); 2]) -> Error {
+    let foreign = asked.iter().find_map(|(url, document)| match document {
+        Document::Foreign(told) => Some((url, told)),
+        _ => None,
+    });
+    if let Some((url, told)) = foreign {
+        return mismatch(issuer, url, told);
+    }
+    let failing = asked.iter().find_map(|(_, document)| match document {
+        Document::Failing(error) => Some(error.clone()),
+        _ => None,
+    });
+    failing.unwrap_or_else(|| {
+        let found: Vec<String> = asked
+            .iter()
+            .filter_map(|(url, document)| match document {
+                Document::Missing(reason) => Some(format!("{url} ({reason})")),
+                _ => None,
+            })
+            .collect();
+        Error::new(
+            ErrorCode::InvalidResponse,
+            format!(
+                "The issuer {issuer} publishes no metadata: asked {}. Check issuer, or configure \
+                 deviceAuthorizationEndpoint and tokenEndpoint instead.",
+                found.join(" and ")
+            ),
+        )
+    })
+}
+
+fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
+    let only_slash = told.trim_end_matches('/') == issuer.as_str().trim_end_matches('/');
+    let next = if only_slash {
+        format!("Only the slash at the end differs: configure issuer exactly as \"{told}\".")
+    } else {
+        "Configure the issuer exactly as the server names itself if that is the server you mean, or its endpoints instead."
+            .to_owned()
+    };
+    Error::new(
+        ErrorCode::IssuerMismatch,
+        format!("The metadata at {url} is of the issuer \"{told}\", not of \"{issuer}\". {next}"),
+    )
+}
+
+impl AuthorizationServerMetadata {
+    fn read(members: &Members, issuer: &Issuer) -> Result<Self, String> {
+        let endpoint = |name| endpoint(members, name, issuer.is_loopback());
+        Ok(Self {
+            issuer: issuer.clone(),
+            device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
+            token_endpoint: endpoint("token_endpoint")?,
+            revocation_endpoint: endpoint("revocation_endpoint")?,
+            registration_endpoint: endpoint("registration_endpoint")?,
+            token_endpoint_auth_methods_supported: names(
+                members.value("token_endpoint_auth_methods_supported"),
+            ),
+        })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.device_authorization_endpoint.is_some() && self.token_endpoint.is_some()
+    }
+
+    fn completed_by(self, other: Self) -> Self {
+        Self {
+            issuer: self.issuer,
+            device_authorization_endpoint: self
+                .device_authorization_endpoint
+                .or(other.device_authorization_endpoint),
+            token_endpoint: self.token_endpoint.or(other.token_endpoint),
+            revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
+            registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),
+            token_endpoint_auth_methods_supported: self
+                .token_endpoint_auth_methods_supported
+                .or(other.token_endpoint_auth_methods_supported),
+        }
+    }
+}
+
+fn endpoint(members: &Members, name: &str, may_be_http: bool) -> Result<Option<Endpoint>, String> {
+    let Some(value) = members.value(name).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let text = value
+        .as_str()
+        .ok_or_else(|| format!("`{name}` is not a string"))?;
+    let endpoint = Endpoint::parse(text).map_err(|reason| format!("`{name}` {reason}"))?;
+    // A server on the network has no business to send credentials to a port on this machine in the clear.
+    if endpoint.url().scheme() != "https" && !may_be_http {
+        return Err(format!("`{name}` is not an https URL"));
+    }
+    Ok(Some(endpoint))
+}
+
+fn names(value: Option<&Value>) -> Option<Vec<String>> {
+    let names = value?.as_array()?.iter().filter_map(Value::as_str);
+    Some(names.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::FailureKind;
+    use crate::http::scripted::{Received, ScriptedClient, response};
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    const ISSUER: &str = "https://a.example/tenant";
+
+    fn issuer() -> Issuer {
+        Issuer::parse(ISSUER).unwrap()
+    }
+
+    async fn run(http: &ScriptedClient) -> Result<AuthorizationServerMetadata, Error> {
+        discover(http, &issuer(), TIMEOUT).await
+    }
+
+    fn document(members: &str) -> String {
+        format!(r#"{{"issuer":"{ISSUER}"{members}}}"#)
+    }
+
+    const DEVICE: &str = r#","device_authorization_endpoint":"https://a.example/device""#;
+    const TOKEN: &str = r#","token_endpoint":"https://a.example/token""#;
+
+    fn urls(http: &ScriptedClient) -> Vec<String> {
+        http.received()
+            .into_iter()
+            .map(|Received { url, .. }| url)
+            .collect()
+    }
+
+    #[test]
+    fn the_addresses_follow_both_specifications() {
+        for (issuer, oauth, openid) in [
+            (
+                "https://a.example",
+                "https://a.example/.well-known/oauth-authorization-server",
+                "https://a.example/.well-known/openid-configuration",
+            ),
+            (
+                "https://a.example/",
+                "https://a.example/.well-known/oauth-authorization-server",
+                "https://a.example/.well-known/openid-configuration",
+            ),
+            (
+                "https://a.example:8443/realms/x/",
+                "https://a.example:8443/.well-known/oauth-authorization-server/realms/x",
+                "https://a.example:8443/realms/x/.well-known/openid-configuration",
+            ),
+        ] {
+            let [first, second] = well_known_urls(&Issuer::parse(issuer).unwrap()).unwrap();
+            assert_eq!((first.as_str(), second.as_str()), (oauth, openid));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_complete_first_document_is_enough() {
+        let rest = r#","revocation_endpoint":"https://a.example/revoke","registration_endpoint":null,
+            "token_endpoint_auth_methods_supported":["none","client_secret_basic"],"extra":[1]"#;
+        let http = ScriptedClient::new().answer(200, &document(&format!("{DEVICE}{TOKEN}{rest}")));
+        let metadata = run(&http).await.unwrap();
+        assert_eq!(metadata.issuer, issuer());
+        let text =
+            |endpoint: Option<Endpoint>| endpoint.map(|endpoint| endpoint.as_str().to_owned());
+        assert_eq!(
+            text(metadata.device_authorization_endpoint).unwrap(),
+            "https://a.example/device"
+        );
+        assert_eq!(
+            text(metadata.token_endpoint).unwrap(),
+            "https://a.example/token"
+        );
+        assert_eq!(
+            text(metadata.revocation_endpoint).unwrap(),
+            "https://a.example/revoke"
+        );
+        assert_eq!(text(metadata.registration_endpoint), None);
+        assert_eq!(
+            metadata.token_endpoint_auth_methods_supported.unwrap(),
+            ["none", "client_secret_basic"]
+        );
+        assert_eq!(http.received()[0].method, "GET");
+    }
+
+    #[tokio::test]
+    async fn the_second_document_is_asked_where_the_first_is_none() {
+        for (status, body) in [
+            (404, ""),
+            (404, "<html>"),
+            (200, "<html>"),
+            (200, "[]"),
+            (200, "{}"),
+            (301, ""),
+            (401, r#"{"error":"Unauthorized"}"#),
+            (204, ""),
+            (500, ""),
+            (200, r#"{"issuer":"https://evil.example"}"#),
+        ] {
+            let http = ScriptedClient::new()
+                .answer(status, body)
+                .answer(200, &document(&format!("{DEVICE}{TOKEN}")));
+            assert!(run(&http).await.unwrap().is_complete(), "{status} {body}");
+            assert_eq!(
+                urls(&http),
+                [
+                    "https://a.example/.well-known/oauth-authorization-server/tenant",
+                    "https://a.example/tenant/.well-known/openid-configuration",
+                ]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_second_document_fills_the_gaps_of_the_first() {
+        let http = ScriptedClient::new().answer(200, &document(TOKEN)).answer(
+            200,
+            &document(&format!(
+                r#"{DEVICE},"token_endpoint":"https://a.example/other""#
+            )),
+        );
+        let metadata = run(&http).await.unwrap();
+        assert!(metadata.is_complete());
+        assert_eq!(
+            metadata.token_endpoint.unwrap().as_str(),
+            "https://a.example/token"
+        );
+
+        for (status, body) in [
+            (404, ""),
+            (500, ""),
+            (200, r#"{"issuer":"https://evil.example"}"#),
+        ] {
+            let http = ScriptedClient::new()
+                .answer(200, &document(TOKEN))
+                .answer(status, body);
+            let metadata = run(&http).await.unwrap();
+            assert!(
+                metadata.token_endpoint.is_some()
+                    && metadata.device_authorization_endpoint.is_none()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn another_issuer_is_a_mismatch() {
+        for (told, hint) in [
+            ("https://evil.example", "endpoints instead"),
+            (
+                "https://a.example/tenant/",
+                "exactly as \"https://a.example/tenant/\"",
+            ),
+            ("https://A.example/tenant", "endpoints instead"),
+        ] {
+            let foreign = format!(r#"{{"issuer":"{told}"{DEVICE}{TOKEN}}}"#);
+            for http in [
+                ScriptedClient::new()
+                    .answer(200, &foreign)
+                    .answer(200, &foreign),
+                ScriptedClient::new().answer(404, "").answer(200, &foreign),
+                ScriptedClient::new().answer(200, &foreign).answer(503, ""),
+            ] {
+                let error = run(&http).await.unwrap_err();
+                assert_eq!(error.code(), ErrorCode::IssuerMismatch);
+                for part in [told, ISSUER, hint] {
+                    assert!(error.message().contains(part), "{error}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_document_at_all() {
+        let error = run(&ScriptedClient::new().answer(404, "").answer(200, "<html>"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), ErrorCode::InvalidResponse);
+        assert!(
+            error
+                .message()
+                .contains("/.well-known/oauth-authorization-server/tenant")
+        );
+        assert!(
+            error
+                .message()
+                .contains("/tenant/.well-known/openid-configuration")
+        );
+
+        for statuses in [[500, 503], [404, 503], [502, 404], [429, 429]] {
+            let http = ScriptedClient::new()
+                .answer(statuses[0], "")
+                .answer(statuses[1], "");
+            let error = run(&http).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ServerError, "{statuses:?}");
+            assert!(error.is_retryable());
+        }
+        let http = ScriptedClient::new().fail(FailureKind::NotSent, "connection refused");
+        assert_eq!(run(&http).await.unwrap_err().code(), ErrorCode::Network);
+        let http = ScriptedClient::new()
+            .answer(404, "")
+            .fail(FailureKind::TimedOut, "x");
+        assert_eq!(run(&http).await.unwrap_err().code(), ErrorCode::Timeout);
+    }
+
+    #[tokio::test]
+    async fn endpoints_must_be_safe() {
+        for bad in [
+            "\"http://a.example/x\"",
+            "\"http://127.0.0.1/x\"",
+            "\"/x\"",
+            "5",
+            "\"\"",
+            "[]",
+        ] {
+            for name in [
+                "device_authorization_endpoint",
+                "token_endpoint",
+                "revocation_endpoint",
+                "registration_endpoint",
+            ] {
+                let http =
+                    ScriptedClient::new().answer(200, &document(&format!(r#","{name}":{bad}"#)));
+                let error = run(&http).await.unwrap_err();
+                assert_eq!(error.code(), ErrorCode::InvalidResponse, "{name} {bad}");
+                assert!(error.message().contains(name));
+            }
+        }
+        let local = Issuer::parse("http://localhost:8080").unwrap();
+        let http = ScriptedClient::new().otherwise(|_| {
+            Ok(response(
+                200,
+                r#"{"issuer":"http://localhost:8080","device_authorization_endpoint":"http://localhost:8080/d",
+                    "token_endpoint":"http://127.0.0.1:8080/t"}"#,
+            ))
+        });
+        assert!(
+            discover(&http, &local, TIMEOUT)
+                .await
+                .unwrap()
+                .is_complete()
+        );
+    }
+}

@@ -1,0 +1,397 @@
+//! Refreshing an access token (RFC 6749 §6): exactly one attempt. What may follow is in the failure.
+
+use std::time::Duration;
+
+use super::answer::{Answer, Content};
+use super::client::Client;
+use super::error_response::{ErrorKind, ErrorResponse};
+use super::server_text::Secrets;
+use super::token_response::TokenResponse;
+use crate::error::{Error, ErrorCode};
+use crate::http::{Endpoint, Failure, FailureKind, Form, HttpClient};
+use crate::secret::Secret;
+use crate::time::Clock;
+
+const WHAT: &str = "The access token could not be refreshed";
+const LOG_IN: &str = "Log in again.";
+
+/// The refresh request.
+pub(crate) struct RefreshRequest<'a> {
+    /// The token endpoint.
+    pub(crate) endpoint: &'a Endpoint,
+    /// Who asks: the client that the refresh token was issued to.
+    pub(crate) client: &'a Client,
+    /// `refresh_token`
+    pub(crate) refresh_token: &'a Secret,
+    /// `resource` (RFC 8707)
+    pub(crate) resources: &'a [String],
+    /// Further parameters.
+    pub(crate) extra: &'a [(String, String)],
+}
+
+/// Why there are no new tokens, by what may be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshFailure {
+    /// `invalid_grant` and its kin: `LOGIN_REQUIRED`.
+    Refused(Error),
+    /// 400 or 401 without a usable code: `LOGIN_REQUIRED`, but worth another try much later.
+    RefusedUnclear(Error),
+    /// `invalid_client`: `OAUTH_ERROR`.
+    ClientRejected(Error),
+    /// The request never left.
+    NotSent(Error),
+    /// Reset or 5xx after sending: the server may have spent the refresh token. One replay is allowed.
+    Lost(Error),
+    /// No answer in time, after sending.
+    TimedOut(Error),
+    /// The server asks for a pause.
+    Busy(Error),
+    /// Everything else.
+    Failed(Error),
+}
+
+impl RefreshFailure {
+    /// The error as a caller sees it.
+    pub(crate) fn error(&self) -> &Error {
+        match self {
+            Self::Refused(error)
+            | Self::RefusedUnclear(error)
+            | Self::ClientRejected(error)
+            | Self::NotSent(error)
+            | Self::Lost(error)
+            | Self::TimedOut(error)
+            | Self::Busy(error)
+            | Self::Failed(error) => error,
+        }
+    }
+}
+
+/// Spends the refresh token for new tokens.
+pub(crate) async fn refresh(
+    http: &dyn HttpClient,
+    clock: &dyn Clock,
+    request: &RefreshRequest<'_>,
+    timeout: Duration,
+) -> Result<TokenResponse, RefreshFailure> {
+    let mut answer = Answer::to_form(
+        http,
+        request.endpoint,
+        request.client,
+        request.form(),
+        timeout,
+    )
+    .await
+    .map_err(|failure| not_answered(&failure, request.endpoint))?;
+    let mut secrets = Secrets::new(request.client.secrets());
+    secrets.add(request.refresh_token.clone());
+    if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &secrets) {
+        return Err(refused(&answer, &refusal));
+    }
+    match answer
+        .success()
+        .map(|members| TokenResponse::read(members, clock.now()))
+    {
+        Some(Ok(tokens)) => Ok(tokens),
+        Some(Err(reason)) => Err(RefreshFailure::Failed(answer.malformed(&reason))),
+        None => Err(not_oauth(&answer, None)),
+    }
+}
+
+fn not_answered(failure: &Failure, endpoint: &Endpoint) -> RefreshFailure {
+    let error = failure.to_error(endpoint);
+    match failure.kind {
+        FailureKind::NotSent | FailureKind::Certificate => RefreshFailure::NotSent(error),
+        FailureKind::Broken => RefreshFailure::Lost(error),
+        FailureKind::TimedOut => RefreshFailure::TimedOut(error),
+        FailureKind::TooLarge => RefreshFailure::Failed(error),
+    }
+}
+
+fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
+    match refusal.kind {
+        // RFC 6749 §5.2 invalid_grant: the "refresh token is invalid, expired, revoked, … or was issued to another client"
+        ErrorKind::InvalidGrant | ErrorKind::ExpiredToken => RefreshFailure::Refused(answer.error(
+            ErrorCode::LoginRequired,
+            "The server no longer accepts this login",
+            Some(refusal),
+            LOG_IN,
+        )),
+        // RFC 6749 §5.2 invalid_client: "Client authentication failed"
+        ErrorKind::InvalidClient => {
+            RefreshFailure::ClientRejected(refusal.to_error(answer, WHAT, LOG_IN))
+        }
+        ErrorKind::NoCode => not_oauth(answer, Some(refusal)),
+        _ if refusal.is_passing(answer) || refusal.kind == ErrorKind::SlowDown => {
+            let error = refusal.to_error(answer, WHAT, "Try again later.");
+            passing(answer, error)
+        }
+        _ => RefreshFailure::Failed(refusal.to_error(
+            answer,
+            WHAT,
+            "Check the client's settings at the server.",
+        )),
+    }
+}
+
+fn not_oauth(answer: &Answer, refusal: Option<&ErrorResponse>) -> RefreshFailure {
+    let is_refusal = matches!(answer.status, 400 | 401);
+    let is_text = matches!(answer.content, Content::Text);
+    if is_refusal && !is_text {
+        // Some servers answer a dead refresh token with an empty 400, or in words of their own.
+        return RefreshFailure::RefusedUnclear(answer.error(
+            ErrorCode::LoginRequired,
+            "The server refused to refresh this login without a usable reason",
+            refusal,
+            LOG_IN,
+        ));
+    }
+    let error = answer.not_oauth(WHAT, refusal, "Check tokenEndpoint.");
+    passing(answer, error)
+}
+
+fn passing(answer: &Answer, error: Error) -> RefreshFailure {
+    match (answer.status, answer.retry_after) {
+        // RFC 6585 §4: 429 asks for a pause, with Retry-After or without. RFC 9110 §10.2.3: so does a 503 with one.
+        (429, _) | (500.., Some(_)) => RefreshFailure::Busy(error),
+        (408 | 500.., _) => RefreshFailure::Lost(error),
+        _ => RefreshFailure::Failed(error),
+    }
+}
+
+impl RefreshRequest<'_> {
+    fn form(&self) -> Form {
+        let mut form = Form::new();
+        // RFC 6749 §6: 'grant_type REQUIRED. Value MUST be set to "refresh_token".' scope is left out: "if omitted is
+        // treated as equal to the scope originally granted".
+        form.append("grant_type", "refresh_token");
+        form.append("refresh_token", self.refresh_token.expose());
+        for resource in self.resources {
+            form.append("resource", resource);
+        }
+        for (name, value) in self.extra {
+            form.append(name, value);
+        }
+        form
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ErrorCode::{InvalidResponse, LoginRequired, OauthError, ServerError};
+
+    use super::*;
+    use crate::http::Response;
+    use crate::http::scripted::{ScriptedClient, response};
+    use crate::oauth::client::ClientAuthentication;
+    use crate::time::{TestClock, UnixMillis};
+
+    async fn run(http: &ScriptedClient) -> Result<TokenResponse, RefreshFailure> {
+        let endpoint = Endpoint::parse("https://a.example/token?q=canary").unwrap();
+        let client = Client {
+            id: "my-client".into(),
+            secret: Some(Secret::from("canary-secret")),
+            authentication: ClientAuthentication::ClientSecretBasic,
+        };
+        let request = RefreshRequest {
+            endpoint: &endpoint,
+            client: &client,
+            refresh_token: &Secret::from("canary-refresh"),
+            resources: &["https://r.example".into()],
+            extra: &[("x".into(), "y".into())],
+        };
+        let clock = TestClock::starting_at(UnixMillis(0));
+        let outcome = refresh(http, &clock, &request, Duration::from_secs(30)).await;
+        assert_eq!(http.received().len(), 1, "exactly one attempt");
+        if let Err(failure) = &outcome {
+            let printed = format!("{failure:?} {:?}", failure.error().oauth());
+            assert!(!printed.contains("canary"), "{printed}");
+            assert!(failure.error().message().contains("a.example"));
+        }
+        outcome
+    }
+
+    fn name(failure: &RefreshFailure) -> &'static str {
+        match failure {
+            RefreshFailure::Refused(_) => "refused",
+            RefreshFailure::RefusedUnclear(_) => "unclear",
+            RefreshFailure::ClientRejected(_) => "client",
+            RefreshFailure::NotSent(_) => "not sent",
+            RefreshFailure::Lost(_) => "lost",
+            RefreshFailure::TimedOut(_) => "timed out",
+            RefreshFailure::Busy(_) => "busy",
+            RefreshFailure::Failed(_) => "failed",
+        }
+    }
+
+    async fn failure(response: Response) -> (&'static str, Error) {
+        let failure = run(&ScriptedClient::new().respond(response))
+            .await
+            .unwrap_err();
+        (name(&failure), failure.error().clone())
+    }
+
+    #[tokio::test]
+    async fn sends_the_request_of_rfc_6749_section_6() {
+        let http = ScriptedClient::new().answer(
+            200,
+            r#"{"access_token":"canary-a","refresh_token":"canary-r","expires_in":"3600","scope":"a"}"#,
+        );
+        let tokens = run(&http).await.unwrap();
+        assert_eq!(tokens.refresh.unwrap().expose(), "canary-r");
+        let sent = &http.received()[0];
+        assert_eq!(sent.parameter("grant_type"), Some("refresh_token"));
+        assert_eq!(sent.parameter("refresh_token"), Some("canary-refresh"));
+        assert_eq!(sent.parameter("resource"), Some("https://r.example"));
+        assert_eq!(sent.parameter("x"), Some("y"));
+        assert_eq!(sent.parameter("scope"), None);
+        assert!(sent.authorization.as_ref().unwrap().starts_with("Basic "));
+        assert_eq!(sent.parameter("client_id"), None);
+    }
+
+    /// Status, body, and what they mean.
+    const ANSWERS: &[(u16, &str, &str, ErrorCode)] = &[
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"canary-refresh is old"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            403,
+            r#"{"error":"invalid_grant"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            500,
+            r#"{"error":"invalid_grant"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            200,
+            r#"{"error":"bad_refresh_token"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            400,
+            r#"{"error":{"code":"refresh_token_reused","message":"x"}}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            401,
+            r#"{"error":"Unauthorized","message":"token_expired"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (
+            400,
+            r#"{"error":"interaction_required"}"#,
+            "refused",
+            LoginRequired,
+        ),
+        (400, "", "unclear", LoginRequired),
+        (401, "{}", "unclear", LoginRequired),
+        (400, "[]", "unclear", LoginRequired),
+        (
+            401,
+            r#"{"error":"Unauthorized","message":"jwt expired, canary-refresh"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (400, "<html>canary</html>", "failed", ServerError),
+        (401, "Bad gateway", "failed", ServerError),
+        (401, r#"{"error":"invalid_client"}"#, "client", OauthError),
+        (
+            200,
+            r#"{"error":"incorrect_client_credentials"}"#,
+            "client",
+            OauthError,
+        ),
+        (400, r#"{"error":"invalid_scope"}"#, "failed", OauthError),
+        (
+            400,
+            r#"{"error":"unauthorized_client"}"#,
+            "failed",
+            OauthError,
+        ),
+        (400, r#"{"error":"some_new_code"}"#, "failed", OauthError),
+        (403, r#"{"error":"access_denied"}"#, "failed", OauthError),
+        (400, r#"{"error":"server_error"}"#, "failed", ServerError),
+        (
+            400,
+            r#"{"error":"temporarily_unavailable"}"#,
+            "failed",
+            ServerError,
+        ),
+        (500, r#"{"error":"server_error"}"#, "lost", ServerError),
+        (500, r#"{"error":"unknown_error"}"#, "lost", ServerError),
+        (500, "", "lost", ServerError),
+        (502, "<html>", "lost", ServerError),
+        (408, "", "lost", ServerError),
+        (429, "", "busy", ServerError),
+        (429, r#"{"error":"slow_down"}"#, "busy", ServerError),
+        (403, "{}", "failed", InvalidResponse),
+        (404, "<html>", "failed", ServerError),
+        (302, "", "failed", InvalidResponse),
+        (200, "", "failed", InvalidResponse),
+        (200, "<html>", "failed", InvalidResponse),
+        (200, "{}", "failed", InvalidResponse),
+        (
+            200,
+            r#"{"access_token":"canary x"}"#,
+            "failed",
+            InvalidResponse,
+        ),
+    ];
+
+    #[tokio::test]
+    async fn an_answer_means_what_its_error_says() {
+        for &(status, body, expected, code) in ANSWERS {
+            let (found, error) = failure(response(status, body)).await;
+            assert_eq!((found, error.code()), (expected, code), "{status} {body}");
+            assert_eq!(error.status(), Some(status));
+            assert_eq!(
+                error.needs_login(),
+                code == LoginRequired,
+                "{status} {body}"
+            );
+            assert_eq!(error.is_retryable(), code == ServerError, "{status} {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn retry_after_makes_it_busy() {
+        for (status, body, expected) in [
+            (503, "", "busy"),
+            (503, r#"{"error":"temporarily_unavailable"}"#, "busy"),
+            (429, "{}", "busy"),
+            (400, r#"{"error":"invalid_grant"}"#, "refused"),
+        ] {
+            let mut answer = response(status, body);
+            answer.retry_after = Some(Duration::from_secs(7));
+            let (found, error) = failure(answer).await;
+            assert_eq!(found, expected);
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_it_matters_whether_it_was_sent() {
+        for (kind, expected, retryable) in [
+            (FailureKind::NotSent, "not sent", true),
+            (FailureKind::Certificate, "not sent", false),
+            (FailureKind::Broken, "lost", true),
+            (FailureKind::TimedOut, "timed out", true),
+            (FailureKind::TooLarge, "failed", false),
+        ] {
+            let failure = run(&ScriptedClient::new().fail(kind, "the cause"))
+                .await
+                .unwrap_err();
+            assert_eq!(name(&failure), expected);
+            assert_eq!(failure.error().is_retryable(), retryable);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The successful answer of a token endpoint (RFC 6749 §5.1).
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::answer::{Malformed, Members, positive_seconds};
+use super::server_text::{Secrets, visible};
+use crate::secret::Secret;
+use crate::time::UnixMillis;
+
+const BEARER: &str = "Bearer";
+
+/// Tokens as they were issued.
+#[derive(Debug)]
+pub(crate) struct TokenResponse {
+    /// `access_token`
+    pub(crate) access: Secret,
+    /// `token_type`: "Bearer".
+    pub(crate) token_type: String,
+    /// How long it is valid, from receipt; nothing if the server did not tell.
+    pub(crate) lifetime: Option<Duration>,
+    /// `refresh_token`
+    pub(crate) refresh: Option<Secret>,
+    /// `scope`; nothing if the server did not tell.
+    pub(crate) scopes: Option<Vec<String>>,
+    /// `id_token`
+    pub(crate) id_token: Option<Secret>,
+}
+
+impl TokenResponse {
+    /// Reads the members of an answer received at `now`.
+    pub(crate) fn read(members: &mut Members, now: UnixMillis) -> Result<Self, Malformed> {
+        let access = members
+            .take_token("access_token")?
+            .ok_or_else(|| "`access_token` is missing".to_owned())?;
+        let token_type = token_type(members.take_text("token_type")?)?;
+        // RFC 6749 §5.1: "expires_in RECOMMENDED. The lifetime in seconds of the access token."
+        let told = members.number("expires_in")?.and_then(positive_seconds);
+        Ok(Self {
+            lifetime: told.or_else(|| jwt_lifetime(&access, now)),
+            access,
+            token_type,
+            refresh: members.take_token("refresh_token")?,
+            scopes: scopes(members.value("scope")),
+            id_token: members.take_token("id_token")?,
+        })
+    }
+}
+
+fn token_type(told: Option<String>) -> Result<String, Malformed> {
+    match told {
+        // RFC 6749 §5.1: token_type is REQUIRED, but there are servers without; "Value is case insensitive."
+        None => Ok(BEARER.to_owned()),
+        Some(told) if told.trim().eq_ignore_ascii_case(BEARER) => Ok(BEARER.to_owned()),
+        // RFC 6749 §7.1: "The client MUST NOT use an access token if it does not understand the token type."
+        Some(told) => {
+            let told = Secrets::default().description(&told).unwrap_or_default();
+            let told: String = told.chars().take(40).collect();
+            Err(format!("the `token_type` \"{told}\" is not Bearer"))
+        }
+    }
+}
+
+/// RFC 6749 §3.3: "a list of space-delimited, case-sensitive strings". GitHub delimits with commas; some send an array.
+fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
+    let listed: Vec<&str> = match value? {
+        Value::String(text) if text.contains(char::is_whitespace) => {
+            text.split_whitespace().collect()
+        }
+        Value::String(text) => text.split(',').collect(),
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let mut scopes = Vec::new();
+    for scope in listed {
+        let scope = visible(scope.trim());
+        if !scope.is_empty() && !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    // GitHub Apps say "" because their permissions are no scopes.
+    (!scopes.is_empty()).then_some(scopes)
+}
+
+/// A hint, read without verifying, for servers that leave `expires_in` out: RFC 9068 §2.2 access tokens are JWTs with
+/// `exp` and `iat`.
+fn jwt_lifetime(token: &Secret, now: UnixMillis) -> Option<Duration> {
+    let mut parts = token.expose().split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
+    let Ok(Value::Object(claims)) = serde_json::from_slice(&payload) else {
+        return None;
+    };
+    let claims = Members(claims);
+    let claim = |name| claims.number(name).ok().flatten();
+    let exp = claim("exp")?;
+    // The server's own difference does not depend on our clock.
+    let from_issue = claim("iat").map(|iat| exp - iat).and_then(positive_seconds);
+    from_issue.or_else(|| {
+        let now = Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
+        positive_seconds(exp - now.as_secs_f64())
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::oauth::answer::tests::members;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn read(body: &str) -> Result<TokenResponse, Malformed> {
+        TokenResponse::read(&mut members(body), NOW)
+    }
+
+    fn with(rest: &str) -> Result<TokenResponse, Malformed> {
+        read(&format!(r#"{{"access_token":"a+/=",{rest}}}"#))
+    }
+
+    #[test]
+    fn the_example_of_rfc_6749_section_5_1() {
+        let response = read(
+            r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"example-no-bearer","expires_in":3600}"#,
+        );
+        assert!(response.unwrap_err().contains("example-no-bearer"));
+        let response = read(
+            r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"bEARER","expires_in":3600,
+                "refresh_token":"tGzv3JOkF0XG5Qx2TlKWIA","scope":"a b","id_token":"x.y.z","example_parameter":"v"}"#,
+        )
+        .unwrap();
+        assert_eq!(response.access.expose(), "2YotnFZFEjr1zCsicMWpAA");
+        assert_eq!(response.token_type, "Bearer");
+        assert_eq!(response.lifetime, Some(Duration::from_hours(1)));
+        assert_eq!(response.refresh.unwrap().expose(), "tGzv3JOkF0XG5Qx2TlKWIA");
+        assert_eq!(response.scopes.unwrap(), ["a", "b"]);
+        assert_eq!(response.id_token.unwrap().expose(), "x.y.z");
+    }
+
+    #[test]
+    fn what_is_missing_or_null_is_not_told() {
+        for body in [
+            r#"{"access_token":"a"}"#,
+            r#"{"access_token":"a","token_type":null,"expires_in":null,"refresh_token":null,"scope":null,"id_token":null}"#,
+            r#"{"access_token":"a","token_type":"","expires_in":"","refresh_token":"","scope":"","id_token":""}"#,
+            "access_token=a&token_type=bearer&scope=&expires_in=",
+        ] {
+            let response = read(body).unwrap();
+            assert_eq!(response.token_type, "Bearer");
+            assert!(response.lifetime.is_none() && response.refresh.is_none());
+            assert!(response.scopes.is_none() && response.id_token.is_none());
+        }
+    }
+
+    #[test]
+    fn tokens_that_could_not_be_used_are_refused() {
+        for body in [
+            "{}",
+            r#"{"access_token":null}"#,
+            r#"{"access_token":""}"#,
+            r#"{"access_token":5}"#,
+            r#"{"access_token":{"token":"a"}}"#,
+            r#"{"access_token":"a b"}"#,
+            r#"{"access_token":"a\r\nX-Evil: 1"}"#,
+            r#"{"access_token":"a","refresh_token":5}"#,
+            r#"{"access_token":"a","refresh_token":"a\u0000"}"#,
+            r#"{"access_token":"a","token_type":"DPoP"}"#,
+            r#"{"access_token":"a","token_type":["Bearer"]}"#,
+        ] {
+            let reason = read(body).unwrap_err();
+            assert!(!reason.contains("X-Evil"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn lifetimes_may_be_strings_and_fractions_but_not_hostile() {
+        for (expires_in, seconds) in [
+            ("3600", Some(3600.0)),
+            ("\"3600\"", Some(3600.0)),
+            ("3599.5", Some(3599.5)),
+            ("0", None),
+            ("-1", None),
+        ] {
+            let response = with(&format!(r#""expires_in":{expires_in}"#)).unwrap();
+            assert_eq!(
+                response.lifetime.map(|lifetime| lifetime.as_secs_f64()),
+                seconds
+            );
+        }
+        assert!(
+            with(r#""expires_in":9223372036854775807"#)
+                .unwrap()
+                .lifetime
+                .is_some()
+        );
+        for hostile in ["1e308", "\"NaN\"", "\"inf\"", "[1]", "true"] {
+            assert!(
+                with(&format!(r#""expires_in":{hostile}"#)).is_err(),
+                "{hostile}"
+            );
+        }
+    }
+
+    #[test]
+    fn scopes_come_in_many_shapes() {
+        for (scope, expected) in [
+            ("\"a b\"", Some(vec!["a", "b"])),
+            ("\" a  b a \"", Some(vec!["a", "b"])),
+            ("\"repo,gist\"", Some(vec!["repo", "gist"])),
+            ("\"a,b c\"", Some(vec!["a,b", "c"])),
+            ("[\"a\",\"b\",5]", Some(vec!["a", "b"])),
+            ("\"\"", None),
+            ("[]", None),
+            ("5", None),
+        ] {
+            let response = with(&format!(r#""scope":{scope}"#)).unwrap();
+            let expected: Option<Vec<String>> =
+                expected.map(|scopes| scopes.into_iter().map(str::to_owned).collect());
+            assert_eq!(response.scopes, expected, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_jwt_says_how_long_it_lives_where_the_answer_does_not() {
+        let lifetime = |claims: &str, expires_in: &str| {
+            let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+            let body = format!(r#"{{"access_token":"{token}","expires_in":{expires_in}}}"#);
+            read(&body)
+                .unwrap()
+                .lifetime
+                .map(|lifetime| lifetime.as_secs())
+        };
+        // exp - iat, even where the server's clock is far from ours
+        assert_eq!(
+            lifetime(r#"{"exp":1000600,"iat":1000000}"#, "null"),
+            Some(600)
+        );
+        assert_eq!(lifetime(r#"{"exp":1000600,"iat":1000000}"#, "0"), Some(600));
+        assert_eq!(lifetime(r#"{"exp":1700000300}"#, "-1"), Some(300));
+        assert_eq!(lifetime(r#"{"exp":1699999999}"#, "null"), None);
+        assert_eq!(
+            lifetime(r#"{"exp":1700000300,"iat":1800000000}"#, "null"),
+            Some(300)
+        );
+        assert_eq!(lifetime(r#"{"exp":1000600,"iat":1000000}"#, "60"), Some(60));
+        for claims in [
+            r#"{"exp":"soon"}"#,
+            r#"{"iat":1}"#,
+            "[]",
+            "not json",
+            r#"{"exp":1e308}"#,
+        ] {
+            assert_eq!(lifetime(claims, "null"), None, "{claims}");
+        }
+        for token in ["a.b", "a.b.c.d", "..", "a.!.c"] {
+            assert_eq!(jwt_lifetime(&Secret::from(token), NOW), None);
+        }
+    }
+}

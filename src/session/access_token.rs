@@ -1,0 +1,458 @@
+//! A valid access token whenever a tool runs (DESIGN 3).
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+use crate::store::cache::SlotId;
+use crate::store::credential::{NewCredential, Snapshot, Stored};
+use crate::store::handwritten::Handwritten;
+use crate::store::location::Location;
+use crate::store::locked::Locked;
+use crate::time::{BootInstant, UnixMillis};
+
+use super::blocking::blocking;
+use super::cancellation::Cancellation;
+use super::config::AuthConfig;
+use super::freshness::{Assessment, Freshness, Lifetime, assess};
+use super::ownership;
+use super::refresh_attempts::Effort;
+use super::refresh_round::{binding, blocked, whose};
+use super::single_flight::{Hold, Outcome, Purpose};
+use super::{Session, client, lock};
+
+/// An advisory refresh may cost its one caller this much at most.
+const ADVISORY_WAIT: Duration = Duration::from_secs(5);
+/// So much life must be left to a token that is handed out after waiting.
+const ADVISORY_MARGIN: Duration = Duration::from_secs(1);
+/// More forced refreshes than this in [`FORCED_WINDOW`] mean that a new token does not help.
+const FORCED_LIMIT: usize = 3;
+const FORCED_WINDOW: Duration = Duration::from_mins(1);
+
+/// A token, and how long the fast path may hand it out unseen.
+pub(crate) struct FreshToken {
+    pub(crate) token: Secret,
+    pub(crate) slot: SlotId,
+    pub(crate) generation: u32,
+    /// Wall time at which it needs another look; none: never.
+    pub(crate) due: Option<UnixMillis>,
+    /// The same on the boot clock. At most [`TRUST`] from now: config, environment and folders are then looked at anew.
+    pub(crate) due_on_boot_clock: BootInstant,
+}
+
+/// How long the fast path relies on where the credential was found.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// One call of `getValidAccessToken`.
+pub(crate) struct TokenRequest {
+    pub(crate) config: AuthConfig,
+    /// The access token that a resource server answered 401 to.
+    pub(crate) rejected: Option<Secret>,
+    /// Keeps the caller's event loop alive while a refresh that was sent is not yet saved.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// What forced refreshes brought, per credential file.
+#[derive(Default)]
+pub(super) struct ForcedRefreshes(Mutex<HashMap<PathBuf, Forced>>);
+
+#[derive(Default)]
+struct Forced {
+    recent: VecDeque<BootInstant>,
+    quiet_until: Option<BootInstant>,
+}
+
+impl ForcedRefreshes {
+    /// Whether another refresh may be forced now; if so, counts it.
+    fn allow(&self, path: &Path, now: BootInstant) -> bool {
+        let mut table = lock(&self.0);
+        let forced = table.entry(path.to_owned()).or_default();
+        if forced.quiet_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        forced
+            .recent
+            .retain(|at| now.since(*at) < FORCED_WINDOW);
+        if forced.recent.len() >= FORCED_LIMIT {
+            forced.quiet_until = Some(now.plus(FORCED_WINDOW));
+            forced.recent.clear();
+            return false;
+        }
+        forced.recent.push_back(now);
+        true
+    }
+
+    /// The server gave the rejected token again: asking once more will not help.
+    fn silence(&self, path: &Path, now: BootInstant) {
+        lock(&self.0).entry(path.to_owned()).or_default().quiet_until =
+            Some(now.plus(FORCED_WINDOW));
+    }
+}
+
+impl Session {
+    /// The fast path's first half, on the caller's thread: a fresh token, or none if there is more to do.
+    pub(crate) fn fresh_token(&self, config: &AuthConfig) -> Option<FreshToken> {
+        let location = self.location(config).ok()?;
+        if self.unsaved.get(location.path()).is_some() {
+            return None;
+        }
+        let (stored, generation) = self.cache.read(&location, self.clock.boot()).ok()?;
+        let Stored::Credential(credential) = stored else {
+            return None;
+        };
+        ownership::check(config, &credential).ok()?;
+        let assessment = self.assess(&location, &credential, config.refresh_buffer);
+        if assessment.freshness != Freshness::Fresh || was_refused(&credential) {
+            return None;
+        }
+        Some(FreshToken {
+            token: credential.access().clone(),
+            slot: self.cache.slot(&location),
+            generation,
+            due: assessment.due,
+            due_on_boot_clock: {
+                let trusted = self.clock.boot().plus(TRUST);
+                assessment
+                    .due_on_boot_clock
+                    .map_or(trusted, |due| due.min(trusted))
+            },
+        })
+    }
+
+    /// The fast path's second half, at each further call: whether that token still is the stored one and fresh.
+    pub(crate) fn is_fresh(
+        &self,
+        slot: SlotId,
+        generation: u32,
+        due: UnixMillis,
+        due_on_boot_clock: BootInstant,
+    ) -> bool {
+        let boot = self.clock.boot();
+        boot < due_on_boot_clock
+            && self.clock.now() < due
+            && self.cache.is_current(slot, generation, boot)
+    }
+
+    /// A valid access token; refreshes it where needed.
+    pub(crate) async fn access_token(
+        self: &Arc<Self>,
+        request: TokenRequest,
+        cancellation: &Cancellation,
+    ) -> Result<Secret, Error> {
+        request.config.names_a_server()?;
+        let location = self.location(&request.config)?;
+        let credential = match self.current(&location).await? {
+            Stored::Credential(credential) => credential,
+            Stored::LoggedOut => return Err(login_required(&request.config)),
+            Stored::Nothing => {
+                cancellation
+                    .guard(self.adopt(&location, &request.config))
+                    .await?
+            }
+        };
+        ownership::check(&request.config, &credential)?;
+        let rejected = request
+            .rejected
+            .as_ref()
+            .filter(|rejected| *rejected == credential.access());
+        match rejected {
+            Some(rejected)
+                if !credential.is_refreshable()
+                    || self.forced.allow(location.path(), self.clock.boot()) =>
+            {
+                self.replace_rejected(&location, &request, rejected, cancellation)
+                    .await
+            }
+            _ => {
+                self.hand_out(&location, &request, credential, cancellation)
+                    .await
+            }
+        }
+    }
+
+    async fn hand_out(
+        self: &Arc<Self>,
+        location: &Location,
+        request: &TokenRequest,
+        credential: Snapshot,
+        cancellation: &Cancellation,
+    ) -> Result<Secret, Error> {
+        let config = &request.config;
+        let freshness = self
+            .assess(location, &credential, config.refresh_buffer)
+            .freshness;
+        if let Some(refusal) = refused_access_token(&credential) {
+            return Err(refusal);
+        }
+        if freshness == Freshness::Fresh {
+            return Ok(credential.access().clone());
+        }
+        if let Some(waiting) = self.unsaved.get(location.path()) {
+            // Its refresh token must not be spent while the result of the last one is not saved.
+            return match freshness {
+                Freshness::Expired => Err(waiting.cause),
+                _ => Ok(credential.access().clone()),
+            };
+        }
+        let bound_to = {
+            let (config, location, credential) =
+                (config.clone(), location.clone(), credential.clone());
+            blocking(move || {
+                client::of_credential(&config, &location, &credential)
+                    .map(|client| binding(&credential, client.as_ref()))
+            })
+            .await??
+        };
+        let stopped = blocked(&credential, &bound_to, self.clock.now());
+        let purpose = |effort| Purpose {
+            path: location.path().to_owned(),
+            config: config.clone(),
+            effort,
+            rejected: None,
+        };
+        match freshness {
+            Freshness::Fresh => Ok(credential.access().clone()),
+            Freshness::Advisory { remaining } => {
+                if stopped.is_none() && !self.flights.is_flying(location.path()) {
+                    return self
+                        .advisory(
+                            location,
+                            request,
+                            purpose(Effort::OneAttempt),
+                            remaining,
+                            &credential,
+                            cancellation,
+                        )
+                        .await;
+                }
+                Ok(credential.access().clone())
+            }
+            Freshness::Mandatory | Freshness::Expired => {
+                let outcome = match stopped {
+                    Some(error) => Err(error),
+                    None => {
+                        self.flight(location, purpose(Effort::Full), request, cancellation)
+                            .await
+                    }
+                };
+                match outcome {
+                    Ok(refreshed) => Ok(refreshed.access().clone()),
+                    Err(error) if is_passing(&error) && self.is_alive(location, &credential) => {
+                        Ok(credential.access().clone())
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// One caller, one attempt, a bounded wait: whatever comes of it, there is a valid token.
+    async fn advisory(
+        self: &Arc<Self>,
+        location: &Location,
+        request: &TokenRequest,
+        purpose: Purpose,
+        remaining: Duration,
+        credential: &Snapshot,
+        cancellation: &Cancellation,
+    ) -> Result<Secret, Error> {
+        let patience = ADVISORY_WAIT.min(remaining.saturating_sub(ADVISORY_MARGIN));
+        let flight = self.flight(location, purpose, request, cancellation);
+        match tokio::time::timeout(patience, flight).await {
+            Ok(Ok(refreshed)) => Ok(refreshed.access().clone()),
+            Ok(Err(error)) if error.code() == ErrorCode::Aborted => Err(error),
+            Ok(Err(_)) | Err(_) => Ok(credential.access().clone()),
+        }
+    }
+
+    async fn replace_rejected(
+        self: &Arc<Self>,
+        location: &Location,
+        request: &TokenRequest,
+        rejected: &Secret,
+        cancellation: &Cancellation,
+    ) -> Result<Secret, Error> {
+        let purpose = Purpose {
+            path: location.path().to_owned(),
+            config: request.config.clone(),
+            effort: Effort::Full,
+            rejected: Some(rejected.clone()),
+        };
+        let refreshed = self
+            .flight(location, purpose, request, cancellation)
+            .await?;
+        if refreshed.access() == rejected {
+            self.forced.silence(location.path(), self.clock.boot());
+        }
+        Ok(refreshed.access().clone())
+    }
+
+    /// Joins or opens the flight of that purpose and waits for its outcome. Only an abort leaves it; a caller who stops
+    /// waiting for another reason lets it fly on.
+    async fn flight(
+        self: &Arc<Self>,
+        location: &Location,
+        purpose: Purpose,
+        request: &TokenRequest,
+        cancellation: &Cancellation,
+    ) -> Outcome {
+        let (flight, opened) = self.flights.join(&purpose, request.hold.clone());
+        if opened {
+            drop(tokio::spawn(Arc::clone(self).fly(
+                location.clone(),
+                purpose,
+                Arc::clone(&flight),
+            )));
+        }
+        let outcome = cancellation.guard(flight.outcome()).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|error| error.code() == ErrorCode::Aborted)
+        {
+            flight.leave();
+        }
+        outcome
+    }
+
+    /// The stored credential, or the newer one that waits for its disk.
+    pub(super) async fn current(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
+        if let Some(waiting) = self.unsaved.get(location.path()) {
+            return Ok(Stored::Credential(waiting.credential));
+        }
+        let session = Arc::clone(self);
+        let location = location.clone();
+        let (stored, _) =
+            blocking(move || session.cache.read(&location, session.clock.boot())).await??;
+        Ok(stored)
+    }
+
+    /// Takes over a login that a plugin wrote by hand (DESIGN 4).
+    async fn adopt(
+        self: &Arc<Self>,
+        location: &Location,
+        config: &AuthConfig,
+    ) -> Result<Snapshot, Error> {
+        let whose = location.clone();
+        if blocking(move || Handwritten::find(&whose)).await??.is_none() {
+            return Err(login_required(config));
+        }
+        let locked = self.lock(location, config.lock_timeout).await?;
+        let (session, whose, config) = (Arc::clone(self), location.clone(), config.clone());
+        blocking(move || session.adopt_under_lock(locked, &whose, &config)).await?
+    }
+
+    fn adopt_under_lock(
+        &self,
+        mut locked: Locked,
+        location: &Location,
+        config: &AuthConfig,
+    ) -> Result<Snapshot, Error> {
+        match locked.stored() {
+            Stored::Credential(credential) => return Ok(credential.clone()),
+            Stored::LoggedOut => return Err(login_required(config)),
+            Stored::Nothing => {}
+        }
+        let Some(handwritten) = Handwritten::find(location)? else {
+            return Err(login_required(config));
+        };
+        let credential = bind(config, handwritten.credential(self.clock.now()))?;
+        locked.adopt(&handwritten, &credential)?;
+        Ok(credential.snapshot())
+    }
+
+    /// How fresh a credential is, here and now.
+    pub(super) fn assess(
+        &self,
+        location: &Location,
+        credential: &Snapshot,
+        buffer: Duration,
+    ) -> Assessment {
+        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let known = lock(&self.deadlines)
+            .get(location.path())
+            .filter(|deadline| deadline.access == *credential.access())
+            .map(|deadline| (deadline.at, deadline.exact));
+        let (deadline, exact) = match (known, credential.expires()) {
+            (Some((at, exact)), _) => (Some(at), exact),
+            (None, Some(expires)) => {
+                let remaining = expires.since(now);
+                self.remember_deadline(location, credential.access(), remaining, false);
+                (Some(boot.plus(remaining)), false)
+            }
+            (None, None) => (None, false),
+        };
+        let lifetime = Lifetime {
+            expires: credential.expires(),
+            refreshed_at: credential.refreshed_at(),
+            deadline,
+            exact,
+            refreshable: credential.is_refreshable(),
+        };
+        assess(&lifetime, buffer, now, boot)
+    }
+
+    fn is_alive(&self, location: &Location, credential: &Snapshot) -> bool {
+        self.assess(location, credential, Duration::ZERO).freshness != Freshness::Expired
+    }
+}
+
+/// The present config becomes the owner of an adopted login; a login of another client or server is refused.
+pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCredential, Error> {
+    ownership::check(config, &adopted.snapshot())?;
+    Ok(NewCredential {
+        issuer: adopted.issuer.or_else(|| {
+            config
+                .issuer
+                .as_ref()
+                .map(|issuer| issuer.as_str().to_owned())
+        }),
+        token_endpoint: adopted.token_endpoint.or_else(|| {
+            config
+                .token_endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.as_str().to_owned())
+        }),
+        revocation_endpoint: adopted.revocation_endpoint.or_else(|| {
+            config
+                .revocation_endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.as_str().to_owned())
+        }),
+        client_id: adopted.client_id.or_else(|| config.client_id.clone()),
+        client_authentication: adopted.client_authentication.or_else(|| {
+            config
+                .client_authentication
+                .map(|authentication| authentication.as_str().to_owned())
+        }),
+        ..adopted
+    })
+}
+
+/// A failure after which the same refresh may succeed.
+fn is_passing(error: &Error) -> bool {
+    error.is_retryable() || error.code() == ErrorCode::StoreIo
+}
+
+/// Without a refresh token, the access token itself was rejected: it is not handed out again.
+fn refused_access_token(credential: &Snapshot) -> Option<Error> {
+    let last = credential.last_refresh()?;
+    (!credential.is_refreshable() && was_refused(credential))
+        .then(|| Error::new(last.code, last.message.clone()))
+}
+
+fn was_refused(credential: &Snapshot) -> bool {
+    !credential.is_refreshable()
+        && credential
+            .last_refresh()
+            .is_some_and(|last| last.r#final && last.code == ErrorCode::LoginRequired)
+}
+
+pub(super) fn login_required(config: &AuthConfig) -> Error {
+    Error::new(
+        ErrorCode::LoginRequired,
+        format!("Nobody is logged in to {}. Log in first.", whose(config)),
+    )
+}

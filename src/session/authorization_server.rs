@@ -1,0 +1,100 @@
+//! Which endpoints: those of the config, and what discovery adds.
+
+use crate::error::{Error, ErrorCode};
+use crate::http::endpoint::Endpoint;
+use crate::oauth::metadata::discover;
+
+use super::Session;
+use super::config::{AuthConfig, invalid};
+
+/// The endpoints of one authorization server.
+pub(super) struct AuthorizationServer {
+    pub(super) issuer: Option<String>,
+    pub(super) device_authorization_endpoint: Option<Endpoint>,
+    pub(super) token_endpoint: Endpoint,
+    pub(super) revocation_endpoint: Option<Endpoint>,
+    pub(super) registration_endpoint: Option<Endpoint>,
+    pub(super) authentication_methods: Option<Vec<String>>,
+}
+
+impl AuthorizationServer {
+    /// For a login: every endpoint that can be known. Discovery is left out where nothing it could say is missing.
+    pub(super) async fn resolve(session: &Session, config: &AuthConfig) -> Result<Self, Error> {
+        config.names_a_server()?;
+        let complete = config.device_authorization_endpoint.is_some()
+            && config.token_endpoint.is_some()
+            && (config.client_id.is_some() || config.registration_endpoint.is_some());
+        let metadata = match &config.issuer {
+            Some(issuer) => {
+                match discover(&*session.http, issuer, config.request_timeout).await {
+                    Ok(metadata) => Some(metadata),
+                    // What the config says is enough, and a server without metadata is no reason to fail.
+                    Err(error) if complete && error.code() != ErrorCode::IssuerMismatch => None,
+                    Err(error) => return Err(error),
+                }
+            }
+            None => None,
+        };
+        let mut server = Self {
+            issuer: config
+                .issuer
+                .as_ref()
+                .map(|issuer| issuer.as_str().to_owned()),
+            device_authorization_endpoint: config.device_authorization_endpoint.clone(),
+            token_endpoint: config
+                .token_endpoint
+                .clone()
+                .or_else(|| metadata.as_ref().and_then(|m| m.token_endpoint.clone()))
+                .ok_or_else(|| {
+                    let issuer = config.issuer.as_ref().map_or("", |issuer| issuer.as_str());
+                    Error::new(
+                        ErrorCode::InvalidResponse,
+                        format!(
+                            "The metadata of {issuer} names no token endpoint. Give `tokenEndpoint` in the config."
+                        ),
+                    )
+                })?,
+            revocation_endpoint: config.revocation_endpoint.clone(),
+            registration_endpoint: config.registration_endpoint.clone(),
+            authentication_methods: None,
+        };
+        if let Some(metadata) = metadata {
+            server.device_authorization_endpoint = server
+                .device_authorization_endpoint
+                .or(metadata.device_authorization_endpoint);
+            server.revocation_endpoint = server
+                .revocation_endpoint
+                .or(metadata.revocation_endpoint);
+            server.registration_endpoint = server
+                .registration_endpoint
+                .or(metadata.registration_endpoint);
+            server.authentication_methods = metadata.token_endpoint_auth_methods_supported;
+        }
+        Ok(server)
+    }
+
+    /// The device authorization endpoint, without which there is no device flow.
+    pub(super) fn device_authorization_endpoint(&self) -> Result<&Endpoint, Error> {
+        self.device_authorization_endpoint.as_ref().ok_or_else(|| {
+            let Some(issuer) = &self.issuer else {
+                return invalid(
+                    "`deviceAuthorizationEndpoint` is missing: give it beside `tokenEndpoint`, or give `issuer`.",
+                );
+            };
+            Error::new(
+                ErrorCode::DeviceFlowUnsupported,
+                format!(
+                    "{issuer} offers no device authorization endpoint in its metadata. Turn the device flow on at the \
+                     server, or give `deviceAuthorizationEndpoint` if it has one that it does not announce."
+                ),
+            )
+        })
+    }
+
+    /// What names this server where its registered clients are kept.
+    pub(super) fn key(&self) -> &str {
+        self.issuer
+            .as_deref()
+            .unwrap_or_else(|| self.token_endpoint.as_str())
+    }
+}

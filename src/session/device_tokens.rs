@@ -1,0 +1,295 @@
+//! The device flow and the refresh without the store, for hosts that keep the tokens themselves.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::http::endpoint::Endpoint;
+use crate::oauth::client::Client;
+use crate::oauth::device_access_token::{DeviceAccessTokenRequest, PollEvent, await_approval};
+use crate::oauth::device_authorization::{
+    self, DeviceAuthorization, DeviceAuthorizationRequest, demands_pkce,
+};
+use crate::oauth::pkce::PkceVerifier;
+use crate::oauth::refresh::RefreshRequest;
+use crate::oauth::token_response::TokenResponse;
+use crate::secret::Secret;
+use crate::time::{BootInstant, UnixMillis};
+
+use super::authorization_server::AuthorizationServer;
+use super::cancellation::Cancellation;
+use super::client::{configured, new_registration};
+use super::config::{AuthConfig, invalid};
+use super::refresh_attempts::{Effort, into_error};
+use super::verification::Verification;
+use super::{Session, client};
+
+/// What a login tells the person while it waits.
+pub(crate) trait Observer: Send + Sync {
+    /// The code is there: show it.
+    fn verification(&self, verification: Verification);
+    /// The wait goes on, and why.
+    fn progress(&self, progress: Progress);
+}
+
+/// One step of the wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) kind: ProgressKind,
+    pub(crate) next_poll_at: Option<UnixMillis>,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) detail: Option<String>,
+}
+
+/// Why the wait goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgressKind {
+    /// The person has not decided yet.
+    Waiting,
+    /// The server asked for a longer interval.
+    SlowDown,
+    /// The server could not be reached, or failed; asked again.
+    Retrying,
+    /// The person approved.
+    Approved,
+}
+
+/// Tokens for a caller that stores them itself.
+pub(crate) struct TokenSet {
+    pub(crate) access: Secret,
+    pub(crate) refresh: Option<Secret>,
+    pub(crate) expires: Option<UnixMillis>,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) token_type: String,
+    pub(crate) id_token: Option<Secret>,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<Secret>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) token_endpoint: String,
+}
+
+/// An answered device authorization, and what the polls need to know of it.
+pub(super) struct Asked {
+    pub(super) authorization: DeviceAuthorization,
+    pub(super) pkce: Option<PkceVerifier>,
+    pub(super) deadline: BootInstant,
+    pub(super) expires_at: UnixMillis,
+}
+
+impl Session {
+    /// Asks for a code (RFC 8628 §3.1), with PKCE where the config or the server wants it.
+    pub(super) async fn ask_for_code(
+        &self,
+        config: &AuthConfig,
+        server: &AuthorizationServer,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let mut pkce = if config.pkce {
+            Some(PkceVerifier::generate()?)
+        } else {
+            None
+        };
+        loop {
+            // Counted from before the request: the server's own clock started no earlier.
+            let (boot, now) = (self.clock.boot(), self.clock.now());
+            let request = DeviceAuthorizationRequest {
+                endpoint: server.device_authorization_endpoint()?,
+                client,
+                scopes: &config.scopes,
+                audience: config.audience.as_deref(),
+                resources: &config.resource,
+                pkce: pkce.as_ref(),
+                extra: &config.extra_parameters,
+            };
+            match device_authorization::request(&*self.http, &request, config.request_timeout).await
+            {
+                Ok(authorization) => {
+                    return Ok(Asked {
+                        deadline: boot.plus(authorization.expires_in),
+                        expires_at: now.plus(authorization.expires_in),
+                        authorization,
+                        pkce,
+                    });
+                }
+                Err(error) if pkce.is_none() && demands_pkce(&error) => {
+                    pkce = Some(PkceVerifier::generate()?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Shows the code and polls until the person has decided (RFC 8628 §3.3-3.5).
+    pub(super) async fn await_decision(
+        &self,
+        config: &AuthConfig,
+        server: &AuthorizationServer,
+        client: &Client,
+        asked: &Asked,
+        observer: &dyn Observer,
+    ) -> Result<TokenResponse, Error> {
+        observer.verification(Verification::new(&asked.authorization, asked.expires_at));
+        let request = DeviceAccessTokenRequest {
+            endpoint: &server.token_endpoint,
+            client,
+            device_code: &asked.authorization.device_code,
+            pkce: asked.pkce.as_ref(),
+            resources: &config.resource,
+            extra: &config.extra_parameters,
+        };
+        let report = |event: PollEvent| {
+            let (kind, next_poll_in, detail) = match event {
+                PollEvent::Waiting { next_poll_in } => {
+                    (ProgressKind::Waiting, Some(next_poll_in), None)
+                }
+                PollEvent::SlowDown {
+                    next_poll_in,
+                    interval,
+                } => (
+                    ProgressKind::SlowDown,
+                    Some(next_poll_in),
+                    Some(format!(
+                        "The server asked for at least {} s between polls.",
+                        interval.as_secs()
+                    )),
+                ),
+                PollEvent::Retrying {
+                    next_poll_in,
+                    reason,
+                } => (
+                    ProgressKind::Retrying,
+                    Some(next_poll_in),
+                    Some(reason.message().to_owned()),
+                ),
+                PollEvent::Approved => (ProgressKind::Approved, None, None),
+            };
+            observer.progress(Progress {
+                kind,
+                next_poll_at: next_poll_in.map(|wait| self.clock.now().plus(wait)),
+                expires_at: asked.expires_at,
+                detail,
+            });
+        };
+        await_approval(
+            &*self.http,
+            &*self.clock,
+            &request,
+            asked.authorization.interval,
+            asked.deadline,
+            config.request_timeout,
+            &report,
+        )
+        .await
+    }
+
+    /// `authorizeDevice`: the device flow, nothing stored.
+    pub(crate) async fn authorize_device(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        observer: &dyn Observer,
+        cancellation: &Cancellation,
+    ) -> Result<TokenSet, Error> {
+        cancellation
+            .guard(async {
+                let server = AuthorizationServer::resolve(self, config).await?;
+                server.device_authorization_endpoint()?;
+                let client =
+                    match configured(config, None, server.authentication_methods.as_deref()) {
+                        Some(client) => client,
+                        None => client::as_client(&new_registration(self, config, &server).await?),
+                    };
+                let asked = self.ask_for_code(config, &server, &client).await?;
+                let response = self
+                    .await_decision(config, &server, &client, &asked, observer)
+                    .await?;
+                let requested = (!config.scopes.is_empty()).then(|| config.scopes.clone());
+                Ok(self.token_set(
+                    config,
+                    response,
+                    client,
+                    requested,
+                    server.issuer,
+                    &server.token_endpoint,
+                ))
+            })
+            .await
+    }
+
+    /// `refreshTokens`: one refresh, nothing stored.
+    pub(crate) async fn refresh_tokens(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        refresh_token: &Secret,
+        cancellation: &Cancellation,
+    ) -> Result<TokenSet, Error> {
+        cancellation
+            .guard(async {
+                let (endpoint, supported) = match &config.token_endpoint {
+                    Some(endpoint) => (endpoint.clone(), None),
+                    None => {
+                        let server = AuthorizationServer::resolve(self, config).await?;
+                        (server.token_endpoint, server.authentication_methods)
+                    }
+                };
+                let client = configured(config, None, supported.as_deref()).ok_or_else(|| {
+                    invalid(
+                        "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to \
+                         (`clientId` of the TokenSet).",
+                    )
+                })?;
+                let request = RefreshRequest {
+                    endpoint: &endpoint,
+                    client: &client,
+                    refresh_token,
+                    resources: &config.resource,
+                    extra: &config.extra_parameters,
+                };
+                let response = self
+                    .attempt_refresh(&request, config.request_timeout, Effort::Full)
+                    .await
+                    .map_err(into_error)?;
+                // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.
+                let response = TokenResponse {
+                    refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
+                    ..response
+                };
+                let issuer = config.issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
+                Ok(self.token_set(config, response, client, None, issuer, &endpoint))
+            })
+            .await
+    }
+
+    fn token_set(
+        &self,
+        config: &AuthConfig,
+        response: TokenResponse,
+        client: Client,
+        requested_scopes: Option<Vec<String>>,
+        issuer: Option<String>,
+        token_endpoint: &Endpoint,
+    ) -> TokenSet {
+        TokenSet {
+            access: response.access,
+            refresh: response.refresh,
+            expires: response
+                .lifetime
+                .map(|lifetime| self.clock.now().plus(lifetime)),
+            // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
+            scopes: response.scopes.or(requested_scopes),
+            token_type: response.token_type,
+            id_token: response.id_token,
+            client_id: client.id,
+            // A configured secret is the caller's already.
+            client_secret: client.secret.filter(|_| config.client_id.is_none()),
+            issuer,
+            token_endpoint: token_endpoint.as_str().to_owned(),
+        }
+    }
+}
+
+/// The server no longer knows a client that we registered there earlier.
+pub(super) fn client_is_unknown(error: &Error) -> bool {
+    error.code() == ErrorCode::OauthError
+        && error
+            .oauth()
+            .is_some_and(|oauth| matches!(oauth.error.as_str(), "invalid_client" | "unauthorized_client"))
+}

@@ -1,0 +1,108 @@
+//! Logout: remove the credential, then revoke it where the server can (RFC 7009).
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::http::endpoint::Endpoint;
+use crate::oauth::client::{Client, ClientAuthentication};
+use crate::oauth::revocation::{RevocationRequest, revoke};
+use crate::store::locked::Removed;
+
+use super::Session;
+use super::blocking::blocking;
+use super::cancellation::Cancellation;
+use super::client::of_credential;
+use super::config::AuthConfig;
+
+/// What a logout did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoggedOut {
+    /// The server confirmed the revocation.
+    pub(crate) revoked: bool,
+    /// There was a credential, and it is gone.
+    pub(crate) removed: bool,
+}
+
+impl Session {
+    /// Removes the credential whatever the server says, and tells the server.
+    pub(crate) async fn logout(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        cancellation: &Cancellation,
+    ) -> Result<LoggedOut, Error> {
+        let location = self.location(config)?;
+        let mut locked = cancellation
+            .guard(self.lock(&location, config.lock_timeout))
+            .await?;
+        let now = self.clock.now();
+        let (whose, configured) = (location.clone(), config.clone());
+        // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
+        let (client, removed) = blocking(move || {
+            let client = match locked.stored() {
+                crate::store::credential::Stored::Credential(credential) => {
+                    of_credential(&configured, &whose, credential)
+                }
+                _ => Ok(None),
+            };
+            locked.log_out(now).map(|removed| (client, removed))
+        })
+        .await??;
+        let Some(removed) = removed else {
+            return Ok(LoggedOut {
+                revoked: false,
+                removed: false,
+            });
+        };
+        // The credential is gone; only without its client's registration can nothing be revoked.
+        let client = client.ok().flatten();
+        let revoked = cancellation
+            .guard(async { Ok(self.revoke_removed(config, client, &removed).await) })
+            .await?;
+        Ok(LoggedOut {
+            revoked,
+            removed: true,
+        })
+    }
+
+    async fn revoke_removed(
+        &self,
+        config: &AuthConfig,
+        client: Option<Client>,
+        removed: &Removed,
+    ) -> bool {
+        // The stored endpoint alone: a token goes only to the server that issued it.
+        let endpoint = removed
+            .revocation_endpoint
+            .as_deref()
+            .and_then(|endpoint| Endpoint::parse(endpoint).ok());
+        let Some(endpoint) = endpoint else {
+            return false;
+        };
+        // The config may name another client by now; the tokens belong to the stored one.
+        let client = client.filter(|client| removed.client_id.as_ref() == Some(&client.id));
+        let client = client.unwrap_or_else(|| Client {
+            id: removed.client_id.clone().unwrap_or_default(),
+            secret: None,
+            authentication: ClientAuthentication::None,
+        });
+        let mut revoked = true;
+        // RFC 7009 §2.1: revoking the refresh token SHOULD revoke its access tokens too; not every server does.
+        let tokens = removed
+            .refresh
+            .iter()
+            .map(|refresh| (refresh, "refresh_token"))
+            .chain([(&removed.access, "access_token")]);
+        for (token, hint) in tokens {
+            let request = RevocationRequest {
+                endpoint: &endpoint,
+                client: &client,
+                token,
+                hint,
+            };
+            revoked &= revoke(&*self.http, &request, config.request_timeout)
+                .await
+                .is_ok();
+        }
+        revoked
+    }
+}

@@ -1,0 +1,60 @@
+//! A credential belongs to its issuer, token endpoint and client: a refresh token never goes to a server that did not
+//! issue it (DESIGN 3.4).
+
+use crate::error::{Error, ErrorCode};
+use crate::store::credential::Snapshot;
+
+use super::config::AuthConfig;
+
+/// Refuses a credential that the config does not mean.
+pub(super) fn check(config: &AuthConfig, credential: &Snapshot) -> Result<(), Error> {
+    let issuer = config.issuer.as_ref().map(|issuer| issuer.as_str());
+    let token_endpoint = config
+        .token_endpoint
+        .as_ref()
+        .map(|endpoint| endpoint.as_str());
+    let stored_issuer = credential.issuer();
+    let stored_endpoint = credential.token_endpoint();
+
+    if let (Some(configured), Some(stored)) = (token_endpoint, stored_endpoint)
+        && configured != stored
+    {
+        return Err(mismatch("token endpoint", stored, configured));
+    }
+    match (issuer, stored_issuer) {
+        (Some(configured), Some(stored)) if configured != stored => {
+            return Err(mismatch("issuer", stored, configured));
+        }
+        // The login went by endpoints alone: only the same token endpoint shows that it is the same server.
+        (Some(configured), None) if token_endpoint.is_none() => {
+            if let Some(stored) = stored_endpoint {
+                return Err(mismatch("server", stored, configured));
+            }
+        }
+        (None, Some(stored)) if stored_endpoint.is_none() => {
+            return Err(mismatch(
+                "issuer",
+                stored,
+                token_endpoint.unwrap_or("no issuer"),
+            ));
+        }
+        _ => {}
+    }
+    if let (Some(configured), Some(stored)) = (config.client_id.as_deref(), credential.client_id())
+        && configured != stored
+    {
+        return Err(mismatch("client", stored, configured));
+    }
+    Ok(())
+}
+
+pub(super) fn mismatch(what: &str, stored: &str, configured: &str) -> Error {
+    Error::new(
+        ErrorCode::IssuerMismatch,
+        format!(
+            "The stored login belongs to the {what} {stored}, but the config names {configured}. Correct the config, or \
+             log in again to replace the stored login."
+        ),
+    )
+    .needing_login()
+}

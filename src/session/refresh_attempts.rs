@@ -1,0 +1,79 @@
+//! How often one refresh token is sent (DESIGN 3.3): what was surely not sent is tried again, what may have arrived is
+//! replayed once at most.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::oauth::refresh::{RefreshFailure, RefreshRequest, refresh};
+use crate::oauth::token_response::TokenResponse;
+
+use super::Session;
+
+/// The whole critical section: a lock is never held longer for the network's sake.
+pub(super) const CRITICAL_SECTION: Duration = Duration::from_secs(45);
+
+const WAITS_WHEN_NOT_SENT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+const WAIT_BEFORE_REPLAY: Duration = Duration::from_secs(1);
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Advisory: there is still a valid token.
+    OneAttempt,
+    /// Somebody waits for it.
+    Full,
+}
+
+impl Session {
+    /// Sends the refresh token until there is an answer, or no attempt is left.
+    pub(super) async fn attempt_refresh(
+        &self,
+        request: &RefreshRequest<'_>,
+        request_timeout: Duration,
+        effort: Effort,
+    ) -> Result<TokenResponse, RefreshFailure> {
+        let started = self.clock.boot();
+        let mut not_sent = WAITS_WHEN_NOT_SENT.into_iter();
+        let mut replays = 1;
+        loop {
+            let timeout = request_timeout.min(self.remaining(started, CRITICAL_SECTION));
+            let failure = match refresh(&*self.http, &*self.clock, request, timeout).await {
+                Ok(response) => return Ok(response),
+                Err(failure) if effort == Effort::OneAttempt => return Err(failure),
+                Err(failure) => failure,
+            };
+            let wait = match &failure {
+                // Nothing left the machine, so nothing was spent.
+                RefreshFailure::NotSent(error) if error.is_retryable() => not_sent.next(),
+                // It is the only refresh token there is, and many servers have a grace window for a replay.
+                RefreshFailure::Lost(_) if replays > 0 => {
+                    replays -= 1;
+                    Some(WAIT_BEFORE_REPLAY)
+                }
+                // RFC 9110 §10.2.3: Retry-After is "how long the user agent ought to wait".
+                RefreshFailure::Busy(error) => error.retry_after(),
+                _ => None,
+            };
+            match wait {
+                Some(wait) if wait < self.remaining(started, CRITICAL_SECTION) => {
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+}
+
+/// The error inside, whatever kind of failure it is.
+pub(super) fn into_error(failure: RefreshFailure) -> Error {
+    match failure {
+        RefreshFailure::Refused(error)
+        | RefreshFailure::RefusedUnclear(error)
+        | RefreshFailure::ClientRejected(error)
+        | RefreshFailure::NotSent(error)
+        | RefreshFailure::Lost(error)
+        | RefreshFailure::TimedOut(error)
+        | RefreshFailure::Busy(error)
+        | RefreshFailure::Failed(error) => error,
+    }
+}

@@ -1,0 +1,195 @@
+//! One refresh per credential in this process, whoever asks. Between processes, and between copies of the addon, the
+//! kernel lock does the same.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+use crate::store::credential::Snapshot;
+
+use super::config::AuthConfig;
+use super::lock;
+use super::refresh_attempts::Effort;
+
+/// Whatever keeps the caller's event loop alive; opaque here.
+pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
+
+/// What a flight is for. Callers with the same purpose share it; another purpose has a flight of its own, and the kernel
+/// lock puts the two in order.
+#[derive(Clone, PartialEq)]
+pub(super) struct Purpose {
+    pub(super) path: PathBuf,
+    pub(super) config: AuthConfig,
+    pub(super) effort: Effort,
+    pub(super) rejected: Option<Secret>,
+}
+
+pub(super) type Outcome = Result<Snapshot, Error>;
+
+#[derive(Default)]
+pub(super) struct Flights {
+    flying: Mutex<Vec<Arc<Flight>>>,
+    unsettled: Mutex<usize>,
+    settled: Condvar,
+}
+
+pub(super) struct Flight {
+    purpose: Purpose,
+    outcome: watch::Sender<Option<Outcome>>,
+    state: Mutex<State>,
+    abandoned: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    waiters: usize,
+    sent: bool,
+    holds: Vec<Hold>,
+}
+
+impl Flights {
+    /// Joins the flight of that purpose, or opens one: then the caller has to run it.
+    pub(super) fn join(&self, purpose: &Purpose, hold: Option<Hold>) -> (Arc<Flight>, bool) {
+        let mut flying = lock(&self.flying);
+        if let Some(flight) = flying
+            .iter()
+            .find(|flight| flight.purpose == *purpose && flight.board(hold.clone()))
+        {
+            return (Arc::clone(flight), false);
+        }
+        let flight = Arc::new(Flight {
+            purpose: purpose.clone(),
+            outcome: watch::Sender::new(None),
+            state: Mutex::default(),
+            abandoned: watch::Sender::new(false),
+        });
+        flight.board(hold);
+        flying.push(Arc::clone(&flight));
+        (flight, true)
+    }
+
+    /// Whether any flight refreshes that credential.
+    pub(super) fn is_flying(&self, path: &std::path::Path) -> bool {
+        lock(&self.flying)
+            .iter()
+            .any(|flight| flight.purpose.path == path)
+    }
+
+    fn land(&self, flight: &Arc<Flight>, outcome: Outcome) {
+        lock(&self.flying).retain(|other| !Arc::ptr_eq(other, flight));
+        flight.outcome.send_replace(Some(outcome));
+        lock(&flight.state).holds.clear();
+    }
+
+    /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved.
+    pub(super) fn unsettled(self: &Arc<Self>) -> Unsettled {
+        *lock(&self.unsettled) += 1;
+        Unsettled(Arc::clone(self))
+    }
+
+    /// Blocks the thread until nothing is unsettled, for `limit` at most.
+    pub(super) fn wait_until_settled(&self, limit: Duration) {
+        drop(
+            self.settled
+                .wait_timeout_while(lock(&self.unsettled), limit, |unsettled| *unsettled > 0)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+/// Ends its flight when dropped, a panic included: the waiters get the outcome, their event loops are let go.
+pub(super) struct Landing {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    pub(super) outcome: Outcome,
+}
+
+impl Landing {
+    pub(super) fn new(flights: &Arc<Flights>, flight: Arc<Flight>) -> Self {
+        Self {
+            flights: Arc::clone(flights),
+            flight,
+            outcome: Err(Error::new(
+                ErrorCode::StoreIo,
+                "The refresh stopped unexpectedly. Nothing that was stored is lost; try again.",
+            )),
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Err(super::cancellation::aborted()));
+        self.flights.land(&self.flight, outcome);
+    }
+}
+
+/// Counts as unsettled until dropped.
+pub(super) struct Unsettled(Arc<Flights>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        *lock(&self.0.unsettled) -= 1;
+        self.0.settled.notify_all();
+    }
+}
+
+impl Flight {
+    /// One more waiter; false when the flight was given up by all it had.
+    fn board(&self, hold: Option<Hold>) -> bool {
+        let mut state = lock(&self.state);
+        if *self.abandoned.borrow() {
+            return false;
+        }
+        state.waiters += 1;
+        state.holds.extend(hold);
+        true
+    }
+
+    /// Waits for the outcome.
+    pub(super) async fn outcome(&self) -> Outcome {
+        let mut receiver = self.outcome.subscribe();
+        match receiver.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            // The sender lives as long as the flight, which we hold.
+            _ => Err(super::cancellation::aborted()),
+        }
+    }
+
+    /// A waiter whose caller aborted. The last one to leave ends a flight that has not sent anything.
+    pub(super) fn leave(&self) {
+        let mut state = lock(&self.state);
+        state.waiters = state.waiters.saturating_sub(1);
+        if state.waiters == 0 && !state.sent {
+            self.abandoned.send_replace(true);
+        }
+    }
+
+    /// Ends when every waiter has aborted before anything was sent.
+    pub(super) async fn abandoned(&self) {
+        let mut receiver = self.abandoned.subscribe();
+        if receiver.wait_for(|abandoned| *abandoned).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The refresh belongs to the process from here on; false when everybody has left.
+    pub(super) fn depart(&self) -> bool {
+        let mut state = lock(&self.state);
+        if *self.abandoned.borrow() {
+            return false;
+        }
+        state.sent = true;
+        true
+    }
+
+    /// What keeps the callers' event loops alive, for work that outlasts the flight.
+    pub(super) fn holds(&self) -> Vec<Hold> {
+        lock(&self.state).holds.clone()
+    }
+}

@@ -1,0 +1,116 @@
+//! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (DESIGN 3.3).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::error::Error;
+
+use crate::store::credential::{NewCredential, Snapshot};
+use crate::store::locked::{Locked, Reserved, SaveFailure};
+
+use super::blocking::blocking;
+use super::single_flight::{Hold, Unsettled};
+use super::{Session, lock};
+
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The credentials that wait for their disk, by file.
+#[derive(Default)]
+pub(super) struct Unsaved(Mutex<HashMap<PathBuf, Waiting>>);
+
+#[derive(Clone)]
+pub(super) struct Waiting {
+    pub(super) credential: Snapshot,
+    pub(super) cause: Error,
+}
+
+/// All that is needed to save it later.
+pub(super) struct Save {
+    pub(super) locked: Locked,
+    pub(super) reserved: Option<Reserved>,
+    pub(super) credential: NewCredential,
+    pub(super) cause: Error,
+    pub(super) unsettled: Unsettled,
+    pub(super) holds: Vec<Hold>,
+}
+
+impl Unsaved {
+    pub(super) fn get(&self, path: &Path) -> Option<Waiting> {
+        lock(&self.0).get(path).cloned()
+    }
+}
+
+impl Session {
+    /// Keeps the lock and the credential, and goes on trying to save. Others get `STORE_LOCKED` meanwhile.
+    pub(super) fn keep_saving(self: &Arc<Self>, path: PathBuf, save: Save) -> Snapshot {
+        let snapshot = save.credential.snapshot();
+        lock(&self.unsaved.0).insert(
+            path.clone(),
+            Waiting {
+                credential: snapshot.clone(),
+                cause: save.cause.clone(),
+            },
+        );
+        let session = Arc::clone(self);
+        drop(tokio::spawn(async move {
+            session.save_in_the_end(&path, save).await;
+        }));
+        snapshot
+    }
+
+    async fn save_in_the_end(&self, path: &Path, save: Save) {
+        let Save {
+            mut locked,
+            mut reserved,
+            credential,
+            cause,
+            unsettled,
+            holds,
+        } = save;
+        let credential = Arc::new(credential);
+        locked.note(&format!(
+            "a process that could not save a refreshed login and keeps trying: {}",
+            cause.message()
+        ));
+        let mut wait = FIRST_WAIT;
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            let attempt = Arc::clone(&credential);
+            let saving = blocking(move || {
+                let reservation = match reserved.take() {
+                    Some(reservation) => Ok(reservation),
+                    None => locked.reserve(),
+                };
+                let outcome = match reservation {
+                    Ok(reservation) => locked.save(reservation, &attempt),
+                    Err(error) => Err(SaveFailure {
+                        error,
+                        reserved: None,
+                    }),
+                };
+                (locked, outcome)
+            })
+            .await;
+            // A panic while saving took the lock with it: there is nothing left to save under.
+            let Ok((still_locked, outcome)) = saving else {
+                break;
+            };
+            locked = still_locked;
+            match outcome {
+                Ok(_) => break,
+                Err(failure) => {
+                    reserved = failure.reserved;
+                    if let Some(waiting) = lock(&self.unsaved.0).get_mut(path) {
+                        waiting.cause = failure.error;
+                    }
+                }
+            }
+        }
+        lock(&self.unsaved.0).remove(path);
+        drop((unsettled, holds));
+    }
+}

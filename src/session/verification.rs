@@ -1,0 +1,127 @@
+//! What the person is shown (RFC 8628 §3.3).
+
+use std::time::Duration;
+
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+
+use crate::oauth::device_authorization::DeviceAuthorization;
+use crate::time::UnixMillis;
+
+/// The code, where to enter it, and both ready to print.
+#[derive(Clone, Debug)]
+pub(crate) struct Verification {
+    pub(crate) user_code: String,
+    pub(crate) verification_uri: String,
+    pub(crate) verification_uri_complete: Option<String>,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) message: String,
+    pub(crate) qr_code: String,
+}
+
+impl Verification {
+    pub(crate) fn new(authorization: &DeviceAuthorization, expires_at: UnixMillis) -> Self {
+        Self {
+            user_code: authorization.user_code.clone(),
+            verification_uri: authorization.verification_uri.clone(),
+            verification_uri_complete: authorization.verification_uri_complete.clone(),
+            expires_at,
+            message: message(authorization),
+            qr_code: qr_code(
+                authorization
+                    .verification_uri_complete
+                    .as_ref()
+                    .unwrap_or(&authorization.verification_uri),
+            ),
+        }
+    }
+
+    /// The address to open in a browser.
+    pub(crate) fn url(&self) -> &str {
+        self.verification_uri_complete
+            .as_ref()
+            .unwrap_or(&self.verification_uri)
+    }
+}
+
+fn message(authorization: &DeviceAuthorization) -> String {
+    let code = &authorization.user_code;
+    let minutes = validity(authorization.expires_in);
+    // RFC 8628 §3.3.1: with verification_uri_complete the code is still shown, so that the person can compare it.
+    match &authorization.verification_uri_complete {
+        Some(complete) => format!(
+            "To log in, open this page and confirm that it shows the code {code}:\n\n  {complete}\n\n\
+             On another device: open {} and enter {code}. The code is valid for {minutes}.",
+            authorization.verification_uri
+        ),
+        None => format!(
+            "To log in, open this page:\n\n  {}\n\nand enter the code {code}. The code is valid for {minutes}.",
+            authorization.verification_uri
+        ),
+    }
+}
+
+fn validity(expires_in: Duration) -> String {
+    let minutes = expires_in.as_secs() / 60;
+    match minutes {
+        0 => format!("{} seconds", expires_in.as_secs()),
+        1 => "1 minute".to_owned(),
+        _ => format!("{minutes} minutes"),
+    }
+}
+
+/// Half-block characters, light modules drawn, as a dark terminal needs it; empty when the URL is too long for any code.
+fn qr_code(url: &str) -> String {
+    QrCode::with_error_correction_level(url, EcLevel::L).map_or_else(
+        |_| String::new(),
+        |code| {
+            code.render::<Dense1x2>()
+                .dark_color(Dense1x2::Dark)
+                .light_color(Dense1x2::Light)
+                .quiet_zone(true)
+                .build()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn authorization(complete: Option<&str>, expires_in: u64) -> DeviceAuthorization {
+        DeviceAuthorization {
+            device_code: Secret::from("device-code-canary"),
+            user_code: "WDJB-MJHT".to_owned(),
+            verification_uri: "https://example.com/device".to_owned(),
+            verification_uri_complete: complete.map(str::to_owned),
+            expires_in: Duration::from_secs(expires_in),
+            interval: Duration::from_secs(5),
+        }
+    }
+
+    #[test]
+    fn the_message_has_url_code_and_minutes() {
+        let shown = Verification::new(&authorization(None, 1799), UnixMillis(0));
+        for part in ["https://example.com/device", "WDJB-MJHT", "29 minutes"] {
+            assert!(shown.message.contains(part), "{}", shown.message);
+        }
+        assert!(!shown.message.contains("canary"));
+    }
+
+    #[test]
+    fn the_complete_url_is_the_one_to_open_and_the_code_is_still_shown() {
+        let complete = "https://example.com/device?user_code=WDJB-MJHT";
+        let shown = Verification::new(&authorization(Some(complete), 61), UnixMillis(0));
+        assert_eq!(shown.url(), complete);
+        assert!(shown.message.contains("1 minute."));
+        assert_eq!(shown.message.matches("WDJB-MJHT").count(), 3);
+    }
+
+    #[test]
+    fn a_url_too_long_for_a_qr_code_has_none() {
+        let long = format!("https://example.com/{}", "a".repeat(4000));
+        let shown = Verification::new(&authorization(Some(&long), 60), UnixMillis(0));
+        assert_eq!(shown.qr_code, "");
+    }
+}
