@@ -8,13 +8,13 @@ import { runPackage } from "./command.mjs";
 import { root, setUp } from "./setup.mjs";
 
 /** What `napi build` writes from the Rust sources: committed, and checked to be fresh. */
-export const generatedTypes = join(root, "native.d.ts");
+export const generatedTypes = join(root, "index.d.ts");
 
 /** @returns {Promise<number>} The exit code. */
 export function build({ debug = false, quiet = false, options = [] } = {}) {
   const profile = debug ? [] : ["--release"];
-  // index.js and index.d.ts are written by hand; napi must not replace them.
-  const types = ["--no-js", "--dts", "native.d.ts", "--no-const-enum"];
+  // index.js is written by hand; napi must not replace it.
+  const types = ["--no-js", "--dts", "index.d.ts", "--no-const-enum"];
   const cargo = quiet ? ["--", "--quiet"] : [];
   return runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options, ...cargo]);
 }
