@@ -11,20 +11,31 @@ import { root, setUp } from "./setup.mjs";
 export const generatedTypes = join(root, "index.d.ts");
 
 /** @returns {Promise<number>} The exit code. */
-export async function build({ debug = false, options = [] } = {}) {
+export async function build({ debug = false, quiet = false, options = [] } = {}) {
   const profile = debug ? [] : ["--release"];
   // index.js is written by hand (a small loader loads faster); napi must not replace it.
   const types = ["--no-js", "--dts", "index.d.ts", "--no-const-enum"];
-  const code = await runPackage("@napi-rs/cli/dist/cli.js", ["build", "--platform", ...profile, ...types, ...options]);
-  if (code === 0) writeFileSync(generatedTypes, published(readFileSync(generatedTypes, "utf8")));
+  const cargo = quiet ? ["--", "--quiet"] : [];
+  const code = await runPackage("@napi-rs/cli/dist/cli.js", [
+    "build",
+    "--platform",
+    ...profile,
+    ...types,
+    ...options,
+    ...cargo,
+  ]);
+  if (code === 0) {
+    writeFileSync(generatedTypes, published(readFileSync(generatedTypes, "utf8")));
+  }
   return code;
 }
 
 /** The types without what index.js alone uses, which says `@internal` in its comment. */
 function published(types) {
+  const comment = /\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\//.source;
+  const declaration = /\nexport (?:declare class|interface) [^]*?\n}\n/.source;
   return types
-    .replace(/\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\/\nexport declare class [^]*?\n}\n/g, "")
-    .replace(/\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\/\nexport interface [^]*?\n}\n/g, "")
+    .replace(new RegExp(comment + declaration, "g"), "")
     .replace(/\n{3,}/g, "\n\n");
 }
 

@@ -21,7 +21,7 @@ const stages = {
   build: { title: "Release addon and its types", run: buildWithFreshTypes },
   biome: {
     title: "JavaScript and TypeScript format and lints",
-    run: () => runPackage("@biomejs/biome/bin/biome", ["ci", "--error-on-warnings", "."]),
+    run: () => runPackage("@biomejs/biome/bin/biome", ["check", "--error-on-warnings", "."]),
   },
   types: { title: "TypeScript, strict", run: checkTypes },
   tests: { title: "Tests against real servers and real processes", run: runNodeTests },
