@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use napi::ValueType;
 use napi::bindgen_prelude::Unknown;
-use napi::{JsValue, ValueType};
 use napi_derive::napi;
 
 use crate::error::Error;

@@ -3,6 +3,20 @@
 //! `index.js` wraps these functions: it adds the class `AuthError`, the `AbortSignal`, the callbacks and the first look
 //! of the fast path. Each native call reports through one listener, `(kind, payload) => void`.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::must_use_candidate,
+    reason = "JavaScript calls these, through napi"
+)]
+#![expect(
+    clippy::doc_markdown,
+    reason = "doc comments here are written for TypeScript"
+)]
+#![expect(
+    clippy::struct_field_names,
+    reason = "names of the public API and of the RFCs"
+)]
+
 pub mod access_token;
 pub mod auth_config;
 pub mod auth_status;

@@ -1,6 +1,6 @@
 //! JavaScript objects as JSON values, for the one parser of each options object.
 
-use napi::bindgen_prelude::{FromNapiValue, JsObjectValue, Object, Unknown};
+use napi::bindgen_prelude::{JsObjectValue, Object, Unknown};
 use napi::{JsValue, ValueType};
 use serde_json::{Map, Number, Value};
 

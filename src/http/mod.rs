@@ -13,7 +13,6 @@ use std::pin::Pin;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use message::{Body, Failure, FailureKind, Form, Request, Response};
-pub(crate) use native::NativeClient;
 
 /// A future behind a trait object.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

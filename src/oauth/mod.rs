@@ -20,12 +20,6 @@ pub(crate) mod revocation;
 pub(crate) mod server_text;
 pub(crate) mod token_response;
 
-pub(crate) use client::{Client, ClientAuthentication};
-pub(crate) use issuer::Issuer;
-pub(crate) use metadata::AuthorizationServerMetadata;
-pub(crate) use pkce::PkceVerifier;
-pub(crate) use token_response::TokenResponse;
-
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
 pub(crate) const OWN_PARAMETERS: [&str; 11] = [
     "grant_type",

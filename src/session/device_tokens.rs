@@ -223,12 +223,11 @@ impl Session {
     ) -> Result<TokenSet, Error> {
         cancellation
             .guard(async {
-                let (endpoint, supported) = match &config.token_endpoint {
-                    Some(endpoint) => (endpoint.clone(), None),
-                    None => {
-                        let server = AuthorizationServer::resolve(self, config).await?;
-                        (server.token_endpoint, server.authentication_methods)
-                    }
+                let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
+                    (endpoint.clone(), None)
+                } else {
+                    let server = AuthorizationServer::resolve(self, config).await?;
+                    (server.token_endpoint, server.authentication_methods)
                 };
                 let client = configured(config, None, supported.as_deref()).ok_or_else(|| {
                     invalid(

@@ -2,17 +2,16 @@
 //! issue it (DESIGN 3.4).
 
 use crate::error::{Error, ErrorCode};
+use crate::http::endpoint::Endpoint;
+use crate::oauth::issuer::Issuer;
 use crate::store::credential::Snapshot;
 
 use super::config::AuthConfig;
 
 /// Refuses a credential that the config does not mean.
 pub(super) fn check(config: &AuthConfig, credential: &Snapshot) -> Result<(), Error> {
-    let issuer = config.issuer.as_ref().map(|issuer| issuer.as_str());
-    let token_endpoint = config
-        .token_endpoint
-        .as_ref()
-        .map(|endpoint| endpoint.as_str());
+    let issuer = config.issuer.as_ref().map(Issuer::as_str);
+    let token_endpoint = config.token_endpoint.as_ref().map(Endpoint::as_str);
     let stored_issuer = credential.issuer();
     let stored_endpoint = credential.token_endpoint();
 

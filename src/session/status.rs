@@ -135,12 +135,17 @@ impl Session {
         let ends_soon = credential
             .expires()
             .is_some_and(|expires| expires.since(self.clock.now()) <= EXPIRING);
-        let state = match credential.is_refreshable() {
-            _ if refused && (credential.is_refreshable() || !ended) => State::LoginRequired,
-            true => State::Valid,
-            false if ended => State::Expired,
-            false if ends_soon => State::Expiring,
-            false => State::Valid,
+        let refreshable = credential.is_refreshable();
+        let state = if refused && (refreshable || !ended) {
+            State::LoginRequired
+        } else if refreshable {
+            State::Valid
+        } else if ended {
+            State::Expired
+        } else if ends_soon {
+            State::Expiring
+        } else {
+            State::Valid
         };
         let last_error = match self.unsaved.get(location.path()) {
             Some(waiting) => Some(LastError {
@@ -164,7 +169,7 @@ impl Session {
             scopes: credential.scopes().map(<[String]>::to_vec),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
-            refreshable: credential.is_refreshable(),
+            refreshable,
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,

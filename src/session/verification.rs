@@ -8,6 +8,7 @@ use qrcode::{EcLevel, QrCode};
 use crate::oauth::device_authorization::DeviceAuthorization;
 use crate::time::UnixMillis;
 
+#[expect(clippy::struct_field_names, reason = "the RFC's own names")]
 /// The code, where to enter it, and both ready to print.
 #[derive(Clone, Debug)]
 pub(crate) struct Verification {
@@ -34,13 +35,6 @@ impl Verification {
                     .unwrap_or(&authorization.verification_uri),
             ),
         }
-    }
-
-    /// The address to open in a browser.
-    pub(crate) fn url(&self) -> &str {
-        self.verification_uri_complete
-            .as_ref()
-            .unwrap_or(&self.verification_uri)
     }
 }
 
@@ -113,7 +107,6 @@ mod tests {
     fn the_complete_url_is_the_one_to_open_and_the_code_is_still_shown() {
         let complete = "https://example.com/device?user_code=WDJB-MJHT";
         let shown = Verification::new(&authorization(Some(complete), 61), UnixMillis(0));
-        assert_eq!(shown.url(), complete);
         assert!(shown.message.contains("1 minute."));
         assert_eq!(shown.message.matches("WDJB-MJHT").count(), 3);
     }
