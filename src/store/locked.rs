@@ -1333,12 +1333,7 @@ mod tests {
             let error = Locked::try_acquire(&state.location).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreIo);
             std::fs::remove_dir(state.location.path()).unwrap();
-            rustix::fs::mkfifoat(
-                rustix::fs::CWD,
-                state.location.path(),
-                rustix::fs::Mode::RWXU,
-            )
-            .unwrap();
+            run("mkfifo", &[state.location.path().to_str().unwrap()]);
             for error in [
                 Locked::try_acquire(&state.location).unwrap_err(),
                 credential::read(&state.location).unwrap_err(),
