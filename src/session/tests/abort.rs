@@ -56,7 +56,7 @@ async fn one_who_leaves_before_sending_leaves_the_others_alone() {
 #[tokio::test(start_paused = true)]
 async fn when_all_have_left_before_sending_nothing_is_sent_and_nothing_is_held() {
     let bench = Bench::expired(ScriptedClient::new());
-    let held = bench.lock();
+    let lock = bench.lock();
     let hold: Hold = Arc::new(());
     let cancellation = Cancellation::default();
     let request = TokenRequest {
@@ -72,7 +72,7 @@ async fn when_all_have_left_before_sending_nothing_is_sent_and_nothing_is_held()
     aborted_after(&bench, 1).await;
     pass(0).await;
     assert_eq!(Arc::strong_count(&hold), 1);
-    drop(held);
+    drop(lock);
     pass(60).await;
     assert!(bench.http.received().is_empty());
     bench.session.settle(Duration::from_hours(1));

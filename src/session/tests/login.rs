@@ -10,8 +10,8 @@ use super::bench::{
     Bench, HOUR, ISSUER, REVOCATION_ENDPOINT, TOKEN_ENDPOINT, pass, refusal, tokens,
 };
 use crate::error::{Error, ErrorCode};
+use crate::http::Response;
 use crate::http::scripted::{Received, ScriptedClient, response};
-use crate::http::{Failure, Response};
 use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
@@ -61,7 +61,7 @@ fn approving() -> ScriptedClient {
 }
 
 /// A config that names the server's endpoints, so that nothing has to be discovered.
-fn endpoints(bench: &Bench, more: Value) -> AuthConfig {
+fn endpoints(bench: &Bench, more: &Value) -> AuthConfig {
     let mut options = json!({
         "deviceAuthorizationEndpoint": DEVICE_ENDPOINT,
         "tokenEndpoint": TOKEN_ENDPOINT,
@@ -85,7 +85,7 @@ async fn login(bench: &Bench, config: &AuthConfig) -> Result<AuthStatus, Error> 
 #[tokio::test(start_paused = true)]
 async fn it_shows_the_code_waits_for_the_person_and_stores_what_comes() {
     let bench = Bench::new(approving());
-    let config = endpoints(&bench, json!({ "scopes": ["memory"] }));
+    let config = endpoints(&bench, &json!({ "scopes": ["memory"] }));
     let seen = Seen::default();
     let start = Instant::now();
     let status = bench
@@ -127,7 +127,7 @@ async fn it_replaces_the_credential_of_any_issuer_and_what_a_refusal_taught() {
         "lastRefresh",
         json!({ "failedAt": 1, "nextAttemptAt": 1, "code": "LOGIN_REQUIRED", "final": true, "boundTo": "" }),
     );
-    let config = endpoints(&bench, json!({}));
+    let config = endpoints(&bench, &json!({}));
     assert_eq!(login(&bench, &config).await.unwrap().last_error, None);
     assert_eq!(bench.token_with(&config).await.unwrap(), "b1");
 }
@@ -140,7 +140,7 @@ async fn a_store_that_could_not_take_it_is_found_before_anything_is_asked() {
 
     // A newer version.
     std::fs::write(&path, r#"{"version":2}"#).unwrap();
-    let error = login(&bench, &endpoints(&bench, json!({})))
+    let error = login(&bench, &endpoints(&bench, &json!({})))
         .await
         .unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreVersion);
@@ -149,7 +149,7 @@ async fn a_store_that_could_not_take_it_is_found_before_anything_is_asked() {
     std::fs::remove_file(&path).unwrap();
     let held = bench.lock();
     let start = Instant::now();
-    let config = endpoints(&bench, json!({ "lockTimeoutMs": 2000 }));
+    let config = endpoints(&bench, &json!({ "lockTimeoutMs": 2000 }));
     let error = login(&bench, &config).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreLocked);
     assert_eq!(start.elapsed().as_secs(), 2);
@@ -157,7 +157,7 @@ async fn a_store_that_could_not_take_it_is_found_before_anything_is_asked() {
 
     // A folder in the file's place.
     std::fs::create_dir(&path).unwrap();
-    let error = login(&bench, &endpoints(&bench, json!({})))
+    let error = login(&bench, &endpoints(&bench, &json!({})))
         .await
         .unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreIo);
@@ -171,7 +171,7 @@ async fn a_damaged_file_does_not_hinder_a_login_and_is_kept_aside() {
         let path = bench.location().path().to_owned();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, damaged).unwrap();
-        let config = endpoints(&bench, json!({}));
+        let config = endpoints(&bench, &json!({}));
         assert_eq!(login(&bench, &config).await.unwrap().state, State::Valid);
         let aside = std::fs::read_dir(path.parent().unwrap())
             .unwrap()
@@ -184,7 +184,7 @@ async fn a_damaged_file_does_not_hinder_a_login_and_is_kept_aside() {
 #[tokio::test(start_paused = true)]
 async fn the_lock_is_free_while_the_person_decides() {
     let bench = Bench::logged_in(approving(), 10, 3600);
-    let config = endpoints(&bench, json!({}));
+    let config = endpoints(&bench, &json!({}));
     let meanwhile = async {
         pass(7).await;
         drop(bench.lock());
@@ -197,7 +197,7 @@ async fn the_lock_is_free_while_the_person_decides() {
 #[tokio::test(start_paused = true)]
 async fn an_abort_while_the_person_decides_ends_it_at_once_and_leaves_the_old_login() {
     let bench = Bench::logged_in(approving(), 10, 3600);
-    let config = endpoints(&bench, json!({}));
+    let config = endpoints(&bench, &json!({}));
     let (seen, cancellation) = (Seen::default(), Cancellation::default());
     let start = Instant::now();
     let (outcome, accepted) =
@@ -241,7 +241,7 @@ fn locked_at_approval() -> (
 #[tokio::test(start_paused = true)]
 async fn an_abort_after_approval_while_the_lock_is_awaited_revokes_the_new_tokens() {
     let (bench, held) = locked_at_approval();
-    let config = endpoints(&bench, json!({}));
+    let config = endpoints(&bench, &json!({}));
     let (seen, cancellation) = (Seen::default(), Cancellation::default());
     let (outcome, accepted) =
         tokio::join!(bench.session.login(&config, &seen, &cancellation), async {
@@ -258,7 +258,7 @@ async fn an_abort_after_approval_while_the_lock_is_awaited_revokes_the_new_token
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_does_not_come_after_approval_revokes_the_new_tokens() {
     let (bench, _held) = locked_at_approval();
-    let config = endpoints(&bench, json!({ "lockTimeoutMs": 3000 }));
+    let config = endpoints(&bench, &json!({ "lockTimeoutMs": 3000 }));
     let error = login(&bench, &config).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreLocked);
     assert_eq!(bench.revoked(), ["s1"]);
@@ -267,7 +267,7 @@ async fn a_lock_that_does_not_come_after_approval_revokes_the_new_tokens() {
 #[tokio::test(start_paused = true)]
 async fn after_the_commit_an_abort_comes_too_late() {
     let bench = Bench::new(approving());
-    let config = endpoints(&bench, json!({}));
+    let config = endpoints(&bench, &json!({}));
     let (seen, cancellation) = (Seen::default(), Cancellation::default());
     let outcome = bench.session.login(&config, &seen, &cancellation).await;
     assert!(!cancellation.cancel());
@@ -276,8 +276,8 @@ async fn after_the_commit_an_abort_comes_too_late() {
 }
 
 /// A server with dynamic registration, which counts the clients it has given.
-fn registering(request: &Received) -> Result<Response, Failure> {
-    Ok(match request.url.as_str() {
+fn registering(request: &Received) -> Response {
+    match request.url.as_str() {
         REGISTRATION_ENDPOINT => response(
             201,
             r#"{"client_id":"new","token_endpoint_auth_method":"none"}"#,
@@ -287,13 +287,13 @@ fn registering(request: &Received) -> Result<Response, Failure> {
         }
         DEVICE_ENDPOINT => response(200, &authorization()),
         _ => response(200, &tokens("b1", "s1")),
-    })
+    }
 }
 
 fn unregistered(bench: &Bench) -> AuthConfig {
     endpoints(
         bench,
-        json!({ "registrationEndpoint": REGISTRATION_ENDPOINT, "clientId": null }),
+        &json!({ "registrationEndpoint": REGISTRATION_ENDPOINT, "clientId": null }),
     )
 }
 
@@ -322,7 +322,7 @@ fn known_client(bench: &Bench, id: &str, secret_expires_at: Option<UnixMillis>) 
 
 #[tokio::test(start_paused = true)]
 async fn a_client_is_registered_once_and_outlives_a_logout() {
-    let bench = Bench::new(ScriptedClient::new().otherwise(registering));
+    let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     let config = unregistered(&bench);
     for _ in 0..2 {
         let status = login(&bench, &config).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_client_is_registered_once_and_outlives_a_logout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_the_server_forgot_is_registered_anew_once() {
-    let bench = Bench::new(ScriptedClient::new().otherwise(registering));
+    let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "forgotten", None);
     let config = unregistered(&bench);
     let status = login(&bench, &config).await.unwrap();
@@ -350,7 +350,7 @@ async fn a_client_that_the_server_forgot_is_registered_anew_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_secret_has_ended_is_registered_anew() {
-    let bench = Bench::new(ScriptedClient::new().otherwise(registering));
+    let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "old", Some(bench.clock.now()));
     let config = unregistered(&bench);
     let status = login(&bench, &config).await.unwrap();
@@ -359,7 +359,7 @@ async fn a_client_whose_secret_has_ended_is_registered_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn a_damaged_file_of_clients_does_not_hinder_a_login() {
-    let bench = Bench::new(ScriptedClient::new().otherwise(registering));
+    let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "lost", None);
     let path = bench.location().registration_path(TOKEN_ENDPOINT);
     std::fs::write(path, "damaged").unwrap();
