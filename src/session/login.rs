@@ -35,11 +35,8 @@ impl Session {
             .store(config, &location, &credential, cancellation)
             .await
         {
-            let (session, config) = (Arc::clone(self), config.clone());
-            // Nobody will use these tokens. The caller does not wait for their end.
-            drop(tokio::spawn(async move {
-                session.revoke_unused(&credential, &client, &config).await;
-            }));
+            // Nobody will use these tokens.
+            self.revoke_unused(&credential, &client, config).await;
             return Err(error);
         }
         if let Some(lifetime) = lifetime {
