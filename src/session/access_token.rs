@@ -460,7 +460,13 @@ pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCre
 
 /// A failure after which the same refresh may succeed.
 fn is_passing(error: &Error) -> bool {
-    error.is_retryable() || error.code() == ErrorCode::StoreIo
+    // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
+    let of_the_way = [
+        ErrorCode::StoreIo,
+        ErrorCode::Network,
+        ErrorCode::InvalidResponse,
+    ];
+    error.is_retryable() || of_the_way.contains(&error.code())
 }
 
 /// Without a refresh token, the access token itself was rejected: it is not handed out again.
