@@ -25,7 +25,7 @@ const concurrently = { concurrency: 16 };
 const scope = new Scope();
 let server: AuthorizationServer;
 // A client per case, so that the cases can be told apart in the log of their one server.
-const clientIds = Array.from({ length: 8 * networkFaults.length }, (_, index) => `case-${index}`);
+const clientIds = Array.from({ length: 8 * networkFaults.length + 8 }, (_, index) => `case-${index}`);
 
 before(async () => {
   const grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"];
@@ -35,7 +35,7 @@ before(async () => {
 });
 after(() => scope.end());
 
-describe("a network that fails", { concurrency: 3 }, () => {
+describe("a network that fails", { concurrency: 7 }, () => {
   for (const step of ["discovery", "registration", "device authorization"] as const) {
     describe(`during ${step}`, concurrently, () => {
       for (const fault of networkFaults) {
@@ -186,6 +186,25 @@ describe("a network that fails", { concurrency: 3 }, () => {
   });
 });
 
+for (const [form, headers] of [
+  ["in seconds", { "retry-after": "2" }],
+  ["as a date, by a server whose clock is a year behind", pauseByDate(new Date("2020-11-20T20:00:00Z"), 2)],
+  ["as a date, by a server whose clock is a day ahead", pauseByDate(new Date(Date.now() + 86_400_000), 2)],
+] as const) {
+  test(`a Retry-After that fits, ${form}, is waited for, and the caller gets the new token`, async (t) => {
+    const { config, clientId, credential } = await prepared(t, "refresh");
+    await approvedLogin(config);
+    credential.expire();
+    const busy = { respond: { status: 429, headers } };
+    await server.intercept({ grant: "refresh_token", clientId, nth: 1 }, busy);
+    const { access } = credential.read();
+    assert.notEqual(await getValidAccessToken(config), access);
+    const [first, second, ...more] = await server.requests({ grant: "refresh_token", clientId });
+    assert.deepEqual([first?.status, second?.status, more.length], [429, 200, 0]);
+    assert.ok((second?.time ?? 0) - (first?.answeredAt ?? 0) >= 2000);
+  });
+}
+
 test("an answer that is lost after the server has rotated is the one loss: LOGIN_REQUIRED, no loop, no hang", async (t) => {
   const { wire, config, clientId, credential } = await prepared(t, "refresh");
   await approvedLogin(config);
@@ -204,6 +223,10 @@ test("an answer that is lost after the server has rotated is the one loss: LOGIN
   );
   assert.equal((await approvedLogin(config)).status.state, "valid");
 });
+
+function pauseByDate(now: Date, seconds: number): Record<string, string> {
+  return { date: now.toUTCString(), "retry-after": new Date(now.getTime() + seconds * 1000).toUTCString() };
+}
 
 /** What every step has in common about the error of a fault. */
 function told(error: AuthError, { retryable, retryAfterMs }: NetworkFault): void {

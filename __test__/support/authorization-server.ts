@@ -32,8 +32,8 @@ export interface AuthorizationServerOptions {
   discovery?: "both" | "oidc" | "rfc8414" | "none";
   /** Path of the issuer, such as "/tenant". @default "" */
   path?: string;
-  /** Host name in the issuer. @default "127.0.0.1" */
-  host?: "127.0.0.1" | "localhost";
+  /** Host name in the issuer; it listens on 127.0.0.1 whatever it is. @default "127.0.0.1" */
+  host?: string;
   /** A port that must be this one, to start again where another server was. @default a free one */
   port?: number;
   /** PEM of key and certificate: serve https. */
