@@ -44,6 +44,8 @@ export interface AuthorizationServerOptions {
   resources?: string[];
   /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
   clients?: Record<string, unknown>[];
+  /** More environment of its process, such as another wall clock. */
+  env?: Record<string, string>;
 }
 
 /** The clients that every server knows. Ids and secrets hold characters that the wire reserves. */
@@ -160,7 +162,7 @@ export class AuthorizationServer {
     const child = fork(fileURLToPath(new URL("../fixtures/authorization-server.mjs", import.meta.url)), [], {
       execPath: serverNodeBinary(),
       execArgv: [],
-      env: { PATH: process.env.PATH },
+      env: { PATH: process.env.PATH, ...options.env },
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     let errors = "";
