@@ -458,6 +458,7 @@ pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCre
 
 /// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
 fn is_passing(error: &Error) -> bool {
+    // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
     matches!(
         error.code(),
         ErrorCode::Network
