@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
 import { nodeMajors } from "./support/nodes.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
@@ -13,7 +13,7 @@ import { TempHome } from "./support/temp-home.ts";
 
 for (const node of nodeMajors) {
   test(`Node ${node}: login, token, refresh, logout; from ESM and CommonJS`, async (t) => {
-    const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+    const server = await AuthorizationServer.start(t);
     const home = TempHome.create(t);
     const config = configFor(server, home.stateDir);
     const modules = Child.start(t, "modules.mjs", { node, env: home.env() });
@@ -23,9 +23,9 @@ for (const node of nodeMajors) {
     const plugin = await PluginProcess.start(t, { node, env: home.env() });
     const loggedIn = plugin.login(config);
     await new Person().approve(complete(await plugin.verification()));
-    const { expiresAt = 0 } = await loggedIn;
+    await loggedIn;
     const first = await plugin.accessToken(config);
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
+    await expireLogin(config);
     assert.notEqual(await plugin.accessToken(config), first);
     assert.deepEqual(await plugin.call("logout", [config]), { revoked: true, removed: true });
     await assert.rejects(plugin.accessToken(config), { code: "LOGIN_REQUIRED", name: "AuthError" });
@@ -47,11 +47,11 @@ test("loading starts no thread, and neither does a fresh token", { skip: process
 });
 
 test("two copies in one process recognize each other's errors and share one refresh", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  const { status } = await approvedLogin(config);
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, (status.expiresAt ?? 0) - Date.now()) + 5));
+  await approvedLogin(config);
+  await expireLogin(config);
   const child = Child.start(t, "two-copies.mjs", {
     env: home.env(),
     args: [copyOfThePackage(home, "one"), copyOfThePackage(home, "two"), JSON.stringify(config)],
