@@ -275,7 +275,7 @@ async function prepared(t: Test, step: Step) {
     scopes: ["memory", "offline_access"],
     stateDir: home.stateDir,
     // Enough for any honest answer, and what a stall costs.
-    requestTimeoutMs: 4000,
+    requestTimeoutMs: 10_000,
     ...(step === "discovery" ? { issuer } : endpoints),
     ...(step !== "registration" && { clientId }),
   };
