@@ -28,7 +28,7 @@ interface Step {
 describe("killed before the request was sent, nothing was spent", { concurrency: 4, skip }, () => {
   const steps: Step[] = [
     { name: "waiting for the lock", at: ({ path }) => ({ calls: "flock", path: `${path}.lock` }) },
-    { name: "the lock is taken", at: ({ path }) => ({ calls: "read", path: `${path}.lock` }) },
+    { name: "the lock is taken", at: ({ path }) => ({ calls: "write", path: `${path}.lock` }) },
     { name: "the temp file is made", at: () => ({ calls: "fallocate" }) },
     { name: "its space is allocated", at: () => ({ calls: "connect" }) },
     { name: "the server is connected", at: () => ({ calls: "writev,sendto,sendmsg" }) },

@@ -155,7 +155,7 @@ impl Locked {
         Ok(None)
     }
 
-    /// What the present holder of the lock noted. Only meaningful while the lock is held.
+    /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
     pub(crate) fn holder(location: &Location) -> Option<String> {
         Lock::holder(&symlink::resolve(location.path()).ok()?)
     }
