@@ -62,7 +62,11 @@ describe("killed once the answer is written, nothing is lost", { concurrency: 4,
     { name: "renamed", stored: "new", at: ({ folder }) => ({ calls: "/^open", path: folder }) },
     { name: "the folder is opened", stored: "new", at: ({ folder }) => ({ calls: "fsync", path: folder }) },
     { name: "the folder is synced", stored: "new", at: ({ folder }) => ({ calls: "close", path: folder }) },
-    { name: "the lock is about to be freed", stored: "new", at: ({ path }) => ({ calls: "flock", path: `${path}.lock` }) },
+    {
+      name: "the lock is about to be freed",
+      stored: "new",
+      at: ({ path }) => ({ calls: "flock", path: `${path}.lock` }),
+    },
   ];
   for (const { name, at, stored } of steps) {
     test(name, async (t) => {

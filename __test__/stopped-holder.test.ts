@@ -32,7 +32,11 @@ describe("a holder of the lock that is stopped", { concurrency: 4, skip: process
     }
     assert.deepEqual(login.stored(), login.old);
     assert.equal((await login.refreshes()).length, 1);
-    assert.equal((await login.server.requests({ endpoint: "device_authorization" })).length, 1, "that of the first login");
+    assert.equal(
+      (await login.server.requests({ endpoint: "device_authorization" })).length,
+      1,
+      "that of the first login",
+    );
     assert.equal((await waiter.status(login.config)).state, "valid");
 
     await held.release();
@@ -74,7 +78,11 @@ describe("a holder of the lock that is stopped", { concurrency: 4, skip: process
     // Another login, made elsewhere and copied here by somebody who knows nothing of locks.
     const elsewhere = await ExpiredLogin.create(t, { server: { port: 0 } });
     await held.release();
-    const copied = { ...elsewhere.stored(), tokenEndpoint: `${login.server.issuer}/token`, issuer: login.server.issuer };
+    const copied = {
+      ...elsewhere.stored(),
+      tokenEndpoint: `${login.server.issuer}/token`,
+      issuer: login.server.issuer,
+    };
     writeFileSync(login.path, JSON.stringify({ ...copied, expires: Date.now() + 3_600_000 }));
     holder.child.signal("SIGCONT");
     assert.equal(await outcome, copied.access);

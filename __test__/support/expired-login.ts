@@ -11,6 +11,7 @@ import {
   type Interception,
   type LoggedRequest,
 } from "./authorization-server.ts";
+import type { ChildOptions } from "./child.ts";
 import type { Lifetime } from "./lifetime.ts";
 import { approvedLogin, configFor } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
@@ -73,8 +74,8 @@ export class ExpiredLogin {
   }
 
   /** A process of the plugin. */
-  plugin(): Promise<PluginProcess> {
-    return PluginProcess.start(this.#lifetime, { env: this.home.env() });
+  plugin(options: Partial<ChildOptions> = {}): Promise<PluginProcess> {
+    return PluginProcess.start(this.#lifetime, { env: this.home.env(), ...options });
   }
 
   /** What the file says; throws unless it is whole. */

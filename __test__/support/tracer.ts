@@ -48,8 +48,7 @@ export class Tracer {
 
   /** Is in force when this resolves. */
   static async attach(lifetime: Lifetime, pid: number, { calls, path, when }: Calls, fault: Fault): Promise<Tracer> {
-    const action =
-      "error" in fault ? `error=${fault.error}` : `signal=${"kill" in fault ? "SIGKILL" : "SIGSTOP"}`;
+    const action = "error" in fault ? `error=${fault.error}` : `signal=${"kill" in fault ? "SIGKILL" : "SIGSTOP"}`;
     const nth = when === undefined ? "" : `:when=${when}`;
     const paths = path === undefined ? [] : ["-P", path];
     const tracer = new Tracer(
