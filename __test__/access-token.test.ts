@@ -89,9 +89,7 @@ test("a token that the service rejects is refreshed once, however many report it
   const rejectedToken = await getValidAccessToken(config);
   await server.revokeAccessTokens();
   assert.equal((await api.call(rejectedToken)).status, 401);
-  const tokens = await Promise.all(
-    Array.from({ length: 10 }, () => getValidAccessToken(config, { rejectedToken })),
-  );
+  const tokens = await Promise.all(Array.from({ length: 10 }, () => getValidAccessToken(config, { rejectedToken })));
   assert.equal(new Set(tokens).size, 1);
   assert.equal((await api.call(tokens[0] ?? "")).status, 200);
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);

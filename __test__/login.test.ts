@@ -3,7 +3,15 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { AuthError, authorizeDevice, getValidAccessToken, listProfiles, login, refreshTokens, status } from "../index.js";
+import {
+  type AuthError,
+  authorizeDevice,
+  getValidAccessToken,
+  listProfiles,
+  login,
+  refreshTokens,
+  status,
+} from "../index.js";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
 import { CertificateAuthority } from "./support/certificate-authority.ts";
 import { approvedLogin, complete, configFor } from "./support/login.ts";
@@ -84,15 +92,15 @@ test("without a clientId one client is registered per issuer, kept, and used for
 
   const registrations = await server.requests({ endpoint: "registration" });
   assert.equal(registrations.length, 1);
-  const { client_name, redirect_uris } = registrations[0]?.json as Record<string, unknown>;
+  const { client_name, redirect_uris } = (registrations[0]?.json ?? {}) as Record<string, unknown>;
   assert.equal(client_name, "A Memory Plugin");
   assert.deepEqual(redirect_uris, []);
   const folder = join(dirname(home.credentialPath("memory")), "clients");
+  assert.deepEqual(readdirSync(folder).filter((name) => name.endsWith(".json")).length, 1);
   assert.deepEqual(
-    readdirSync(folder).filter((name) => name.endsWith(".json")).length,
-    1,
+    (await listProfiles(config)).map(({ profile }) => profile),
+    ["default", "work"],
   );
-  assert.deepEqual((await listProfiles(config)).map(({ profile }) => profile), ["default", "work"]);
 });
 
 test("a confidential client can be registered, and its secret is used for every refresh", async (t) => {
@@ -246,7 +254,10 @@ test("never a poll earlier than the interval", async (t) => {
   await approvedLogin(configFor(server, home.stateDir));
   const polls = await server.requests({ grant: "device_code" });
   assert.ok(polls.length >= 1);
-  assert.deepEqual(polls.filter(({ early }) => early), []);
+  assert.deepEqual(
+    polls.filter(({ early }) => early),
+    [],
+  );
 });
 
 test("a connection that breaks in the middle of polling does not end the login", async (t) => {

@@ -34,7 +34,10 @@ test("logout revokes at the server, removes the credential and leaves nobody log
   assert.deepEqual(await listProfiles(config), []);
   assert.deepEqual(await logout(config), { revoked: false, removed: false });
   const revocations = await server.requests({ endpoint: "revocation" });
-  assert.deepEqual(revocations.map(({ form }) => form?.token_type_hint), ["refresh_token", "access_token"]);
+  assert.deepEqual(
+    revocations.map(({ form }) => form?.token_type_hint),
+    ["refresh_token", "access_token"],
+  );
 });
 
 test("logout removes the credential whatever the server says", async (t) => {
