@@ -11,7 +11,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AuthorizationServer } from "./support/authorization-server.ts";
 import { ExpiredLogin } from "./support/expired-login.ts";
@@ -19,7 +19,9 @@ import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin } from "./support/login.ts";
 import { Tracer } from "./support/tracer.ts";
 
-test("a running process notices at its next call what others did to the file", async (t) => {
+test("a running process notices at its next call what others did to the file", {
+  skip: process.platform === "win32",
+}, async (t) => {
   const login = await ExpiredLogin.create(t);
   const { path, config } = login;
   const plugin = await login.plugin();
@@ -32,11 +34,11 @@ test("a running process notices at its next call what others did to the file", a
     ["truncated", () => truncateSync(path, 100), { code: "STORE_CORRUPT" }],
     ["truncated to nothing", () => truncateSync(path, 0), { code: "STORE_CORRUPT" }],
     ["written in place", () => writeFileSync(path, other), "the-token-of-somebody-else"],
-    ["replaced", () => replaced(path, text), token],
-    ["made a folder", () => (unlinkSync(path), mkdirSync(path)), { code: "STORE_IO" }],
-    ["made a file again", () => (rmSync(path, { recursive: true }), writeFileSync(path, text)), token],
-    ["made a pipe", () => (unlinkSync(path), execFileSync("mkfifo", [path])), { code: "STORE_IO" }],
-    ["replaced once more", () => replaced(path, other), "the-token-of-somebody-else"],
+    ["replaced", () => renamedOver(path, text), token],
+    ["made a folder", () => replaced(path, () => mkdirSync(path)), { code: "STORE_IO" }],
+    ["made a file again", () => replaced(path, () => writeFileSync(path, text)), token],
+    ["made a pipe", () => replaced(path, () => execFileSync("mkfifo", [path])), { code: "STORE_IO" }],
+    ["replaced once more", () => renamedOver(path, other), "the-token-of-somebody-else"],
     ["robbed of its lock", () => unlinkSync(`${path}.lock`), "the-token-of-somebody-else"],
     ["gone with its folder", () => rmSync(login.folder, { recursive: true }), { code: "LOGIN_REQUIRED" }],
   ];
@@ -97,8 +99,13 @@ describe("changed while a refresh is under way", { concurrency: 4 }, () => {
   test("replaced by another login: the file wins, and the new tokens are revoked", async (t) => {
     const login = await ExpiredLogin.create(t);
     const { holder, other, outcome, release } = await underWay(login);
-    const copied = JSON.stringify({ ...login.old, access: "copied", refresh: "copied", expires: Date.now() + 3_600_000 });
-    replaced(login.path, copied);
+    const copied = JSON.stringify({
+      ...login.old,
+      access: "copied",
+      refresh: "copied",
+      expires: Date.now() + 3_600_000,
+    });
+    renamedOver(login.path, copied);
     await release();
     assert.equal(await outcome, "copied");
     assert.equal(await holder.accessToken(login.config), "copied");
@@ -193,11 +200,16 @@ async function stoppedBeforeRename(t: Lifetime, login: ExpiredLogin) {
 }
 
 /** As editors and rsync do it. */
-function replaced(path: string, text: string): void {
-  const copy = join(path, "..", `${basename(path)}.new`);
+function renamedOver(path: string, text: string): void {
+  const copy = `${path}.new`;
   writeFileSync(copy, text);
   rmSync(path, { recursive: true, force: true });
   renameSync(copy, path);
+}
+
+function replaced(path: string, make: () => void): void {
+  rmSync(path, { recursive: true });
+  make();
 }
 
 /** Whether the server knows no login any more. */

@@ -70,7 +70,10 @@ describe("doctor moves ~/.clawdbot to ~/.openclaw and leaves a link", { concurre
     const [token = "", ...others] = await Promise.all(calls);
     assert.deepEqual(others, [token, token]);
     assert.equal((await login.refreshes()).length, 1);
-    assert.equal((await restarted.status(found)).path, join(login.home.stateDir, "credentials", "memory", "default.json"));
+    assert.equal(
+      (await restarted.status(found)).path,
+      join(login.home.stateDir, "credentials", "memory", "default.json"),
+    );
     assert.equal(told, clawdbot(login.home));
     assert.equal(login.stored().access, token, "through the link");
     assert.ok(lstatSync(clawdbot(login.home)).isSymbolicLink());

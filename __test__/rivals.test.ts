@@ -1,8 +1,8 @@
 /** Login, logout and refresh of one credential by several processes at once: the last completed login wins, whole. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { approvedLogin, complete } from "./support/login.ts";
 import { ExpiredLogin } from "./support/expired-login.ts";
+import { approvedLogin, complete } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import type { PluginProcess } from "./support/plugin-process.ts";
 
