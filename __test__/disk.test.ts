@@ -9,7 +9,7 @@ import { describe, test } from "node:test";
 import type { AuthConfig } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Bystander } from "./support/bystander.ts";
-import { ExpiredLogin, type StoredCredential } from "./support/expired-login.ts";
+import { type CredentialFile, ExpiredLogin } from "./support/expired-login.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { complete, configFor } from "./support/login.ts";
 import { Person } from "./support/person.ts";
@@ -22,7 +22,7 @@ const cannotTrace = await Tracer.unavailable();
 const cannotMount = PrivateMounts.unavailable();
 
 describe("a disk that cannot take the result: found before the refresh token is spent", {
-  concurrency: 4,
+  concurrency: 6,
   skip: cannotTrace,
 }, () => {
   const faults: { name: string; error: string; says: RegExp }[] = [
@@ -74,7 +74,7 @@ test("a folder without permission: found before the refresh token is spent", {
 });
 
 describe("a disk that fails after the refresh token was spent: the token is handed out and saved in the end", {
-  concurrency: 4,
+  concurrency: 6,
   skip: cannotTrace,
 }, () => {
   const temp = (login: ExpiredLogin) => login.temp();
@@ -199,7 +199,7 @@ describe("a disk that fails after the refresh token was spent: the token is hand
   });
 });
 
-describe("a small disk of its own", { concurrency: 4, skip: cannotMount }, () => {
+describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () => {
   test("full: STORE_IO without a request; valid tokens are still handed out; with space all is well", async (t) => {
     const disk = await SmallDisk.create(t);
     const valid = await disk.login({ profile: "valid" });
@@ -383,7 +383,7 @@ class SmallDisk {
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
   }
 
-  stored(profile = "default"): StoredCredential {
+  stored(profile = "default"): CredentialFile {
     return JSON.parse(readFileSync(this.mounts.outside(this.home.credentialPath("memory", profile)), "utf8"));
   }
 

@@ -55,7 +55,7 @@ test("a running process notices at its next call what others did to the file", {
   assert.equal(await plugin.accessToken(config), login.stored().access);
 });
 
-describe("changed while a refresh is under way", { concurrency: 4 }, () => {
+describe("changed while a refresh is under way", { concurrency: 6 }, () => {
   for (const [what, change] of [
     ["truncated", (path: string) => truncateSync(path, 40)],
     ["overwritten with something else", (path: string) => writeFileSync(path, "<html>")],
@@ -140,7 +140,7 @@ describe("changed while a refresh is under way", { concurrency: 4 }, () => {
   }
 });
 
-describe("changed between the last look and the rename", { concurrency: 4, skip: await Tracer.unavailable() }, () => {
+describe("changed between the last look and the rename", { concurrency: 6, skip: await Tracer.unavailable() }, () => {
   test("a network file system that renames twice: the save counts, nothing is revoked", async (t) => {
     const login = await ExpiredLogin.create(t);
     const { holder, tracer, outcome } = await stoppedBeforeRename(t, login);

@@ -15,7 +15,7 @@ import { Tracer } from "./support/tracer.ts";
 const notRoot = process.getuid?.() === 0 ? false : "only root may give files away";
 const notUnix = process.platform === "win32";
 
-describe("symbolic links", { concurrency: 4, skip: notUnix }, () => {
+describe("symbolic links", { concurrency: 6, skip: notUnix }, () => {
   test("a state folder behind a link: one lock for both ways, one refresh, and the link stays", async (t) => {
     const login = await ExpiredLogin.create(t);
     const link = join(login.home.path, "state");
@@ -96,7 +96,7 @@ describe("umask", { concurrency: 2, skip: notUnix }, () => {
   }
 });
 
-describe("what belongs to another user", { concurrency: 4, skip: notRoot }, () => {
+describe("what belongs to another user", { concurrency: 6, skip: notRoot }, () => {
   for (const [what, owned] of [
     ["the file", (login: ExpiredLogin) => login.path],
     ["the plugin's folder", (login: ExpiredLogin) => login.folder],

@@ -6,7 +6,7 @@ import { approvedLogin, complete } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import type { PluginProcess } from "./support/plugin-process.ts";
 
-describe("rivals", { concurrency: 4 }, () => {
+describe("rivals", { concurrency: 6 }, () => {
   test("a logout while another process refreshes ends the login that the refresh brought", async (t) => {
     const login = await ExpiredLogin.create(t);
     const [refreshing, leaving, third] = await Promise.all([login.plugin(), login.plugin(), login.plugin()]);

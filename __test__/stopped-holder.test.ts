@@ -7,7 +7,7 @@ import { describe, test } from "node:test";
 import { ExpiredLogin } from "./support/expired-login.ts";
 import { Tracer } from "./support/tracer.ts";
 
-describe("a holder of the lock that is stopped", { concurrency: 4, skip: process.platform === "win32" }, () => {
+describe("a holder of the lock that is stopped", { concurrency: 6, skip: process.platform === "win32" }, () => {
   test("others wait as long as they may and are told who holds it; nobody steals; it goes on and does no harm", async (t) => {
     const login = await ExpiredLogin.create(t);
     const [holder, waiter, other] = await Promise.all([login.plugin(), login.plugin(), login.plugin()]);
@@ -115,7 +115,7 @@ test("a holder whose event loop is blocked neither loses the lock nor the refres
   assert.equal((await login.refreshes()).length, 1);
 });
 
-describe("stopped between any two steps of the save", { concurrency: 4, skip: await Tracer.unavailable() }, () => {
+describe("stopped between any two steps of the save", { concurrency: 6, skip: await Tracer.unavailable() }, () => {
   const steps = [
     { after: "write", calls: "write,pwrite64", of: (login: ExpiredLogin) => login.temp() },
     { after: "truncation", calls: "ftruncate", of: (login: ExpiredLogin) => login.temp() },

@@ -1,15 +1,28 @@
 // `npm run soak:kills`: 500 kills at random moments of a refresh, or as many as are asked for.
 //
 //   node scripts/soak-kills.mjs [--kills 2000]
+import { parseArgs } from "node:util";
+import { build, isBuilt } from "./build.mjs";
 import { run } from "./command.mjs";
 import { serverNodeMajor, setUp } from "./setup.mjs";
 
-const at = process.argv.indexOf("--kills");
-const kills = at === -1 ? "500" : (process.argv[at + 1] ?? "");
+async function main() {
+  const { values } = parseArgs({ options: { kills: { type: "string", default: "500" } } });
+  const runsTheServer = Number(process.versions.node.split(".")[0]) >= serverNodeMajor;
+  await setUp({ nodes: runsTheServer ? [] : [serverNodeMajor] });
+  if (!isBuilt()) {
+    const code = await build();
+    if (code !== 0) {
+      return code;
+    }
+  }
+  const options = ["--import", "tsx", "--test", "--test-reporter=spec", "__test__/random-kills.test.ts"];
+  return run(process.execPath, options, { env: { PLUGIN_AUTH_KILLS: values.kills } });
+}
 
-await setUp({ nodes: [serverNodeMajor] });
-process.exitCode = await run(
-  process.execPath,
-  ["--import", "tsx", "--test", "--test-reporter=spec", "--test-name-pattern=random moments", "__test__/kills.test.ts"],
-  { env: { PLUGIN_AUTH_KILLS: kills } },
-);
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}

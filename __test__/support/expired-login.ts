@@ -18,7 +18,7 @@ import { PluginProcess } from "./plugin-process.ts";
 import { TempHome } from "./temp-home.ts";
 
 /** What a credential file says, as far as tests look at it. */
-export interface StoredCredential {
+export interface CredentialFile {
   version: number;
   access?: string;
   refresh?: string;
@@ -39,7 +39,7 @@ export class ExpiredLogin {
   /** The credential file. */
   readonly path: string;
   /** What was stored before the refresh. */
-  readonly old: Required<StoredCredential>;
+  readonly old: Required<CredentialFile>;
   readonly #lifetime: Lifetime;
 
   static async create(lifetime: Lifetime, options: ExpiredLoginOptions = {}): Promise<ExpiredLogin> {
@@ -65,7 +65,7 @@ export class ExpiredLogin {
     this.home = home;
     this.config = config;
     this.path = path;
-    this.old = this.stored() as Required<StoredCredential>;
+    this.old = this.stored() as Required<CredentialFile>;
   }
 
   /** The folder of the credential file. */
@@ -79,8 +79,8 @@ export class ExpiredLogin {
   }
 
   /** What the file says; throws unless it is whole. */
-  stored(): StoredCredential {
-    return JSON.parse(readFileSync(this.path, "utf8")) as StoredCredential;
+  stored(): CredentialFile {
+    return JSON.parse(readFileSync(this.path, "utf8")) as CredentialFile;
   }
 
   /** The names beside the credential. */
