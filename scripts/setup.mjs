@@ -2,7 +2,7 @@
 // Depends on nothing but Node itself; with nothing to do it is done in a few milliseconds.
 //
 //   node scripts/setup.mjs [--nodes 18,22]
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,8 +18,14 @@ export const serverNodeMajor = 22;
 const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
-/** @param {{ nodes?: number[] }} [wanted] Node versions to have besides the running one. */
-export async function setUp({ nodes = [] } = {}) {
+/** Programs without which some tests are skipped; the distribution's package has the same name. */
+export const testPrograms = process.platform === "linux" ? ["strace"] : [];
+
+/**
+ * @param {{ nodes?: number[], programs?: string[] }} [wanted] Node versions to have besides the running one, and
+ *   programs to have where that is possible.
+ */
+export async function setUp({ nodes = [], programs = [] } = {}) {
   if (runningMajor < oldestNodeForDevelopment) {
     throw new Error(
       `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
@@ -32,6 +38,21 @@ export async function setUp({ nodes = [] } = {}) {
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
     }
   }
+  for (const program of programs) {
+    installProgram(program);
+  }
+}
+
+/** From the distribution, as root alone. Where it cannot be had, the tests that need it say that they are skipped. */
+function installProgram(program) {
+  const quietly = (command, ...args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
+  if (quietly(program, "--version") || process.getuid?.() !== 0) {
+    return;
+  }
+  process.stdout.write(`Installing ${program} … `);
+  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", program);
+  const isInstalled = install() || (quietly("apt-get", "update") && install());
+  process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
 }
 
 async function install(folder, what) {

@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::running_time::within;
 use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
 };
@@ -118,17 +119,21 @@ impl Connector {
     async fn send(&self, request: Request) -> Result<Response, Failure> {
         let is_get = matches!(request.body, Body::Get);
         let sent = Arc::new(AtomicBool::new(is_get));
-        let outcome = self.exchange(request, &sent).await;
-        outcome.map_err(|trouble| match trouble {
-            Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
-            Trouble::Unsendable => failure(
-                FailureKind::NotSent,
-                "a credential cannot be put into a header",
-            ),
-            Trouble::Reqwest(error) => {
-                classify(&error, sent.load(Ordering::Acquire), &self.trust_notes)
-            }
-        })
+        let limit = request.timeout;
+        let outcome = within(limit, self.exchange(request, &sent)).await;
+        outcome
+            .unwrap_or(Err(Trouble::TimedOut))
+            .map_err(|trouble| match trouble {
+                Trouble::TimedOut => timed_out(!sent.load(Ordering::Acquire)),
+                Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
+                Trouble::Unsendable => failure(
+                    FailureKind::NotSent,
+                    "a credential cannot be put into a header",
+                ),
+                Trouble::Reqwest(error) => {
+                    classify(&error, sent.load(Ordering::Acquire), &self.trust_notes)
+                }
+            })
     }
 
     async fn exchange(
@@ -153,9 +158,7 @@ impl Connector {
                 Some(Zeroizing::new(json.into_bytes())),
             ),
         };
-        let mut builder = builder
-            .header(ACCEPT, "application/json")
-            .timeout(request.timeout);
+        let mut builder = builder.header(ACCEPT, "application/json");
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, sensitive(&authorization)?);
         }
@@ -184,6 +187,7 @@ enum Trouble {
     Reqwest(reqwest::Error),
     TooLarge,
     Unsendable,
+    TimedOut,
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -389,10 +393,17 @@ fn classify(error: &reqwest::Error, sent: bool, trust_notes: &[String]) -> Failu
     }
     let not_sent = error.is_connect() || error.is_builder() || !sent;
     match (error.is_timeout(), not_sent) {
-        (true, true) => failure(FailureKind::NotSent, "connecting took too long"),
-        (true, false) => failure(FailureKind::TimedOut, "the time for the request ran out"),
+        (true, not_sent) => timed_out(not_sent),
         (false, true) => failure(FailureKind::NotSent, &cause(error)),
         (false, false) => failure(FailureKind::Broken, &cause(error)),
+    }
+}
+
+fn timed_out(not_sent: bool) -> Failure {
+    if not_sent {
+        failure(FailureKind::NotSent, "connecting took too long")
+    } else {
+        failure(FailureKind::TimedOut, "the time for the request ran out")
     }
 }
 
