@@ -9,14 +9,7 @@ const cpus = { x86_64: "x64", aarch64: "arm64" };
 const systems = { linux: "linux", darwin: "darwin", windows: "win32" };
 const libcs = { gnu: "glibc", musl: "musl" };
 
-/**
- * One of `napi.targets`: `name` is the folder in npm/ and the end of the package's name.
- *
- * @typedef {{ target: string, name: string, os: string, cpu: string, libc?: string, package: string, binary: string,
- *   folder: string }} Platform
- */
-
-/** @type {Platform[]} */
+/** @type {import("./platforms.mjs").Platform[]} */
 export const platforms = manifest.napi.targets.map((target) => {
   const [architecture, , system, abi] = target.split("-");
   const os = systems[system];
@@ -43,7 +36,7 @@ export function platformOf(wanted) {
   return found;
 }
 
-/** The platform of the Node that runs us. */
+/** The platform of the Node that runs us, if there is a binary for it. */
 export function runningPlatform() {
   return platforms.find(
     ({ os, cpu, libc }) =>
