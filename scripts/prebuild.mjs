@@ -46,6 +46,8 @@ async function prebuild(platform) {
     // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
     ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
+    // Its name within itself, which is else the path that it was linked to.
+    ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
   ];
   const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") };
   let command = ["build", "--target", target];
