@@ -1,12 +1,12 @@
 /** Loading: every Node, every module system, several copies, and nothing done before a function is called. */
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import { approvedLogin, complete, configFor } from "./support/login.ts";
 import { nodeMajors } from "./support/nodes.ts";
+import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -72,16 +72,3 @@ test("a missing binary is one clear error", async (t) => {
   assert.match(child.stderr, new RegExp(`no working binary for ${process.platform} ${process.arch}`));
   assert.match(child.stderr, /clawdbot-plugin-auth-.*is missing/);
 });
-
-/** What an installed package holds, in a folder of its own, as openclaw's captures make them. */
-function copyOfThePackage(home: TempHome, name: string, wanted = (_name: string) => true): string {
-  const folder = join(home.path, name);
-  mkdirSync(folder);
-  const root = new URL("..", import.meta.url).pathname;
-  for (const file of readdirSync(root)) {
-    if (/^(index\.js|index\.mjs|package\.json|.*\.node)$/.test(file) && wanted(file)) {
-      cpSync(join(root, file), join(folder, file));
-    }
-  }
-  return folder;
-}

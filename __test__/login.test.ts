@@ -129,6 +129,18 @@ test("a registration that the server has forgotten is renewed at the next login"
   assert.equal((await server.requests({ endpoint: "registration" })).length, 2);
 });
 
+test("a registration that the server forgets while it polls is renewed at the next login", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { clientId: _, ...config } = configFor(server, home.stateDir);
+  const lost = login(config, { onVerification: () => server.forgetClients() });
+  const error = await rejection(lost, "OAUTH_ERROR");
+  assert.equal(error.oauthError, "invalid_client");
+  assert.equal(error.needsLogin, true);
+  assert.equal((await approvedLogin(config)).status.state, "valid");
+  assert.equal((await server.requests({ endpoint: "registration" })).length, 2);
+});
+
 test("a server without registration says so", async (t) => {
   const server = await AuthorizationServer.start(t, { registration: false });
   const home = TempHome.create(t);

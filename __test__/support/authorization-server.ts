@@ -32,8 +32,8 @@ export interface AuthorizationServerOptions {
   discovery?: "both" | "oidc" | "rfc8414" | "none";
   /** Path of the issuer, such as "/tenant". @default "" */
   path?: string;
-  /** Host name in the issuer. @default "127.0.0.1" */
-  host?: "127.0.0.1" | "localhost";
+  /** Host name in the issuer; it listens on 127.0.0.1 whatever it is. @default "127.0.0.1" */
+  host?: string;
   /** A port that must be this one, to start again where another server was. @default a free one */
   port?: number;
   /** PEM of key and certificate: serve https. */
@@ -44,6 +44,8 @@ export interface AuthorizationServerOptions {
   resources?: string[];
   /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
   clients?: Record<string, unknown>[];
+  /** More environment of its process, such as another wall clock. */
+  env?: Record<string, string>;
 }
 
 /** The clients that every server knows. Ids and secrets hold characters that the wire reserves. */
@@ -160,7 +162,7 @@ export class AuthorizationServer {
     const child = fork(fileURLToPath(new URL("../fixtures/authorization-server.mjs", import.meta.url)), [], {
       execPath: serverNodeBinary(),
       execArgv: [],
-      env: { PATH: process.env.PATH },
+      env: { PATH: process.env.PATH, ...options.env },
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     let errors = "";

@@ -11,6 +11,8 @@ export interface WireFault {
   atRequestByte?: number;
   /** Once the server has answered this many bytes; what came before them is passed on. */
   atResponseByte?: number;
+  /** Once the client has sent a whole HTTP request, which the server does not get: what it is answered instead. */
+  instead?: string;
   /** What then happens: the connection is reset, closed in good order, or goes silent. @default "reset" */
   ending?: "reset" | "close" | "stall";
 }
@@ -86,10 +88,14 @@ export class Wire {
 
   #connect(client: Socket): void {
     this.connections += 1;
-    const { latency = 0, atRequestByte, atResponseByte, ending = "reset" } = this.#fault;
+    const { latency = 0, atRequestByte, atResponseByte, instead, ending = "reset" } = this.#fault;
     this.#keep(client);
     if (atRequestByte === 0) {
       fail(client, ending);
+      return;
+    }
+    if (instead !== undefined) {
+      wholeRequest(client, () => client.write(instead, () => fail(client, ending)));
       return;
     }
     const server = net.connect(this.#target);
@@ -133,6 +139,19 @@ export class Wire {
     socket.on("error", () => {});
     socket.on("close", () => this.#sockets.delete(socket));
   }
+}
+
+function wholeRequest(client: Socket, act: () => void): void {
+  let received = "";
+  client.on("data", (chunk: Buffer) => {
+    received += chunk.toString("latin1");
+    const [head = "", body] = received.split(/\r\n\r\n(.*)/s);
+    const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
+    if (body !== undefined && body.length >= length) {
+      client.removeAllListeners("data").resume();
+      act();
+    }
+  });
 }
 
 function fail(client: Socket, how: NonNullable<WireFault["ending"]>): void {

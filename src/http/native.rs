@@ -174,7 +174,6 @@ impl Connector {
         });
         Ok(Response {
             status: response.status().as_u16(),
-            content_type: text(headers, CONTENT_TYPE.as_str()).map(str::to_owned),
             retry_after,
             body,
         })
@@ -588,7 +587,6 @@ mod tests {
         })
         .await;
         let response = post(port, SECOND).await.unwrap();
-        assert_eq!(response.content_type.as_deref(), Some("text/plain"));
         assert_eq!(response.retry_after, Some(Duration::from_secs(7)));
         let request = String::from_utf8(response.body.to_vec()).unwrap();
         let (head, body) = request.split_once("\r\n\r\n").unwrap();

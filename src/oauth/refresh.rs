@@ -40,7 +40,7 @@ pub(crate) enum RefreshFailure {
     ClientRejected(Error),
     /// The request never left.
     NotSent(Error),
-    /// Reset or 5xx after sending: the server may have spent the refresh token. One replay is allowed.
+    /// Reset, 5xx or no OAuth after sending: the server may have spent the refresh token. One replay is allowed.
     Lost(Error),
     /// No answer in time, after sending.
     TimedOut(Error),
@@ -93,8 +93,20 @@ pub(crate) async fn refresh(
     {
         Some(Ok(tokens)) => Ok(tokens),
         Some(Err(reason)) => Err(RefreshFailure::Failed(answer.malformed(&reason))),
+        None if answer.is_success() => Err(no_tokens(&answer)),
         None => Err(not_oauth(&answer, None)),
     }
+}
+
+/// A success that is no OAuth: a captive portal answered, or a gateway cut the answer off. It passes, and where the server
+/// has answered all the same, its answer is lost.
+fn no_tokens(answer: &Answer) -> RefreshFailure {
+    RefreshFailure::Lost(answer.error(
+        ErrorCode::ServerError,
+        "The access token could not be refreshed, because the answer is not OAuth",
+        None,
+        "Look whether the network wants you to sign in first, check tokenEndpoint, and try again.",
+    ))
 }
 
 fn not_answered(failure: &Failure, endpoint: &Endpoint) -> RefreshFailure {
@@ -336,8 +348,9 @@ mod tests {
         (403, "{}", "failed", InvalidResponse),
         (404, "<html>", "failed", ServerError),
         (302, "", "failed", InvalidResponse),
-        (200, "", "failed", InvalidResponse),
-        (200, "<html>", "failed", InvalidResponse),
+        (200, "", "lost", ServerError),
+        (200, "<html>", "lost", ServerError),
+        (200, r#"{"access_token":"canary-acc"#, "lost", ServerError),
         (200, "{}", "failed", InvalidResponse),
         (
             200,

@@ -19,7 +19,7 @@ use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration};
 use super::config::{AuthConfig, invalid};
-use super::refresh_attempts::Effort;
+use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::verification::Verification;
 use super::{Session, client};
 
@@ -243,7 +243,12 @@ impl Session {
                     extra: &config.extra_parameters,
                 };
                 let response = self
-                    .attempt_refresh(&request, config.request_timeout, Effort::Full)
+                    .attempt_refresh(
+                        &request,
+                        config.request_timeout,
+                        Effort::Full,
+                        self.clock.boot().plus(CRITICAL_SECTION),
+                    )
                     .await
                     .map_err(|failure| failure.error().clone())?;
                 // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.

@@ -100,14 +100,6 @@ pub(crate) struct Removed {
     pub(crate) revocation_endpoint: Option<String>,
     /// The client that it was issued to.
     pub(crate) client_id: Option<String>,
-    /// The issuer.
-    pub(crate) issuer: Option<String>,
-    /// Where it was refreshed.
-    pub(crate) token_endpoint: Option<String>,
-    /// How the client authenticates.
-    pub(crate) client_authentication: Option<String>,
-    /// Whether that client was registered by us.
-    pub(crate) registered_client: bool,
 }
 
 impl Removed {
@@ -118,17 +110,13 @@ impl Removed {
             refresh: snapshot.refresh().cloned(),
             revocation_endpoint: owned(snapshot.revocation_endpoint()),
             client_id: owned(snapshot.client_id()),
-            issuer: owned(snapshot.issuer()),
-            token_endpoint: owned(snapshot.token_endpoint()),
-            client_authentication: owned(snapshot.client_authentication()),
-            registered_client: snapshot.registered_client(),
         }
     }
 }
 
 impl Locked {
     /// Takes the lock, or none if another holds it; makes the folders, finishes or deletes what a crash has left, and
-    /// reads the credential. A damaged one is no error here: see [`Locked::is_corrupt`].
+    /// reads the credential. A damaged one is no error here: see [`Locked::stored`].
     ///
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
@@ -170,12 +158,8 @@ impl Locked {
         self.lock.is_local_fallback()
     }
 
-    /// Whether the file is damaged. [`Locked::stored`] is [`Stored::Nothing`] then, which does not mean that it is empty.
-    pub(crate) fn is_corrupt(&self) -> bool {
-        self.seen.is_corrupt
-    }
-
-    /// What is stored, as of the last read or write under this lock.
+    /// What is stored, as of the last read or write under this lock. Damaged is [`Stored::Nothing`] here; [`credential::read`]
+    /// tells the two apart.
     pub(crate) fn stored(&self) -> &Stored {
         &self.seen.stored
     }
@@ -863,7 +847,7 @@ mod tests {
             let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
             assert_eq!(saved, Saved::Superseded, "{now}");
             assert_eq!(told(locked.stored()), told_now);
-            assert!(!locked.is_corrupt());
+            assert!(!locked.seen.is_corrupt);
             if now.is_empty() {
                 assert!(state.files().is_empty());
             } else {
@@ -912,12 +896,12 @@ mod tests {
             state.write(damaged);
             let left = state.leave(DIGITS, &successor("r1", "a2", "r2", 1));
             let mut locked = state.lock();
-            assert!(locked.is_corrupt());
+            assert!(locked.seen.is_corrupt);
             assert_eq!(locked.stored(), &Stored::Nothing);
             assert!(left.exists(), "nobody knows what it belongs to");
             assert_eq!(state.text(), damaged);
             locked.replace(&sample("a3", None)).unwrap();
-            assert!(!locked.is_corrupt());
+            assert!(!locked.seen.is_corrupt);
             assert_eq!(state.stored(), "a3 -");
             assert_eq!(
                 state.files(),

@@ -1,0 +1,280 @@
+/**
+ * A broken network at every step: each of {@link networkFaults} during discovery, registration, device authorization,
+ * polling, refresh and revocation. Between us and the real authorization server (rotation and reuse detection on) lies a
+ * wire per case; the server's own log says what got through.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { ProgressEvent } from "../index.js";
+import { type AuthConfig, type AuthError, getValidAccessToken, login, logout, status } from "../index.js";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { Scope } from "./support/lifetime.ts";
+import { approvedLogin, complete } from "./support/login.ts";
+import { mend, type NetworkFault, networkFaults } from "./support/network-fault.ts";
+import { Person } from "./support/person.ts";
+import { Wire } from "./support/proxy.ts";
+import { rejection } from "./support/rejection.ts";
+import { StoredCredential } from "./support/stored-credential.ts";
+import { StubServer } from "./support/stub-server.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+type Test = Parameters<typeof TempHome.create>[0];
+type Step = "discovery" | "registration" | "device authorization" | "polling" | "refresh" | "revocation";
+
+const concurrently = { concurrency: 16 };
+const scope = new Scope();
+let server: AuthorizationServer;
+// A client per case, so that the cases can be told apart in the log of their one server.
+const clientIds = Array.from({ length: 8 * networkFaults.length + 8 }, (_, index) => `case-${index}`);
+
+before(async () => {
+  const grant_types = ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"];
+  const device = { grant_types, response_types: [], redirect_uris: [], token_endpoint_auth_method: "none" };
+  const clients = clientIds.map((client_id) => ({ client_id, application_type: "native", ...device }));
+  server = await AuthorizationServer.start(scope, { clients });
+});
+after(() => scope.end());
+
+describe("a network that fails", { concurrency: 7 }, () => {
+  for (const step of ["discovery", "registration", "device authorization"] as const) {
+    describe(`during ${step}`, concurrently, () => {
+      for (const fault of networkFaults) {
+        test(`${fault.name}: no login, the stored one stays`, async (t) => {
+          const { wire, config, clientId } = await prepared(t, step);
+          const stored = { ...config, clientId };
+          await approvedLogin(stored);
+          const token = await getValidAccessToken(stored);
+
+          await fault.begin(wire);
+          const onVerification = () => assert.fail("no code can have come");
+          told(await rejection(login(config, { onVerification }), codeDuring(step, fault)), fault);
+          assert.equal((await status(stored)).state, "valid");
+          assert.equal(await getValidAccessToken(stored), token);
+
+          await mend(wire);
+          assert.equal((await approvedLogin(config)).status.state, "valid");
+        });
+      }
+    });
+  }
+
+  describe("during polling", concurrently, () => {
+    for (const fault of networkFaults) {
+      // What is no OAuth answer of a server that is reached will not become one.
+      const ends = !fault.retryable;
+      test(`${fault.name}: ${ends ? "the login ends" : "the login goes on"}`, async (t) => {
+        const { wire, config, clientId } = await prepared(t, "polling");
+        const controller = new AbortController();
+        const since = Date.now();
+        let retrying: (event: ProgressEvent) => void = () => {};
+        const retried = new Promise<ProgressEvent>((resolve) => {
+          retrying = resolve;
+        });
+        const outcome = login(config, {
+          signal: controller.signal,
+          onVerification: async (verification) => {
+            await fault.begin(wire);
+            await new Person().approve(complete(verification));
+          },
+          onProgress: (event) => {
+            if (event.type === "retrying") retrying(event);
+          },
+        });
+        if (ends) {
+          told(await rejection(outcome, fault.code), fault);
+          assert.equal((await status(config)).state, "logged_out");
+          return;
+        }
+        const event = await Promise.race([retried, outcome]);
+        assert.ok("type" in event, "it went on");
+        assert.match(event.detail ?? "", /127\.0\.0\.1.*\.$/, "a sentence that names the server");
+        if (fault.retryAfterMs !== undefined) {
+          // Obeyed, up to a minute.
+          assert.ok((event.nextPollAt ?? 0) - since >= 60_000);
+          controller.abort();
+          await rejection(outcome, "ABORTED");
+          return;
+        }
+        await mend(wire);
+        assert.equal((await outcome).state, "valid");
+        const polls = await server.requests({ grant: "device_code", clientId });
+        assert.deepEqual(
+          polls.map(({ status, early }) => [status, early]),
+          [[200, false]],
+        );
+      });
+    }
+  });
+
+  describe("during refresh", concurrently, () => {
+    for (const fault of networkFaults) {
+      test(`${fault.name}: the login is kept, and the refresh token sent once to the server`, async (t) => {
+        const { wire, config, clientId, credential } = await prepared(t, "refresh");
+        await approvedLogin(config);
+        const { refresh } = credential.read();
+        credential.expire();
+
+        const before = wire.connections;
+        await fault.begin(wire);
+        const error = await rejection(getValidAccessToken(config), codeDuring("refresh", fault));
+        told(error, { ...fault, retryable: true });
+        if (fault.name !== "connection refused") {
+          assert.equal(wire.connections - before, fault.attempts);
+        }
+        // Shared through the file: nobody asks again before the pause is over.
+        const again = await rejection(getValidAccessToken(config), codeDuring("refresh", fault));
+        assert.ok((again.retryAfterMs ?? 0) > 0);
+        assert.equal(again.retryable, true);
+        const { state, lastError } = await status(config);
+        assert.equal(state, "valid");
+        assert.equal(lastError?.code, error.code);
+        assert.equal(credential.read().refresh, refresh);
+
+        await mend(wire);
+        credential.letPauseEnd(120);
+        const token = await getValidAccessToken(config);
+        assert.equal((await status(config)).lastError, undefined);
+        // The server has seen the refresh token once, and goes on rotating.
+        credential.expire();
+        assert.notEqual(await getValidAccessToken(config), token);
+        const refreshes = await server.requests({ grant: "refresh_token", clientId });
+        assert.deepEqual(
+          refreshes.map(({ status }) => status),
+          [200, 200],
+        );
+        assert.equal(refreshes[0]?.form?.refresh_token, refresh);
+      });
+    }
+  });
+
+  describe("in the last tenth of a token's life", concurrently, () => {
+    for (const fault of networkFaults) {
+      test(`${fault.name}: the valid token is handed out all the same`, async (t) => {
+        const { wire, config, clientId, credential } = await prepared(t, "refresh");
+        await approvedLogin(config);
+        credential.age({ lifetime: 3600, remaining: 55 });
+        const { access } = credential.read();
+        await fault.begin(wire);
+        assert.equal(await getValidAccessToken(config), access);
+        // In the pause as well.
+        assert.equal((await status(config)).lastError?.code, codeDuring("refresh", fault));
+        assert.equal(await getValidAccessToken(config), access);
+        await mend(wire);
+        credential.letPauseEnd(120);
+        assert.notEqual(await getValidAccessToken(config), access);
+        assert.equal((await server.requests({ grant: "refresh_token", clientId })).length, 1);
+      });
+    }
+  });
+
+  describe("during revocation", concurrently, () => {
+    for (const fault of networkFaults) {
+      test(`${fault.name}: logged out here, and said that the server was not told`, async (t) => {
+        const { wire, config, clientId } = await prepared(t, "revocation");
+        await approvedLogin(config);
+        await fault.begin(wire);
+        const revoked = !fault.retryable;
+        assert.deepEqual(await logout(config), { revoked, removed: true });
+        assert.equal((await status(config)).state, "logged_out");
+        assert.equal((await server.requests({ endpoint: "revocation", clientId })).length, 0);
+        await mend(wire);
+        await approvedLogin(config);
+        assert.deepEqual(await logout(config), { revoked: true, removed: true });
+        assert.equal((await server.requests({ endpoint: "revocation", clientId })).length, 2);
+      });
+    }
+  });
+});
+
+for (const [form, headers] of [
+  ["in seconds", { "retry-after": "2" }],
+  ["as a date, by a server whose clock is a year behind", pauseByDate(new Date("2020-11-20T20:00:00Z"), 2)],
+  ["as a date, by a server whose clock is a day ahead", pauseByDate(new Date(Date.now() + 86_400_000), 2)],
+] as const) {
+  test(`a Retry-After that fits, ${form}, is waited for, and the caller gets the new token`, async (t) => {
+    const { config, clientId, credential } = await prepared(t, "refresh");
+    await approvedLogin(config);
+    credential.expire();
+    const busy = { respond: { status: 429, headers } };
+    await server.intercept({ grant: "refresh_token", clientId, nth: 1 }, busy);
+    const { access } = credential.read();
+    assert.notEqual(await getValidAccessToken(config), access);
+    const [first, second, ...more] = await server.requests({ grant: "refresh_token", clientId });
+    assert.deepEqual([first?.status, second?.status, more.length], [429, 200, 0]);
+    assert.ok((second?.time ?? 0) - (first?.answeredAt ?? 0) >= 2000);
+  });
+}
+
+test("an answer that is lost after the server has rotated is the one loss: LOGIN_REQUIRED, no loop, no hang", async (t) => {
+  const { wire, config, clientId, credential } = await prepared(t, "refresh");
+  await approvedLogin(config);
+  credential.expire();
+  wire.misbehave({ atResponseByte: 1 });
+  // The answer to the replay is lost as well, but the next one comes through.
+  await rejection(getValidAccessToken(config), "NETWORK");
+  await mend(wire);
+  credential.letPauseEnd(120);
+  await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
+  await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
+  const refreshes = await server.requests({ grant: "refresh_token", clientId });
+  assert.deepEqual(
+    refreshes.map(({ status }) => status),
+    [200, 400, 400],
+  );
+  assert.equal((await approvedLogin(config)).status.state, "valid");
+});
+
+function pauseByDate(now: Date, seconds: number): Record<string, string> {
+  return { date: now.toUTCString(), "retry-after": new Date(now.getTime() + seconds * 1000).toUTCString() };
+}
+
+/** What every step has in common about the error of a fault. */
+function told(error: AuthError, { retryable, retryAfterMs }: NetworkFault): void {
+  assert.match(error.message, /127\.0\.0\.1/, "names the server");
+  assert.doesNotMatch(error.message, /hotel|canary/, "quotes no answer");
+  assert.equal(error.retryable, retryable);
+  assert.equal(error.needsLogin, false);
+  assert.equal(error.retryAfterMs, retryAfterMs);
+}
+
+/** What an answer that is no OAuth comes to depends on what was wanted. Elsewhere the fault says it. */
+function codeDuring(step: Step, { code }: NetworkFault): NetworkFault["code"] | "REGISTRATION_FAILED" {
+  if (code === "INVALID_RESPONSE" && step === "registration") {
+    return "REGISTRATION_FAILED";
+  }
+  // Where tokens once came from, it is a gateway's, and passes.
+  return code === "INVALID_RESPONSE" && step === "refresh" ? "SERVER_ERROR" : code;
+}
+
+/** A config with a wire in front of the endpoint of that step; the other endpoints are reached directly. */
+async function prepared(t: Test, step: Step) {
+  const home = TempHome.create(t);
+  const clientId = clientIds.pop() ?? assert.fail("more cases than clients");
+  const { deviceAuthorizationEndpoint, tokenEndpoint, revocationEndpoint, registrationEndpoint } = server.endpoints;
+  const metadata = await StubServer.start(t);
+  const wire = await Wire.start(t, step === "discovery" ? metadata.origin : server.origin);
+  const issuer = wire.through(metadata.origin);
+  metadata.describe({
+    issuer,
+    device_authorization_endpoint: deviceAuthorizationEndpoint,
+    token_endpoint: tokenEndpoint,
+    revocation_endpoint: revocationEndpoint,
+  });
+  const lead = (endpoint: string, ...steps: Step[]) => (steps.includes(step) ? wire.through(endpoint) : endpoint);
+  const endpoints = {
+    deviceAuthorizationEndpoint: lead(deviceAuthorizationEndpoint, "device authorization"),
+    tokenEndpoint: lead(tokenEndpoint, "polling", "refresh"),
+    revocationEndpoint: lead(revocationEndpoint, "revocation"),
+    registrationEndpoint: lead(registrationEndpoint, "registration"),
+  };
+  const config: AuthConfig = {
+    pluginId: "memory",
+    scopes: ["memory", "offline_access"],
+    stateDir: home.stateDir,
+    // Enough for any honest answer, and what a stall costs.
+    requestTimeoutMs: 4000,
+    ...(step === "discovery" ? { issuer } : endpoints),
+    ...(step !== "registration" && { clientId }),
+  };
+  return { wire, config, clientId, credential: new StoredCredential(home.credentialPath("memory")) };
+}
