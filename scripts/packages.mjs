@@ -29,6 +29,7 @@ export async function pack({ standIns = false } = {}) {
     copyFileSync(join(root, "LICENSE"), join(staged, "LICENSE"));
     const built = join(root, platform.binary);
     if (!standIns) {
+      if (!existsSync(join(platform.folder, platform.binary))) throw new Error(`npm/${platform.name} has no binary.`);
       check(platform);
       copyFileSync(join(platform.folder, platform.binary), join(staged, platform.binary));
     } else if (existsSync(built)) {
