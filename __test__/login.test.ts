@@ -14,7 +14,7 @@ import {
 } from "../index.js";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
 import { CertificateAuthority } from "./support/certificate-authority.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -55,13 +55,13 @@ for (const [method, client] of [
   ["client_secret_post", clients.post],
 ] as const) {
   test(`a confidential client logs in and refreshes by ${method}`, async (t) => {
-    const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+    const server = await AuthorizationServer.start(t);
     const home = TempHome.create(t);
     const config = configFor(server, home.stateDir, { ...client, clientAuthentication: method });
     await approvedLogin(config);
     const first = await server.request({ endpoint: "token" });
     assert.equal(first.clientAuthentication, method);
-    await expiry(config);
+    await expireLogin(config);
     await getValidAccessToken(config);
     const refresh = await server.request({ grant: "refresh_token" });
     assert.equal(refresh.clientAuthentication, method);
@@ -79,11 +79,11 @@ test("without a method the server's metadata decides how the client authenticate
 });
 
 test("without a clientId one client is registered per issuer, kept, and used for every refresh", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const { clientId: _, ...config } = configFor(server, home.stateDir, { clientName: "A Memory Plugin" });
   const first = await approvedLogin(config);
-  await expiry(config);
+  await expireLogin(config);
   await getValidAccessToken(config);
   const refresh = await server.request({ grant: "refresh_token" });
   assert.equal(refresh.clientId, first.status.clientId);
@@ -104,13 +104,13 @@ test("without a clientId one client is registered per issuer, kept, and used for
 });
 
 test("a confidential client can be registered, and its secret is used for every refresh", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const { clientId: _, ...config } = configFor(server, home.stateDir, {
     clientAuthentication: "client_secret_post",
   });
   await approvedLogin(config);
-  await expiry(config);
+  await expireLogin(config);
   await getValidAccessToken(config);
   const refresh = await server.request({ grant: "refresh_token" });
   assert.equal(refresh.clientAuthentication, "client_secret_post");
@@ -180,7 +180,6 @@ test("over https, with a certificate authority from NODE_EXTRA_CA_CERTS", async 
   const server = await AuthorizationServer.start(t, {
     tls: await authority.issue(),
     host: "localhost",
-    accessTokenTtl: 1,
   });
   const person = new Person({ ca: authority.certificate });
   const config = configFor(server, home.stateDir);
@@ -192,7 +191,8 @@ test("over https, with a certificate authority from NODE_EXTRA_CA_CERTS", async 
     await person.approve(complete(await plugin.verification()));
     assert.equal((await loggedIn).state, "valid");
     const refreshes = (await server.requests({ grant: "refresh_token" })).length;
-    await expiryOf(await loggedIn);
+    await loggedIn;
+    await expireLogin(config);
     assert.ok(await plugin.accessToken(config));
     assert.equal((await server.requests({ grant: "refresh_token" })).length, refreshes + 1);
     assert.deepEqual(await plugin.call("logout", [config]), { revoked: true, removed: true });
@@ -398,12 +398,3 @@ test("authorizeDevice registers a client where it must, and gives it to the call
   const again = { ...config, clientId: tokens.clientId, clientSecret: tokens.clientSecret };
   assert.ok((await refreshTokens(again, tokens.refresh)).access);
 });
-
-async function expiry(config: Parameters<typeof status>[0]): Promise<void> {
-  await expiryOf(await status(config));
-}
-
-/** Until the access token has ended. */
-function expiryOf({ expiresAt = 0 }: { expiresAt?: number }): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
-}

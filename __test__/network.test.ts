@@ -98,10 +98,13 @@ describe("a network that fails", { concurrency: 7 }, () => {
         await mend(wire);
         assert.equal((await outcome).state, "valid");
         const polls = await server.requests({ grant: "device_code", clientId });
+        // On a slow machine the person may still be approving at the first ones.
+        const decided = polls.filter(({ error }) => error !== "authorization_pending");
         assert.deepEqual(
-          polls.map(({ status, early }) => [status, early]),
-          [[200, false]],
+          decided.map(({ status }) => status),
+          [200],
         );
+        assert.ok(polls.every(({ early }) => !early));
       });
     }
   });
@@ -272,7 +275,7 @@ async function prepared(t: Test, step: Step) {
     scopes: ["memory", "offline_access"],
     stateDir: home.stateDir,
     // Enough for any honest answer, and what a stall costs.
-    requestTimeoutMs: 4000,
+    requestTimeoutMs: 10_000,
     ...(step === "discovery" ? { issuer } : endpoints),
     ...(step !== "registration" && { clientId }),
   };

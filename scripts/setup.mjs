@@ -55,7 +55,8 @@ function installProgram(program) {
   process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
 }
 
-async function install(folder, what) {
+/** The packages of a folder's package-lock.json, if they are not there yet. */
+export async function install(folder, what) {
   if (isInstalled(folder)) {
     return;
   }
@@ -79,24 +80,29 @@ function modificationTime(path) {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs;
 }
 
-function npm(args, cwd) {
+/** @returns {Promise<{ code: number | string, stdout: string, output: string }>} `output` is that of both streams. */
+export function npm(args, cwd, env = {}) {
   // Under `npm run`, the very npm that runs us; it may not be the first on PATH.
   const cli = process.env.npm_execpath;
   const [command, prefix] = cli?.endsWith("js") ? [process.execPath, [cli]] : ["npm", []];
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...prefix, ...args], {
       cwd,
+      env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
       shell: process.platform === "win32" && command === "npm",
     });
+    let stdout = "";
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
-      });
-    }
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      stdout += text;
+      output += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ code: code ?? signal, output }));
+    child.on("close", (code, signal) => resolve({ code: code ?? signal, stdout, output }));
   });
 }
 

@@ -16,9 +16,10 @@ use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
 };
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
@@ -276,7 +277,29 @@ impl reqwest::dns::Resolve for LoopbackResolver {
 fn install_crypto_provider() {
     if CryptoProvider::get_default().is_none() {
         // An error only says that another thread was faster.
-        drop(ring::default_provider().install_default());
+        drop(crypto_provider().install_default());
+    }
+}
+
+/// ring, without what signs with a client's private key: none is ever loaded, and the linker leaves 50 KB out.
+fn crypto_provider() -> CryptoProvider {
+    CryptoProvider {
+        key_provider: &NoClientKeys,
+        ..ring::default_provider()
+    }
+}
+
+#[derive(Debug)]
+struct NoClientKeys;
+
+impl KeyProvider for NoClientKeys {
+    fn load_private_key(
+        &self,
+        _: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General(
+            "client certificates are not supported".to_owned(),
+        ))
     }
 }
 
@@ -349,7 +372,7 @@ impl TrustSources {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
         roots.add_parsable_certificates(extra.iter().cloned());
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(crypto_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| failure(FailureKind::NotSent, &format!("TLS: {error}")))?;
         Ok(config.with_root_certificates(roots).with_no_client_auth())

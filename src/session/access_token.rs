@@ -385,15 +385,9 @@ impl Session {
             // Without a refresh token there is only the file: a person who is asked to log in for a wrong clock's sake
             // would be asked for nothing.
             (None, Some(expires)) if credential.is_refreshable() && expires > now => {
-                let remaining = expires.since(now);
-                self.remember_deadline(
-                    location,
-                    credential.access(),
-                    Some(expires),
-                    remaining,
-                    false,
-                );
-                (Some(boot.plus(remaining)), false)
+                let at = boot.plus(expires.since(now));
+                self.remember_deadline(location, credential.access(), Some(expires), at, false);
+                (Some(at), false)
             }
             (None, _) => (None, false),
         };

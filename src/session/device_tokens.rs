@@ -221,6 +221,15 @@ impl Session {
         refresh_token: &Secret,
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
+        let missing_client = || {
+            invalid(
+                "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to (`clientId` of \
+                 the TokenSet).",
+            )
+        };
+        // Before a server is troubled.
+        config.names_a_server()?;
+        config.client_id.as_ref().ok_or_else(missing_client)?;
         cancellation
             .guard(async {
                 let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
@@ -229,12 +238,8 @@ impl Session {
                     let server = AuthorizationServer::resolve(self, config).await?;
                     (server.token_endpoint, server.authentication_methods)
                 };
-                let client = configured(config, None, supported.as_deref()).ok_or_else(|| {
-                    invalid(
-                        "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to \
-                         (`clientId` of the TokenSet).",
-                    )
-                })?;
+                let client =
+                    configured(config, None, supported.as_deref()).ok_or_else(missing_client)?;
                 let request = RefreshRequest {
                     endpoint: &endpoint,
                     client: &client,
@@ -256,7 +261,10 @@ impl Session {
                     refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
                     ..response
                 };
-                let issuer = config.issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
+                let issuer = config
+                    .issuer
+                    .as_ref()
+                    .map(|issuer| issuer.as_str().to_owned());
                 Ok(self.token_set(config, response, client, None, issuer, &endpoint))
             })
             .await

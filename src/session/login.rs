@@ -29,7 +29,10 @@ impl Session {
         let (server, client, response) = cancellation
             .guard(self.obtain(config, &location, observer))
             .await?;
-        let lifetime = response.lifetime;
+        // Counted from the answer: storing it may take its time.
+        let deadline = response
+            .lifetime
+            .map(|lifetime| self.clock.boot().plus(lifetime));
         let credential = self.as_credential(config, &server, &client, response);
         if let Err(error) = self
             .store(config, &location, &credential, cancellation)
@@ -39,12 +42,12 @@ impl Session {
             self.revoke_unused(&credential, &client, config).await;
             return Err(error);
         }
-        if let Some(lifetime) = lifetime {
+        if let Some(deadline) = deadline {
             self.remember_deadline(
                 &location,
                 &credential.access,
                 credential.expires,
-                lifetime,
+                deadline,
                 true,
             );
         }

@@ -263,7 +263,7 @@ impl Session {
                 location,
                 &credential.access,
                 credential.expires,
-                lifetime,
+                self.clock.boot().plus(lifetime),
                 true,
             );
         }
@@ -435,13 +435,13 @@ impl Session {
         location: &Location,
         access: &Secret,
         expires: Option<UnixMillis>,
-        lifetime: Duration,
+        at: BootInstant,
         exact: bool,
     ) {
         let deadline = Deadline {
             access: access.clone(),
             expires,
-            at: self.clock.boot().plus(lifetime),
+            at,
             exact,
         };
         lock(&self.deadlines).insert(location.path().to_owned(), deadline);

@@ -7,6 +7,7 @@ mod attempts;
 mod back_off;
 mod bench;
 mod clocks;
+mod device_tokens;
 mod login;
 mod logout;
 mod ownership;
