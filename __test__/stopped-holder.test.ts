@@ -52,7 +52,7 @@ describe("a holder of the lock that is stopped", { concurrency: 6, skip: process
   });
 
   test("stopped for longer than its request may take, with the answer waiting: it takes the answer", async (t) => {
-    const login = await ExpiredLogin.create(t, { config: { requestTimeoutMs: 1000 } });
+    const login = await ExpiredLogin.create(t, { config: { requestTimeoutMs: 3000 } });
     const holder = await login.plugin();
     const held = await login.heldAnswer();
     const outcome = holder.accessToken(login.config);
@@ -61,7 +61,7 @@ describe("a holder of the lock that is stopped", { concurrency: 6, skip: process
     await held.release();
     // The answer arrives in its socket, and the time that the request may take passes.
     await login.server.request({ grant: "refresh_token" });
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 3500));
     holder.child.signal("SIGCONT");
     const token = await outcome;
     assert.equal(login.stored().access, token);
