@@ -183,7 +183,9 @@ describe("a disk that fails after the refresh token was spent: the token is hand
   test("a process that has nothing else to do stays until it is saved", async (t) => {
     const { login, holder, other, tracer, token } = await unsaved(t, "fsync", "EIO", temp);
     holder.child.endInput();
+    const storedAtTheEnd = holder.child.event("leaving").then(() => login.stored().access);
     await tracer.detach();
+    assert.equal(await storedAtTheEnd, token);
     assert.deepEqual(await holder.child.exit, { code: 0, signal: null });
     assert.equal(await other.accessToken(login.config), token);
     assert.equal((await login.refreshes()).length, 1);

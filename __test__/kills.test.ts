@@ -32,8 +32,7 @@ describe("killed before the request was sent, nothing was spent", { concurrency:
       const login = await ExpiredLogin.create(t);
       const [victim, next] = await Promise.all([login.plugin(), login.plugin()]);
       const tracer = await Tracer.attach(t, victim.child.pid, at(login), { kill: true });
-      victim.begin("getValidAccessToken", [login.config]);
-      assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
+      await dies(victim, victim.begin("getValidAccessToken", [login.config]).outcome, tracer);
       assert.deepEqual(login.stored(), login.old);
       assert.deepEqual(await login.refreshes(), []);
       await survives(login, next, { requests: 1 });
@@ -104,9 +103,9 @@ describe("login and logout", { concurrency: 2, skip }, () => {
     const login = await ExpiredLogin.create(t);
     const [victim, next] = await Promise.all([login.plugin(), login.plugin()]);
     const tracer = await Tracer.attach(t, victim.child.pid, { calls: "/^rename" }, { kill: true });
-    victim.begin("login", [login.config]);
+    const { outcome } = victim.begin("login", [login.config]);
     await new Person().approve(complete(await victim.verification()));
-    assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
+    await dies(victim, outcome, tracer);
     assert.deepEqual(login.stored(), login.old);
     await survives(login, next, { requests: 1 });
   });
@@ -115,8 +114,7 @@ describe("login and logout", { concurrency: 2, skip }, () => {
     const login = await ExpiredLogin.create(t);
     const [victim, next] = await Promise.all([login.plugin(), login.plugin()]);
     const tracer = await Tracer.attach(t, victim.child.pid, { calls: "/^rename" }, { kill: true });
-    victim.begin("logout", [login.config]);
-    assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
+    await dies(victim, victim.begin("logout", [login.config]).outcome, tracer);
     await survives(login, next, { requests: 1 });
   });
 });
@@ -142,12 +140,21 @@ async function killedAfterAnswer(
 ): Promise<PluginProcess> {
   const [victim, next] = await Promise.all([login.plugin(), login.plugin()]);
   const held = await login.heldAnswer();
-  victim.begin("getValidAccessToken", [login.config]);
+  const { outcome } = victim.begin("getValidAccessToken", [login.config]);
   await held.arrived;
   const tracer = await Tracer.attach(t, victim.child.pid, at(login), { kill: true });
   await held.release();
-  assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
+  await dies(victim, outcome, tracer);
   return next;
+}
+
+/** Until the tracer has killed it; fails where its call ends otherwise, because the step never comes. */
+async function dies(victim: PluginProcess, outcome: Promise<unknown>, tracer: Tracer): Promise<void> {
+  await outcome.then(
+    () => assert.fail(`It did its work and lives:\n${tracer.log}`),
+    () => {},
+  );
+  assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
 }
 
 /** The next caller gets a token at once, without waiting for the lock; the login goes on after that. */
