@@ -388,13 +388,16 @@ impl Session {
             (Some((at, exact)), _) => (Some(at), exact),
             (None, Some(expires)) => {
                 let remaining = expires.since(now);
-                self.remember_deadline(
-                    location,
-                    credential.access(),
-                    Some(expires),
-                    remaining,
-                    false,
-                );
+                // What has ended by the wall clock may not have when that clock is set right.
+                if !remaining.is_zero() {
+                    self.remember_deadline(
+                        location,
+                        credential.access(),
+                        Some(expires),
+                        remaining,
+                        false,
+                    );
+                }
                 (Some(boot.plus(remaining)), false)
             }
             (None, None) => (None, false),

@@ -44,7 +44,9 @@ struct Received {
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 /// A refusal without a reason may be a gateway's: asked again, but rarely.
-const UNCLEAR_REFUSAL: Duration = Duration::from_hours(1);
+const UNCLEAR_REFUSAL: Duration = LONGEST_PAUSE;
+/// Whatever a server says, it is asked again after this.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 impl Session {
     /// Runs a flight to its end and lands it.
@@ -100,9 +102,12 @@ impl Session {
                 .await);
         };
         if !current.is_refreshable() {
-            return Err(self
-                .refuse(locked, &current, bound_to, cannot_refresh(&purpose.config))
-                .await);
+            let error = cannot_refresh(&purpose.config);
+            if purpose.rejected.is_none() {
+                // Ended by the clock alone, which may be set back: nothing was sent, and there is nothing to remember.
+                return Err(error);
+            }
+            return Err(self.refuse(locked, &current, bound_to, error).await);
         }
         let (locked, endpoint) = self
             .token_endpoint(locked, &purpose.config, &current)
@@ -349,7 +354,9 @@ impl Session {
             RefreshFailure::ClientRejected(_) if registered => (true, Duration::ZERO),
             RefreshFailure::RefusedUnclear(_) => (false, UNCLEAR_REFUSAL),
             RefreshFailure::Busy(error) => {
-                (false, error.retry_after().unwrap_or_default().max(back_off))
+                let asked_for = error.retry_after().unwrap_or_default();
+                // A longer pause would later be taken for one that a wrong clock has noted, and not be kept at all.
+                (false, asked_for.max(back_off).min(LONGEST_PAUSE))
             }
             _ => (false, back_off),
         };
@@ -486,7 +493,7 @@ pub(super) fn blocked(
     }
     let wait = last.next_attempt_at.since(now);
     // A failure from the future was noted before the clock was set back.
-    let believable = last.failed_at <= now && wait <= UNCLEAR_REFUSAL;
+    let believable = last.failed_at <= now && wait <= LONGEST_PAUSE;
     (believable && !wait.is_zero()).then(|| error.with_retry_after(Some(wait)))
 }
 
