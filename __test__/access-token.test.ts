@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { type AuthConfig, getValidAccessToken, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -12,10 +12,10 @@ import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 test("an expired token is refreshed with rotation, again and again", async (t) => {
-  const { server, config, api } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, api } = await loggedIn(t);
   const tokens = new Set([await getValidAccessToken(config)]);
   for (let round = 1; round <= 3; round += 1) {
-    await expiry(config);
+    await expireLogin(config);
     const token = await getValidAccessToken(config);
     assert.equal((await api.call(token)).status, 200);
     tokens.add(token);
@@ -26,11 +26,20 @@ test("an expired token is refreshed with rotation, again and again", async (t) =
   assert.equal(new Set(refreshes.map(({ form }) => form?.refresh_token)).size, 3);
 });
 
+test("a token whose time is over is refreshed, whatever it was handed out for", async (t) => {
+  const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
+  const first = await getValidAccessToken(config);
+  const { expiresAt = 0 } = await status(config);
+  await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
+  assert.notEqual(await getValidAccessToken(config), first);
+  assert.ok((await server.requests({ grant: "refresh_token" })).length >= 1);
+});
+
 test("a server that gives no new refresh token: the old one is kept", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1, rotation: false });
+  const { server, config } = await loggedIn(t, { rotation: false });
   await server.intercept({ grant: "refresh_token" }, { remove: ["refresh_token"] });
   for (let round = 1; round <= 2; round += 1) {
-    await expiry(config);
+    await expireLogin(config);
     await getValidAccessToken(config);
   }
   const refreshes = await server.requests({ grant: "refresh_token" });
@@ -40,17 +49,17 @@ test("a server that gives no new refresh token: the old one is kept", async (t) 
 });
 
 test("ten calls at once cost one refresh", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
-  await expiry(config);
+  const { server, config } = await loggedIn(t);
+  await expireLogin(config);
   const tokens = await Promise.all(Array.from({ length: 10 }, () => getValidAccessToken(config)));
   assert.equal(new Set(tokens).size, 1);
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
 });
 
 test("two processes with the same expired credential: one refresh, both get the new token", async (t) => {
-  const { server, config, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, home } = await loggedIn(t);
   const processes = await Promise.all([1, 2].map(() => PluginProcess.start(t, { env: home.env() })));
-  await expiry(config);
+  await expireLogin(config);
   // Held, so that both are sure to ask while the refresh is under way.
   const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
   const asked = processes.map((process) => process.accessToken({ ...config, requestTimeoutMs: 60_000 }));
@@ -89,9 +98,7 @@ test("a token that the service rejects is refreshed once, however many report it
   const rejectedToken = await getValidAccessToken(config);
   await server.revokeAccessTokens();
   assert.equal((await api.call(rejectedToken)).status, 401);
-  const tokens = await Promise.all(
-    Array.from({ length: 10 }, () => getValidAccessToken(config, { rejectedToken })),
-  );
+  const tokens = await Promise.all(Array.from({ length: 10 }, () => getValidAccessToken(config, { rejectedToken })));
   assert.equal(new Set(tokens).size, 1);
   assert.equal((await api.call(tokens[0] ?? "")).status, 200);
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
@@ -132,21 +139,21 @@ test("a login that the server revoked is LOGIN_REQUIRED, and asked about once", 
 });
 
 test("a refresh token that somebody else has spent is LOGIN_REQUIRED, not a loop", async (t) => {
-  const { server, config, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, home } = await loggedIn(t);
   const { refresh } = JSON.parse(readFileSync(home.credentialPath("memory"), "utf8"));
   await fetch(`${server.issuer}/token`, {
     method: "POST",
     body: new URLSearchParams({ grant_type: "refresh_token", refresh_token: refresh, client_id: "public" }),
   });
-  await expiry(config);
+  await expireLogin(config);
   await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
   await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
 });
 
 test("a passing failure keeps the login, and the next success forgets it", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
-  await expiry(config);
+  const { server, config } = await loggedIn(t);
+  await expireLogin(config);
   const broken = await server.intercept({ grant: "refresh_token" }, { respond: { status: 503, body: "down" } });
   const error = await rejection(getValidAccessToken(config), "SERVER_ERROR");
   assert.equal(error.retryable, true);
@@ -166,8 +173,8 @@ test("a passing failure keeps the login, and the next success forgets it", async
 });
 
 test("a lost answer is asked for once more, and a server with a grace window forgives it", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1, rotation: false });
-  await expiry(config);
+  const { server, config } = await loggedIn(t, { rotation: false });
+  await expireLogin(config);
   await server.intercept({ grant: "refresh_token", nth: 1 }, { destroy: "after" });
   assert.ok(await getValidAccessToken(config));
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
@@ -182,9 +189,9 @@ test("a valid token is handed out while the server is down", async (t) => {
 });
 
 test("the credential of another issuer or client is never sent to this one", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config } = await loggedIn(t);
   const other = await AuthorizationServer.start(t);
-  await expiry(config);
+  await expireLogin(config);
   for (const change of [
     { issuer: other.issuer },
     { tokenEndpoint: `${other.issuer}/token` },
@@ -199,8 +206,8 @@ test("the credential of another issuer or client is never sent to this one", asy
 });
 
 test("an abort ends one caller's wait and leaves the others and the refresh alone", async (t) => {
-  const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
-  await expiry(config);
+  const { server, config } = await loggedIn(t);
+  await expireLogin(config);
   const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
   const controller = new AbortController();
   const aborted = getValidAccessToken(config, { signal: controller.signal });
@@ -216,9 +223,9 @@ test("an abort ends one caller's wait and leaves the others and the refresh alon
 });
 
 test("a refresh that was sent is saved, though its only caller aborted and had nothing else to do", async (t) => {
-  const { server, config, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, home } = await loggedIn(t);
   const plugin = await PluginProcess.start(t, { env: home.env() });
-  await expiry(config);
+  await expireLogin(config);
   const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
   const call = plugin.begin("getValidAccessToken", [config], {});
   await held.arrived;
@@ -229,22 +236,22 @@ test("a refresh that was sent is saved, though its only caller aborted and had n
   await ended;
   assert.deepEqual(await plugin.child.exit, { code: 0, signal: null });
   // Saved: the next refresh spends the rotated token, which the server would punish otherwise.
-  await expiry(config);
+  await expireLogin(config);
   await held.remove();
   assert.ok(await getValidAccessToken(config));
 });
 
 test("process.exit in the middle of a refresh waits for the new credential to be saved", async (t) => {
-  const { server, config, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, home } = await loggedIn(t);
   const plugin = await PluginProcess.start(t, { env: home.env() });
-  await expiry(config);
+  await expireLogin(config);
   const held = await server.intercept({ grant: "refresh_token" }, { delay: 500 });
   plugin.begin("getValidAccessToken", [config]);
   await held.arrived;
   plugin.child.send({ exit: 0 });
   assert.deepEqual(await plugin.child.exit, { code: 0, signal: null });
   await held.remove();
-  await expiry(config);
+  await expireLogin(config);
   assert.ok(await getValidAccessToken(config));
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
 });
@@ -304,10 +311,4 @@ async function loggedIn(
   const config = configFor(server, home.stateDir);
   await approvedLogin(config);
   return { server, home, api, config };
-}
-
-/** Until the access token has ended. */
-async function expiry(config: AuthConfig): Promise<void> {
-  const { expiresAt = 0 } = await status(config);
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
 }

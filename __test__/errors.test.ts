@@ -14,7 +14,7 @@ import {
   status,
 } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
 import { rejection } from "./support/rejection.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -167,13 +167,12 @@ test("a wrong client is OAUTH_ERROR with the server's reason", async (t) => {
 });
 
 test("a wrong secret in the config is OAUTH_ERROR, not a logout, and correcting it is enough", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const client = { clientId: "post client/2", clientAuthentication: "client_secret_post" } as const;
   const right = configFor(server, home.stateDir, { ...client, clientSecret: 's3cr:t/+ %&=~?"post' });
   await approvedLogin(right);
-  const { expiresAt = 0 } = await status(right);
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
+  await expireLogin(right);
   const error = await rejection(getValidAccessToken({ ...right, clientSecret: "wrong" }), "OAUTH_ERROR");
   assert.equal(error.needsLogin, false);
   assert.ok(await getValidAccessToken(right));

@@ -3,10 +3,18 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { AuthError, authorizeDevice, getValidAccessToken, listProfiles, login, refreshTokens, status } from "../index.js";
+import {
+  type AuthError,
+  authorizeDevice,
+  getValidAccessToken,
+  listProfiles,
+  login,
+  refreshTokens,
+  status,
+} from "../index.js";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
 import { CertificateAuthority } from "./support/certificate-authority.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -47,13 +55,13 @@ for (const [method, client] of [
   ["client_secret_post", clients.post],
 ] as const) {
   test(`a confidential client logs in and refreshes by ${method}`, async (t) => {
-    const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+    const server = await AuthorizationServer.start(t);
     const home = TempHome.create(t);
     const config = configFor(server, home.stateDir, { ...client, clientAuthentication: method });
     await approvedLogin(config);
     const first = await server.request({ endpoint: "token" });
     assert.equal(first.clientAuthentication, method);
-    await expiry(config);
+    await expireLogin(config);
     await getValidAccessToken(config);
     const refresh = await server.request({ grant: "refresh_token" });
     assert.equal(refresh.clientAuthentication, method);
@@ -71,11 +79,11 @@ test("without a method the server's metadata decides how the client authenticate
 });
 
 test("without a clientId one client is registered per issuer, kept, and used for every refresh", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const { clientId: _, ...config } = configFor(server, home.stateDir, { clientName: "A Memory Plugin" });
   const first = await approvedLogin(config);
-  await expiry(config);
+  await expireLogin(config);
   await getValidAccessToken(config);
   const refresh = await server.request({ grant: "refresh_token" });
   assert.equal(refresh.clientId, first.status.clientId);
@@ -84,25 +92,25 @@ test("without a clientId one client is registered per issuer, kept, and used for
 
   const registrations = await server.requests({ endpoint: "registration" });
   assert.equal(registrations.length, 1);
-  const { client_name, redirect_uris } = registrations[0]?.json as Record<string, unknown>;
+  const { client_name, redirect_uris } = (registrations[0]?.json ?? {}) as Record<string, unknown>;
   assert.equal(client_name, "A Memory Plugin");
   assert.deepEqual(redirect_uris, []);
   const folder = join(dirname(home.credentialPath("memory")), "clients");
+  assert.deepEqual(readdirSync(folder).filter((name) => name.endsWith(".json")).length, 1);
   assert.deepEqual(
-    readdirSync(folder).filter((name) => name.endsWith(".json")).length,
-    1,
+    (await listProfiles(config)).map(({ profile }) => profile),
+    ["default", "work"],
   );
-  assert.deepEqual((await listProfiles(config)).map(({ profile }) => profile), ["default", "work"]);
 });
 
 test("a confidential client can be registered, and its secret is used for every refresh", async (t) => {
-  const server = await AuthorizationServer.start(t, { accessTokenTtl: 1 });
+  const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const { clientId: _, ...config } = configFor(server, home.stateDir, {
     clientAuthentication: "client_secret_post",
   });
   await approvedLogin(config);
-  await expiry(config);
+  await expireLogin(config);
   await getValidAccessToken(config);
   const refresh = await server.request({ grant: "refresh_token" });
   assert.equal(refresh.clientAuthentication, "client_secret_post");
@@ -118,6 +126,18 @@ test("a registration that the server has forgotten is renewed at the next login"
   await server.forgetClients(before.status.clientId);
   const after = await approvedLogin(config);
   assert.notEqual(after.status.clientId, before.status.clientId);
+  assert.equal((await server.requests({ endpoint: "registration" })).length, 2);
+});
+
+test("a registration that the server forgets while it polls is renewed at the next login", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { clientId: _, ...config } = configFor(server, home.stateDir);
+  const lost = login(config, { onVerification: () => server.forgetClients() });
+  const error = await rejection(lost, "OAUTH_ERROR");
+  assert.equal(error.oauthError, "invalid_client");
+  assert.equal(error.needsLogin, true);
+  assert.equal((await approvedLogin(config)).status.state, "valid");
   assert.equal((await server.requests({ endpoint: "registration" })).length, 2);
 });
 
@@ -160,7 +180,6 @@ test("over https, with a certificate authority from NODE_EXTRA_CA_CERTS", async 
   const server = await AuthorizationServer.start(t, {
     tls: await authority.issue(),
     host: "localhost",
-    accessTokenTtl: 1,
   });
   const person = new Person({ ca: authority.certificate });
   const config = configFor(server, home.stateDir);
@@ -172,7 +191,8 @@ test("over https, with a certificate authority from NODE_EXTRA_CA_CERTS", async 
     await person.approve(complete(await plugin.verification()));
     assert.equal((await loggedIn).state, "valid");
     const refreshes = (await server.requests({ grant: "refresh_token" })).length;
-    await expiryOf(await loggedIn);
+    await loggedIn;
+    await expireLogin(config);
     assert.ok(await plugin.accessToken(config));
     assert.equal((await server.requests({ grant: "refresh_token" })).length, refreshes + 1);
     assert.deepEqual(await plugin.call("logout", [config]), { revoked: true, removed: true });
@@ -246,7 +266,10 @@ test("never a poll earlier than the interval", async (t) => {
   await approvedLogin(configFor(server, home.stateDir));
   const polls = await server.requests({ grant: "device_code" });
   assert.ok(polls.length >= 1);
-  assert.deepEqual(polls.filter(({ early }) => early), []);
+  assert.deepEqual(
+    polls.filter(({ early }) => early),
+    [],
+  );
 });
 
 test("a connection that breaks in the middle of polling does not end the login", async (t) => {
@@ -375,12 +398,3 @@ test("authorizeDevice registers a client where it must, and gives it to the call
   const again = { ...config, clientId: tokens.clientId, clientSecret: tokens.clientSecret };
   assert.ok((await refreshTokens(again, tokens.refresh)).access);
 });
-
-async function expiry(config: Parameters<typeof status>[0]): Promise<void> {
-  await expiryOf(await status(config));
-}
-
-/** Until the access token has ended. */
-function expiryOf({ expiresAt = 0 }: { expiresAt?: number }): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
-}

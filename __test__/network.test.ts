@@ -98,10 +98,13 @@ describe("a network that fails", { concurrency: 2 }, () => {
         await mend(wire);
         assert.equal((await outcome).state, "valid");
         const polls = await server.requests({ grant: "device_code", clientId });
+        // On a slow machine the person may still be approving at the first ones.
+        const decided = polls.filter(({ error }) => error !== "authorization_pending");
         assert.deepEqual(
-          polls.map(({ status, early }) => [status, early]),
-          [[200, false]],
+          decided.map(({ status }) => status),
+          [200],
         );
+        assert.ok(polls.every(({ early }) => !early));
       });
     }
   });

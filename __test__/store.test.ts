@@ -17,7 +17,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { getValidAccessToken, listProfiles, login, logout, status } from "../index.js";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
@@ -34,7 +34,10 @@ test("logout revokes at the server, removes the credential and leaves nobody log
   assert.deepEqual(await listProfiles(config), []);
   assert.deepEqual(await logout(config), { revoked: false, removed: false });
   const revocations = await server.requests({ endpoint: "revocation" });
-  assert.deepEqual(revocations.map(({ form }) => form?.token_type_hint), ["refresh_token", "access_token"]);
+  assert.deepEqual(
+    revocations.map(({ form }) => form?.token_type_hint),
+    ["refresh_token", "access_token"],
+  );
 });
 
 test("logout removes the credential whatever the server says", async (t) => {
@@ -52,14 +55,14 @@ test("logout works while the server is down", async (t) => {
 });
 
 test("a login written by hand is adopted without a new login, and refreshed from then on", async (t) => {
-  const { server, config, home, path } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { server, config, home, path } = await loggedIn(t);
   const handwritten = movedToExtensions(home, path);
   const adopted = await getValidAccessToken(config);
   assert.ok(adopted);
   assert.ok(existsSync(`${handwritten}.adopted`));
   assert.ok(!existsSync(handwritten));
   assert.equal((await status(config)).state, "valid");
-  await expiry(config);
+  await expireLogin(config);
   assert.notEqual(await getValidAccessToken(config), adopted);
   assert.ok((await server.requests({ grant: "refresh_token" })).length >= 1);
   // After a logout an old file does not bring the login back.
@@ -84,9 +87,9 @@ test("a login written by hand for another client is refused and left alone", asy
 });
 
 test("members that we do not know survive a refresh", async (t) => {
-  const { config, path } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { config, path } = await loggedIn(t);
   edit(path, (credential) => ({ ...credential, futureMember: { kept: [1, null, "x"] } }));
-  await expiry(config);
+  await expireLogin(config);
   await getValidAccessToken(config);
   assert.deepEqual(JSON.parse(readFileSync(path, "utf8")).futureMember, { kept: [1, null, "x"] });
 });
@@ -148,12 +151,12 @@ test("a credential file of another user is refused", { skip: process.getuid?.() 
 });
 
 test("permissions that were loosened are tightened at the next write, and only ours", async (t) => {
-  const { config, path, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { config, path, home } = await loggedIn(t);
   const credentials = join(home.stateDir, "credentials");
+  await expireLogin(config);
   chmodSync(credentials, 0o755);
   chmodSync(dirname(path), 0o755);
   chmodSync(path, 0o644);
-  await expiry(config);
   await getValidAccessToken(config);
   assert.equal(mode(path), 0o600);
   assert.equal(mode(dirname(path)), 0o700);
@@ -161,11 +164,11 @@ test("permissions that were loosened are tightened at the next write, and only o
 });
 
 test("a symbolic link of the same user is followed and kept", async (t) => {
-  const { config, path, home } = await loggedIn(t, { accessTokenTtl: 1 });
+  const { config, path, home } = await loggedIn(t);
   const real = join(home.path, "real.json");
   renameSync(path, real);
   symlinkSync(real, path);
-  await expiry(config);
+  await expireLogin(config);
   const token = await getValidAccessToken(config);
   assert.equal(JSON.parse(readFileSync(real, "utf8")).access, token);
   assert.equal(readFileSync(path, "utf8"), readFileSync(real, "utf8"));
@@ -253,9 +256,4 @@ function edit(path: string, change: (credential: Record<string, unknown>) => obj
 
 function mode(path: string): number {
   return statSync(path).mode & 0o777;
-}
-
-async function expiry(config: Parameters<typeof status>[0]): Promise<void> {
-  const { expiresAt = 0 } = await status(config);
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
 }

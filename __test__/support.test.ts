@@ -546,12 +546,13 @@ test("a temporary home goes with its lifetime", async () => {
   assert.equal(existsSync(home.path), false);
 });
 
-test("a QR code is read from the terminal, whichever of the blocks are the dark ones", () => {
+test("a QR code is read from a dark terminal, and one whose colours are swapped is not", () => {
   const drawing = readFileSync(new URL("fixtures/qr-code.txt", import.meta.url), "utf8").trimEnd();
   const text = "https://example.com/device?user_code=ABCD-EFGH";
   assert.equal(decodedQrCode(drawing), text);
   const swapped: Members = { "█": " ", " ": "█", "▀": "▄", "▄": "▀" };
   const inverted = [...drawing].map((character) => swapped[character] ?? character).join("");
-  assert.equal(decodedQrCode(`\u001b[30m${inverted}\u001b[0m`), text);
+  assert.equal(decodedQrCode(`\u001b[97m${drawing}\u001b[0m`), text);
+  assert.throws(() => decodedQrCode(inverted), /No QR code/);
   assert.throws(() => decodedQrCode("  \n  "), /No QR code/);
 });

@@ -32,11 +32,9 @@ export async function build({ debug = false, quiet = false, options = [] } = {})
 
 /** The types without what index.js alone uses, which says `@internal` in its comment. */
 function published(types) {
-  const comment = /\/\*\*(?:(?!\*\/)[^])*?@internal(?:(?!\*\/)[^])*?\*\//.source;
-  const declaration = /\nexport (?:declare class|interface) [^]*?\n}\n/.source;
-  return types
-    .replace(new RegExp(comment + declaration, "g"), "")
-    .replace(/\n{3,}/g, "\n\n");
+  const comment = /\/\*\*(?:(?!\*\/)[\s\S])*?@internal(?:(?!\*\/)[\s\S])*?\*\//.source;
+  const declaration = /\nexport (?:declare class|interface) [\s\S]*?\n}\n/.source;
+  return types.replace(new RegExp(comment + declaration, "g"), "").replace(/\n{3,}/g, "\n\n");
 }
 
 /** Is there an addon that is no older than what it is built from? */

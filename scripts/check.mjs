@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
 import { build, generatedTypes } from "./build.mjs";
 import { run, runPackage } from "./command.mjs";
-import { nodeMajors, root, setUp } from "./setup.mjs";
+import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
 
 const stages = {
   rustfmt: { title: "Rust format", run: () => run("cargo", ["fmt", "--all", "--check"]) },
@@ -88,7 +88,7 @@ async function main() {
   const names = stagesWanted.length > 0 ? stagesWanted : passedOn.length > 0 ? ["tests"] : Object.keys(stages);
 
   const started = Date.now();
-  await setUp({ nodes: names.includes("tests") ? nodeMajors : [] });
+  await setUp(names.includes("tests") ? { nodes: nodeMajors, programs: testPrograms } : {});
   const passed = [];
   for (const [index, name] of names.entries()) {
     const { title, run: runStage } = stages[name];

@@ -1,5 +1,5 @@
 // Runs a program with our own terminal, from the root of the checkout.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { join } from "node:path";
 import { root } from "./setup.mjs";
 
@@ -16,6 +16,19 @@ export function run(command, args, { env = {} } = {}) {
     child.on("close", (code, signal) => {
       process.off("SIGINT", stay).off("SIGTERM", stay);
       resolve(code ?? 128 + (signals[signal] ?? 0));
+    });
+  });
+}
+
+/** Runs a program in silence. @returns {Promise<string>} What it says; it is thrown if the program fails. */
+export function output(command, args, { env = {}, cwd = root } = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { cwd, env: { ...process.env, ...env }, maxBuffer: 1 << 26 };
+    execFile(command, args, options, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else if (error.code === "ENOENT") reject(new Error(`${command} is not installed or not on PATH.`));
+      else
+        reject(new Error(`${command} ${args.join(" ")} failed (${error.code ?? error.signal}):\n${stdout}${stderr}`));
     });
   });
 }

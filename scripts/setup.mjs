@@ -2,7 +2,7 @@
 // Depends on nothing but Node itself; with nothing to do it is done in a few milliseconds.
 //
 //   node scripts/setup.mjs [--nodes 18,22]
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,8 +18,14 @@ export const serverNodeMajor = 22;
 const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
-/** @param {{ nodes?: number[] }} [wanted] Node versions to have besides the running one. */
-export async function setUp({ nodes = [] } = {}) {
+/** Programs without which some tests are skipped; the distribution's package has the same name. */
+export const testPrograms = process.platform === "linux" ? ["strace"] : [];
+
+/**
+ * @param {{ nodes?: number[], programs?: string[] }} [wanted] Node versions to have besides the running one, and
+ *   programs to have where that is possible.
+ */
+export async function setUp({ nodes = [], programs = [] } = {}) {
   if (runningMajor < oldestNodeForDevelopment) {
     throw new Error(
       `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
@@ -32,9 +38,25 @@ export async function setUp({ nodes = [] } = {}) {
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
     }
   }
+  for (const program of programs) {
+    installProgram(program);
+  }
 }
 
-async function install(folder, what) {
+/** From the distribution, as root alone. Where it cannot be had, the tests that need it say that they are skipped. */
+function installProgram(program) {
+  const quietly = (command, ...args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
+  if (quietly(program, "--version") || process.getuid?.() !== 0) {
+    return;
+  }
+  process.stdout.write(`Installing ${program} … `);
+  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", program);
+  const isInstalled = install() || (quietly("apt-get", "update") && install());
+  process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
+}
+
+/** The packages of a folder's package-lock.json, if they are not there yet. */
+export async function install(folder, what) {
   if (isInstalled(folder)) {
     return;
   }
@@ -58,24 +80,29 @@ function modificationTime(path) {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs;
 }
 
-function npm(args, cwd) {
+/** @returns {Promise<{ code: number | string, stdout: string, output: string }>} `output` is that of both streams. */
+export function npm(args, cwd, env = {}) {
   // Under `npm run`, the very npm that runs us; it may not be the first on PATH.
   const cli = process.env.npm_execpath;
   const [command, prefix] = cli?.endsWith("js") ? [process.execPath, [cli]] : ["npm", []];
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...prefix, ...args], {
       cwd,
+      env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
       shell: process.platform === "win32" && command === "npm",
     });
+    let stdout = "";
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => {
-        output += text;
-      });
-    }
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      stdout += text;
+      output += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ code: code ?? signal, output }));
+    child.on("close", (code, signal) => resolve({ code: code ?? signal, stdout, output }));
   });
 }
 

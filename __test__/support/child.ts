@@ -23,6 +23,8 @@ export interface ChildOptions {
   /** The whole environment, for example of a TempHome. */
   env: Record<string, string>;
   cwd?: string;
+  /** A program with its arguments that becomes Node, nsenter for example: it must exec, not fork. */
+  launcher?: string[];
 }
 
 export interface ChildEvent {
@@ -50,8 +52,15 @@ export class Child {
   static start(lifetime: Lifetime, script: string, options: ChildOptions): Child {
     const path = isAbsolute(script) ? script : fileURLToPath(new URL(`../fixtures/${script}`, import.meta.url));
     const binary = options.node === undefined ? process.execPath : nodeBinary(options.node);
+    const command = [
+      ...(options.launcher ?? []),
+      binary,
+      ...(options.nodeOptions ?? []),
+      path,
+      ...(options.args ?? []),
+    ];
     const child = new Child(
-      spawn(binary, [...(options.nodeOptions ?? []), path, ...(options.args ?? [])], {
+      spawn(command[0] as string, command.slice(1), {
         env: options.env,
         ...(options.cwd !== undefined && { cwd: options.cwd }),
       }),

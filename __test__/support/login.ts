@@ -1,7 +1,9 @@
 /** Logins as tests need them: by a person who approves at once. */
-import { type AuthConfig, type AuthStatus, login, type ProgressEvent, type Verification } from "../../index.js";
+import { realpathSync } from "node:fs";
+import { type AuthConfig, type AuthStatus, login, type ProgressEvent, status, type Verification } from "../../index.js";
 import type { AuthorizationServer } from "./authorization-server.ts";
 import { Person } from "./person.ts";
+import { StoredCredential } from "./stored-credential.ts";
 
 export interface ObservedLogin {
   status: AuthStatus;
@@ -27,6 +29,12 @@ export async function approvedLogin(config: AuthConfig, { ca }: { ca?: string } 
     throw new Error("No verification was shown");
   }
   return { status, verification: shown, progress };
+}
+
+/** The access token has just ended, as far as its file says: whoever asks for a token next has to refresh. */
+export async function expireLogin(config: AuthConfig): Promise<void> {
+  const { path } = await status(config);
+  new StoredCredential(realpathSync(path)).expire();
 }
 
 export function complete(verification: Verification): string {

@@ -8,7 +8,7 @@ const margin = 4;
 
 /** The text of the QR code; throws where a decoder finds none. ANSI escapes are ignored. */
 export function decodedQrCode(drawing: string): string {
-  // Dark or light: the drawing says which modules have ink, and the decoder tries both meanings.
+  // Ink is light on a dark terminal, and not every camera reads a code whose colours are swapped.
   const rows = modules(drawing);
   const height = (rows.length + 2 * margin) * scale;
   const width = (Math.max(...rows.map((row) => row.length)) + 2 * margin) * scale;
@@ -19,7 +19,7 @@ export function decodedQrCode(drawing: string): string {
       pixels.set(ink ? [255, 255, 255, 255] : [0, 0, 0, 255], (y * width + x) * 4);
     }
   }
-  const code = jsQR.default(pixels, width, height, { inversionAttempts: "attemptBoth" });
+  const code = jsQR.default(pixels, width, height, { inversionAttempts: "dontInvert" });
   if (code === null) {
     throw new Error(`No QR code can be read in:\n${drawing}`);
   }

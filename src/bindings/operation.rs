@@ -5,6 +5,7 @@ use std::sync::Arc;
 use napi_derive::napi;
 
 use crate::error::Error;
+use crate::http::BoxFuture;
 use crate::session::cancellation::Cancellation;
 
 use super::listener::{Listener, ListenerFunction, Payload};
@@ -35,21 +36,28 @@ where
 {
     let listener = Listener::new(listener)?;
     let cancellation = Arc::new(Cancellation::default());
+    let work = work.map(|work| {
+        let work: BoxFuture<'static, _> =
+            Box::pin(work(Arc::clone(&cancellation), listener.clone()));
+        work
+    });
+    run(listener, work);
+    Ok(Operation(cancellation))
+}
+
+/// One kind of task for all operations: each further one would cost kilobytes of tokio.
+fn run(listener: Listener, work: Result<BoxFuture<'static, Result<Payload, Error>>, Error>) {
     match work.and_then(|work| Ok((work, runtime()?))) {
-        Ok((work, runtime)) => {
-            let work = work(Arc::clone(&cancellation), listener.clone());
-            drop(runtime.spawn(async move {
-                // A panic ends its own task alone, and still settles the promise.
-                let outcome = tokio::spawn(work).await.unwrap_or_else(|_| {
-                    Err(Error::new(
-                        crate::error::ErrorCode::StoreIo,
-                        "The operation stopped unexpectedly. Nothing that was stored is lost; try again.",
-                    ))
-                });
-                listener.settle(outcome);
-            }));
-        }
+        Ok((work, runtime)) => drop(runtime.spawn(async move {
+            // A panic ends its own task alone, and still settles the promise.
+            let outcome = tokio::spawn(work).await.unwrap_or_else(|_| {
+                Err(Error::new(
+                    crate::error::ErrorCode::StoreIo,
+                    "The operation stopped unexpectedly. Nothing that was stored is lost; try again.",
+                ))
+            });
+            listener.settle(outcome);
+        })),
         Err(error) => listener.settle(Err(error)),
     }
-    Ok(Operation(cancellation))
 }

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{future, io, thread};
 
 use napi::Env;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 use crate::error::{Error, ErrorCode};
 use crate::http::native::NativeClient;
@@ -27,19 +28,11 @@ pub(super) fn session() -> &'static Arc<Session> {
     })
 }
 
-/// One worker thread: all that this library does is wait.
-pub(super) fn runtime() -> Result<&'static Runtime, Error> {
-    static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
+/// One thread, started with the first work: all that this library does is wait. It ends with the process.
+pub(super) fn runtime() -> Result<&'static Handle, Error> {
+    static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     RUNTIME
-        .get_or_init(|| {
-            Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name("plugin-auth")
-                .enable_io()
-                .enable_time()
-                .build()
-                .ok()
-        })
+        .get_or_init(|| start_runtime().ok())
         .as_ref()
         .ok_or_else(|| {
             Error::new(
@@ -47,6 +40,20 @@ pub(super) fn runtime() -> Result<&'static Runtime, Error> {
                 "The operating system refused a thread. Raise the process limit and start the program again.",
             )
         })
+}
+
+fn start_runtime() -> io::Result<Handle> {
+    const NAME: &str = "plugin-auth";
+    let runtime = Builder::new_current_thread()
+        .thread_name(NAME)
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name(NAME.to_owned())
+        .spawn(move || runtime.block_on(future::pending::<()>()))?;
+    Ok(handle)
 }
 
 /// Makes `process.exit` and the end of a worker wait for what must not be lost.

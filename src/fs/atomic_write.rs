@@ -21,8 +21,8 @@ const RANDOM_DIGITS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Reservation {
     file: File,
-    temp: PathBuf,
-    target: PathBuf,
+    temp: Box<Path>,
+    target: Box<Path>,
     is_whole: bool,
 }
 
@@ -45,8 +45,8 @@ impl Reservation {
         let (file, temp) = create_temp(target)?;
         let mut reservation = Self {
             file,
-            temp,
-            target: target.to_path_buf(),
+            temp: temp.into_boxed_path(),
+            target: target.into(),
             is_whole: false,
         };
         match allocate(&mut reservation.file, size) {

@@ -33,16 +33,16 @@ impl Identity {
         self.0.is_same_file(&other.0)
     }
 
-    /// Whether a write at `now` might leave no trace in the times: kernels stamp files with the time of the last
-    /// tick (at most 10 ms ago), some file systems with whole seconds.
-    pub(crate) fn is_racy_at(&self, now: UnixMillis) -> bool {
+    /// Whether another write might have left no trace in the times, if the file was read between these two instants:
+    /// kernels stamp files with the time of the last tick (at most 10 ms ago), some file systems with whole seconds.
+    pub(crate) fn is_racy(&self, before: UnixMillis, after: UnixMillis) -> bool {
         self.0.stamps().into_iter().any(|(stamp, is_whole_second)| {
             let grain = if is_whole_second {
                 Duration::from_millis(2020)
             } else {
                 Duration::from_millis(20)
             };
-            now.since(stamp) <= grain && stamp.since(now) <= grain
+            before <= stamp.plus(grain) && stamp <= after.plus(grain)
         })
     }
 }
@@ -269,8 +269,13 @@ mod tests {
         let before = wall();
         std::fs::write(&path, "a").unwrap();
         let identity = Identity::of_path(&path).unwrap().unwrap();
-        assert!(identity.is_racy_at(before));
-        assert!(!identity.is_racy_at(before.plus(Duration::from_secs(10))));
-        assert!(!identity.is_racy_at(before.minus(Duration::from_secs(10))));
+        let (early, late) = (
+            before.minus(Duration::from_secs(10)),
+            before.plus(Duration::from_secs(10)),
+        );
+        assert!(identity.is_racy(before, before));
+        assert!(identity.is_racy(early, late), "read slowly");
+        assert!(!identity.is_racy(late, late));
+        assert!(!identity.is_racy(early, early), "stamped by another clock");
     }
 }

@@ -6,9 +6,8 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs4::TryLockError;
 use ring::digest;
@@ -29,7 +28,6 @@ const OPENS: usize = 16;
 pub(crate) struct Lock {
     file: File,
     is_local_fallback: bool,
-    is_noted: AtomicBool,
 }
 
 type TryLock = fn(&File) -> Result<(), TryLockError>;
@@ -67,12 +65,10 @@ impl Lock {
         let lock = Self {
             file,
             is_local_fallback,
-            is_noted: AtomicBool::new(false),
         };
-        // Takes the room, and removes what a killed holder has left.
-        if !lock.is_blank().unwrap_or(false) {
-            drop(lock.write_note(""));
-        }
+        // Takes the room and replaces what a killed holder has left. Those who wait learn whom they wait for: a holder
+        // that is stopped can no longer tell.
+        drop(lock.write_note(&this_process()));
         lock
     }
 
@@ -83,27 +79,15 @@ impl Lock {
 
     /// Tells others who holds the lock and why. Best effort.
     pub(crate) fn note(&self, text: &str) {
-        self.is_noted.store(true, Ordering::Relaxed);
-        drop(self.write_note(&format!("process {}: {text}", std::process::id())));
+        drop(self.write_note(&format!("{}: {text}", this_process())));
     }
 
-    /// What the present holder noted. Only meaningful while the lock is held.
+    /// Who the present holder is, and what it noted. Only meaningful while the lock is held.
     pub(crate) fn holder(protected: &Path) -> Option<String> {
         read_note(&sidecar(protected)).or_else(|| {
             let local = local_folder().join(local_name(protected));
             read_note(&local)
         })
-    }
-
-    fn is_blank(&self) -> io::Result<bool> {
-        let mut room = [0; NOTE_BYTES];
-        let mut file = &self.file;
-        file.rewind()?;
-        match file.read_exact(&mut room) {
-            Ok(()) => Ok(room.iter().all(|byte| *byte == 0)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     fn write_note(&self, text: &str) -> io::Result<()> {
@@ -127,12 +111,14 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.is_noted.load(Ordering::Relaxed) {
-            drop(self.write_note(""));
-        }
+        drop(self.write_note(""));
         // Closing alone is not enough while a child process that was forked just now still has a copy.
         drop(fs4::FileExt::unlock(&self.file));
     }
+}
+
+fn this_process() -> String {
+    format!("process {}", std::process::id())
 }
 
 enum Refusal {
@@ -285,7 +271,7 @@ mod tests {
     use std::io::BufRead as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::{Command, Stdio};
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use rustix::io::Errno;
     use tempfile::TempDir;
@@ -368,7 +354,7 @@ mod tests {
         let path = folder.path().join("a.json");
         assert_eq!(Lock::holder(&path), None);
         let lock = take(&path).unwrap();
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::holder(&path).unwrap(), this_process());
         lock.note("cannot save:\n\u{1b}[31mno space left");
         assert_eq!(
             Lock::holder(&path).unwrap(),
@@ -389,7 +375,7 @@ mod tests {
         let path = folder.path().join("a.json");
         std::fs::write(sidecar(&path), "process 1: dead").unwrap();
         let _lock = take(&path).unwrap();
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::holder(&path).unwrap(), this_process());
     }
 
     #[test]

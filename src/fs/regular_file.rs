@@ -279,12 +279,8 @@ mod tests {
     fn folder_pipe_device_and_link_are_refused_without_blocking() {
         let folder = TempDir::new().unwrap();
         let pipe = folder.path().join("pipe");
-        rustix::fs::mkfifoat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        )
-        .unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("elsewhere", &link).unwrap();
         for path in [

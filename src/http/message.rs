@@ -39,6 +39,7 @@ impl Form {
     }
 
     /// The encoded body.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,8 +87,6 @@ pub(crate) struct Request {
 pub(crate) struct Response {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// The `Content-Type` header.
-    pub(crate) content_type: Option<String>,
     /// The `Retry-After` header, counted from now.
     pub(crate) retry_after: Option<Duration>,
     /// The body, at most 1 MiB.
@@ -194,7 +193,6 @@ mod tests {
         };
         let response = Response {
             status: 200,
-            content_type: None,
             retry_after: None,
             body: Zeroizing::new(b"canary".to_vec()),
         };

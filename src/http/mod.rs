@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 pub(crate) mod message;
 pub(crate) mod native;
 pub(crate) mod retry_after;
+mod running_time;
 #[cfg(test)]
 pub(crate) mod scripted;
 

@@ -118,7 +118,6 @@ impl ScriptedClient {
 pub(crate) fn response(status: u16, body: &str) -> Response {
     Response {
         status,
-        content_type: Some("application/json".to_owned()),
         retry_after: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }

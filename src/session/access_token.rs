@@ -1,14 +1,12 @@
 //! A valid access token whenever a tool runs (DESIGN 3).
 
-use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::SlotId;
-use crate::store::credential::{NewCredential, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
@@ -28,9 +26,6 @@ use super::{Session, client, lock};
 const ADVISORY_WAIT: Duration = Duration::from_secs(5);
 /// So much life must be left to a token that is handed out after waiting.
 const ADVISORY_MARGIN: Duration = Duration::from_secs(1);
-/// More forced refreshes than this in [`FORCED_WINDOW`] mean that a new token does not help.
-const FORCED_LIMIT: usize = 3;
-const FORCED_WINDOW: Duration = Duration::from_mins(1);
 
 /// A token, and how long the fast path may hand it out unseen.
 pub(crate) struct FreshToken {
@@ -55,46 +50,10 @@ pub(crate) struct TokenRequest {
     pub(crate) hold: Option<Hold>,
 }
 
-/// What forced refreshes brought, per credential file.
-#[derive(Default)]
-pub(super) struct ForcedRefreshes(Mutex<HashMap<PathBuf, Forced>>);
-
-#[derive(Default)]
-struct Forced {
-    recent: VecDeque<BootInstant>,
-    quiet_until: Option<BootInstant>,
-}
-
-impl ForcedRefreshes {
-    /// Whether another refresh may be forced now; if so, counts it.
-    fn allow(&self, path: &Path, now: BootInstant) -> bool {
-        let mut table = lock(&self.0);
-        let forced = table.entry(path.to_owned()).or_default();
-        if forced.quiet_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        forced.recent.retain(|at| now.since(*at) < FORCED_WINDOW);
-        if forced.recent.len() >= FORCED_LIMIT {
-            forced.quiet_until = Some(now.plus(FORCED_WINDOW));
-            forced.recent.clear();
-            return false;
-        }
-        forced.recent.push_back(now);
-        true
-    }
-
-    /// The server gave the rejected token again: asking once more will not help.
-    fn silence(&self, path: &Path, now: BootInstant) {
-        lock(&self.0)
-            .entry(path.to_owned())
-            .or_default()
-            .quiet_until = Some(now.plus(FORCED_WINDOW));
-    }
-}
-
 impl Session {
     /// The fast path's first half, on the caller's thread: a fresh token, or none if there is more to do.
     pub(crate) fn fresh_token(&self, config: &AuthConfig) -> Option<FreshToken> {
+        config.names_a_server().ok()?;
         let location = self.location(config).ok()?;
         if self.unsaved.get(location.path()).is_some() {
             return None;
@@ -105,7 +64,9 @@ impl Session {
         };
         ownership::check(config, &credential).ok()?;
         let assessment = self.assess(&location, &credential, config.refresh_buffer);
-        if assessment.freshness != Freshness::Fresh || was_refused(&credential) {
+        if assessment.freshness != Freshness::Fresh
+            || refused_access_token(&credential, self.clock.now()).is_some()
+        {
             return None;
         }
         Some(FreshToken {
@@ -154,6 +115,9 @@ impl Session {
             }
         };
         ownership::check(&request.config, &credential)?;
+        if let Some(outcome) = self.unsaved_token(&location, &request) {
+            return outcome;
+        }
         let rejected = request
             .rejected
             .as_ref()
@@ -169,6 +133,30 @@ impl Session {
             .await
     }
 
+    /// The token of a credential that waits for its disk. It is not refreshed before it is saved.
+    fn unsaved_token(
+        &self,
+        location: &Location,
+        request: &TokenRequest,
+    ) -> Option<Result<Secret, Error>> {
+        let waiting = self.unsaved.get(location.path())?;
+        let token = waiting.credential.access();
+        let is_usable = request.rejected.as_ref() != Some(token)
+            && self.is_alive(location, &waiting.credential);
+        Some(if is_usable {
+            Ok(token.clone())
+        } else {
+            Err(Error::new(
+                ErrorCode::StoreLocked,
+                format!(
+                    "The login of {} is not refreshed before the result of its last refresh is saved. {}",
+                    whose(&request.config),
+                    waiting.cause.message()
+                ),
+            ))
+        })
+    }
+
     async fn hand_out(
         self: &Arc<Self>,
         location: &Location,
@@ -177,72 +165,83 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<Secret, Error> {
         let config = &request.config;
+        if let Some(refusal) = refused_access_token(&credential, self.clock.now()) {
+            return Err(refusal);
+        }
         let freshness = self
             .assess(location, &credential, config.refresh_buffer)
             .freshness;
-        if let Some(refusal) = refused_access_token(&credential) {
-            return Err(refusal);
-        }
         if freshness == Freshness::Fresh {
             return Ok(credential.access().clone());
         }
-        if let Some(waiting) = self.unsaved.get(location.path()) {
-            // Its refresh token must not be spent while the result of the last one is not saved.
-            return match freshness {
-                Freshness::Expired => Err(waiting.cause),
-                _ => Ok(credential.access().clone()),
-            };
-        }
-        let bound_to = {
-            let (config, location, credential) =
-                (config.clone(), location.clone(), credential.clone());
-            blocking(move || {
-                client::of_credential(&config, &location, &credential)
-                    .map(|client| binding(&credential, client.as_ref()))
-            })
-            .await??
-        };
-        let stopped = blocked(&credential, &bound_to, self.clock.now());
+        let stopped = self.stopped(location, config, &credential).await;
         let purpose = |effort| Purpose {
             path: location.path().to_owned(),
             config: config.clone(),
             effort,
             rejected: None,
         };
-        match freshness {
-            Freshness::Fresh => Ok(credential.access().clone()),
-            Freshness::Advisory { remaining } => {
-                if stopped.is_none() && !self.flights.is_flying(location.path()) {
-                    return self
-                        .advisory(
-                            location,
-                            request,
-                            purpose(Effort::OneAttempt),
-                            remaining,
-                            &credential,
-                            cancellation,
-                        )
-                        .await;
-                }
+        if let Freshness::Advisory { remaining } = freshness {
+            if stopped.is_some() || self.flights.is_flying(location.path()) {
+                return Ok(credential.access().clone());
+            }
+            let purpose = purpose(Effort::OneAttempt);
+            return self
+                .advisory(
+                    location,
+                    request,
+                    purpose,
+                    remaining,
+                    &credential,
+                    cancellation,
+                )
+                .await;
+        }
+        let outcome = match stopped {
+            Some(error) => Err(error),
+            None => {
+                self.flight(location, purpose(Effort::Full), request, cancellation)
+                    .await
+            }
+        };
+        match outcome {
+            Ok(refreshed) => Ok(refreshed.access().clone()),
+            Err(error) if is_passing(&error) && self.is_alive(location, &credential) => {
                 Ok(credential.access().clone())
             }
-            Freshness::Mandatory | Freshness::Expired => {
-                let outcome = match stopped {
-                    Some(error) => Err(error),
-                    None => {
-                        self.flight(location, purpose(Effort::Full), request, cancellation)
-                            .await
-                    }
-                };
-                match outcome {
-                    Ok(refreshed) => Ok(refreshed.access().clone()),
-                    Err(error) if is_passing(&error) && self.is_alive(location, &credential) => {
-                        Ok(credential.access().clone())
-                    }
-                    Err(error) => Err(error),
-                }
-            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Why no refresh may be tried now, if so.
+    async fn stopped(
+        &self,
+        location: &Location,
+        config: &AuthConfig,
+        credential: &Snapshot,
+    ) -> Option<Error> {
+        match self.last_refresh(location, config, credential).await {
+            Ok(last) => blocked(last.as_ref()?, self.clock.now()),
+            Err(error) => Some(error),
+        }
+    }
+
+    /// What the last failed round taught, if it was about what a refresh would send now.
+    pub(super) async fn last_refresh(
+        &self,
+        location: &Location,
+        config: &AuthConfig,
+        credential: &Snapshot,
+    ) -> Result<Option<LastRefresh>, Error> {
+        let Some(last) = credential.last_refresh().cloned() else {
+            return Ok(None);
+        };
+        let (config, location, credential) = (config.clone(), location.clone(), credential.clone());
+        blocking(move || {
+            let client = client::of_credential(&config, &location, &credential)?;
+            Ok(Some(last).filter(|last| last.bound_to == binding(&credential, client.as_ref())))
+        })
+        .await?
     }
 
     /// One caller, one attempt, a bounded wait: whatever comes of it, there is a valid token.
@@ -280,18 +279,13 @@ impl Session {
             rejected: Some(rejected.clone()),
         };
         let (flight, opened) = self.flights.join(&purpose, request.hold.clone(), || {
-            !credential.is_refreshable() || self.forced.allow(location.path(), self.clock.boot())
+            !credential.is_refreshable()
+                || self.forced.may_force(location.path(), self.clock.boot())
         })?;
         if opened {
             self.launch(location, purpose, &flight);
         }
         let outcome = wait(&flight, cancellation).await;
-        if outcome
-            .as_ref()
-            .is_ok_and(|refreshed| refreshed.access() == rejected)
-        {
-            self.forced.silence(location.path(), self.clock.boot());
-        }
         Some(outcome.map(|refreshed| refreshed.access().clone()))
     }
 
@@ -323,14 +317,16 @@ impl Session {
 
     /// The stored credential, or the newer one that waits for its disk.
     pub(super) async fn current(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
-        if let Some(waiting) = self.unsaved.get(location.path()) {
-            return Ok(Stored::Credential(waiting.credential));
+        let (session, location) = (Arc::clone(self), location.clone());
+        blocking(move || session.look(&location)).await?
+    }
+
+    /// The same, on a thread that may block.
+    pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
+        match self.unsaved.get(location.path()) {
+            Some(waiting) => Ok(Stored::Credential(waiting.credential)),
+            None => Ok(self.cache.read(location, self.clock.boot())?.0),
         }
-        let session = Arc::clone(self);
-        let location = location.clone();
-        let (stored, _) =
-            blocking(move || session.cache.read(&location, session.clock.boot())).await??;
-        Ok(stored)
     }
 
     /// Takes over a login that a plugin wrote by hand (DESIGN 4).
@@ -386,21 +382,14 @@ impl Session {
             .map(|deadline| (deadline.at, deadline.exact));
         let (deadline, exact) = match (known, credential.expires()) {
             (Some((at, exact)), _) => (Some(at), exact),
-            (None, Some(expires)) => {
-                let remaining = expires.since(now);
-                // What has ended by the wall clock may not have when that clock is set right.
-                if !remaining.is_zero() {
-                    self.remember_deadline(
-                        location,
-                        credential.access(),
-                        Some(expires),
-                        remaining,
-                        false,
-                    );
-                }
-                (Some(boot.plus(remaining)), false)
+            // Without a refresh token there is only the file: a person who is asked to log in for a wrong clock's sake
+            // would be asked for nothing.
+            (None, Some(expires)) if credential.is_refreshable() && expires > now => {
+                let at = boot.plus(expires.since(now));
+                self.remember_deadline(location, credential.access(), Some(expires), at, false);
+                (Some(at), false)
             }
-            (None, None) => (None, false),
+            (None, _) => (None, false),
         };
         let lifetime = Lifetime {
             expires: credential.expires(),
@@ -461,29 +450,35 @@ pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCre
     })
 }
 
-/// A failure after which the same refresh may succeed.
+/// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
 fn is_passing(error: &Error) -> bool {
     // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
-    let of_the_way = [
-        ErrorCode::StoreIo,
-        ErrorCode::Network,
-        ErrorCode::InvalidResponse,
-    ];
-    error.is_retryable() || of_the_way.contains(&error.code())
+    matches!(
+        error.code(),
+        ErrorCode::Network
+            | ErrorCode::Timeout
+            | ErrorCode::ServerError
+            | ErrorCode::InvalidResponse
+            | ErrorCode::StoreLocked
+            | ErrorCode::StoreIo
+    )
 }
 
-/// Without a refresh token, the access token itself was rejected: it is not handed out again.
-fn refused_access_token(credential: &Snapshot) -> Option<Error> {
-    let last = credential.last_refresh()?;
-    (!credential.is_refreshable() && was_refused(credential))
-        .then(|| Error::new(last.code, last.message.clone()))
+/// Without a refresh token, the access token itself was refused: it is not handed out again.
+fn refused_access_token(credential: &Snapshot, now: UnixMillis) -> Option<Error> {
+    let last = credential
+        .last_refresh()
+        .filter(|last| is_refused_access_token(credential, last, now))?;
+    Some(Error::new(last.code, last.message.clone()))
 }
 
-fn was_refused(credential: &Snapshot) -> bool {
-    !credential.is_refreshable()
-        && credential
-            .last_refresh()
-            .is_some_and(|last| last.r#final && last.code == ErrorCode::LoginRequired)
+/// A refusal from the future was noted before the clock was set back: then the token may well live.
+pub(super) fn is_refused_access_token(
+    credential: &Snapshot,
+    last: &LastRefresh,
+    now: UnixMillis,
+) -> bool {
+    !credential.is_refreshable() && last.r#final && last.failed_at <= now
 }
 
 pub(super) fn login_required(config: &AuthConfig) -> Error {

@@ -46,13 +46,7 @@ impl AuthorizationServer {
                 .clone()
                 .or_else(|| metadata.as_ref().and_then(|m| m.token_endpoint.clone()))
                 .ok_or_else(|| {
-                    let issuer = config.issuer.as_ref().map_or("", |issuer| issuer.as_str());
-                    Error::new(
-                        ErrorCode::InvalidResponse,
-                        format!(
-                            "The metadata of {issuer} names no token endpoint. Give `tokenEndpoint` in the config."
-                        ),
-                    )
+                    no_token_endpoint(config.issuer.as_ref().map_or("", |issuer| issuer.as_str()))
                 })?,
             revocation_endpoint: config.revocation_endpoint.clone(),
             registration_endpoint: config.registration_endpoint.clone(),
@@ -96,4 +90,13 @@ impl AuthorizationServer {
             .as_deref()
             .unwrap_or_else(|| self.token_endpoint.as_str())
     }
+}
+
+pub(super) fn no_token_endpoint(issuer: &str) -> Error {
+    Error::new(
+        ErrorCode::InvalidResponse,
+        format!(
+            "The metadata of {issuer} names no token endpoint. Give `tokenEndpoint` in the config."
+        ),
+    )
 }

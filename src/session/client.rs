@@ -40,9 +40,15 @@ pub(super) async fn registered(
     let path = location.registration_path(server.key());
     let now = session.clock.now();
     let load = path.clone();
-    let known = blocking(move || Registrations::load(&load)).await??;
-    if let Some(client) = known.current(now) {
-        return Ok(as_client(client));
+    match blocking(move || Registrations::load(&load)).await? {
+        Ok(known) => {
+            if let Some(client) = known.current(now) {
+                return Ok(as_client(client));
+            }
+        }
+        // Saving the new client moves the damaged file aside.
+        Err(error) if error.code() == ErrorCode::StoreCorrupt => {}
+        Err(error) => return Err(error),
     }
     let client = new_registration(session, config, server).await?;
     let stored = client.clone();

@@ -19,7 +19,7 @@ use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration};
 use super::config::{AuthConfig, invalid};
-use super::refresh_attempts::Effort;
+use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::verification::Verification;
 use super::{Session, client};
 
@@ -221,6 +221,15 @@ impl Session {
         refresh_token: &Secret,
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
+        let missing_client = || {
+            invalid(
+                "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to (`clientId` of \
+                 the TokenSet).",
+            )
+        };
+        // Before a server is troubled.
+        config.names_a_server()?;
+        config.client_id.as_ref().ok_or_else(missing_client)?;
         cancellation
             .guard(async {
                 let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
@@ -229,12 +238,8 @@ impl Session {
                     let server = AuthorizationServer::resolve(self, config).await?;
                     (server.token_endpoint, server.authentication_methods)
                 };
-                let client = configured(config, None, supported.as_deref()).ok_or_else(|| {
-                    invalid(
-                        "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to \
-                         (`clientId` of the TokenSet).",
-                    )
-                })?;
+                let client =
+                    configured(config, None, supported.as_deref()).ok_or_else(missing_client)?;
                 let request = RefreshRequest {
                     endpoint: &endpoint,
                     client: &client,
@@ -243,7 +248,12 @@ impl Session {
                     extra: &config.extra_parameters,
                 };
                 let response = self
-                    .attempt_refresh(&request, config.request_timeout, Effort::Full)
+                    .attempt_refresh(
+                        &request,
+                        config.request_timeout,
+                        Effort::Full,
+                        self.clock.boot().plus(CRITICAL_SECTION),
+                    )
                     .await
                     .map_err(|failure| failure.error().clone())?;
                 // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.
@@ -251,7 +261,10 @@ impl Session {
                     refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
                     ..response
                 };
-                let issuer = config.issuer.as_ref().map(|issuer| issuer.as_str().to_owned());
+                let issuer = config
+                    .issuer
+                    .as_ref()
+                    .map(|issuer| issuer.as_str().to_owned());
                 Ok(self.token_set(config, response, client, None, issuer, &endpoint))
             })
             .await

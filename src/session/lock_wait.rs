@@ -1,21 +1,21 @@
 //! Waiting for the kernel lock (DESIGN 3.5): try-lock with a jittered back-off, looking at the file at each round.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::random;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::time::BootInstant;
 
-use super::Session;
 use super::blocking::blocking;
+use super::{Session, lock};
 
 /// What waiting ended with.
-pub(super) enum Waited<T> {
+pub(super) enum Waited<L, T> {
     /// The lock is ours, the credential freshly read.
-    Locked(Locked),
-    /// What another process wrote in the meantime is all we need.
+    Locked(L),
+    /// What another wrote in the meantime is all we need.
     Satisfied(T),
 }
 
@@ -32,11 +32,11 @@ impl Session {
         location: &Location,
         timeout: Duration,
         satisfied: impl Fn() -> Option<T>,
-    ) -> Result<Waited<T>, Error> {
+    ) -> Result<Waited<Locked, T>, Error> {
         let started = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
-            if let Some(locked) = try_lock(location).await? {
+            if let Some(locked) = self.try_lock(location).await? {
                 return Ok(Waited::Locked(locked));
             }
             if let Some(value) = satisfied() {
@@ -67,15 +67,26 @@ impl Session {
         }
     }
 
-    /// What is left of a limit that began at `since`.
-    pub(super) fn remaining(&self, since: BootInstant, limit: Duration) -> Duration {
-        limit.saturating_sub(self.clock.boot().since(since))
+    /// Takes the lock, or none if another holds it.
+    pub(super) async fn try_lock(&self, location: &Location) -> Result<Option<Locked>, Error> {
+        let whose = location.clone();
+        let locked = blocking(move || Locked::try_acquire(&whose)).await??;
+        if let Some(locked) = &locked {
+            self.note_lock(location.path(), locked.is_local_fallback());
+        }
+        Ok(locked)
     }
-}
 
-pub(super) async fn try_lock(location: &Location) -> Result<Option<Locked>, Error> {
-    let location = location.clone();
-    blocking(move || Locked::try_acquire(&location)).await?
+    /// `status` tells of a lock that excludes less than it should.
+    pub(super) fn note_lock(&self, path: &Path, is_local: bool) {
+        let mut table = lock(&self.local_locks);
+        if is_local {
+            let now = self.clock.now();
+            table.entry(path.to_owned()).or_insert(now);
+        } else {
+            table.remove(path);
+        }
+    }
 }
 
 fn locked_out(location: &Location, timeout: Duration) -> Error {

@@ -29,25 +29,25 @@ impl Session {
         let (server, client, response) = cancellation
             .guard(self.obtain(config, &location, observer))
             .await?;
-        let lifetime = response.lifetime;
+        // Counted from the answer: storing it may take its time.
+        let deadline = response
+            .lifetime
+            .map(|lifetime| self.clock.boot().plus(lifetime));
         let credential = self.as_credential(config, &server, &client, response);
         if let Err(error) = self
             .store(config, &location, &credential, cancellation)
             .await
         {
-            let (session, config) = (Arc::clone(self), config.clone());
-            // Nobody will use these tokens. The caller does not wait for their end.
-            drop(tokio::spawn(async move {
-                session.revoke_unused(&credential, &client, &config).await;
-            }));
+            // Nobody will use these tokens.
+            self.revoke_unused(&credential, &client, config).await;
             return Err(error);
         }
-        if let Some(lifetime) = lifetime {
+        if let Some(deadline) = deadline {
             self.remember_deadline(
                 &location,
                 &credential.access,
                 credential.expires,
-                lifetime,
+                deadline,
                 true,
             );
         }
@@ -68,10 +68,18 @@ impl Session {
         let server = AuthorizationServer::resolve(self, config).await?;
         server.device_authorization_endpoint()?;
         let (client, asked) = self.ask_as_client(config, location, &server).await?;
-        let response = self
+        match self
             .await_decision(config, &server, &client, &asked, observer)
-            .await?;
-        Ok((server, client, response))
+            .await
+        {
+            Ok(response) => Ok((server, client, response)),
+            // Some servers look at the client only here. The next login registers anew.
+            Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
+                forget(location, &server, &client.id).await?;
+                Err(error.needing_login())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn ask_as_client(

@@ -6,13 +6,15 @@ use crate::error::Error;
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::revocation::{RevocationRequest, revoke};
+use crate::store::credential::{Snapshot, Stored};
+use crate::store::location::Location;
 use crate::store::locked::Removed;
 
-use super::Session;
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::of_credential;
 use super::config::AuthConfig;
+use super::{Session, lock, ownership};
 
 /// What a logout did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +41,13 @@ impl Session {
         // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
         let (client, removed) = blocking(move || {
             let client = match locked.stored() {
-                crate::store::credential::Stored::Credential(credential) => {
-                    of_credential(&configured, &whose, credential)
-                }
+                Stored::Credential(credential) => client_of(configured, &whose, credential),
                 _ => Ok(None),
             };
             locked.log_out(now).map(|removed| (client, removed))
         })
         .await??;
+        lock(&self.deadlines).remove(location.path());
         let Some(removed) = removed else {
             return Ok(LoggedOut {
                 revoked: false,
@@ -78,8 +79,6 @@ impl Session {
         let Some(endpoint) = endpoint else {
             return false;
         };
-        // The config may name another client by now; the tokens belong to the stored one.
-        let client = client.filter(|client| removed.client_id.as_ref() == Some(&client.id));
         let client = client.unwrap_or_else(|| Client {
             id: removed.client_id.clone().unwrap_or_default(),
             secret: None,
@@ -105,4 +104,18 @@ impl Session {
         }
         revoked
     }
+}
+
+/// The client that the tokens belong to. A config that means another server or client by now says nothing about it, and its
+/// secret is not that server's business.
+fn client_of(
+    mut config: AuthConfig,
+    location: &Location,
+    credential: &Snapshot,
+) -> Result<Option<Client>, Error> {
+    if ownership::check(&config, credential).is_err() {
+        config.client_id = None;
+        config.client_secret = None;
+    }
+    of_credential(&config, location, credential)
 }

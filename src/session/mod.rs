@@ -7,6 +7,7 @@ pub(crate) mod cancellation;
 mod client;
 pub(crate) mod config;
 pub(crate) mod device_tokens;
+mod forced_refreshes;
 mod freshness;
 mod lock_wait;
 pub(crate) mod login;
@@ -16,6 +17,9 @@ mod refresh_attempts;
 mod refresh_round;
 mod single_flight;
 pub(crate) mod status;
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests;
 mod unsaved;
 pub(crate) mod verification;
 
@@ -31,8 +35,8 @@ use crate::store::cache::Cache;
 use crate::store::location::{Environment, Location, LocationRequest};
 use crate::time::{BootInstant, Clock, UnixMillis};
 
-use self::access_token::ForcedRefreshes;
 use self::config::AuthConfig;
+use self::forced_refreshes::ForcedRefreshes;
 use self::single_flight::Flights;
 use self::unsaved::Unsaved;
 
@@ -46,6 +50,8 @@ pub(crate) struct Session {
     unsaved: Unsaved,
     deadlines: Mutex<HashMap<PathBuf, Deadline>>,
     forced: ForcedRefreshes,
+    /// Since when the lock of a credential file is only a local one, because its file system has none.
+    local_locks: Mutex<HashMap<PathBuf, UnixMillis>>,
 }
 
 /// When an access token ends on the boot clock, which no clock change moves.
@@ -73,6 +79,7 @@ impl Session {
             unsaved: Unsaved::default(),
             deadlines: Mutex::default(),
             forced: ForcedRefreshes::default(),
+            local_locks: Mutex::default(),
         })
     }
 

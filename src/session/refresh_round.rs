@@ -16,17 +16,18 @@ use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored, read};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
-use crate::time::UnixMillis;
+use crate::time::{BootInstant, UnixMillis};
 
 use super::access_token::login_required;
+use super::authorization_server::no_token_endpoint;
 use super::blocking::blocking;
 use super::cancellation::aborted;
 use super::client::of_credential;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
-use super::lock_wait::{Waited, try_lock};
+use super::lock_wait::Waited;
 use super::ownership;
-use super::refresh_attempts::Effort;
+use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose, Unsettled};
 use super::unsaved::Save;
 use super::{Deadline, Session, lock};
@@ -37,16 +38,28 @@ struct Received {
     reserved: Reserved,
     credential: NewCredential,
     client: Client,
+    config: AuthConfig,
     unsettled: Unsettled,
     holds: Vec<Hold>,
 }
 
+/// Everything that a refresh token is spent with.
+struct Prepared {
+    locked: Locked,
+    reserved: Reserved,
+    current: Snapshot,
+    client: Client,
+    bound_to: Fingerprint,
+    /// The end of the critical section.
+    deadline: BootInstant,
+}
+
+/// How often a round begins anew because the file changed under the lock.
+const ROUNDS: usize = 2;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
-/// A refusal without a reason may be a gateway's: asked again, but rarely.
-const UNCLEAR_REFUSAL: Duration = LONGEST_PAUSE;
-/// Whatever a server says, it is asked again after this.
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+/// A refusal without a reason may be a gateway's: asked again, but rarely. Nothing else stops attempts for longer.
+const UNCLEAR_REFUSAL: Duration = Duration::from_hours(1);
 
 impl Session {
     /// Runs a flight to its end and lands it.
@@ -57,61 +70,138 @@ impl Session {
         flight: Arc<Flight>,
     ) {
         let mut landing = Landing::new(&self.flights, Arc::clone(&flight));
-        landing.outcome = self.refresh_round(&location, &purpose, &flight).await;
+        landing.outcome = self.refreshed(&location, &purpose, &flight).await;
     }
 
-    async fn refresh_round(
+    async fn refreshed(
         self: &Arc<Self>,
         location: &Location,
         purpose: &Purpose,
         flight: &Arc<Flight>,
     ) -> Outcome {
-        let locked = tokio::select! {
+        for _ in 0..ROUNDS {
+            if let Some(credential) = self.refresh_round(location, purpose, flight).await? {
+                return Ok(credential);
+            }
+        }
+        Err(Error::new(
+            ErrorCode::StoreLocked,
+            format!(
+                "{} keeps changing while it is refreshed: something does not heed its lock. Try again.",
+                location.path().display()
+            ),
+        ))
+    }
+
+    /// None when the file changed meanwhile, in spite of the lock: it wins, and is to be looked at again.
+    async fn refresh_round(
+        self: &Arc<Self>,
+        location: &Location,
+        purpose: &Purpose,
+        flight: &Arc<Flight>,
+    ) -> Result<Option<Snapshot>, Error> {
+        let prepared = tokio::select! {
             biased;
             () = flight.abandoned() => return Err(aborted()),
-            waited = self.lock_for_refresh(location, purpose) => match waited? {
-                Waited::Locked(locked) => locked,
-                Waited::Satisfied(credential) => return Ok(credential),
-            },
+            prepared = self.prepare(location, purpose) => prepared?,
         };
+        let prepared = match prepared {
+            Waited::Locked(prepared) => *prepared,
+            Waited::Satisfied(credential) => return Ok(Some(credential)),
+        };
+        if !flight.depart() {
+            return Err(aborted());
+        }
+        let unsettled = self.flights.unsettled();
+        let answer = self.spend(&prepared, location, purpose).await;
+        let Prepared {
+            locked,
+            reserved,
+            current,
+            client,
+            bound_to,
+            ..
+        } = prepared;
+        let config = purpose.config.clone();
+        match answer {
+            Ok(credential) => {
+                let received = Received {
+                    locked,
+                    reserved,
+                    credential,
+                    client,
+                    config,
+                    unsettled,
+                    holds: flight.holds(),
+                };
+                self.save(location, received).await
+            }
+            Err(failure) => {
+                drop(reserved);
+                let (last_refresh, error) =
+                    lesson(&failure, &current, bound_to, &config, self.clock.now());
+                let is_noted = note_failure(location, locked, &current, last_refresh).await;
+                drop(unsettled);
+                if is_noted { Err(error) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// Takes the lock and gets everything ready, unless there is no need for a refresh, or none may be tried.
+    async fn prepare(
+        &self,
+        location: &Location,
+        purpose: &Purpose,
+    ) -> Result<Waited<Box<Prepared>, Snapshot>, Error> {
+        let locked = match self.lock_for_refresh(location, purpose).await? {
+            Waited::Locked(locked) => locked,
+            Waited::Satisfied(credential) => return Ok(Waited::Satisfied(credential)),
+        };
+        let deadline = self.clock.boot().plus(CRITICAL_SECTION);
+        let now = self.clock.now();
         let current = match locked.stored() {
             // After taking the lock: use what another has written.
             Stored::Credential(credential) => credential.clone(),
             Stored::Nothing | Stored::LoggedOut => {
                 // A damaged file is no logout, and says so itself.
-                read(location)?;
+                let whose = location.clone();
+                blocking(move || read(&whose)).await??;
                 return Err(login_required(&purpose.config));
             }
         };
         ownership::check(&purpose.config, &current)?;
         if self.needs_no_refresh(location, purpose, &current) {
-            return Ok(current);
+            return Ok(Waited::Satisfied(current));
         }
 
-        let config = purpose.config.clone();
-        let whose = location.clone();
-        let of = current.clone();
+        let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
         let client = blocking(move || of_credential(&config, &whose, &of)).await??;
         let bound_to = binding(&current, client.as_ref());
-        if let Some(error) = blocked(&current, &bound_to, self.clock.now()) {
+        let Some(client) = client.filter(|_| current.is_refreshable()) else {
+            let error = cannot_refresh(&purpose.config);
+            let is_known = current.last_refresh().is_some_and(|last| {
+                last.r#final && last.bound_to == bound_to && last.failed_at <= now
+            });
+            if !is_known {
+                let last_refresh = LastRefresh {
+                    failed_at: now,
+                    next_attempt_at: now,
+                    code: error.code(),
+                    message: error.message().to_owned(),
+                    r#final: true,
+                    bound_to,
+                };
+                note_failure(location, locked, &current, last_refresh).await;
+            }
+            return Err(error);
+        };
+        if let Some(last) = current
+            .last_refresh()
+            .filter(|last| last.bound_to == bound_to)
+            && let Some(error) = blocked(last, now)
+        {
             return Err(error);
         }
-        let Some(client) = client else {
-            return Err(self
-                .refuse(locked, &current, bound_to, login_required(&purpose.config))
-                .await);
-        };
-        if !current.is_refreshable() {
-            let error = cannot_refresh(&purpose.config);
-            if purpose.rejected.is_none() {
-                // Ended by the clock alone, which may be set back: nothing was sent, and there is nothing to remember.
-                return Err(error);
-            }
-            return Err(self.refuse(locked, &current, bound_to, error).await);
-        }
-        let (locked, endpoint) = self
-            .token_endpoint(locked, &purpose.config, &current)
-            .await?;
 
         // Before a refresh token is spent, prove that the store can take the result.
         let (locked, reserved) = blocking(move || {
@@ -119,68 +209,75 @@ impl Session {
             (locked, reserved)
         })
         .await?;
-        let reserved = reserved?;
+        Ok(Waited::Locked(Box::new(Prepared {
+            locked,
+            reserved: reserved?,
+            current,
+            client,
+            bound_to,
+            deadline,
+        })))
+    }
 
-        if !flight.depart() {
-            return Err(aborted());
-        }
-        let unsettled = self.flights.unsettled();
-        let Some(refresh_token) = locked.refresh_token() else {
-            return Err(login_required(&purpose.config));
-        };
+    /// Sends the refresh token that was read under the lock.
+    async fn spend(
+        &self,
+        prepared: &Prepared,
+        location: &Location,
+        purpose: &Purpose,
+    ) -> Result<NewCredential, RefreshFailure> {
+        let config = &purpose.config;
+        let current = &prepared.current;
+        let refresh_token = prepared
+            .locked
+            .refresh_token()
+            .ok_or_else(|| RefreshFailure::Failed(cannot_refresh(config)))?;
+        let endpoint = self
+            .token_endpoint(config, current, prepared.deadline)
+            .await
+            .map_err(RefreshFailure::Failed)?;
         let request = RefreshRequest {
             endpoint: &endpoint,
-            client: &client,
+            client: &prepared.client,
             refresh_token: refresh_token.secret(),
-            resources: &purpose.config.resource,
-            extra: &purpose.config.extra_parameters,
+            resources: &config.resource,
+            extra: &config.extra_parameters,
         };
-        let answer = self
-            .attempt_refresh(&request, purpose.config.request_timeout, purpose.effort)
-            .await;
-        match answer {
-            Ok(response) => {
-                let now = self.clock.now();
-                let lifetime = response.lifetime;
-                let credential = merged(&current, response, &request, now);
-                if let Some(lifetime) = lifetime {
-                    self.remember_deadline(
-                        location,
-                        &credential.access,
-                        credential.expires,
-                        lifetime,
-                        true,
-                    );
-                }
-                let received = Received {
-                    locked,
-                    reserved,
-                    credential,
-                    client,
-                    unsettled,
-                    holds: flight.holds(),
-                };
-                self.save(location, purpose, received).await
-            }
-            Err(failure) => {
-                drop(reserved);
-                let outcome = self
-                    .record_failure(locked, &current, bound_to, failure, purpose)
-                    .await;
-                drop(unsettled);
-                Err(outcome)
-            }
+        let response = self
+            .attempt_refresh(
+                &request,
+                config.request_timeout,
+                purpose.effort,
+                prepared.deadline,
+            )
+            .await?;
+        if let Some(rejected) = &purpose.rejected {
+            let is_same_token = response.access == *rejected;
+            self.forced
+                .note(location.path(), self.clock.boot(), is_same_token);
         }
+        let lifetime = response.lifetime;
+        let credential = merged(current, response, &request, self.clock.now());
+        if let Some(lifetime) = lifetime {
+            self.remember_deadline(
+                location,
+                &credential.access,
+                credential.expires,
+                self.clock.boot().plus(lifetime),
+                true,
+            );
+        }
+        Ok(credential)
     }
 
     async fn lock_for_refresh(
         &self,
         location: &Location,
         purpose: &Purpose,
-    ) -> Result<Waited<Snapshot>, Error> {
+    ) -> Result<Waited<Locked, Snapshot>, Error> {
         if purpose.effort == Effort::OneAttempt {
             // Advisory: whoever holds the lock refreshes, and the valid token is good enough for us.
-            return match try_lock(location).await? {
+            return match self.try_lock(location).await? {
                 Some(locked) => Ok(Waited::Locked(locked)),
                 None => Err(Error::new(
                     ErrorCode::StoreLocked,
@@ -188,8 +285,8 @@ impl Session {
                 )),
             };
         }
-        let satisfied = || match self.cache.read(location, self.clock.boot()) {
-            Ok((Stored::Credential(credential), _))
+        let satisfied = || match self.look(location) {
+            Ok(Stored::Credential(credential))
                 if self.needs_no_refresh(location, purpose, &credential)
                     && ownership::check(&purpose.config, &credential).is_ok() =>
             {
@@ -221,53 +318,53 @@ impl Session {
     /// The endpoint that issued the credential. An adopted login may not know it yet.
     async fn token_endpoint(
         &self,
-        locked: Locked,
         config: &AuthConfig,
         credential: &Snapshot,
-    ) -> Result<(Locked, Endpoint), Error> {
+        deadline: BootInstant,
+    ) -> Result<Endpoint, Error> {
         if let Some(stored) = credential.token_endpoint() {
-            let endpoint = Endpoint::parse(stored).map_err(|reason| {
+            return Endpoint::parse(stored).map_err(|reason| {
                 Error::new(
-                    ErrorCode::StoreCorrupt,
+                    ErrorCode::LoginRequired,
                     format!("The stored token endpoint {reason}. Log in again."),
                 )
-                .needing_login()
-            })?;
-            return Ok((locked, endpoint));
+            });
         }
         if let Some(endpoint) = &config.token_endpoint {
-            return Ok((locked, endpoint.clone()));
+            return Ok(endpoint.clone());
         }
-        let Some(issuer) = credential
+        let issuer = credential
             .issuer()
             .and_then(|text| Issuer::parse(text).ok())
-        else {
-            return Err(login_required(config));
-        };
-        let metadata = discover(&*self.http, &issuer, config.request_timeout).await?;
-        let endpoint = metadata.token_endpoint.ok_or_else(|| {
+            .ok_or_else(|| cannot_refresh(config))?;
+        let limit = deadline.since(self.clock.boot());
+        let discovery = discover(&*self.http, &issuer, config.request_timeout);
+        let metadata = tokio::time::timeout(limit, discovery).await.map_err(|_| {
             Error::new(
-                ErrorCode::InvalidResponse,
+                ErrorCode::Timeout,
                 format!(
-                    "The metadata of {} names no token endpoint. Give `tokenEndpoint` in the config.",
+                    "{} did not tell its token endpoint in time. Try again.",
                     issuer.as_str()
                 ),
             )
-        })?;
-        Ok((locked, endpoint))
+        })??;
+        metadata
+            .token_endpoint
+            .ok_or_else(|| no_token_endpoint(issuer.as_str()))
     }
 
+    /// None when the file changed meanwhile.
     async fn save(
         self: &Arc<Self>,
         location: &Location,
-        purpose: &Purpose,
         received: Received,
-    ) -> Outcome {
+    ) -> Result<Option<Snapshot>, Error> {
         let Received {
             mut locked,
             reserved,
             credential,
             client,
+            config,
             unsettled,
             holds,
         } = received;
@@ -276,39 +373,35 @@ impl Session {
             (locked, credential, saved)
         })
         .await?;
-        match saved {
+        let (cause, reserved) = match saved {
             Ok(Saved::Written) => {
                 drop((locked, unsettled));
-                Ok(credential.snapshot())
+                return Ok(Some(credential.snapshot()));
             }
             Ok(Saved::Superseded) => {
                 drop(locked);
-                // A login or logout came in between: the file wins, and the tokens that nobody will use are revoked.
-                self.revoke_unused(&credential, &client, &purpose.config)
-                    .await;
-                drop(unsettled);
-                match self.cache.read(location, self.clock.boot())?.0 {
-                    Stored::Credential(stored)
-                        if self.needs_no_refresh(location, purpose, &stored) =>
-                    {
-                        ownership::check(&purpose.config, &stored)?;
-                        Ok(stored)
-                    }
-                    _ => Err(login_required(&purpose.config)),
-                }
+                let session = Arc::clone(self);
+                drop(tokio::spawn(async move {
+                    session.revoke_unused(&credential, &client, &config).await;
+                    drop((unsettled, holds));
+                }));
+                return Ok(None);
             }
-            Err(SaveFailure { error, reserved }) => Ok(self.keep_saving(
-                location.path().to_owned(),
-                Save {
-                    locked,
-                    reserved,
-                    credential,
-                    cause: error,
-                    unsettled,
-                    holds,
-                },
-            )),
-        }
+            Err(SaveFailure { error, reserved }) => (error, reserved),
+        };
+        Ok(Some(self.keep_saving(
+            location.path().to_owned(),
+            Save {
+                locked,
+                reserved,
+                credential: Arc::new(credential),
+                client,
+                config,
+                cause,
+                unsettled,
+                holds,
+            },
+        )))
     }
 
     /// Best effort, for tokens that were received and are stored nowhere.
@@ -336,97 +429,19 @@ impl Session {
         drop(revoke(&*self.http, &request, config.request_timeout).await);
     }
 
-    /// Turns a failure into what the caller gets, and shares through the file what it taught.
-    async fn record_failure(
-        &self,
-        locked: Locked,
-        credential: &Snapshot,
-        bound_to: Fingerprint,
-        failure: RefreshFailure,
-        purpose: &Purpose,
-    ) -> Error {
-        let now = self.clock.now();
-        let back_off = next_back_off(credential, &bound_to, now);
-        let registered = credential.registered_client() && purpose.config.client_id.is_none();
-        let (is_final, wait) = match &failure {
-            RefreshFailure::Refused(_) => (true, Duration::ZERO),
-            // The server no longer knows a client that only a new login can replace.
-            RefreshFailure::ClientRejected(_) if registered => (true, Duration::ZERO),
-            RefreshFailure::RefusedUnclear(_) => (false, UNCLEAR_REFUSAL),
-            RefreshFailure::Busy(error) => {
-                let asked_for = error.retry_after().unwrap_or_default();
-                // A longer pause would later be taken for one that a wrong clock has noted, and not be kept at all.
-                (false, asked_for.max(back_off).min(LONGEST_PAUSE))
-            }
-            _ => (false, back_off),
-        };
-        let refused = matches!(
-            failure,
-            RefreshFailure::Refused(_) | RefreshFailure::RefusedUnclear(_)
-        );
-        let rejected_client = registered && matches!(failure, RefreshFailure::ClientRejected(_));
-        let cause = failure.error().clone();
-        let error = if refused || rejected_client {
-            refused_login(&purpose.config, &cause)
-        } else {
-            cause
-        };
-        let last_refresh = LastRefresh {
-            failed_at: now,
-            next_attempt_at: now.plus(wait),
-            code: error.code(),
-            message: error.message().to_owned(),
-            r#final: is_final,
-            bound_to,
-        };
-        self.write_failure(locked, last_refresh).await;
-        error
-    }
-
-    /// A refusal of our own: there is nothing that could be sent.
-    async fn refuse(
-        &self,
-        locked: Locked,
-        credential: &Snapshot,
-        bound_to: Fingerprint,
-        error: Error,
-    ) -> Error {
-        let known = credential
-            .last_refresh()
-            .is_some_and(|last| last.r#final && last.bound_to == bound_to);
-        if !known {
-            let now = self.clock.now();
-            let last_refresh = LastRefresh {
-                failed_at: now,
-                next_attempt_at: now,
-                code: error.code(),
-                message: error.message().to_owned(),
-                r#final: true,
-                bound_to,
-            };
-            self.write_failure(locked, last_refresh).await;
-        }
-        error
-    }
-
-    async fn write_failure(&self, mut locked: Locked, last_refresh: LastRefresh) {
-        // Best effort: a disk that cannot take the note must not hide the failure itself.
-        drop(blocking(move || locked.record_failure(&last_refresh)).await);
-    }
-
     /// Notes the end of an access token on the boot clock.
     pub(super) fn remember_deadline(
         &self,
         location: &Location,
         access: &Secret,
         expires: Option<UnixMillis>,
-        lifetime: Duration,
+        at: BootInstant,
         exact: bool,
     ) {
         let deadline = Deadline {
             access: access.clone(),
             expires,
-            at: self.clock.boot().plus(lifetime),
+            at,
             exact,
         };
         lock(&self.deadlines).insert(location.path().to_owned(), deadline);
@@ -464,6 +479,66 @@ fn merged(
     }
 }
 
+/// What a failure teaches everybody, and what the caller is told.
+fn lesson(
+    failure: &RefreshFailure,
+    credential: &Snapshot,
+    bound_to: Fingerprint,
+    config: &AuthConfig,
+    now: UnixMillis,
+) -> (LastRefresh, Error) {
+    let back_off = next_back_off(credential, &bound_to, now);
+    let registered = credential.registered_client() && config.client_id.is_none();
+    let mut error = failure.error().clone();
+    let (is_final, wait) = match failure {
+        RefreshFailure::Refused(_) => (true, Duration::ZERO),
+        RefreshFailure::ClientRejected(_) if registered => {
+            error = forgotten_client(config, &error);
+            (true, Duration::ZERO)
+        }
+        RefreshFailure::RefusedUnclear(_) => (false, UNCLEAR_REFUSAL),
+        RefreshFailure::Busy(_) => {
+            let asked = error.retry_after().unwrap_or_default();
+            // A date in another century must not stop a login for good.
+            (false, asked.max(back_off).min(UNCLEAR_REFUSAL))
+        }
+        _ => (false, back_off),
+    };
+    let last_refresh = LastRefresh {
+        failed_at: now,
+        next_attempt_at: now.plus(wait),
+        code: error.code(),
+        message: error.message().to_owned(),
+        r#final: is_final,
+        bound_to,
+    };
+    (last_refresh, error)
+}
+
+/// Shares a failure through the file. False when the file holds another credential than the one that it is about: then
+/// that is to be used.
+async fn note_failure(
+    location: &Location,
+    mut locked: Locked,
+    credential: &Snapshot,
+    last_refresh: LastRefresh,
+) -> bool {
+    let (location, was) = (location.clone(), credential.binding("", "", None));
+    blocking(move || {
+        let is_same = matches!(
+            read(&location),
+            Ok(Stored::Credential(now)) if now.binding("", "", None) == was
+        );
+        if is_same {
+            // Best effort: a disk that cannot take the note must not hide the failure itself.
+            drop(locked.record_failure(&last_refresh));
+        }
+        is_same
+    })
+    .await
+    .unwrap_or(true)
+}
+
 /// What a failed round is bound to: another token, client or secret makes it void.
 pub(super) fn binding(credential: &Snapshot, client: Option<&Client>) -> Fingerprint {
     client.map_or_else(
@@ -479,21 +554,14 @@ pub(super) fn binding(credential: &Snapshot, client: Option<&Client>) -> Fingerp
 }
 
 /// The failure that forbids another attempt now.
-pub(super) fn blocked(
-    credential: &Snapshot,
-    bound_to: &Fingerprint,
-    now: UnixMillis,
-) -> Option<Error> {
-    let last = credential
-        .last_refresh()
-        .filter(|last| last.bound_to == *bound_to)?;
+pub(super) fn blocked(last: &LastRefresh, now: UnixMillis) -> Option<Error> {
     let error = Error::new(last.code, last.message.clone());
     if last.r#final {
         return Some(error);
     }
     let wait = last.next_attempt_at.since(now);
     // A failure from the future was noted before the clock was set back.
-    let believable = last.failed_at <= now && wait <= LONGEST_PAUSE;
+    let believable = last.failed_at <= now && wait <= UNCLEAR_REFUSAL;
     (believable && !wait.is_zero()).then(|| error.with_retry_after(Some(wait)))
 }
 
@@ -516,13 +584,13 @@ fn cannot_refresh(config: &AuthConfig) -> Error {
     )
 }
 
-fn refused_login(config: &AuthConfig, cause: &Error) -> Error {
+/// The server has forgotten a client that we registered: only a new login can register another.
+fn forgotten_client(config: &AuthConfig, cause: &Error) -> Error {
     let mut error = Error::new(
         ErrorCode::LoginRequired,
         format!(
-            "The server no longer accepts the login of {}. Log in again. ({})",
-            whose(config),
-            cause.message()
+            "The server no longer knows the client that was registered for {}. Log in again.",
+            whose(config)
         ),
     );
     if let Some(oauth) = cause.oauth() {

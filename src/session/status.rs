@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::store::credential::{Snapshot, Stored};
+use crate::store::credential::{LastRefresh, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::time::UnixMillis;
 
-use super::Session;
-use super::access_token::bind;
+use super::access_token::{bind, is_refused_access_token};
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
+use super::{Session, lock};
 
 /// What cannot be refreshed and ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
@@ -100,7 +100,14 @@ impl Session {
         location: Location,
     ) -> Result<AuthStatus, Error> {
         match self.current(&location).await? {
-            Stored::Credential(credential) => Ok(self.describe(config, &location, &credential)),
+            Stored::Credential(credential) => {
+                let last = self
+                    .last_refresh(&location, config, &credential)
+                    .await
+                    // Whose failure it was cannot be said without the client's file: then it is told.
+                    .unwrap_or_else(|_| credential.last_refresh().cloned());
+                Ok(self.describe(config, &location, &credential, last))
+            }
             Stored::LoggedOut => Ok(nothing(&location)),
             Stored::Nothing => {
                 let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
@@ -115,7 +122,7 @@ impl Session {
                 .await?;
                 Ok(adoptable.map_or_else(
                     || nothing(&location),
-                    |(config, credential)| self.describe(&config, &location, &credential),
+                    |(config, credential)| self.describe(&config, &location, &credential, None),
                 ))
             }
         }
@@ -126,16 +133,19 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
         credential: &Snapshot,
+        last_refresh: Option<LastRefresh>,
     ) -> AuthStatus {
         let ended =
             self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired;
-        let refused = credential
-            .last_refresh()
-            .is_some_and(|last| last.code == ErrorCode::LoginRequired);
+        let now = self.clock.now();
+        let refreshable = credential.is_refreshable();
+        let refused = last_refresh.as_ref().is_some_and(|last| {
+            last.code == ErrorCode::LoginRequired
+                && (refreshable || is_refused_access_token(credential, last, now))
+        });
         let ends_soon = credential
             .expires()
-            .is_some_and(|expires| expires.since(self.clock.now()) <= EXPIRING);
-        let refreshable = credential.is_refreshable();
+            .is_some_and(|expires| expires.since(now) <= EXPIRING);
         let state = if refused && (refreshable || !ended) {
             State::LoginRequired
         } else if refreshable {
@@ -156,11 +166,13 @@ impl Session {
                 ),
                 at: credential.refreshed_at(),
             }),
-            None => credential.last_refresh().map(|last| LastError {
-                code: last.code,
-                message: last.message.clone(),
-                at: last.failed_at,
-            }),
+            None => last_refresh
+                .map(|last| LastError {
+                    code: last.code,
+                    message: last.message,
+                    at: last.failed_at,
+                })
+                .or_else(|| self.local_lock(location)),
         };
         AuthStatus {
             state,
@@ -175,6 +187,20 @@ impl Session {
             last_error,
             ..nothing(location)
         }
+    }
+
+    /// A lock that excludes less than it should (DESIGN 3.5).
+    fn local_lock(&self, location: &Location) -> Option<LastError> {
+        let since = *lock(&self.local_locks).get(location.path())?;
+        Some(LastError {
+            code: ErrorCode::StoreIo,
+            message: format!(
+                "The file system of {} has no locks, so only the processes of this user on this machine refresh in turn. \
+                 Keep the credential on a local disk if other machines use it too.",
+                location.path().display()
+            ),
+            at: since,
+        })
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::Error;
-
+use crate::oauth::client::Client;
 use crate::store::credential::{NewCredential, Snapshot};
-use crate::store::locked::{Locked, Reserved, SaveFailure};
+use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 
 use super::blocking::blocking;
+use super::config::AuthConfig;
 use super::single_flight::{Hold, Unsettled};
 use super::{Session, lock};
 
@@ -31,7 +32,9 @@ pub(super) struct Waiting {
 pub(super) struct Save {
     pub(super) locked: Locked,
     pub(super) reserved: Option<Reserved>,
-    pub(super) credential: NewCredential,
+    pub(super) credential: Arc<NewCredential>,
+    pub(super) client: Client,
+    pub(super) config: AuthConfig,
     pub(super) cause: Error,
     pub(super) unsettled: Unsettled,
     pub(super) holds: Vec<Hold>,
@@ -66,17 +69,18 @@ impl Session {
             mut locked,
             mut reserved,
             credential,
-            cause,
+            client,
+            config,
+            mut cause,
             unsettled,
             holds,
         } = save;
-        let credential = Arc::new(credential);
-        locked.note(&format!(
-            "a process that could not save a refreshed login and keeps trying: {}",
-            cause.message()
-        ));
         let mut wait = FIRST_WAIT;
         loop {
+            locked.note(&format!(
+                "a process that could not save a refreshed login and keeps trying: {}",
+                cause.message()
+            ));
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             let attempt = Arc::clone(&credential);
@@ -101,11 +105,18 @@ impl Session {
             };
             locked = still_locked;
             match outcome {
-                Ok(_) => break,
+                Ok(Saved::Written) => break,
+                Ok(Saved::Superseded) => {
+                    drop(locked);
+                    lock(&self.unsaved.0).remove(path);
+                    self.revoke_unused(&credential, &client, &config).await;
+                    break;
+                }
                 Err(failure) => {
                     reserved = failure.reserved;
+                    cause = failure.error;
                     if let Some(waiting) = lock(&self.unsaved.0).get_mut(path) {
-                        waiting.cause = failure.error;
+                        waiting.cause = cause.clone();
                     }
                 }
             }

@@ -70,8 +70,8 @@ fn qr_code(url: &str) -> String {
         |_| String::new(),
         |code| {
             code.render::<Dense1x2>()
-                .dark_color(Dense1x2::Dark)
-                .light_color(Dense1x2::Light)
+                .dark_color(Dense1x2::Light)
+                .light_color(Dense1x2::Dark)
                 .quiet_zone(true)
                 .build()
         },

@@ -153,12 +153,15 @@ impl Cache {
 
     /// Closes the descriptors that were not used for the longest time, until few enough are held.
     fn let_go_of_oldest(&self) {
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let mut holding: Vec<_> = slots
-            .all
+        let all = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            slots.all.clone()
+        };
+        // One that is busy may wait for a network disk: nobody else should.
+        let mut holding: Vec<_> = all
             .iter()
             .filter_map(|slot| {
-                let state = slot.lock();
+                let state = slot.state.try_lock().ok()?;
                 state.is_holding().then_some((state.last_used, slot))
             })
             .collect();
@@ -167,7 +170,9 @@ impl Cache {
         };
         holding.sort_by_key(|(last_used, _)| *last_used);
         for (_, slot) in holding.into_iter().take(excess) {
-            if let Some(check) = &mut slot.lock().check {
+            if let Ok(mut state) = slot.state.try_lock()
+                && let Some(check) = &mut state.check
+            {
                 check.held = None;
             }
         }
@@ -217,9 +222,9 @@ impl State {
     ) -> Result<(Stored, u32), Error> {
         self.check = None;
         let target = symlink::resolve(location.path())?;
-        // Before the file is read: a write after this instant must show.
-        let now = clock.now();
+        let before = clock.now();
         let file = RegularFile::read(&target)?;
+        let after = clock.now();
         let stored = match &file {
             Some(file) => credential::parse(file, &target)?.0,
             None => Stored::Nothing,
@@ -233,7 +238,7 @@ impl State {
         self.check = Some(Check {
             identity,
             held,
-            is_racy: identity.is_some_and(|identity| identity.is_racy_at(now)),
+            is_racy: identity.is_some_and(|identity| identity.is_racy(before, after)),
             path_checked: boot_now,
         });
         Ok((stored, self.generation))

@@ -54,7 +54,6 @@ impl NewCredential {
             expires: new.expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
-            token_type: new.token_type,
             scopes: new.scopes,
             id_token: new.id_token,
             issuer: new.issuer,
@@ -76,7 +75,6 @@ pub(super) struct Parts {
     pub(super) expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
     pub(super) refreshed_at: UnixMillis,
-    pub(super) token_type: String,
     pub(super) scopes: Option<Vec<String>>,
     pub(super) id_token: Option<Secret>,
     pub(super) issuer: Option<String>,
@@ -137,11 +135,6 @@ impl Snapshot {
     /// When the access token came.
     pub(crate) fn refreshed_at(&self) -> UnixMillis {
         self.0.refreshed_at
-    }
-
-    /// `Bearer`, in practice.
-    pub(crate) fn token_type(&self) -> &str {
-        &self.0.token_type
     }
 
     /// What was granted, if known.

@@ -351,9 +351,6 @@ fn parts(members: &Members<'_>) -> Result<Parts, Wrong> {
         expires: members.time("expires")?,
         created_at: created_at.or(refreshed_at).unwrap_or_default(),
         refreshed_at: refreshed_at.or(created_at).unwrap_or_default(),
-        token_type: members
-            .text("tokenType")?
-            .unwrap_or_else(|| "Bearer".to_owned()),
         scopes: members.texts("scopes")?,
         id_token: members.secret("idToken")?,
         issuer: members.text("issuer")?,
@@ -441,7 +438,6 @@ mod tests {
         assert_eq!(read.expires(), new.expires);
         assert_eq!(read.created_at(), new.created_at);
         assert_eq!(read.refreshed_at(), new.refreshed_at);
-        assert_eq!(read.token_type(), "Bearer");
         assert_eq!(read.scopes(), new.scopes.as_deref());
         assert_eq!(read.id_token(), new.id_token.as_ref());
         assert_eq!(read.issuer(), new.issuer.as_deref());
@@ -568,7 +564,6 @@ mod tests {
         );
         assert_eq!(read.expires(), Some(UnixMillis(1_700_000_000_000)));
         assert_eq!(read.refreshed_at(), UnixMillis(5));
-        assert_eq!(read.token_type(), "Bearer");
         assert!(!read.is_refreshable());
         assert_eq!(read.last_refresh(), None);
     }

@@ -104,46 +104,6 @@ impl Handwritten {
         &self.digest
     }
 
-    /// The access token.
-    pub(crate) fn access(&self) -> &Secret {
-        &self.access
-    }
-
-    /// Whether there is a refresh token.
-    pub(crate) fn is_refreshable(&self) -> bool {
-        self.refresh.is_some()
-    }
-
-    /// When the access token ends, if known.
-    pub(crate) fn expires(&self) -> Option<UnixMillis> {
-        self.expires
-    }
-
-    /// When the person logged in, if known.
-    pub(crate) fn created_at(&self) -> Option<UnixMillis> {
-        self.created_at
-    }
-
-    /// The client that it names.
-    pub(crate) fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
-    }
-
-    /// The issuer that it names.
-    pub(crate) fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
-    }
-
-    /// The token endpoint that it names.
-    pub(crate) fn token_endpoint(&self) -> Option<&str> {
-        self.token_endpoint.as_deref()
-    }
-
-    /// The scopes that it names.
-    pub(crate) fn scopes(&self) -> Option<&[String]> {
-        self.scopes.as_deref()
-    }
-
     /// What to store; the session binds it to its config.
     pub(crate) fn credential(&self, now: UnixMillis) -> NewCredential {
         let created_at = self.created_at.unwrap_or(now);
@@ -228,7 +188,7 @@ mod tests {
             r#"{"accessToken":"a","refreshToken":"r","expiresAt":"1700000000","clientId":"c","tokenEndpoint":"t","createdAt":1.6e9,"scopes":"x y","version":1}"#,
         ] {
             let login = parsed(text).unwrap();
-            assert!(login.is_refreshable());
+            assert!(login.refresh.is_some());
             let credential = login.credential(UnixMillis(1_800_000_000_000));
             assert_eq!(credential.access.expose(), "a");
             assert_eq!(credential.refresh.unwrap().expose(), "r");
@@ -255,8 +215,8 @@ mod tests {
             assert!(parsed(text).is_none(), "{text}");
         }
         let sparse = parsed("\u{feff}{\"access\":\"a\",\"expires\":\"tomorrow\"}").unwrap();
-        assert_eq!(sparse.expires(), None);
-        assert!(!sparse.is_refreshable());
+        assert_eq!(sparse.expires, None);
+        assert_eq!(sparse.refresh, None);
         assert_eq!(sparse.credential(UnixMillis(5)).created_at, UnixMillis(5));
         assert!(!format!("{sparse:?}").contains("\"a\""));
     }

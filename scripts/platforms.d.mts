@@ -1,0 +1,20 @@
+/** One of `napi.targets`. */
+export interface Platform {
+  /** Rust's name. */
+  target: string;
+  /** npm's name: the folder in npm/, and the end of the package's name. */
+  name: string;
+  os: "linux" | "darwin" | "win32";
+  cpu: "x64" | "arm64";
+  libc?: "glibc" | "musl";
+  package: string;
+  /** The name of the binary's file. */
+  binary: string;
+  folder: string;
+}
+
+export declare const platforms: Platform[];
+/** @param wanted Either name, Rust's or npm's. */
+export declare function platformOf(wanted: string): Platform;
+/** The platform of the Node that runs us, if there is a binary for it. */
+export declare function runningPlatform(): Platform | undefined;

@@ -1,0 +1,130 @@
+// Builds the binaries that are published, into npm/<platform>/, and checks what each asks of the system it runs on.
+//
+//   node scripts/prebuild.mjs                    what this machine can build: on Linux, the four Linux platforms
+//   node scripts/prebuild.mjs linux-x64-gnu …    only these, by npm's name or Rust's
+//
+// Linux is built with zig as C compiler and linker (cargo-zigbuild): it links against any glibc, musl too, and for any
+// processor. Both come from PyPI, into target/tools. macOS and Windows are built on macOS and Windows.
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { output, run } from "./command.mjs";
+import { readElf } from "./elf.mjs";
+import { platformOf, platforms } from "./platforms.mjs";
+import { root } from "./setup.mjs";
+
+/** What every Linux since 2014 has; Rust's own floor. */
+const glibc = "2.17";
+
+const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
+
+/** Where Debian's pip would refuse to install anything: a Python environment of our own. */
+export async function pythonTools(name, packages) {
+  const folder = join(root, "target", "tools", `${name}-${packages.map((one) => one.split("==")[1]).join("-")}`);
+  const programs = join(folder, process.platform === "win32" ? "Scripts" : "bin");
+  const installed = join(folder, "installed");
+  if (!existsSync(installed)) {
+    await output("python3", ["-m", "venv", "--clear", folder]);
+    await output(join(programs, "python"), ["-m", "pip", "install", "--quiet", "--no-deps", ...packages]);
+    copyFileSync(join(folder, "pyvenv.cfg"), installed);
+  }
+  return programs;
+}
+
+/** @param {import("./platforms.mjs").Platform} platform */
+async function prebuild(platform) {
+  const { target, os, libc } = platform;
+  await addTarget(target);
+  const sysroot = (await output("rustc", ["--print", "sysroot"])).trim();
+  const flags = [
+    // Panics name source files: without the folders of the machine that built them.
+    `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
+    `--remap-path-prefix=${join(sysroot, "lib", "rustlib", "src", "rust")}=/rust`,
+    `--remap-path-prefix=${root}=/clawdbot-plugin-auth`,
+    // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
+    ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
+    ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
+    // Its name within itself, which is else the path that it was linked to.
+    ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
+  ];
+  const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") };
+  let command = ["build", "--target", target];
+  if (os === "linux") {
+    env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
+    command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
+  }
+  const code = await run("cargo", [...command, "--release", "--locked", "--lib"], { env });
+  if (code !== 0) throw new Error(`cargo ${command.join(" ")} failed (exit code ${code}).`);
+  const library = {
+    linux: "libclawdbot_plugin_auth.so",
+    darwin: "libclawdbot_plugin_auth.dylib",
+    win32: "clawdbot_plugin_auth.dll",
+  };
+  copyFileSync(join(root, "target", target, "release", library[os]), join(platform.folder, platform.binary));
+}
+
+async function addTarget(target) {
+  const installed = await output("rustup", ["target", "list", "--installed"]).catch(() => undefined);
+  // Without rustup (a Linux distribution's Rust), cargo says whether the target is there.
+  if (installed !== undefined && !installed.split("\n").includes(target)) {
+    await output("rustup", ["target", "add", target]);
+  }
+}
+
+/** What each kind of Linux may be asked for: no more than Node itself asks for. */
+const libraries = {
+  glibc: /^(libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-.+)$/,
+  musl: /^libc\.(so|musl-.+\.so\.1)$/,
+};
+
+/** @returns {string} What there is to say about a binary that is as it should be. */
+export function check(platform) {
+  const path = join(platform.folder, platform.binary);
+  const content = readFileSync(path);
+  const problems = [];
+  const facts = [`${kilobytes(content)} KB`, `${kilobytes(gzipSync(content))} KB compressed`];
+  if (content.includes(homedir()) || content.includes(root)) problems.push("it names folders of this machine");
+  if (platform.os === "linux") {
+    const elf = readElf(path);
+    const highest = elf.versions
+      .filter((version) => version.startsWith("GLIBC_"))
+      .sort(byVersion)
+      .at(-1);
+    if (elf.cpu !== platform.cpu) problems.push(`it is for ${elf.cpu}`);
+    if (!elf.whole) problems.push("it is not whole by the measure of index.js");
+    if (!elf.staysLoaded) problems.push("it can be unloaded (see build.rs)");
+    if (platform.libc === "glibc" && byVersion(highest, `GLIBC_${glibc}`) > 0) problems.push(`it needs ${highest}`);
+    const foreign = elf.libraries.filter((library) => !libraries[platform.libc].test(library));
+    if (foreign.length > 0) problems.push(`it needs ${foreign.join(", ")}`);
+    facts.push(`needs ${elf.libraries.join(", ")}`, ...(highest ? [`highest symbol ${highest}`] : []));
+  }
+  if (problems.length > 0) throw new Error(`${relative(root, path)}: ${problems.join("; ")}.`);
+  return `${relative(root, path)}: ${facts.join(", ")}`;
+}
+
+function kilobytes(content) {
+  return Math.round(content.length / 1000);
+}
+
+function byVersion(left, right) {
+  const [a, b] = [left, right].map((version) => version.replace("GLIBC_", "").split(".").map(Number));
+  const differs = a.findIndex((part, index) => part !== (b[index] ?? 0));
+  return differs === -1 ? a.length - b.length : a[differs] - (b[differs] ?? 0);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    const names = process.argv.slice(2);
+    const wanted = names.length > 0 ? names.map(platformOf) : platforms.filter(({ os }) => os === process.platform);
+    for (const platform of wanted) {
+      console.log(`\n━━━ ${platform.name}`);
+      await prebuild(platform);
+      console.log(check(platform));
+    }
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,74 @@
+//! A limit that counts only the time in which this process runs.
+//!
+//! A process that was stopped (SIGSTOP, a frozen container, a paused machine) finds the answer waiting in its socket
+//! when it goes on. A plain timeout would throw it away, and with it perhaps the only rotated refresh token.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// Time is counted in steps of this.
+const STEP: Duration = Duration::from_millis(250);
+
+/// What the work comes to, or none once it has taken that long.
+pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        outcome = work => Some(outcome),
+        () = passed(limit) => None,
+    }
+}
+
+async fn passed(limit: Duration) {
+    let mut left = limit;
+    while !left.is_zero() {
+        let step = left.min(STEP);
+        let due = Instant::now() + step;
+        sleep_until(due).await;
+        left -= step;
+        let was_stopped = Instant::now().duration_since(due) > STEP;
+        if was_stopped {
+            // However little was left: the sockets have not been looked at since.
+            left = left.max(STEP);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_limit_is_kept() {
+        for millis in [0, 1, 250, 251, 30_000] {
+            let limit = Duration::from_millis(millis);
+            let started = Instant::now();
+            assert_eq!(within(limit, std::future::pending::<()>()).await, None);
+            assert_eq!(started.elapsed(), limit);
+        }
+        let early = within(STEP * 2, sleep(STEP)).await;
+        assert_eq!(early, Some(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_the_process_was_stopped_does_not_count() {
+        let started = Instant::now();
+        let limit = tokio::spawn(within(STEP * 4, std::future::pending::<()>()));
+        tokio::task::yield_now().await;
+        advance(Duration::from_hours(1)).await;
+        assert_eq!(limit.await.unwrap(), None);
+        assert_eq!(started.elapsed(), Duration::from_hours(1) + STEP * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopped_in_the_last_moment_there_is_time_to_look_at_the_answer() {
+        let started = Instant::now();
+        let limit = tokio::spawn(within(STEP, std::future::pending::<()>()));
+        tokio::task::yield_now().await;
+        advance(Duration::from_hours(1)).await;
+        assert_eq!(limit.await.unwrap(), None);
+        assert_eq!(started.elapsed(), Duration::from_hours(1) + STEP);
+    }
+}

@@ -1,0 +1,19 @@
+//! The use cases from end to end, on a paused clock: a scripted server, the real store in a temp folder.
+
+mod abort;
+mod access_token;
+mod adoption;
+mod attempts;
+mod back_off;
+mod bench;
+mod clocks;
+mod device_tokens;
+mod login;
+mod logout;
+mod ownership;
+mod refusal;
+mod rejected_token;
+mod single_flight;
+mod status;
+mod superseded;
+mod unsaved;
