@@ -26,17 +26,7 @@ async function outcome(child: Child): Promise<{ code: number | null; stdout: str
   return { code, stdout: child.stdout, stderr: child.stderr };
 }
 
-/** The URL with the code, once the child has printed it. */
-async function printedUrl(child: Child, server: AuthorizationServer): Promise<string> {
-  await server.request({ endpoint: "device_authorization" });
-  for (;;) {
-    const url = /\S+\?user_code=\S+/.exec(child.stdout)?.[0];
-    if (url !== undefined) {
-      return url;
-    }
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, 20)), child.exit]);
-  }
-}
+const printedUrl = (child: Child) => child.written(/\S+\?user_code=\S+/);
 
 test("commands without a terminal: plain lines, exit codes, JSON; one account after the other", async (t) => {
   const server = await AuthorizationServer.start(t);
@@ -49,7 +39,7 @@ test("commands without a terminal: plain lines, exit codes, JSON; one account af
   assert.match((await run("accounts")).stdout, /^Nobody is logged in to My Memory\. Log in with: openclaw/);
 
   const login = command(t, home, server, ["login"], { DISPLAY: ":0" });
-  await new Person().approve(await printedUrl(login, server));
+  await new Person().approve(await printedUrl(login));
   const done = await outcome(login);
   assert.equal(done.code, 0, done.stderr);
   assert.match(done.stdout, /Waiting for your approval …\n✓ Logged in to My Memory, for .*memory.*\.\n$/);
@@ -86,7 +76,7 @@ test("what fails is one line, and exit code 1", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const login = command(t, home, server, ["login", "--open"]);
-  await new Person().deny(await printedUrl(login, server));
+  await new Person().deny(await printedUrl(login));
   const { code, stdout, stderr } = await outcome(login);
   assert.equal(code, 1);
   assert.match(stderr, /^[^\n]*(declined|denied)[^\n]*\n$/i);

@@ -34,7 +34,8 @@ export async function setUp({ nodes = [] } = {}) {
   }
 }
 
-async function install(folder, what) {
+/** Installs what the lockfile in the folder says, unless that is there. */
+export async function install(folder, what) {
   if (isInstalled(folder)) {
     return;
   }
