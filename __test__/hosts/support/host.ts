@@ -79,44 +79,27 @@ export class Host {
   }
 
   /** Starts a command of the host, in a process of its own. */
-  start(args: string[], env: Record<string, string> = {}, onTerminal = false): Child {
-    const { node, script } = hosts[this.id];
-    const binary = nodeBinary(node);
-    const program = fileURLToPath(new URL(`../${this.id}/node_modules/${this.name}/${script}`, import.meta.url));
-    const prefix = this.name.toUpperCase();
-    const quiet = ["CHANNELS", "CRON", "BROWSER_CONTROL_SERVER", "CANVAS_HOST"].map((what) => [
-      `${prefix}_SKIP_${what}`,
-      "1",
-    ]);
-    const line = [binary, program, ...args].map((word) => `'${word}'`).join(" ");
-    return Child.start(this.#lifetime, onTerminal ? terminal : program, {
-      node,
-      args: onTerminal ? [line] : args,
-      cwd: this.home.path,
-      env: this.home.env({
-        PATH: `${dirname(binary)}${delimiter}${process.env.PATH ?? ""}`,
-        NO_COLOR: "1",
-        npm_config_registry: this.#registry,
-        npm_config_audit: "false",
-        npm_config_update_notifier: "false",
-        [`${prefix}_DISABLE_BONJOUR`]: "1",
-        ...Object.fromEntries(quiet),
-        ...env,
-      }),
-    });
+  start(args: string[]): Child {
+    return this.#start(this.#script, args);
+  }
+
+  /** The same, on a terminal of its own. */
+  startOnTerminal(args: string[]): Child {
+    const line = [nodeBinary(hosts[this.id].node), this.#script, ...args].map((word) => `'${word}'`).join(" ");
+    return this.#start(terminal, [`stty columns 120 rows 40; ${line}`]);
   }
 
   /** Runs a command of the host to its end. */
-  async run(args: string[], env: Record<string, string> = {}): Promise<Finished> {
-    const child = this.start(args, env);
+  async run(args: string[]): Promise<Finished> {
+    const child = this.start(args);
     child.endInput();
     const exit = await child.exit;
     return { ...exit, stdout: child.stdout, stderr: child.stderr };
   }
 
   /** The same; fails with what it has written unless it exits with 0. */
-  async succeed(args: string[], env: Record<string, string> = {}): Promise<Finished> {
-    const finished = await this.run(args, env);
+  async succeed(args: string[]): Promise<Finished> {
+    const finished = await this.run(args);
     if (finished.code !== 0) {
       throw new Error(`${this.id} ${args.join(" ")}: ${JSON.stringify(finished, null, 2)}`);
     }
@@ -133,6 +116,34 @@ export class Host {
     const gateway = new Gateway(this, this.start(["gateway", "run"]));
     await gateway.ready();
     return gateway;
+  }
+
+  #start(script: string, args: string[]): Child {
+    const { node } = hosts[this.id];
+    const prefix = this.name.toUpperCase();
+    const quiet = ["CHANNELS", "CRON", "BROWSER_CONTROL_SERVER", "CANVAS_HOST"].map((what) => [
+      `${prefix}_SKIP_${what}`,
+      "1",
+    ]);
+    return Child.start(this.#lifetime, script, {
+      node,
+      args,
+      cwd: this.home.path,
+      env: this.home.env({
+        PATH: `${dirname(nodeBinary(node))}${delimiter}${process.env.PATH ?? ""}`,
+        NO_COLOR: "1",
+        npm_config_registry: this.#registry,
+        npm_config_audit: "false",
+        npm_config_update_notifier: "false",
+        [`${prefix}_DISABLE_BONJOUR`]: "1",
+        ...Object.fromEntries(quiet),
+      }),
+    });
+  }
+
+  get #script(): string {
+    const { name, script } = hosts[this.id];
+    return fileURLToPath(new URL(`../${this.id}/node_modules/${name}/${script}`, import.meta.url));
   }
 }
 

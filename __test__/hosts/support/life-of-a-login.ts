@@ -18,7 +18,7 @@ import { type Packages, packages } from "./packages.ts";
 export const plugin = "team-memory";
 
 /** Short, so that nobody waits long for a token to expire. */
-const accessTokenSeconds = 10;
+export const accessTokenSeconds = 10;
 
 export interface Stage {
   host: Host;

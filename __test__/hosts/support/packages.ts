@@ -64,7 +64,8 @@ async function packedPlugin(folder: string, pluginVersion: string): Promise<stri
   return pack(folder, folder);
 }
 
-async function pack(folder: string, destination: string): Promise<string> {
+/** Packs what the folder's package.json names. */
+export async function pack(folder: string, destination: string): Promise<string> {
   const args = ["pack", "--ignore-scripts", "--json", "--pack-destination", destination];
   const { stdout } = await run("npm", args, { cwd: folder, shell: process.platform === "win32" });
   const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
