@@ -81,6 +81,18 @@ export async function logIn({ host, login }: Stage): Promise<void> {
   assert.equal(JSON.parse(stdout).state, "valid");
 }
 
+/** On a terminal, and given up. */
+export async function giveUpLogIn({ host, login }: Stage): Promise<void> {
+  const command = host.startOnTerminal([plugin, "login"]);
+  await command.written(/ \d:\d\d left, Ctrl-C gives up/);
+  assert.match(command.stdout, /Code .*[A-Z]{4}-[A-Z]{4}/);
+  assert.match(command.stdout, /█▀/, "the QR code");
+  command.signal("SIGINT");
+  assert.equal((await command.exit).code, 130, command.stderr);
+  assert.match(command.stdout, /Given up\. Nothing was changed\./);
+  assert.equal((await status(login)).state, "logged_out");
+}
+
 /** In a process that is not the gateway. */
 export async function logOut(lifetime: Lifetime, { host, login }: Stage): Promise<void> {
   if (host.name === "clawdbot") {
@@ -148,6 +160,9 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
 
   await installPlugin(t, on);
   await step("without a login the tools ask for one, by its exact command", (at) => assertLoginIsAskedFor(on, at));
+  if (host.name !== "clawdbot" && process.platform === "linux") {
+    await step("a login on a terminal is given up with Ctrl-C", () => giveUpLogIn(on));
+  }
   await step("log in through the host while the gateway runs, and use both tools", async (at) => {
     await logIn(on);
     await assertToolsWork(at, "ada likes tea");
