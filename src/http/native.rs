@@ -23,6 +23,7 @@ use rustls::sign::SigningKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::running_time::within;
 use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
 };
@@ -119,17 +120,21 @@ impl Connector {
     async fn send(&self, request: Request) -> Result<Response, Failure> {
         let is_get = matches!(request.body, Body::Get);
         let sent = Arc::new(AtomicBool::new(is_get));
-        let outcome = self.exchange(request, &sent).await;
-        outcome.map_err(|trouble| match trouble {
-            Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
-            Trouble::Unsendable => failure(
-                FailureKind::NotSent,
-                "a credential cannot be put into a header",
-            ),
-            Trouble::Reqwest(error) => {
-                classify(&error, sent.load(Ordering::Acquire), &self.trust_notes)
-            }
-        })
+        let limit = request.timeout;
+        let outcome = within(limit, self.exchange(request, &sent)).await;
+        outcome
+            .unwrap_or(Err(Trouble::TimedOut))
+            .map_err(|trouble| match trouble {
+                Trouble::TimedOut => timed_out(!sent.load(Ordering::Acquire)),
+                Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
+                Trouble::Unsendable => failure(
+                    FailureKind::NotSent,
+                    "a credential cannot be put into a header",
+                ),
+                Trouble::Reqwest(error) => {
+                    classify(&error, sent.load(Ordering::Acquire), &self.trust_notes)
+                }
+            })
     }
 
     async fn exchange(
@@ -154,9 +159,7 @@ impl Connector {
                 Some(Zeroizing::new(json.into_bytes())),
             ),
         };
-        let mut builder = builder
-            .header(ACCEPT, "application/json")
-            .timeout(request.timeout);
+        let mut builder = builder.header(ACCEPT, "application/json");
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, sensitive(&authorization)?);
         }
@@ -185,6 +188,7 @@ enum Trouble {
     Reqwest(reqwest::Error),
     TooLarge,
     Unsendable,
+    TimedOut,
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -412,10 +416,17 @@ fn classify(error: &reqwest::Error, sent: bool, trust_notes: &[String]) -> Failu
     }
     let not_sent = error.is_connect() || error.is_builder() || !sent;
     match (error.is_timeout(), not_sent) {
-        (true, true) => failure(FailureKind::NotSent, "connecting took too long"),
-        (true, false) => failure(FailureKind::TimedOut, "the time for the request ran out"),
+        (true, not_sent) => timed_out(not_sent),
         (false, true) => failure(FailureKind::NotSent, &cause(error)),
         (false, false) => failure(FailureKind::Broken, &cause(error)),
+    }
+}
+
+fn timed_out(not_sent: bool) -> Failure {
+    if not_sent {
+        failure(FailureKind::NotSent, "connecting took too long")
+    } else {
+        failure(FailureKind::TimedOut, "the time for the request ran out")
     }
 }
 
@@ -856,13 +867,14 @@ mod tests {
         };
         let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate], key)
-                .unwrap();
+        // Ours cannot sign.
+        let provider = Arc::new(ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
