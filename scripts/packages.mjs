@@ -7,6 +7,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildPlugin } from "./build-plugin.mjs";
 import { platforms } from "./platforms.mjs";
 import { check } from "./prebuild.mjs";
 import { npm, root } from "./setup.mjs";
@@ -21,6 +22,7 @@ const folder = join(root, "target", "packages");
 export async function pack({ standIns = false } = {}) {
   const manifest = readManifest(root);
   checkVersions(manifest);
+  if ((await buildPlugin()) !== 0) throw new Error("The plugin kit does not compile.");
   rmSync(folder, { recursive: true, force: true });
   for (const platform of platforms) {
     const staged = join(folder, platform.name);
