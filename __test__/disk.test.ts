@@ -62,7 +62,7 @@ test("a folder without permission: found before the refresh token is spent", {
   const told = await failure(plugin.accessToken(login.config));
   assert.equal(told.code, "STORE_IO");
   assert.match(told.message, /^No permission to write .*Give the user that runs this process/);
-  assert.equal((await failure(plugin.call("login", [login.config]))).code, "STORE_IO");
+  assert.equal((await failure(refusedLogin(plugin, login.config))).code, "STORE_IO");
   assert.deepEqual(await login.refreshes(), []);
   assert.equal(
     (await login.server.requests({ endpoint: "device_authorization" })).length,
@@ -214,8 +214,8 @@ describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () =>
     assert.equal(told.code, "STORE_IO");
     assert.match(told.message, /^No space left on the disk that holds .*Free some space there/);
     // A login is refused before a person is troubled.
-    assert.equal((await failure(disk.plugin.call("login", [expired]))).code, "STORE_IO");
-    assert.equal((await failure(disk.plugin.call("login", [{ ...valid, profile: "new" }]))).code, "STORE_IO");
+    assert.equal((await failure(refusedLogin(disk.plugin, expired))).code, "STORE_IO");
+    assert.equal((await failure(refusedLogin(disk.plugin, { ...valid, profile: "new" }))).code, "STORE_IO");
     assert.equal((await disk.server.requests({ grant: "refresh_token" })).length, 0);
     assert.equal((await disk.server.requests({ endpoint: "device_authorization" })).length, 2);
     assert.deepEqual(disk.stored("expired"), before);
@@ -272,7 +272,7 @@ describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () =>
     assert.equal(await disk.plugin.accessToken(due), disk.stored("valid").access);
     for (const call of [
       disk.plugin.accessToken(expired),
-      disk.plugin.call("login", [expired]),
+      refusedLogin(disk.plugin, expired),
       disk.plugin.call("logout", [expired]),
     ]) {
       const told = await failure(call);
@@ -322,7 +322,7 @@ describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () =>
     };
     bind("default");
     bind("valid");
-    for (const call of [disk.plugin.call("login", [config]), disk.plugin.accessToken(config)]) {
+    for (const call of [refusedLogin(disk.plugin, config), disk.plugin.accessToken(config)]) {
       const told = await failure(call);
       assert.equal(told.code, "STORE_IO");
       assert.ok(told.message.includes(`Mount its folder ${disk.folder} instead`), told.message);
@@ -442,6 +442,11 @@ async function saved(plugin: PluginProcess, config: AuthConfig): Promise<void> {
   while ((await plugin.status(config)).lastError !== undefined) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** A login that should fail before a person is asked for anything. */
+function refusedLogin(plugin: PluginProcess, config: AuthConfig): Promise<unknown> {
+  return Promise.race([plugin.login(config), plugin.verification()]);
 }
 
 async function failure(call: Promise<unknown>): Promise<ReportedError> {

@@ -6,6 +6,9 @@ import { describe, test } from "node:test";
 import { ExpiredLogin } from "./support/expired-login.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import type { TempHome } from "./support/temp-home.ts";
+import { Tracer } from "./support/tracer.ts";
+
+const cannotTrace = await Tracer.unavailable();
 
 describe("the plugin's own folder", { concurrency: 3 }, () => {
   test("an update deletes and replaces it while the plugin runs: old and new code share one login and one refresh", async (t) => {
@@ -97,15 +100,19 @@ describe("doctor moves ~/.clawdbot to ~/.openclaw and leaves a link", { concurre
     assert.notEqual(await restarted.accessToken(found, { rejectedToken: await token }), await token);
   });
 
-  test("in the moment between the move and the link: the save waits for the link", async (t) => {
+  test("in the moment between the move and the link: the save waits for the link", {
+    skip: cannotTrace,
+  }, async (t) => {
     const login = await ExpiredLogin.create(t, { stateDir: clawdbot });
     const running = await login.plugin();
     const held = await login.heldAnswer();
     const token = running.accessToken(login.config);
     await held.arrived;
+    const tracer = await Tracer.attach(t, running.child.pid, { calls: "/stat", path: login.path }, { none: true });
     renameSync(clawdbot(login.home), login.home.stateDir);
     await held.release();
-    await login.server.request({ grant: "refresh_token" });
+    // It looks, and finds nothing.
+    await tracer.failed("ENOENT");
     symlinkSync(login.home.stateDir, clawdbot(login.home));
     assert.equal(await token, login.stored().access);
     assert.equal((await login.refreshes()).length, 1);

@@ -28,7 +28,9 @@ export type Fault =
   /** SIGSTOP, right after the call. */
   | { stop: true }
   /** The call is not made and fails with this errno, ENOSPC for example. */
-  | { error: string };
+  | { error: string }
+  /** Nothing: it is only seen. */
+  | { none: true };
 
 let reason: string | false | undefined;
 
@@ -50,9 +52,10 @@ export class Tracer {
   static async attach(lifetime: Lifetime, pid: number, { calls, path, when }: Calls, fault: Fault): Promise<Tracer> {
     const action = "error" in fault ? `error=${fault.error}` : `signal=${"kill" in fault ? "SIGKILL" : "SIGSTOP"}`;
     const nth = when === undefined ? "" : `:when=${when}`;
+    const expression = "none" in fault ? `trace=${calls}` : `inject=${calls}:${action}${nth}`;
     const paths = path === undefined ? [] : ["-P", path];
     const tracer = new Tracer(
-      spawn("strace", ["-f", "-y", "-p", `${pid}`, ...paths, "-e", `inject=${calls}:${action}${nth}`], {
+      spawn("strace", ["-f", "-y", "-p", `${pid}`, ...paths, "-e", expression], {
         stdio: ["ignore", "ignore", "pipe"],
       }),
     );
@@ -83,6 +86,11 @@ export class Tracer {
   /** When a process with the fault `stop` has stopped. */
   async stopped(): Promise<void> {
     await this.#shows("stopped by SIGSTOP");
+  }
+
+  /** When a call has failed by itself. */
+  async failed(errno: string): Promise<void> {
+    await this.#shows(errno);
   }
 
   /** When a call was made to fail. */
