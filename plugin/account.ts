@@ -48,7 +48,7 @@ export function account({ profile, config, title, loginCommand }: AccountSource)
     profile,
     getValidAccessToken: token,
     fetch: (input, init) => authorizedFetch(token, input, init),
-    status: () => status(config()),
+    status: () => explained(() => status(config())),
   };
 }
 

@@ -27,7 +27,11 @@ export async function packages(folder: string): Promise<Packages> {
 }
 
 const { name: libraryName, version } = manifest(root) as { name: string; version: string };
-const binary = readdirSync(root).find((name) => name.startsWith(`${libraryName}.`) && name.endsWith(".node")) ?? "";
+/** Of several that were built the first that is for this machine: -gnu before -musl. */
+const binary =
+  readdirSync(root)
+    .filter((name) => name.startsWith(`${libraryName}.${process.platform}-${process.arch}`) && name.endsWith(".node"))
+    .sort()[0] ?? "";
 const binaryPackage = `${libraryName}-${binary.slice(libraryName.length + 1, -".node".length)}`;
 
 /** The package as published: with its binaries as optional dependencies, of which this machine's is here. */
