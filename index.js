@@ -3,6 +3,11 @@
 const fs = require("node:fs");
 
 const native = load();
+const { isFresh } = native;
+
+// What isFresh is asked: stamp and due. Arguments would cost it more than the answer.
+const question = new Float64Array(2);
+native.askThrough(question);
 
 const BRAND = Symbol.for("clawdbot-plugin-auth.AuthError");
 
@@ -38,10 +43,11 @@ function getValidAccessToken(config, options) {
       last.issuer === config.issuer &&
       last.tokenEndpoint === config.tokenEndpoint &&
       last.clientId === config.clientId &&
-      last.refreshBufferMs === config.refreshBufferMs &&
-      native.isFresh(last.slot, last.generation, last.due, last.dueOnBootClock)
+      last.refreshBufferMs === config.refreshBufferMs
     ) {
-      return last.promise;
+      question[0] = last.stamp;
+      question[1] = last.due;
+      if (isFresh()) return last.promise;
     }
     const fresh = native.freshToken(config);
     if (fresh !== null) return remember(config, fresh);
@@ -49,8 +55,10 @@ function getValidAccessToken(config, options) {
   return start("getValidAccessToken", getValidAccessToken, config, options).then((fresh) => fresh.token);
 }
 
-function remember(config, { token, slot, generation, due, dueOnBootClock }) {
+function remember(config, { token, stamp, due }) {
   const promise = Promise.resolve(token);
+  // Without a stamp only reading the file tells whether it still is the stored one.
+  if (stamp === undefined) return promise;
   const { pluginId, profile, stateDir, credentialsPath, issuer, tokenEndpoint, clientId, refreshBufferMs } = config;
   remembered.set(config, {
     pluginId,
@@ -61,10 +69,8 @@ function remember(config, { token, slot, generation, due, dueOnBootClock }) {
     tokenEndpoint,
     clientId,
     refreshBufferMs,
-    slot,
-    generation,
+    stamp,
     due,
-    dueOnBootClock,
     promise,
   });
   return promise;

@@ -142,6 +142,20 @@ describe("clocks", { skip: WallClock.missing ?? false, concurrency: 4 }, () => {
     }
   });
 
+  test("the clock jumps ahead and back: a login without a refresh token is there again", async (t) => {
+    const { server, home, clock, plugin, config } = await started(t);
+    await server.intercept({ grant: "device_code" }, { remove: ["refresh_token"] });
+    await approved(plugin, config);
+    const token = await plugin.accessToken(config);
+    const [reader] = await processes(t, home, clock, 1);
+    clock.set("+7h");
+    await assert.rejects(reader?.accessToken(config) as Promise<string>, { code: "LOGIN_REQUIRED" });
+    clock.set("+0");
+    for (const process of [reader, plugin, ...(await processes(t, home, clock, 1))]) {
+      assert.equal(await process?.accessToken(config), token);
+    }
+  });
+
   for (const offset of ["+7h", "-7h"] as const) {
     test(`a server whose clock is ${offset}, and no expires_in: its JWT says how long, not until when`, async (t) => {
       const home = TempHome.create(t);

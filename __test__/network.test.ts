@@ -21,7 +21,7 @@ import { TempHome } from "./support/temp-home.ts";
 type Test = Parameters<typeof TempHome.create>[0];
 type Step = "discovery" | "registration" | "device authorization" | "polling" | "refresh" | "revocation";
 
-const concurrently = { concurrency: 16 };
+const concurrently = { concurrency: 8 };
 const scope = new Scope();
 let server: AuthorizationServer;
 // A client per case, so that the cases can be told apart in the log of their one server.
@@ -35,7 +35,7 @@ before(async () => {
 });
 after(() => scope.end());
 
-describe("a network that fails", { concurrency: 7 }, () => {
+describe("a network that fails", { concurrency: 2 }, () => {
   for (const step of ["discovery", "registration", "device authorization"] as const) {
     describe(`during ${step}`, concurrently, () => {
       for (const fault of networkFaults) {
@@ -47,7 +47,7 @@ describe("a network that fails", { concurrency: 7 }, () => {
 
           await fault.begin(wire);
           const onVerification = () => assert.fail("no code can have come");
-          told(await rejection(login(config, { onVerification }), codeDuring(step, fault)), fault);
+          told(await rejection(login(hurried(config, fault), { onVerification }), codeDuring(step, fault)), fault);
           assert.equal((await status(stored)).state, "valid");
           assert.equal(await getValidAccessToken(stored), token);
 
@@ -70,7 +70,7 @@ describe("a network that fails", { concurrency: 7 }, () => {
         const retried = new Promise<ProgressEvent>((resolve) => {
           retrying = resolve;
         });
-        const outcome = login(config, {
+        const outcome = login(hurried(config, fault), {
           signal: controller.signal,
           onVerification: async (verification) => {
             await fault.begin(wire);
@@ -119,14 +119,13 @@ describe("a network that fails", { concurrency: 7 }, () => {
 
         const before = wire.connections;
         await fault.begin(wire);
-        const error = await rejection(getValidAccessToken(config), codeDuring("refresh", fault));
+        const error = await rejection(getValidAccessToken(hurried(config, fault)), codeDuring("refresh", fault));
         told(error, { ...fault, retryable: true });
-        if (fault.name !== "connection refused") {
-          assert.equal(wire.connections - before, fault.attempts);
-        }
         // Shared through the file: nobody asks again before the pause is over.
         const again = await rejection(getValidAccessToken(config), codeDuring("refresh", fault));
         assert.ok((again.retryAfterMs ?? 0) > 0);
+        const attempts = wire.connections - before;
+        assert.ok(fault.attempts.includes(attempts), `${attempts} attempts`);
         assert.equal(again.retryable, true);
         const { state, lastError } = await status(config);
         assert.equal(state, "valid");
@@ -134,7 +133,7 @@ describe("a network that fails", { concurrency: 7 }, () => {
         assert.equal(credential.read().refresh, refresh);
 
         await mend(wire);
-        credential.letPauseEnd(120);
+        credential.letPauseEnd(3600);
         const token = await getValidAccessToken(config);
         assert.equal((await status(config)).lastError, undefined);
         // The server has seen the refresh token once, and goes on rotating.
@@ -158,12 +157,12 @@ describe("a network that fails", { concurrency: 7 }, () => {
         credential.age({ lifetime: 3600, remaining: 55 });
         const { access } = credential.read();
         await fault.begin(wire);
-        assert.equal(await getValidAccessToken(config), access);
+        assert.equal(await getValidAccessToken(hurried(config, fault)), access);
         // In the pause as well.
         assert.equal((await status(config)).lastError?.code, codeDuring("refresh", fault));
         assert.equal(await getValidAccessToken(config), access);
         await mend(wire);
-        credential.letPauseEnd(120);
+        credential.letPauseEnd(3600);
         assert.notEqual(await getValidAccessToken(config), access);
         assert.equal((await server.requests({ grant: "refresh_token", clientId })).length, 1);
       });
@@ -177,7 +176,7 @@ describe("a network that fails", { concurrency: 7 }, () => {
         await approvedLogin(config);
         await fault.begin(wire);
         const revoked = !fault.retryable;
-        assert.deepEqual(await logout(config), { revoked, removed: true });
+        assert.deepEqual(await logout(hurried(config, fault)), { revoked, removed: true });
         assert.equal((await status(config)).state, "logged_out");
         assert.equal((await server.requests({ endpoint: "revocation", clientId })).length, 0);
         await mend(wire);
@@ -216,7 +215,7 @@ test("an answer that is lost after the server has rotated is the one loss: LOGIN
   // The answer to the replay is lost as well, but the next one comes through.
   await rejection(getValidAccessToken(config), "NETWORK");
   await mend(wire);
-  credential.letPauseEnd(120);
+  credential.letPauseEnd(3600);
   await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
   await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
   const refreshes = await server.requests({ grant: "refresh_token", clientId });
@@ -229,6 +228,11 @@ test("an answer that is lost after the server has rotated is the one loss: LOGIN
 
 function pauseByDate(now: Date, seconds: number): Record<string, string> {
   return { date: now.toUTCString(), "retry-after": new Date(now.getTime() + seconds * 1000).toUTCString() };
+}
+
+/** For calls that meet a stall: not the half a minute that it costs otherwise. */
+function hurried(config: AuthConfig, { code }: NetworkFault): AuthConfig {
+  return code === "TIMEOUT" ? { ...config, requestTimeoutMs: 5000 } : config;
 }
 
 /** What every step has in common about the error of a fault. */
@@ -274,8 +278,6 @@ async function prepared(t: Test, step: Step) {
     pluginId: "memory",
     scopes: ["memory", "offline_access"],
     stateDir: home.stateDir,
-    // Enough for any honest answer, and what a stall costs.
-    requestTimeoutMs: 10_000,
     ...(step === "discovery" ? { issuer } : endpoints),
     ...(step !== "registration" && { clientId }),
   };

@@ -1,9 +1,11 @@
-// Builds the addon into the root of the checkout: clawdbot-plugin-auth.<platform>.node and its generated types.
+// Builds the addon into the root of the checkout: clawdbot-plugin-auth.<platform>.node and its generated types; and the
+// plugin kit into dist/.
 //
 //   node scripts/build.mjs [--debug] [further options of `napi build`]
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildPlugin } from "./build-plugin.mjs";
 import { runPackage } from "./command.mjs";
 import { root, setUp } from "./setup.mjs";
 
@@ -26,6 +28,7 @@ export async function build({ debug = false, quiet = false, options = [] } = {})
   ]);
   if (code === 0) {
     writeFileSync(generatedTypes, published(readFileSync(generatedTypes, "utf8")));
+    return buildPlugin();
   }
   return code;
 }

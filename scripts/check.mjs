@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
 import { build, generatedTypes } from "./build.mjs";
+import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
 import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
 
@@ -42,6 +43,10 @@ async function buildWithFreshTypes() {
 
 /** Tests and examples; then the published types by themselves, in which --skipLibCheck would skip everything. */
 async function checkTypes() {
+  const built = await buildPlugin();
+  if (built !== 0) {
+    return built;
+  }
   for (const project of ["tsconfig.json", "tsconfig.published.json"]) {
     const code = await runPackage("typescript/bin/tsc", ["--project", project]);
     if (code !== 0) {
@@ -59,7 +64,7 @@ function read(path) {
   }
 }
 
-function runNodeTests(passedOn) {
+async function runNodeTests(passedOn) {
   const options = passedOn.filter((argument) => argument.startsWith("-"));
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
   const files = readdirSync(join(root, "__test__"))
@@ -70,6 +75,10 @@ function runNodeTests(passedOn) {
     throw new Error(
       `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
     );
+  }
+  const built = await buildPlugin();
+  if (built !== 0) {
+    return built;
   }
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
   const concurrency = Math.max(4, availableParallelism());

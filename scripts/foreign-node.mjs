@@ -27,7 +27,7 @@ const nodeOfPyPI = "24.19.0";
 export async function foreignNode({ cpu, libc }, major) {
   const libraries = await debianPackages(
     cpu,
-    cpu === "arm64" ? ["libc6", "libgcc-s1", "libstdc++6", "musl"] : ["musl"],
+    cpu === "arm64" ? ["libc6", "libgcc-s1", "libstdc++6", "libatomic1", "musl"] : ["musl"],
   );
   const node = libc === "musl" ? await muslNode(cpu) : await glibcNode(cpu, major);
   if (cpu === "arm64") {

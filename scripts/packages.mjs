@@ -7,6 +7,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildPlugin } from "./build-plugin.mjs";
 import { platforms } from "./platforms.mjs";
 import { check } from "./prebuild.mjs";
 import { npm, root } from "./setup.mjs";
@@ -21,6 +22,7 @@ const folder = join(root, "target", "packages");
 export async function pack({ standIns = false } = {}) {
   const manifest = readManifest(root);
   checkVersions(manifest);
+  if ((await buildPlugin()) !== 0) throw new Error("The plugin kit does not compile.");
   rmSync(folder, { recursive: true, force: true });
   for (const platform of platforms) {
     const staged = join(folder, platform.name);
@@ -29,6 +31,7 @@ export async function pack({ standIns = false } = {}) {
     copyFileSync(join(root, "LICENSE"), join(staged, "LICENSE"));
     const built = join(root, platform.binary);
     if (!standIns) {
+      if (!existsSync(join(platform.folder, platform.binary))) throw new Error(`npm/${platform.name} has no binary.`);
       check(platform);
       copyFileSync(join(platform.folder, platform.binary), join(staged, platform.binary));
     } else if (existsSync(built)) {

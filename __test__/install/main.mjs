@@ -15,7 +15,16 @@ import { install, nodeMajors, npm, root, setUp } from "../../scripts/setup.mjs";
 const name = "clawdbot-plugin-auth";
 
 /** All that is published; whoever adds a file to the package adds it here. */
-const published = ["LICENSE", "README.md", "index.d.mts", "index.d.ts", "index.js", "index.mjs", "package.json"];
+const kit = readdirSync(join(root, "plugin"))
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => basename(name, ".ts"));
+const published = [
+  "LICENSE",
+  "README.md",
+  ...["index", "plugin"].flatMap((name) => [".d.mts", ".d.ts", ".js", ".mjs"].map((ending) => name + ending)),
+  ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
+  "package.json",
+].sort();
 
 const here = import.meta.dirname;
 const consumers = join(here, "consumers");

@@ -112,6 +112,32 @@ export class Child {
     return new Promise((resolve, reject) => this.#waiting.push({ event: name, resolve, reject }));
   }
 
+  /** How much it has written so far. */
+  get mark(): { stdout: number; stderr: number } {
+    return { stdout: this.stdout.length, stderr: this.stderr.length };
+  }
+
+  /** The first text like this that it has written, or will write, to either output since the mark. */
+  written(pattern: RegExp, since = { stdout: 0, stderr: 0 }): Promise<string> {
+    const { stdout, stderr } = this.#process;
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const found = pattern.exec(`${this.stdout.slice(since.stdout)}\n${this.stderr.slice(since.stderr)}`)?.[0];
+        if (found !== undefined) {
+          stdout.off("data", look);
+          stderr.off("data", look);
+          resolve(found);
+        }
+        return found !== undefined;
+      };
+      if (!look()) {
+        stdout.on("data", look);
+        stderr.on("data", look);
+        this.exit.then(() => look() || reject(this.#tooLate(String(pattern))), reject);
+      }
+    });
+  }
+
   /** Writes a line of JSON to its input. */
   send(message: unknown): void {
     this.#process.stdin.write(`${JSON.stringify(message)}\n`);

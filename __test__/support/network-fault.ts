@@ -7,15 +7,14 @@ export interface NetworkFault {
   code: "NETWORK" | "TIMEOUT" | "SERVER_ERROR" | "INVALID_RESPONSE";
   retryable: boolean;
   retryAfterMs?: number;
-  /** How often a refresh is sent before the caller hears of it. */
-  attempts: number;
+  /** How many connections a refresh makes before the caller hears of it; any of these. */
+  attempts: number[];
   begin(wire: Wire): void | Promise<void>;
 }
 
-/** Makes the wire faithful again. */
+/** Makes the wire faithful again, from the next connection on. */
 export async function mend(wire: Wire): Promise<void> {
   wire.misbehave();
-  await wire.stop();
   await wire.accept();
 }
 
@@ -29,7 +28,7 @@ function answer(status: string, headers: string, body: string): string {
 
 function fault(
   name: string,
-  [code, attempts]: [NetworkFault["code"], number],
+  [code, ...attempts]: [NetworkFault["code"], ...number[]],
   wireFault: Parameters<Wire["misbehave"]>[0],
   retryAfterMs?: number,
 ): NetworkFault {
@@ -52,10 +51,11 @@ export const networkFaults: NetworkFault[] = [
     name: "connection refused",
     code: "NETWORK",
     retryable: true,
-    attempts: 3,
+    attempts: [0],
     begin: (wire) => wire.refuse(),
   },
-  fault("reset before the request was sent", ["NETWORK", 2], { atRequestByte: 0 }),
+  // It depends on the moment whether a part of the request had left.
+  fault("reset before the request was sent", ["NETWORK", 2, 3], { atRequestByte: 0 }),
   fault("reset after the request was sent", ["NETWORK", 2], { instead: "" }),
   fault("closed after the request was sent", ["NETWORK", 2], { instead: "", ending: close }),
   fault("headers that never end", ["TIMEOUT", 1], { instead: "HTTP/1.1 200 OK\r\nContent-Ty", ending: "stall" }),
@@ -80,6 +80,12 @@ export const networkFaults: NetworkFault[] = [
     ["SERVER_ERROR", 1],
     { instead: answer("429 Slow Down", serverDates, ""), ending: close },
     120_000,
+  ),
+  fault(
+    "HTTP 503 with a Retry-After of a day",
+    ["SERVER_ERROR", 1],
+    { instead: answer("503 Busy", "Retry-After: 86400\r\n", ""), ending: close },
+    86_400_000,
   ),
   fault("a captive portal's page with 200", ["INVALID_RESPONSE", 2], {
     instead: answer("200 OK", html, "<html><title>Welcome to the hotel</title>"),

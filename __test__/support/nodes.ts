@@ -26,6 +26,8 @@ export function nodeBinary(major: NodeMajor): string {
 }
 
 /** The Node that oidc-provider runs on: it wants 22 or newer. */
+export const serverNodeMajor = (nodeMajors.find((major) => major >= 22 && major === runningMajor) ?? 22) as NodeMajor;
+
 export function serverNodeBinary(): string {
   return runningMajor >= 22 ? process.execPath : nodeBinary(22);
 }

@@ -76,6 +76,9 @@ export class Wire {
 
   /** Listens again, on the same port, after `refuse()`. */
   async accept(): Promise<void> {
+    if (this.#server.listening) {
+      return;
+    }
     this.#server = await listening(this.port);
     this.#server.on("connection", (socket) => this.#connect(socket));
   }

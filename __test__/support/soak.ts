@@ -181,8 +181,10 @@ export class Soak {
   }
 
   async #breakNetwork(end: number): Promise<void> {
-    // Those that leave open connections alone: an answer that is on its way arrives.
-    const faults = networkFaults.filter(({ name }) => name !== "connection refused" && !name.includes("429"));
+    // Not those that break open connections, with an answer on its way, and not those that ask for minutes of pause.
+    const faults = networkFaults.filter(
+      ({ name, retryAfterMs }) => name !== "connection refused" && retryAfterMs === undefined,
+    );
     for (;;) {
       const [peace, trouble] = [this.#between(2000, 6000), this.#between(300, 3000)];
       const fault = faults[Math.floor(this.#random() * faults.length)];

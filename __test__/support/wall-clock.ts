@@ -6,7 +6,7 @@
  *     const plugin = await PluginProcess.start(t, { env: home.env(clock.env) });
  *     clock.set("+7h");
  */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TempHome } from "./temp-home.ts";
@@ -51,13 +51,15 @@ function missing(): string | undefined {
     return "libfaketime is for Linux here";
   }
   if (library() === undefined && process.getuid?.() === 0 && existsSync("/usr/bin/apt-get")) {
-    try {
-      execFileSync("apt-get", ["install", "-y", "--no-install-recommends", "libfaketime"], { stdio: "ignore" });
-    } catch {
-      return "libfaketime could not be installed: apt-get failed";
+    const quietly = (...args: string[]) => spawnSync("apt-get", args, { stdio: "ignore" }).status === 0;
+    const install = () => quietly("install", "--yes", "--no-install-recommends", "libfaketime");
+    if (!install() && quietly("update")) {
+      install();
     }
   }
-  return library() === undefined ? "libfaketime is not installed: apt-get install libfaketime" : undefined;
+  return library() === undefined
+    ? "libfaketime is not installed, and could not be: apt-get install libfaketime"
+    : undefined;
 }
 
 /** Where Debian puts it, whatever the architecture. */

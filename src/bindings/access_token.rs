@@ -1,16 +1,16 @@
 //! `getValidAccessToken`, and the two native halves of its fast path.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{JsObjectValue, Unknown};
+use napi::bindgen_prelude::{Float64Array, JsObjectValue, Unknown};
 use napi::{Env, JsValue, ValueType};
 use napi_derive::napi;
 
 use crate::error::Error;
 use crate::secret::Secret;
-use crate::session::access_token::{FreshToken, TokenRequest};
-use crate::store::cache::SlotId;
-use crate::time::{BootInstant, UnixMillis};
+use crate::session::access_token::TokenRequest;
+use crate::time::{Clock as _, SystemClock};
 
 use super::listener::{ListenerFunction, Payload};
 use super::operation::{Operation, start};
@@ -33,14 +33,10 @@ pub struct TokenOptions {
 pub struct Token {
     /// The access token.
     pub token: String,
-    /// The cache's place for its file.
-    pub slot: Option<u32>,
-    /// The cache's count of what it loaded there.
-    pub generation: Option<u32>,
-    /// Wall time until which it may be handed out unseen, Unix milliseconds.
+    /// Names the watch that `isFresh` asks; absent: there is none.
+    pub stamp: Option<f64>,
+    /// Boot time until which it may be handed out again, in seconds.
     pub due: Option<f64>,
-    /// The same on the boot clock, in milliseconds.
-    pub due_on_boot_clock: Option<f64>,
 }
 
 const OPTIONS: [Known; 2] = [
@@ -96,10 +92,8 @@ pub fn get_valid_access_token(
                 let token = session().access_token(request, &cancellation).await?;
                 Ok(Payload::A(Token {
                     token: token.expose().to_owned(),
-                    slot: None,
-                    generation: None,
+                    stamp: None,
                     due: None,
-                    due_on_boot_clock: None,
                 }))
             }
         }),
@@ -126,42 +120,75 @@ fn rejected_token(options: &Unknown<'_>) -> Result<Option<Secret>, Error> {
 #[napi(skip_typescript)]
 pub fn fresh_token(config: Unknown<'_>) -> Option<Token> {
     let config = auth_config(&config).ok()?;
-    session().fresh_token(&config).map(Token::from)
+    let fresh = session().fresh_token(&config)?;
+    Some(Token {
+        token: fresh.token.expose().to_owned(),
+        stamp: fresh
+            .watch
+            .and_then(|watch| watches::keep(fresh.slot, fresh.generation, watch)),
+        due: Some(fresh.due.0.as_secs_f64()),
+    })
 }
 
-/// Whether the token that was handed out last still is the stored one and fresh.
+/// Where `index.js` will write what it asks of `isFresh`: stamp and due. A function without arguments is called twice as
+/// fast. It lives as long as the JavaScript thread, whose end it must not outlive by running code: hence leaked.
 #[napi(skip_typescript)]
-pub fn is_fresh(slot: u32, generation: u32, due: f64, due_on_boot_clock: f64) -> bool {
-    session().is_fresh(
-        SlotId(slot),
-        generation,
-        UnixMillis(saturating(due)),
-        BootInstant(std::time::Duration::from_millis(
-            u64::try_from(saturating(due_on_boot_clock)).unwrap_or(0),
-        )),
-    )
+pub fn ask_through(question: Float64Array) {
+    QUESTION.set(Some(Box::leak(Box::new(question))));
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a float cast saturates, and NaN becomes 0, which is never fresh"
-)]
-fn saturating(millis: f64) -> i64 {
-    millis as i64
+thread_local! {
+    static QUESTION: Cell<Option<&'static Float64Array>> = const { Cell::new(None) };
 }
 
-impl From<FreshToken> for Token {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds fit a double for 285,000 years"
-    )]
-    fn from(fresh: FreshToken) -> Self {
-        Self {
-            token: fresh.token.expose().to_owned(),
-            slot: Some(fresh.slot.0),
-            generation: Some(fresh.generation),
-            due: Some(fresh.due.map_or(f64::INFINITY, |due| due.0 as f64)),
-            due_on_boot_clock: Some(fresh.due_on_boot_clock.0.as_millis() as f64),
+/// Whether the token that was handed out last still is the stored one and fresh. This is what a tool call costs.
+#[napi(skip_typescript)]
+pub fn is_fresh() -> bool {
+    let Some(&[stamp, due]) = QUESTION.get().map(|question| &**question) else {
+        return false;
+    };
+    SystemClock.boot().0.as_secs_f64() < due && watches::holds(stamp)
+}
+
+/// What this JavaScript thread was given: one watch for each credential file, of the contents that it read last.
+mod watches {
+    use std::cell::RefCell;
+
+    use crate::store::cache::{SlotId, Watch};
+
+    thread_local! {
+        static WATCHES: RefCell<Vec<Option<(f64, Watch)>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// So many slots have room in the integers that a double holds, beside 32 bits of generation.
+    const SLOTS: u32 = 1 << 20;
+
+    /// Keeps the watch in place of the slot's last one, whose stamp then no longer holds.
+    pub(super) fn keep(slot: SlotId, generation: u32, watch: Watch) -> Option<f64> {
+        if slot.0 >= SLOTS {
+            return None;
         }
+        let stamp = f64::from(generation) * f64::from(SLOTS) + f64::from(slot.0);
+        let place = usize::try_from(slot.0).ok()?;
+        WATCHES.with_borrow_mut(|watches| {
+            if watches.len() <= place {
+                watches.resize_with(place + 1, || None);
+            }
+            *watches.get_mut(place)? = Some((stamp, watch));
+            Some(stamp)
+        })
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::float_cmp,
+        reason = "a stamp is an integer, compared with what was kept; a float cast saturates"
+    )]
+    pub(super) fn holds(stamp: f64) -> bool {
+        let place = (stamp as u64 % u64::from(SLOTS)) as usize;
+        WATCHES.with_borrow(|watches| {
+            matches!(watches.get(place), Some(Some((kept, watch))) if *kept == stamp && watch.holds())
+        })
     }
 }

@@ -70,61 +70,59 @@ mod unix {
 
     use crate::time::UnixMillis;
 
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct Facts(Stat);
-
-    impl PartialEq for Facts {
-        fn eq(&self, other: &Self) -> bool {
-            let (a, b) = (&self.0, &other.0);
-            a.st_ino == b.st_ino
-                && a.st_dev == b.st_dev
-                && a.st_nlink == b.st_nlink
-                && a.st_size == b.st_size
-                && a.st_mtime == b.st_mtime
-                && a.st_mtime_nsec == b.st_mtime_nsec
-                && a.st_ctime == b.st_ctime
-                && a.st_ctime_nsec == b.st_ctime_nsec
-        }
+    /// Only what is compared: a whole `Stat` costs more to copy than to ask for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Facts {
+        device: u64,
+        inode: u64,
+        links: u64,
+        size: i64,
+        /// Seconds and nanoseconds.
+        modified: (i64, i64),
+        changed: (i64, i64),
     }
 
-    impl Eq for Facts {}
-
     impl Facts {
+        #[allow(
+            clippy::useless_conversion,
+            clippy::unnecessary_cast,
+            clippy::cast_lossless,
+            clippy::cast_possible_wrap,
+            clippy::cast_sign_loss,
+            reason = "the widths and signs of these fields differ by architecture, and none has more than 64 bits"
+        )]
+        fn of(stat: &Stat) -> Self {
+            Self {
+                device: stat.st_dev as u64,
+                inode: stat.st_ino as u64,
+                links: stat.st_nlink as u64,
+                size: stat.st_size as i64,
+                modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+                changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            }
+        }
+
         pub(super) fn is_same_file(&self, other: &Self) -> bool {
-            self.0.st_ino == other.0.st_ino && self.0.st_dev == other.0.st_dev
+            self.inode == other.inode && self.device == other.device
         }
 
         /// Modification and change time, and whether each looks like a whole second.
-        #[allow(
-            clippy::useless_conversion,
-            reason = "the width of st_mtime differs by architecture"
-        )]
         pub(super) fn stamps(&self) -> [(UnixMillis, bool); 2] {
-            let stamp = |seconds: i64, nanos: i64| {
+            [self.modified, self.changed].map(|(seconds, nanos)| {
                 let millis = seconds
                     .saturating_mul(1000)
                     .saturating_add(nanos / 1_000_000);
                 (UnixMillis(millis), nanos == 0)
-            };
-            [
-                stamp(
-                    i64::from(self.0.st_mtime),
-                    i64::try_from(self.0.st_mtime_nsec).unwrap_or(0),
-                ),
-                stamp(
-                    i64::from(self.0.st_ctime),
-                    i64::try_from(self.0.st_ctime_nsec).unwrap_or(0),
-                ),
-            ]
+            })
         }
     }
 
     pub(super) fn of_file(file: &File) -> io::Result<Facts> {
-        Ok(Facts(rustix::fs::fstat(file)?))
+        Ok(Facts::of(&rustix::fs::fstat(file)?))
     }
 
     pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
-        Ok(Facts(rustix::fs::stat(path)?))
+        Ok(Facts::of(&rustix::fs::stat(path)?))
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]

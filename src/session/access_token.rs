@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
-use crate::store::cache::SlotId;
+use crate::store::cache::{SlotId, Watch};
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
@@ -27,18 +27,19 @@ const ADVISORY_WAIT: Duration = Duration::from_secs(5);
 /// So much life must be left to a token that is handed out after waiting.
 const ADVISORY_MARGIN: Duration = Duration::from_secs(1);
 
-/// A token, and how long the fast path may hand it out unseen.
+/// A token, and what the fast path needs to hand it out again.
 pub(crate) struct FreshToken {
     pub(crate) token: Secret,
     pub(crate) slot: SlotId,
     pub(crate) generation: u32,
-    /// Wall time at which it needs another look; none: never.
-    pub(crate) due: Option<UnixMillis>,
-    /// The same on the boot clock. At most [`TRUST`] from now: config, environment and folders are then looked at anew.
-    pub(crate) due_on_boot_clock: BootInstant,
+    /// None: the next call has to read the file again.
+    pub(crate) watch: Option<Watch>,
+    /// When it needs another look. At most [`TRUST`] from now: config, environment, folders and wall clock are then
+    /// looked at anew.
+    pub(crate) due: BootInstant,
 }
 
-/// How long the fast path relies on where the credential was found.
+/// How long the fast path relies on where the credential was found, and on the wall clock's going on steadily.
 const TRUST: Duration = Duration::from_secs(1);
 
 /// One call of `getValidAccessToken`.
@@ -69,32 +70,19 @@ impl Session {
         {
             return None;
         }
+        let (now, boot) = (self.clock.now(), self.clock.boot());
+        let by_wall = assessment.due.map_or(TRUST, |due| due.since(now));
+        let trusted = boot.plus(by_wall.min(TRUST));
+        let slot = self.cache.slot(&location);
         Some(FreshToken {
             token: credential.access().clone(),
-            slot: self.cache.slot(&location),
+            slot,
             generation,
-            due: assessment.due,
-            due_on_boot_clock: {
-                let trusted = self.clock.boot().plus(TRUST);
-                assessment
-                    .due_on_boot_clock
-                    .map_or(trusted, |due| due.min(trusted))
-            },
+            watch: self.cache.watch(slot, generation),
+            due: assessment
+                .due_on_boot_clock
+                .map_or(trusted, |due| due.min(trusted)),
         })
-    }
-
-    /// The fast path's second half, at each further call: whether that token still is the stored one and fresh.
-    pub(crate) fn is_fresh(
-        &self,
-        slot: SlotId,
-        generation: u32,
-        due: UnixMillis,
-        due_on_boot_clock: BootInstant,
-    ) -> bool {
-        let boot = self.clock.boot();
-        boot < due_on_boot_clock
-            && self.clock.now() < due
-            && self.cache.is_current(slot, generation, boot)
     }
 
     /// A valid access token; refreshes it where needed.

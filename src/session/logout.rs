@@ -115,7 +115,6 @@ fn client_of(
 ) -> Result<Option<Client>, Error> {
     if ownership::check(&config, credential).is_err() {
         config.client_id = None;
-        config.client_secret = None;
     }
     of_credential(&config, location, credential)
 }

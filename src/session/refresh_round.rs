@@ -109,9 +109,7 @@ impl Session {
             Waited::Locked(prepared) => *prepared,
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
-        if !flight.depart() {
-            return Err(aborted());
-        }
+        // What is sent belongs to the process: from here on nobody's abort is heard.
         let unsettled = self.flights.unsettled();
         let answer = self.spend(&prepared, location, purpose).await;
         let Prepared {
@@ -487,7 +485,7 @@ fn lesson(
     config: &AuthConfig,
     now: UnixMillis,
 ) -> (LastRefresh, Error) {
-    let back_off = next_back_off(credential, &bound_to, now);
+    let back_off = next_back_off(credential, &bound_to);
     let registered = credential.registered_client() && config.client_id.is_none();
     let mut error = failure.error().clone();
     let (is_final, wait) = match failure {
@@ -565,10 +563,10 @@ pub(super) fn blocked(last: &LastRefresh, now: UnixMillis) -> Option<Error> {
     (believable && !wait.is_zero()).then(|| error.with_retry_after(Some(wait)))
 }
 
-fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint, now: UnixMillis) -> Duration {
+fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint) -> Duration {
     credential
         .last_refresh()
-        .filter(|last| !last.r#final && last.bound_to == *bound_to && last.failed_at <= now)
+        .filter(|last| !last.r#final && last.bound_to == *bound_to)
         .map_or(FIRST_BACK_OFF, |last| {
             (last.next_attempt_at.since(last.failed_at) * 2).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF)
         })

@@ -48,7 +48,6 @@ pub(super) struct Flight {
 #[derive(Default)]
 struct State {
     waiters: usize,
-    sent: bool,
     holds: Vec<Hold>,
 }
 
@@ -91,7 +90,6 @@ impl Flights {
     fn land(&self, flight: &Arc<Flight>, outcome: Outcome) {
         lock(&self.flying).retain(|other| !Arc::ptr_eq(other, flight));
         flight.outcome.send_replace(Some(outcome));
-        lock(&flight.state).holds.clear();
     }
 
     /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved.
@@ -169,31 +167,21 @@ impl Flight {
         }
     }
 
-    /// A waiter whose caller aborted. The last one to leave ends a flight that has not sent anything.
+    /// A waiter whose caller aborted. The last one to leave ends a flight that still listens.
     pub(super) fn leave(&self) {
         let mut state = lock(&self.state);
         state.waiters = state.waiters.saturating_sub(1);
-        if state.waiters == 0 && !state.sent {
+        if state.waiters == 0 {
             self.abandoned.send_replace(true);
         }
     }
 
-    /// Ends when every waiter has aborted before anything was sent.
+    /// Ends when every waiter has aborted.
     pub(super) async fn abandoned(&self) {
         let mut receiver = self.abandoned.subscribe();
         if receiver.wait_for(|abandoned| *abandoned).await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-
-    /// The refresh belongs to the process from here on; false when everybody has left.
-    pub(super) fn depart(&self) -> bool {
-        let mut state = lock(&self.state);
-        if *self.abandoned.borrow() {
-            return false;
-        }
-        state.sent = true;
-        true
     }
 
     /// What keeps the callers' event loops alive, for work that outlasts the flight.

@@ -5,11 +5,13 @@
 //! a rewritten one has other times. What it cannot see, a folder or link that leads elsewhere, the path tells once a
 //! second. A file that was written just before it was read may have been written again within the same tick of the
 //! kernel's clock: it is read once more.
+//!
+//! Who was given contents asks its own [`Watch`] whether they still are what is stored: no lock, no other thread.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -61,9 +63,36 @@ struct State {
 struct Check {
     /// None: there was no file.
     identity: Option<Identity>,
-    held: Option<File>,
+    held: Option<Arc<File>>,
     is_racy: bool,
     path_checked: BootInstant,
+}
+
+/// Tells whether contents that were read still are what is stored: one system call. A folder or link that leads
+/// elsewhere escapes it, so whoever holds one reads again after a second.
+pub(crate) struct Watch {
+    identity: Identity,
+    on: Watched,
+}
+
+enum Watched {
+    /// Only the cache keeps it open.
+    Held(Weak<File>),
+    Path(PathBuf),
+}
+
+impl Watch {
+    /// False also when the cache has closed the descriptor.
+    pub(crate) fn holds(&self) -> bool {
+        match &self.on {
+            Watched::Held(file) => file
+                .upgrade()
+                .is_some_and(|file| Identity::of_file(&file).is_ok_and(|now| now == self.identity)),
+            Watched::Path(path) => {
+                Identity::of_path(path).is_ok_and(|now| now == Some(self.identity))
+            }
+        }
+    }
 }
 
 impl Cache {
@@ -134,16 +163,23 @@ impl Cache {
         outcome
     }
 
-    /// Whether contents of that generation are still what is stored. Costs one system call, and a second one each second.
-    pub(crate) fn is_current(&self, slot: SlotId, generation: u32, boot_now: BootInstant) -> bool {
-        let Some(slot) = self.at(slot) else {
-            return false;
+    /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
+    /// no file, others were loaded since, or the file was written just before it was read.
+    pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {
+        let slot = self.at(slot)?;
+        let state = slot.lock();
+        let check = state.check.as_ref()?;
+        if generation == 0 || state.generation != generation || check.is_racy {
+            return None;
+        }
+        let on = match &check.held {
+            Some(file) => Watched::Held(Arc::downgrade(file)),
+            None => Watched::Path(slot.location.path().to_owned()),
         };
-        let mut state = slot.lock();
-        state.last_used = boot_now;
-        generation != 0
-            && state.generation == generation
-            && state.is_unchanged(slot.location.path(), boot_now)
+        Some(Watch {
+            identity: check.identity?,
+            on,
+        })
     }
 
     fn at(&self, slot: SlotId) -> Option<Arc<Slot>> {
@@ -176,6 +212,21 @@ impl Cache {
                 check.held = None;
             }
         }
+    }
+
+    #[cfg(test)]
+    fn is_current(&self, slot: SlotId, generation: u32, boot_now: BootInstant) -> bool {
+        let watch = self.watch(slot, generation);
+        let slot = self.at(slot).unwrap();
+        let mut state = slot.lock();
+        let is_current = generation != 0
+            && state.generation == generation
+            && state.is_unchanged(slot.location.path(), boot_now);
+        drop(state);
+        if let Some(watch) = watch {
+            assert!(watch.holds() || !is_current, "a watch gave a false alarm");
+        }
+        is_current
     }
 
     #[cfg(test)]
@@ -234,7 +285,10 @@ impl State {
             self.generation = self.generation.wrapping_add(1).max(1);
         }
         let identity = file.as_ref().map(RegularFile::identity);
-        let held = file.map(RegularFile::into_file).filter(identity::is_local);
+        let held = file
+            .map(RegularFile::into_file)
+            .filter(identity::is_local)
+            .map(Arc::new);
         self.check = Some(Check {
             identity,
             held,
@@ -358,7 +412,10 @@ mod tests {
         let mut generations = vec![seen("a")];
         let mut changed = |change: &dyn Fn(), expected: &str| {
             let before = *generations.last().unwrap();
+            let watch = cache.watch(slot, before);
+            assert!(watch.as_ref().is_none_or(Watch::holds));
             change();
+            assert!(!watch.is_some_and(|watch| watch.holds()), "{expected}");
             assert!(!cache.is_current(slot, before, boot(0)), "{expected}");
             generations.push(seen(expected));
         };
@@ -423,11 +480,13 @@ mod tests {
         let mut generation = 0;
         for round in 0..10_000_u32 {
             let text = format!("{round:05}");
+            let watch = cache.watch(slot, generation);
             if round % 2 == 0 {
                 std::fs::write(location.path(), credential_text(&text)).unwrap();
             } else {
                 replace(location.path(), &credential_text(&text));
             }
+            assert!(!watch.is_some_and(|watch| watch.holds()), "{round}");
             assert!(!cache.is_current(slot, generation, boot(0)), "{round}");
             let (stored, new) = cache.read(&location, boot(0)).unwrap();
             assert_eq!(access(&stored), text);
@@ -512,10 +571,17 @@ mod tests {
             slot.lock().is_holding()
         };
         assert!(is_held(&locations[99]) && !is_held(&locations[0]));
+        let watch = cache.watch(cache.slot(&locations[99]), 1).unwrap();
+        let state = cache.at(cache.slot(&locations[99])).unwrap();
+        state.lock().check.as_mut().unwrap().held = None;
+        assert!(!watch.holds(), "a watch keeps no descriptor open");
         for location in &locations {
             let slot = cache.slot(location);
             assert!(cache.is_current(slot, 1, boot(200)));
+            let watch = cache.watch(slot, 1).unwrap();
+            assert!(watch.holds());
             replace(location.path(), &credential_text("b"));
+            assert!(!watch.holds());
             assert!(!cache.is_current(slot, 1, boot(200)));
         }
     }

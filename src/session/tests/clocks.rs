@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, HOUR, code, pass, rotating};
 use crate::error::ErrorCode;
-use crate::http::scripted::ScriptedClient;
+use crate::http::scripted::{ScriptedClient, response};
 
 #[tokio::test(start_paused = true)]
 async fn ahead_by_seven_hours_the_refreshing_process_keeps_its_token_to_its_real_end() {
@@ -61,12 +61,14 @@ async fn back_by_seven_hours_a_process_that_only_loaded_the_file_lets_no_token_o
 
 #[tokio::test(start_paused = true)]
 async fn a_small_step_back_does_not_prolong_a_loaded_token() {
-    let bench = Bench::logged_in(rotating(3600), 3000, 3600);
+    let http = ScriptedClient::new().otherwise(|_| Ok(response(502, "bad gateway")));
+    let bench = Bench::logged_in(http, 3000, 3600);
     assert_eq!(bench.token().await.unwrap(), "a1");
     bench.clock.jump(-4 * 60_000);
-    pass(600).await;
-    assert_eq!(bench.token().await.unwrap(), "a2");
-    assert_eq!(bench.spent().len(), 1);
+    pass(590).await;
+    assert_eq!(bench.token().await.unwrap(), "a1");
+    pass(10).await;
+    assert_eq!(code(&bench.token().await), ErrorCode::ServerError);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,4 +122,18 @@ async fn a_token_that_was_loaded_while_the_clock_was_ahead_lives_when_it_is_righ
     assert_eq!(code(&bench.token().await), ErrorCode::Timeout);
     bench.clock.jump(-7 * HOUR);
     assert_eq!(bench.token().await.unwrap(), "a1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_refresh_token_one_that_was_loaded_while_the_clock_was_ahead_lives_to_its_real_end()
+ {
+    let bench = Bench::new(ScriptedClient::new());
+    bench.store(&bench.credential("a1", None, 0, 24 * 3600));
+    bench.clock.jump(7 * HOUR);
+    assert_eq!(bench.token().await.unwrap(), "a1");
+    bench.clock.jump(-7 * HOUR);
+    pass(20 * 3600).await;
+    assert_eq!(bench.token().await.unwrap(), "a1");
+    pass(4 * 3600).await;
+    assert_eq!(code(&bench.token().await), ErrorCode::LoginRequired);
 }

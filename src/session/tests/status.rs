@@ -107,6 +107,8 @@ async fn a_lock_in_the_local_temp_folder_is_told_while_nothing_worse_is() {
     assert!(told.message.contains("has no locks"), "{}", told.message);
     assert_eq!(bench.status().await.state, State::Valid);
     // The lock of this folder is a real one, as the next use shows.
+    drop(bench.session.try_lock(&location).await.unwrap());
+    assert_eq!(bench.status().await.last_error, None);
     assert!(bench.token().await.is_err());
     bench.session.note_lock(location.path(), true);
     let told = bench.status().await.last_error.unwrap();

@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Person } from "../support/person.ts";
+import { ProtectedApi } from "../support/protected-api.ts";
+import { accessTokenSeconds, installPlugin, lifeOfALogin, logIn, stage } from "./support/life-of-a-login.ts";
+import { ModelServer } from "./support/model-server.ts";
+import { pack } from "./support/packages.ts";
+
+// Shorter than that of the file, so that what was started is ended.
+const timeout = 600_000;
+
+test("openclaw-2026.9.6: the life of a login", { timeout }, (t) => lifeOfALogin(t, "openclaw-2026.9.6"));
+
+test("openclaw-2026.9.6: an agent is told to ask for a login, and then uses the tools", { timeout }, async (t) => {
+  const on = await stage(t, "openclaw-2026.9.6");
+  const model = await ModelServer.start(t);
+  await installPlugin(t, on);
+  on.host.configure(model.configuration);
+  const turn = (tool: string, args: object) => {
+    model.willCall(tool, args);
+    return on.host.succeed(["agent", "--local", "--agent", "main", "--message", "What does ada like?"]);
+  };
+
+  await turn("memory_store", { text: "ada likes tea" });
+  assert.match(
+    model.toolResults.at(-1) ?? "",
+    /Team Memory needs a login: run `openclaw team-memory login` in a terminal, then try again\./,
+  );
+  await logIn(on);
+  await turn("memory_store", { text: "ada likes tea" });
+  const { stdout } = await turn("memory_search", { query: "tea" });
+  assert.match(stdout, /The tool said: .*ada likes tea/s);
+});
+
+test("openclaw-2026.9.6: a provider logs in by a code; the host keeps the tokens and has them refreshed", {
+  timeout,
+}, async (t) => {
+  const { host, server, registry } = await stage(t, "openclaw-2026.9.6");
+  const api = await ProtectedApi.start(t, server);
+  const folder = fileURLToPath(new URL("./fixtures/model-provider", import.meta.url));
+  await registry.publish(await pack(folder, host.home.path));
+  await host.succeed(["plugins", "install", "my-model", ...host.consent]);
+  const config = { issuer: server.issuer, serviceUrl: `${api.origin}/memories` };
+  host.configure({ plugins: { allow: ["my-model"], entries: { "my-model": { enabled: true, config } } } });
+
+  const login = host.startOnTerminal(["models", "auth", "login", "--provider", "my-model"]);
+  const code = await login.written(/\b[A-Z]{4}-[A-Z]{4}\b/);
+  await new Person().approve(`${server.issuer}/device?user_code=${code}`);
+  assert.equal((await login.exit).code, 0, login.stdout);
+  assert.match(login.stdout, /Auth profile: my-model:default \(my-model\/oauth\)/);
+
+  const gateway = await host.startGateway();
+  const answered = async () => JSON.parse((await gateway.tool("my_model_check", {})).text).result?.content[0].text;
+  assert.equal(await answered(), "The service answered 200.", gateway.output);
+  await new Promise((resolve) => setTimeout(resolve, 1000 * accessTokenSeconds + 50));
+  assert.equal(await answered(), "The service answered 200.", gateway.output);
+  assert.notEqual((await server.requests({ grant: "refresh_token" })).length, 0);
+  await gateway.stop();
+});

@@ -1,0 +1,212 @@
+/** The plugin kit: how a person logs in, out, and looks at it, on the command line and through the gateway. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { logout, type Verification } from "../index.js";
+import { browserCommand } from "../plugin/browser.ts";
+import { pluginAuth } from "../plugin/index.ts";
+import { Screen } from "../plugin/screen.ts";
+import { exitCode, statusText } from "../plugin/status-text.ts";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { Child } from "./support/child.ts";
+import { FakeHost } from "./support/fake-host.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { Person } from "./support/person.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+const pluginId = "my-memory";
+
+function command(t: Lifetime, home: TempHome, server: AuthorizationServer, args: string[], env = {}): Child {
+  const { pluginId: _id, ...options } = configFor(server, home.stateDir);
+  return Child.start(t, "plugin-command.mjs", { args: [JSON.stringify(options), ...args], env: home.env(env) });
+}
+
+async function outcome(child: Child): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const { code } = await child.exit;
+  return { code, stdout: child.stdout, stderr: child.stderr };
+}
+
+const printedUrl = (child: Child) => child.written(/\S+\?user_code=\S+/);
+
+test("commands without a terminal: plain lines, exit codes, JSON; one account after the other", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const run = (...args: string[]) => outcome(command(t, home, server, args));
+
+  const none = await run("status", "--check");
+  assert.equal(none.code, 1);
+  assert.match(none.stdout, /^My Memory: not logged in\n.*Log in with: openclaw my-memory login\n$/s);
+  assert.match((await run("accounts")).stdout, /^Nobody is logged in to My Memory\. Log in with: openclaw/);
+
+  const login = command(t, home, server, ["login"], { DISPLAY: ":0" });
+  await new Person().approve(await printedUrl(login));
+  const done = await outcome(login);
+  assert.equal(done.code, 0, done.stderr);
+  assert.match(done.stdout, /Waiting for your approval …\n✓ Logged in to My Memory, for .*memory.*\.\n$/);
+  assert.equal(/[█▀]/.test(done.stdout) || done.stdout.includes("\u001b"), false, "no colours, no QR code");
+
+  const status = await run("status", "--json", "--check");
+  assert.equal(status.code, 0);
+  assert.equal(JSON.parse(status.stdout).state, "valid");
+  assert.match((await run("status")).stdout, /^My Memory: logged in\n {2}account {2}default\n/);
+  assert.match((await run("status", "--account=work")).stdout, /Log in with: openclaw my-memory login --account work/);
+  assert.match((await run("accounts")).stdout, /^default {2}logged in\n$/);
+  assert.equal(JSON.parse((await run("accounts", "--json")).stdout)[0].profile, "default");
+
+  assert.match((await run("logout", "--profile=work")).stdout, /^Nobody was logged in/);
+  assert.match((await run("logout")).stdout, /^Logged out of My Memory; the server has revoked the tokens\.\n$/);
+  assert.equal((await run("status", "--check", "--json")).code, 1);
+});
+
+test("Ctrl-C says that nothing was changed, and that is so", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = { ...configFor(server, home.stateDir), pluginId };
+  await approvedLogin(config);
+  const login = command(t, home, server, ["login"]);
+  await server.request({ endpoint: "token", grant: "device_code" }, 2);
+  login.signal("SIGINT");
+  const { code, stderr } = await outcome(login);
+  assert.equal(code, 130);
+  assert.equal(stderr, "Given up. Nothing was changed.\n");
+  assert.equal((await outcome(command(t, home, server, ["status", "--check"]))).code, 0);
+});
+
+test("what fails is one line, and exit code 1", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const login = command(t, home, server, ["login", "--open"]);
+  await new Person().deny(await printedUrl(login));
+  const { code, stdout, stderr } = await outcome(login);
+  assert.equal(code, 1);
+  assert.match(stderr, /^[^\n]*(declined|denied)[^\n]*\n$/i);
+  assert.match(stdout, /No browser is opened: this is not a desktop session\./);
+});
+
+test("status --check: 0 usable, 2 ends soon and cannot be renewed, 1 everything else", () => {
+  const status = { profile: "default", path: "/x", refreshable: false, expiresAt: Date.now() + 3_600_000 };
+  assert.equal(exitCode({ ...status, state: "valid" }), 0);
+  assert.equal(exitCode({ ...status, state: "expiring" }), 2);
+  assert.equal(exitCode({ ...status, state: "expired" }), 1);
+  assert.equal(exitCode({ ...status, state: "login_required" }), 1);
+  assert.equal(exitCode({ ...status, state: "logged_out" }), 1);
+  assert.match(statusText({ ...status, state: "expiring" }, "X"), /X: logged in, ends soon\n.*cannot be renewed/s);
+  assert.match(
+    statusText({ ...status, state: "valid", missingScopes: ["notes"] }, "X"),
+    /lacking {2}notes \(log in again to get them\)/,
+  );
+});
+
+test("the browser is opened only on a desktop session", () => {
+  assert.equal(browserCommand({}, "linux"), undefined);
+  assert.deepEqual(browserCommand({ WAYLAND_DISPLAY: "wayland-0" }, "linux"), ["xdg-open"]);
+  assert.equal(browserCommand({ DISPLAY: ":0", SSH_CONNECTION: "…" }, "linux"), undefined);
+  assert.deepEqual(browserCommand({}, "darwin"), ["open"]);
+  assert.equal(browserCommand({ SSH_TTY: "/dev/pts/0" }, "darwin"), undefined);
+  assert.equal(browserCommand({}, "win32")?.[0], "rundll32");
+});
+
+test("a terminal: code and URL stand out, a QR code that fits, one line that counts down", (t) => {
+  t.mock.timers.enable({ apis: ["setInterval", "Date"], now: 1_000_000 });
+  const verification: Verification = {
+    userCode: "ABCD-EFGH",
+    verificationUri: "https://auth.example.com/device",
+    verificationUriComplete: "https://auth.example.com/device?user_code=ABCD-EFGH",
+    expiresAt: 1_000_000 + 600_000,
+    message: "plain",
+    qrCode: "█▀▀█\n█▄▄█",
+  };
+  const terminal = (size: { columns: number; rows: number }, env = {}) => {
+    const written: string[] = [];
+    const write = (text: string) => void written.push(text.replaceAll("\u001b", "␛"));
+    return { screen: new Screen({ isTTY: true, ...size, write }, env), take: () => written.splice(0).join("") };
+  };
+
+  const { screen, take } = terminal({ columns: 80, rows: 24 });
+  screen.verification(verification, "My Memory");
+  const shown = take();
+  assert.match(shown, /␛\[1;7m ABCD-EFGH ␛\[0m/u);
+  assert.match(shown, /␛\[1;4mhttps:\/\/auth.example.com\/device\?user_code=ABCD-EFGH␛\[0m/u);
+  assert.match(shown, /█▀▀█/);
+  screen.progress({ type: "waiting", expiresAt: verification.expiresAt });
+  assert.match(take(), /Waiting for your approval … 10:00 left, Ctrl-C gives up/);
+  t.mock.timers.tick(1000);
+  assert.match(take(), /^\r␛\[K.*9:59 left/u);
+  screen.progress({ type: "retrying", expiresAt: verification.expiresAt, detail: "connection refused" });
+  assert.match(take(), /cannot be reached, trying again \(connection refused\) … 9:59/);
+  screen.done("Logged in.");
+  assert.match(take(), /^\r␛\[K␛\[32m✓␛\[0m Logged in\.\n$/u);
+  screen.end();
+  t.mock.timers.tick(5000);
+  assert.equal(take(), "", "the line counts no more");
+
+  const low = terminal({ columns: 80, rows: 10 }, { NO_COLOR: "1" });
+  low.screen.verification(verification, "My Memory");
+  assert.doesNotMatch(low.take(), /█|␛\[1/u);
+  const dumb = terminal({ columns: 80, rows: 24 }, { TERM: "dumb" });
+  dumb.screen.verification(verification, "My Memory");
+  assert.equal(dumb.take(), "plain\n");
+});
+
+test("gateway: the login answers with the verification and goes on in the background", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  const auth = pluginAuth(host.api, options);
+
+  assert.deepEqual(await host.call("my-memory.status").then(({ state, loginPending }) => ({ state, loginPending })), {
+    state: "logged_out",
+    loginPending: false,
+  });
+  const verification = (await host.call("my-memory.login")) as unknown as Verification;
+  assert.match(verification.message, new RegExp(verification.userCode));
+  assert.equal((await host.call("my-memory.status")).loginPending, true);
+  // Registered again meanwhile, as hosts do: still the same login.
+  const again = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(again.api, options);
+  assert.equal((await again.call("my-memory.login")).userCode, verification.userCode);
+  assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 1);
+
+  await new Person().approve(complete(verification));
+  await server.request({ grant: "device_code" }, (await server.requests({ grant: "device_code" })).length + 1);
+  while ((await host.call("my-memory.status")).loginPending === true) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal((await host.call("my-memory.status")).state, "valid");
+  assert.ok(await auth.getValidAccessToken());
+  assert.deepEqual(host.log, ["My Memory: logged in."]);
+  assert.deepEqual(await host.call("my-memory.logout"), { revoked: true, removed: true });
+  assert.equal((await host.call("my-memory.status")).state, "logged_out");
+});
+
+test("gateway: accounts, a denied login, a logout that ends a pending one, errors as the protocol wants them", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, options);
+
+  const work = (await host.call("my-memory.login", { account: "work" })) as unknown as Verification;
+  await new Person().deny(complete(work));
+  while ((await host.call("my-memory.status", { account: "work" })).loginPending === true) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.match(String((await host.call("my-memory.status", { account: "work" })).lastLoginError), /declined|denied/i);
+  assert.match(host.log.join(), /^warning: My Memory: the login failed\. /);
+
+  await host.call("my-memory.login", { profile: "home" });
+  assert.deepEqual(await host.call("my-memory.logout", { profile: "home" }), { revoked: false, removed: false });
+  while ((await host.call("my-memory.status", { account: "home" })).loginPending === true) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal((await host.call("my-memory.status", { account: "home" })).lastLoginError, undefined);
+
+  await assert.rejects(host.call("my-memory.status", { account: 7 }), { code: "INVALID_CONFIG", retryable: false });
+  await server.stop();
+  await assert.rejects(host.call("my-memory.login"), (error: { code: string; retryable: boolean }) => {
+    assert.deepEqual([error.code, error.retryable], ["NETWORK", true]);
+    return true;
+  });
+  await logout({ pluginId, stateDir: home.stateDir });
+});

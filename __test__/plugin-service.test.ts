@@ -1,0 +1,122 @@
+/** The plugin kit: the service that keeps logins fresh, and the auth method for hosts that keep tokens themselves. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { status } from "../index.js";
+import { deviceCodeAuthMethod, type HostCredential, pluginAuth, refreshOAuth } from "../plugin/index.ts";
+import { dueIn } from "../plugin/keep-fresh.ts";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { FakeHost } from "./support/fake-host.ts";
+import { approvedLogin, configFor } from "./support/login.ts";
+import { Person } from "./support/person.ts";
+import { ProtectedApi } from "./support/protected-api.ts";
+import { rejection } from "./support/rejection.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+const minute = 60_000;
+
+test("the service renews what is due", async (t) => {
+  const server = await AuthorizationServer.start(t, { accessTokenTtl: 4 });
+  const home = TempHome.create(t);
+  const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
+  await approvedLogin({ ...configFor(server, home.stateDir), pluginId: "my-memory" });
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, options);
+  const [service] = host.services;
+  t.after(() => service?.stop?.());
+  // Stopped and started again, it goes on once.
+  service?.start();
+  service?.stop?.();
+  service?.start();
+  const refresh = await server.request({ grant: "refresh_token" });
+  assert.equal(refresh.status, 200);
+  assert.deepEqual(host.log, []);
+});
+
+test("the service warns once when a login is needed", async (t) => {
+  const home = TempHome.create(t);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, { issuer: "https://auth.example.com" });
+  const perAgent = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(perAgent.api, { issuer: "https://auth.example.com", perAgent: true });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  for (const service of [...host.services, ...perAgent.services]) {
+    service.start();
+  }
+  for (let round = 0; round < 3; round += 1) {
+    t.mock.timers.tick(12 * minute);
+    // The store answers on a thread of its own.
+    for (let turn = 0; turn < 20; turn += 1) {
+      await status({ pluginId: "my-memory", stateDir: home.stateDir, issuer: "https://auth.example.com" });
+    }
+  }
+  assert.deepEqual(host.log, ["warning: My Memory needs a login: run `openclaw my-memory login` in a terminal."]);
+  assert.deepEqual(perAgent.log, [], "an agent that never logged in needs none");
+  for (const service of [...host.services, ...perAgent.services]) {
+    service.stop?.();
+  }
+});
+
+test("when a token is due: in its last quarter, at most the buffer before its end", () => {
+  const now = Date.now();
+  const token = { state: "valid" as const, profile: "default", path: "/x", refreshable: true, createdAt: now };
+  const config = { pluginId: "my-memory" };
+  const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1000, `${actual}`);
+  near(dueIn({ ...token, expiresAt: now + 60 * minute }, config), 55 * minute);
+  near(dueIn({ ...token, expiresAt: now + 8 * minute }, config), 6 * minute);
+  near(dueIn({ ...token, expiresAt: now + 60 * minute }, { ...config, refreshBufferMs: 0 }), 60 * minute);
+  near(dueIn({ ...token, expiresAt: now + 60 * minute, refreshable: false }, config), 10 * minute);
+  near(dueIn(token, config), 10 * minute);
+});
+
+test("the auth method of a provider, and its refresh: a registered client, then ours", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const api = await ProtectedApi.start(t, server);
+  for (const clientId of [undefined, "public"]) {
+    const options = {
+      provider: "my-model",
+      issuer: server.issuer,
+      scopes: ["memory", "offline_access"],
+      ...(clientId !== undefined && { clientId }),
+      configPatch: { models: {} },
+      defaultModel: "my-model/large",
+    };
+    const method = deviceCodeAuthMethod(options);
+    assert.deepEqual([method.id, method.kind], ["device", "device_code"]);
+    const said: string[] = [];
+    const result = await method.run({
+      isRemote: clientId === undefined,
+      prompter: {
+        note: async (message: string) => void said.push(message),
+        progress: () => ({ update: () => {}, stop: (message?: string) => void said.push(message ?? "") }),
+      },
+      openUrl: async (url: string) => {
+        said.push("opened");
+        await new Person().approve(url);
+      },
+      ...(clientId === undefined && {
+        prompter: {
+          note: async () => assert.fail("a host that shows codes shows this one"),
+          deviceCode: async ({ code }: { code: string }) => {
+            said.push("code");
+            await new Person().approve(`${server.issuer}/device?user_code=${code}`);
+          },
+          progress: () => ({ update: () => {}, stop: (message?: string) => void said.push(message ?? "") }),
+        },
+      }),
+    });
+    const [profile] = result.profiles;
+    const credential = profile?.credential as HostCredential;
+    assert.equal(profile?.profileId, "my-model:default");
+    assert.deepEqual([credential.type, credential.provider], ["oauth", "my-model"]);
+    assert.deepEqual([result.configPatch, result.defaultModel], [{ models: {} }, "my-model/large"]);
+    assert.ok(credential.expires > Date.now());
+    assert.equal(said.at(-1), "Approved.");
+    assert.equal((await api.call(credential.access)).status, 200);
+
+    const refreshed = await refreshOAuth(options)({ ...credential, email: "ada@example.com" });
+    assert.notEqual(refreshed.access, credential.access);
+    assert.equal(refreshed.email, "ada@example.com");
+    assert.equal((await api.call(refreshed.access)).status, 200);
+    await rejection(refreshOAuth(options)(credential), "LOGIN_REQUIRED");
+  }
+});

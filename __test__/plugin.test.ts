@@ -1,0 +1,268 @@
+/** The plugin kit: registration, accounts, tokens and requests that carry them. */
+import assert from "node:assert/strict";
+import http from "node:http";
+import { test } from "node:test";
+import { AuthError, getValidAccessToken } from "../index.js";
+import { defaultAgent, hostName, loginCommand } from "../plugin/host.ts";
+import { configSchema, type PluginAuthOptions, pluginAuth, uiHints } from "../plugin/index.ts";
+import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
+import { FakeHost, type FakeHostOptions } from "./support/fake-host.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { approvedLogin } from "./support/login.ts";
+import { ProtectedApi } from "./support/protected-api.ts";
+import { rejection } from "./support/rejection.ts";
+import { StubServer } from "./support/stub-server.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+interface Given {
+  server?: AuthorizationServerOptions;
+  host?: FakeHostOptions;
+  options?: Partial<PluginAuthOptions>;
+}
+
+async function plugin(t: Lifetime, { server: serverOptions, host: hostOptions, options }: Given = {}) {
+  const server = await AuthorizationServer.start(t, serverOptions);
+  const home = TempHome.create(t);
+  const host = new FakeHost({ stateDir: home.stateDir, ...hostOptions });
+  const auth = pluginAuth(host.api, {
+    issuer: server.issuer,
+    clientId: "public",
+    scopes: ["memory", "offline_access"],
+    ...options,
+  });
+  /** As the store knows it. */
+  const stored = (profile = "default") => ({
+    pluginId: "my-memory",
+    profile,
+    issuer: server.issuer,
+    clientId: "public",
+    scopes: ["memory", "offline_access"],
+    stateDir: home.stateDir,
+  });
+  return { server, home, host, auth, stored };
+}
+
+test("registering only registers: api.runtime is not touched, and twice is once more of the same", () => {
+  const host = new FakeHost();
+  for (const _mode of ["cli-metadata", "discovery"]) {
+    pluginAuth(host.api, { issuer: "https://auth.example.com" });
+  }
+  assert.equal(host.runtimeReads, 0);
+  assert.deepEqual([...host.methods.keys()], ["my-memory.login", "my-memory.logout", "my-memory.status"]);
+  assert.deepEqual(
+    [...host.actions.keys()],
+    ["my-memory login", "my-memory logout", "my-memory status", "my-memory accounts"],
+  );
+  assert.deepEqual(
+    host.services.map(({ id }) => id),
+    ["my-memory-login", "my-memory-login"],
+  );
+});
+
+test("a host that has none of the registrations is no obstacle", () => {
+  const logger = { info: () => {}, warn: () => {} };
+  assert.equal(pluginAuth({ id: "bare", logger }, { issuer: "https://auth.example.com" }).profile, "default");
+});
+
+test("command and keepFresh can be left out; the subcommands go to a command of the plugin's own", () => {
+  const host = new FakeHost();
+  const auth = pluginAuth(host.api, { issuer: "https://auth.example.com", command: false, keepFresh: false });
+  assert.equal(host.actions.size, 0);
+  assert.equal(host.services.length, 0);
+  host.api.registerCli?.(({ program }) => auth.addCommands(program.command("memory")));
+  assert.ok(host.actions.has("memory login"));
+});
+
+test("where the host does not say where its state is, the package's own rule applies", async () => {
+  const host = new FakeHost();
+  const auth = pluginAuth(host.api, { issuer: "https://auth.example.com" });
+  assert.match((await auth.status()).path, /credentials.my-memory.default\.json$/);
+  assert.equal(host.runtimeReads, 1);
+});
+
+test("the token of the store, and one sentence that names the command when there is none", async (t) => {
+  const { auth, stored } = await plugin(t);
+  const refused = await rejection(auth.getValidAccessToken(), "LOGIN_REQUIRED");
+  assert.equal(
+    refused.message,
+    "My Memory needs a login: run `openclaw my-memory login` in a terminal, then try again.",
+  );
+  assert.match(refused.stack ?? "", /My Memory needs a login/);
+
+  await approvedLogin(stored());
+  const token = await auth.getValidAccessToken();
+  assert.equal(token, await getValidAccessToken(stored()));
+  assert.equal((await auth.status()).state, "valid");
+});
+
+test("fetch: the token is sent; at a 401 one refresh, one retry, for ten at once", async (t) => {
+  const { auth, server, stored } = await plugin(t);
+  await approvedLogin(stored());
+  const api = await ProtectedApi.start(t, server);
+  const url = `${api.origin}/memories`;
+  const first = await auth.fetch(url);
+  assert.equal(first.status, 200);
+  assert.deepEqual(await first.json(), { subject: "ada", memories: ["ada likes tea"] });
+
+  await server.revokeAccessTokens();
+  const answers = await Promise.all(Array.from({ length: 10 }, () => auth.fetch(new URL(url))));
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+  assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
+
+  await server.revokeLogins();
+  const refused = await auth.fetch(url).catch((error: unknown) => error);
+  assert.ok(refused instanceof AuthError);
+  assert.equal(refused.code, "LOGIN_REQUIRED");
+  assert.match(refused.message, /^My Memory needs a login: run `openclaw my-memory login`/);
+});
+
+test("fetch: a service that goes on saying 401 is asked twice, and its answer is passed on", async (t) => {
+  const { auth, stored } = await plugin(t);
+  await approvedLogin(stored());
+  const service = await StubServer.start(t, { routes: { "/": { status: 401, body: { sorry: true } } } });
+  const answer = await auth.fetch(service.origin, { headers: { "x-own": "kept" } });
+  assert.deepEqual([answer.status, await answer.json()], [401, { sorry: true }]);
+  assert.deepEqual(
+    service.requests.map(({ headers }) => headers["x-own"]),
+    ["kept", "kept"],
+  );
+  assert.notEqual(service.requests[0]?.headers.authorization, service.requests[1]?.headers.authorization);
+});
+
+test("fetch: bodies that can be read again are sent again, streams are not", async (t) => {
+  const { auth, server, stored } = await plugin(t, { server: { accessTokenTtl: 600 } });
+  await approvedLogin(stored());
+  const seen: { token: string | undefined; body: string }[] = [];
+  const service = await StubServer.start(t, {
+    routes: {
+      "/": ({ headers, body }) => {
+        const known = seen.some(({ token }) => token === headers.authorization);
+        seen.push({ token: headers.authorization, body });
+        return { status: seen.length % 2 === 1 && !known ? 401 : 200 };
+      },
+    },
+  });
+  const text = await auth.fetch(service.origin, { method: "POST", body: "again" });
+  assert.equal(text.status, 200);
+  assert.deepEqual(
+    seen.map(({ body }) => body),
+    ["again", "again"],
+  );
+
+  await server.revokeAccessTokens();
+  const strict = await StubServer.start(t, { routes: { "/": { status: 401 } } });
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode("once"));
+      controller.close();
+    },
+  });
+  const before = (await server.requests({ grant: "refresh_token" })).length;
+  const streamed = await auth.fetch(strict.origin, { method: "POST", body, duplex: "half" } as RequestInit);
+  assert.equal(streamed.status, 401);
+  assert.equal(strict.requests.length, 1);
+  const request = new Request(strict.origin, { method: "POST", body: "in a Request" });
+  assert.equal((await auth.fetch(request)).status, 401);
+  assert.equal(strict.requests.length, 2);
+  // Refreshed all the same: the next request finds a token that is good.
+  assert.equal((await server.requests({ grant: "refresh_token" })).length, before + 2);
+});
+
+test("fetch: the token never leaves the machine unencrypted, nor goes along to another origin", async (t) => {
+  const { auth, stored } = await plugin(t);
+  await approvedLogin(stored());
+  await assert.rejects(auth.fetch("http://api.example.com/"), /https URLs only .* not to http:\/\/api.example.com\./);
+  const other = await StubServer.start(t, { routes: { "/": { status: 200 } } });
+  const first = await StubServer.start(t, {
+    routes: { "/": { status: 302, headers: { location: other.origin } } },
+  });
+  assert.equal((await auth.fetch(first.origin)).status, 200);
+  assert.ok(first.requests[0]?.headers.authorization);
+  assert.equal(other.requests[0]?.headers.authorization, undefined);
+});
+
+test("fetch: the caller's signal ends it", async (t) => {
+  const { auth, stored } = await plugin(t);
+  await approvedLogin(stored());
+  const service = http.createServer(() => {});
+  await new Promise<void>((resolve) => service.listen(0, "127.0.0.1", resolve));
+  t.after(() => void service.close());
+  const { port } = service.address() as { port: number };
+  const stop = new AbortController();
+  service.once("request", () => stop.abort());
+  await assert.rejects(auth.fetch(`http://127.0.0.1:${port}`, { signal: stop.signal }), { name: "AbortError" });
+  service.closeAllConnections();
+});
+
+test("accounts: by a function of the tool's context, and by name", async (t) => {
+  const { auth, stored } = await plugin(t, { options: { profile: ({ sessionKey }) => sessionKey } });
+  await approvedLogin(stored("work"));
+  assert.ok(await auth.account({ sessionKey: "work" }).getValidAccessToken());
+  assert.ok(await auth.account("work").getValidAccessToken());
+  const refused = await rejection(auth.account({ sessionKey: "at home" }).getValidAccessToken(), "LOGIN_REQUIRED");
+  assert.match(refused.message, /`openclaw my-memory login --account 'at home'`/);
+  assert.equal(auth.account({}).profile, "default");
+});
+
+test("accounts: one per agent", async (t) => {
+  const config = { agents: { list: [{ id: "personal" }, { id: "Office", default: true }] } };
+  const { auth, stored } = await plugin(t, { host: { config }, options: { perAgent: true } });
+  assert.equal(auth.profile, "office");
+  assert.equal(auth.account({ agentId: "personal" }).profile, "personal");
+  await approvedLogin(stored("office"));
+  assert.ok(await auth.getValidAccessToken());
+  const refused = await rejection(auth.account({ agentId: "personal" }).getValidAccessToken(), "LOGIN_REQUIRED");
+  assert.match(refused.message, /--account personal`/);
+  assert.equal(defaultAgent(undefined), "main");
+  assert.equal(defaultAgent({ agents: { list: "odd" } }), "main");
+  assert.throws(
+    () => pluginAuth(new FakeHost().api, { perAgent: true, profile: "work" }),
+    /either profile or perAgent/,
+  );
+});
+
+test("config: what the user has set goes before what the plugin says", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const pluginConfig = { issuer: server.issuer, clientId: "public", clientSecret: "" };
+  const host = new FakeHost({ stateDir: home.stateDir, pluginConfig });
+  const auth = pluginAuth(host.api, { issuer: "https://auth.example.com", scopes: ["memory"] });
+  const { userCode } = await host.call("my-memory.login");
+  assert.match(String(userCode), /\w{4}-\w{4}/);
+  await host.call("my-memory.logout");
+  assert.equal((await server.requests({ endpoint: "device_authorization" }))[0]?.clientId, "public");
+  const wrong = new FakeHost({ stateDir: home.stateDir, pluginConfig: { clientSecret: { source: "env" } } });
+  await rejection(pluginAuth(wrong.api, { issuer: server.issuer }).getValidAccessToken(), "INVALID_CONFIG");
+  assert.equal(auth.profile, "default");
+  assert.deepEqual(Object.keys(configSchema.properties), Object.keys(uiHints));
+  assert.equal(uiHints.clientSecret.sensitive, true);
+});
+
+test("the command names the host that runs, its profile and the account", () => {
+  const line = { command: "my-memory", id: "my-memory", account: undefined };
+  assert.equal(loginCommand(line, "openclaw", {}), "openclaw my-memory login");
+  assert.equal(loginCommand(line, "moltbot", {}), "moltbot my-memory login");
+  assert.equal(loginCommand(line, "clawdbot", {}), "clawdbot gateway call my-memory.login");
+  assert.equal(
+    loginCommand({ ...line, account: "it's" }, "clawdbot", { CLAWDBOT_PROFILE: "dev" }),
+    `clawdbot --profile dev gateway call my-memory.login --params '{"account":"it'\\''s"}'`,
+  );
+  assert.equal(
+    loginCommand({ ...line, account: "work" }, "openclaw", { OPENCLAW_PROFILE: "dev" }),
+    "openclaw --profile dev my-memory login --account work",
+  );
+  assert.equal(loginCommand(line, "openclaw", { OPENCLAW_PROFILE: "a; rm -rf /" }), "openclaw my-memory login");
+  assert.equal(loginCommand({ ...line, command: undefined }, "openclaw", {}), "openclaw gateway call my-memory.login");
+});
+
+test("the host is told by the name of its process, then by its script, then by its state folder", () => {
+  assert.equal(hostName("clawdbot", "", {}), "clawdbot");
+  assert.equal(hostName("clawdbot-gateway", "/x/openclaw.mjs", {}), "clawdbot");
+  assert.equal(hostName("node", "/usr/bin/moltbot", {}), "moltbot");
+  assert.equal(hostName("node", "/lib/node_modules/openclaw/openclaw.mjs", {}), "openclaw");
+  assert.equal(hostName("node", "/lib/node_modules/clawdbot/dist/entry.js", {}), "clawdbot");
+  assert.equal(hostName("node", "/home/clawdbot/lib/node_modules/openclaw/dist/index.js", {}), "openclaw");
+  assert.equal(hostName("node", "C:\\npm\\node_modules\\clawdbot\\dist\\entry.js", {}), "clawdbot");
+  assert.equal(hostName("node", "/app/main.js", { CLAWDBOT_STATE_DIR: "/state" }), "clawdbot");
+  assert.equal(hostName("node", "/app/main.js", {}), "openclaw");
+});

@@ -1,0 +1,3 @@
+import kit from "./dist/index.js";
+
+export const { configSchema, deviceCodeAuthMethod, pluginAuth, refreshOAuth, uiHints } = kit;

@@ -1,0 +1,99 @@
+/** `<id>.login`, `<id>.status` and `<id>.logout`, for `api.registerGatewayMethod`. */
+import { type AuthConfig, AuthError, logout, status, type Verification } from "../index.js";
+import { explain } from "./account.ts";
+import type { GatewayMethod, GatewayRequest } from "./host.ts";
+import { PendingLogin } from "./pending-login.ts";
+
+export interface GatewayContext {
+  title: string;
+  logger: { info(message: string): void; warn(message: string): void };
+  defaultProfile(): string;
+  config(profile: string): AuthConfig;
+  loginCommand(profile: string): string;
+}
+
+export interface GatewayMethods {
+  login: GatewayMethod;
+  status: GatewayMethod;
+  logout: GatewayMethod;
+}
+
+/** Of all registrations in this process: the host may register a plugin again while a person is approving. */
+const pendingLogins = new Map<string, PendingLogin>();
+const failures = new Map<string, string>();
+
+export function gatewayMethods(context: GatewayContext): GatewayMethods {
+  const { title, logger } = context;
+
+  const method =
+    (answer: (account: { profile: string; config: AuthConfig; key: string }) => Promise<unknown>): GatewayMethod =>
+    async ({ params = {}, respond }: GatewayRequest) => {
+      const named = params.account ?? params.profile ?? context.defaultProfile();
+      const profile = typeof named === "string" ? named : "";
+      try {
+        const config = context.config(profile);
+        respond(
+          true,
+          await answer({ profile, config, key: JSON.stringify([config.pluginId, config.stateDir, profile]) }),
+        );
+      } catch (error) {
+        if (!(error instanceof AuthError)) {
+          throw error;
+        }
+        const { code, message, retryable } = explain(error, title, () => context.loginCommand(profile));
+        respond(false, undefined, { code, message, retryable });
+      }
+    };
+
+  return {
+    login: method(async ({ profile, config, key }) => {
+      const running = pendingLogins.get(key);
+      // Asked twice, the person still has one code to enter.
+      const login =
+        running ??
+        start(
+          key,
+          config,
+          (message) => logger.info(message),
+          (message) => logger.warn(message),
+        );
+      return { account: profile, ...(await login.verification) } satisfies { account: string } & Verification;
+    }),
+    status: method(async ({ config, key }) => {
+      const lastLoginError = failures.get(key);
+      return {
+        ...(await status(config)),
+        loginPending: pendingLogins.has(key),
+        ...(lastLoginError !== undefined && { lastLoginError }),
+      };
+    }),
+    logout: method(async ({ config, key }) => {
+      pendingLogins.get(key)?.abort();
+      failures.delete(key);
+      return logout(config);
+    }),
+  };
+
+  function start(key: string, config: AuthConfig, info: (message: string) => void, warn: (message: string) => void) {
+    const login = PendingLogin.start(config);
+    pendingLogins.set(key, login);
+    failures.delete(key);
+    login.outcome
+      .then(
+        ({ profile }) => info(`${title}: logged in${profile === "default" ? "" : ` as ${profile}`}.`),
+        (error: unknown) => {
+          const { code, message } = error as AuthError;
+          if (code !== "ABORTED") {
+            failures.set(key, message);
+            warn(`${title}: the login failed. ${message}`);
+          }
+        },
+      )
+      .finally(() => {
+        if (pendingLogins.get(key) === login) {
+          pendingLogins.delete(key);
+        }
+      });
+    return login;
+  }
+}

@@ -1,0 +1,124 @@
+/** The host, as far as the kit touches it, and how a person calls it on the command line. */
+import { basename } from "node:path";
+
+/** What of the `api` object of `register(api)` is used. All of it exists on every host unless it is optional here. */
+export interface PluginApi {
+  id: string;
+  name?: string;
+  /** The host's whole configuration. */
+  config?: unknown;
+  /** `plugins.entries.<id>.config`. */
+  pluginConfig?: Record<string, unknown> | undefined;
+  /** Throws in openclaw's `cli-metadata` mode, so it is read inside of actions only. */
+  readonly runtime?: { state?: { resolveStateDir?: () => string } };
+  logger: { info(message: string): void; warn(message: string): void };
+  registerCli?: (
+    // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types differ, and commander's are not ours to name
+    registrar: (context: any) => void,
+    // biome-ignore lint/suspicious/noExplicitAny: as above
+    options?: any,
+  ) => void;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  registerGatewayMethod?: (method: string, handler: (request: any) => any, options?: any) => void;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  registerService?: (service: any) => void;
+}
+
+/** What a tool factory is given: `api.registerTool((context) => tool)`. */
+export interface ToolContext {
+  agentId?: string | undefined;
+  sessionKey?: string | undefined;
+  // biome-ignore lint/suspicious/noExplicitAny: every host has more members, of its own
+  [member: string]: any;
+}
+
+/** A command of commander, as far as it is used. */
+export interface PluginCommand {
+  command(name: string): PluginCommand;
+  description(text: string): PluginCommand;
+  option(flags: string, description: string): PluginCommand;
+  // biome-ignore lint/suspicious/noExplicitAny: what an action is given depends on the command
+  action(run: (...args: any[]) => void | Promise<void>): PluginCommand;
+}
+
+/** A request to a gateway method. */
+export interface GatewayRequest {
+  params?: Record<string, unknown> | undefined;
+  respond(ok: boolean, payload?: unknown, error?: { code: string; message: string; retryable?: boolean }): void;
+}
+
+export type GatewayMethod = (request: GatewayRequest) => Promise<void>;
+
+/** A service of the gateway. */
+export interface PluginService {
+  id: string;
+  start(context?: unknown): void | Promise<void>;
+  stop?(context?: unknown): void | Promise<void>;
+}
+
+const names = ["clawdbot", "moltbot", "openclaw"] as const;
+export type HostName = (typeof names)[number];
+
+/**
+ * Which host this process is. `api` does not say. Every host names its process after itself, and after the command as
+ * well ("clawdbot-gateway"); where an application embeds the host, the path of the script is what remains.
+ */
+export function hostName(
+  title: string = process.title,
+  script: string = process.argv[1] ?? "",
+  env: NodeJS.ProcessEnv = process.env,
+): HostName {
+  const titled = names.find((name) => title === name || title.startsWith(`${name}-`));
+  const started = names.find((name) => basename(script).replace(/\.[cm]?js$/, "") === name);
+  // The innermost folder decides: a host may be installed inside of another's.
+  const folders = script.split(/[\\/]/).reverse();
+  const installed = folders.find((folder): folder is HostName => (names as readonly string[]).includes(folder));
+  const configured = (["openclaw", "moltbot", "clawdbot"] as const).find(
+    (name) => env[`${name.toUpperCase()}_STATE_DIR`],
+  );
+  return titled ?? started ?? installed ?? configured ?? "openclaw";
+}
+
+/** What starts a command line of this host; the host's own profile (`~/.openclaw-<profile>`) included. */
+function program(host: HostName, env: NodeJS.ProcessEnv): string {
+  const profile = env[`${host.toUpperCase()}_PROFILE`]?.trim() ?? "";
+  const isNamed = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(profile) && profile.toLowerCase() !== "default";
+  return isNamed ? `${host} --profile ${profile}` : host;
+}
+
+/** Whose login, and how its commands are called. */
+export interface CommandLine {
+  /** The plugin's command; none when it registers no commands of its own. */
+  command: string | undefined;
+  /** What the gateway methods begin with. */
+  id: string;
+  /** The account, where it is not the one that is meant without being named. */
+  account: string | undefined;
+}
+
+/** The exact command that logs in, on this host. */
+export function loginCommand(
+  { command, id, account }: CommandLine,
+  host: HostName = hostName(),
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  // clawdbot 2026.1.24-3 answers "unknown command" to every command of a plugin.
+  if (host === "clawdbot" || command === undefined) {
+    const params = account === undefined ? "" : ` --params ${quoted(JSON.stringify({ account }))}`;
+    return `${program(host, env)} gateway call ${quoted(`${id}.login`)}${params}`;
+  }
+  // Not --profile: openclaw 2026.9 takes that for its own, wherever it stands on the line.
+  return `${program(host, env)} ${command} login${account === undefined ? "" : ` --account ${quoted(account)}`}`;
+}
+
+function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
+
+/** The agent that is meant when nobody names one. */
+export function defaultAgent(config: unknown): string {
+  const agents = (config as { agents?: { list?: { id?: unknown; default?: unknown }[] } } | undefined)?.agents?.list;
+  const list = Array.isArray(agents) ? agents : [];
+  const id = (list.find((agent) => agent?.default === true) ?? list[0])?.id;
+  return typeof id === "string" && id.trim() !== "" ? id.trim().toLowerCase() : "main";
+}

@@ -1,0 +1,33 @@
+/**
+ * The plugin kit: a login of its own for a plugin of Clawdbot, Moltbot or OpenClaw, in one call.
+ *
+ * ```ts
+ * import { pluginAuth } from "clawdbot-plugin-auth/plugin";
+ *
+ * export default {
+ *   id: "my-memory",
+ *   register(api) {
+ *     const auth = pluginAuth(api, { issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] });
+ *     api.registerTool({
+ *       name: "memory_search",
+ *       parameters: MemorySearch,
+ *       async execute(_id, { query }) {
+ *         const answer = await auth.fetch(`https://api.example.com/memories?q=${encodeURIComponent(query)}`);
+ *         return { content: [{ type: "text", text: await answer.text() }] };
+ *       },
+ *     });
+ *   },
+ * };
+ * ```
+ */
+export type { Account } from "./account.ts";
+export { configSchema, uiHints } from "./config-schema.ts";
+export type { GatewayMethod, GatewayRequest, PluginApi, PluginCommand, PluginService, ToolContext } from "./host.ts";
+export { type PluginAuth, type PluginAuthOptions, pluginAuth } from "./plugin-auth.ts";
+export {
+  type DeviceCodeAuthMethod,
+  type DeviceCodeAuthOptions,
+  deviceCodeAuthMethod,
+  type HostCredential,
+  refreshOAuth,
+} from "./provider.ts";

@@ -1,0 +1,113 @@
+/** A service of the gateway: tokens are renewed before a tool has to wait for it, and a login that ended is noticed. */
+import { type AuthConfig, type AuthStatus, getValidAccessToken, listProfiles } from "../index.js";
+import type { PluginService } from "./host.ts";
+
+export interface KeepFreshContext {
+  id: string;
+  title: string;
+  logger: { warn(message: string): void };
+  /** The accounts that must be logged in; of others only those are looked at that are. */
+  expectedProfiles(): string[];
+  config(profile: string): AuthConfig;
+  loginCommand(profile: string): string;
+}
+
+const second = 1000;
+const minute = 60 * second;
+/** Other processes log in and out, so the files are looked at now and then, without a due date too. */
+const longestPause = 10 * minute;
+/** A server whose tokens live shorter is left to the tools. */
+const shortestPause = 30 * second;
+const defaultBuffer = 5 * minute;
+
+export function keepFresh(context: KeepFreshContext): PluginService {
+  const warned = new Map<string, AuthStatus["state"]>();
+  let timer: NodeJS.Timeout | undefined;
+  let stop = new AbortController();
+
+  function schedule(pause: number): void {
+    clearTimeout(timer);
+    const { signal } = stop;
+    timer = setTimeout(() => {
+      round(signal)
+        .catch(() => longestPause)
+        .then((next) => {
+          if (!signal.aborted) {
+            schedule(next);
+          }
+        });
+    }, pause);
+    // The gateway lives by itself; this alone must not keep a process alive.
+    timer.unref();
+  }
+
+  /** Looks at every account; resolves to the time until the next look. */
+  async function round(signal: AbortSignal): Promise<number> {
+    const expected = context.expectedProfiles();
+    const known = await listProfiles(context.config(expected[0] ?? "default"));
+    const missing = expected.filter((profile) => !known.some((account) => account.profile === profile));
+    for (const profile of missing) {
+      warnOnce(profile, "logged_out");
+    }
+    const pauses = known.map(async (account) => {
+      if (account.state !== "valid") {
+        warnOnce(account.profile, account.state, account.expiresAt);
+        return longestPause;
+      }
+      warned.delete(account.profile);
+      const config = context.config(account.profile);
+      const due = dueIn(account, config);
+      if (due > 0) {
+        return due;
+      }
+      // A failure is remembered in the store, with the time of the next attempt; a final one shows at the next look.
+      await getValidAccessToken(config, { signal }).catch(() => {});
+      return shortestPause;
+    });
+    return jittered(Math.min(longestPause, ...(await Promise.all(pauses))));
+  }
+
+  function warnOnce(profile: string, state: AuthStatus["state"], expiresAt?: number): void {
+    if (warned.get(profile) === state) {
+      return;
+    }
+    warned.set(profile, state);
+    const who = profile === "default" ? context.title : `${context.title} (account ${profile})`;
+    const what =
+      state === "expiring"
+        ? `the login to ${who} ends at ${new Date(expiresAt ?? 0).toISOString()} and cannot be renewed`
+        : `${who} needs a login`;
+    context.logger.warn(`${what}: run \`${context.loginCommand(profile)}\` in a terminal.`);
+  }
+
+  return {
+    id: context.id,
+    start() {
+      // Started again, it goes on once.
+      stop.abort();
+      stop = new AbortController();
+      // Not at once: the gateway has better things to do while it starts, and so have its neighbours.
+      schedule(second + Math.random() * 4 * second);
+    },
+    stop() {
+      stop.abort();
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Milliseconds until the token is to be renewed: in the window before its end in which the store renews ahead. */
+export function dueIn({ expiresAt, refreshable, refreshedAt, createdAt }: AuthStatus, config: AuthConfig): number {
+  const since = refreshedAt ?? createdAt;
+  if (expiresAt === undefined || !refreshable || since === undefined) {
+    return longestPause;
+  }
+  const window = Math.min(config.refreshBufferMs ?? defaultBuffer, (expiresAt - since) / 4);
+  return expiresAt - window - Date.now();
+}
+
+/** Later by up to a tenth, so that many gateways do not ask one server at the same moment. */
+function jittered(pause: number): number {
+  const bounded = Math.min(longestPause, Math.max(shortestPause, pause));
+  return bounded + Math.random() * Math.min(0.1 * bounded, minute);
+}

@@ -1,0 +1,143 @@
+/** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
+import type { AuthConfig } from "../index.js";
+import { type Account, account } from "./account.ts";
+import { addCommands } from "./commands.ts";
+import { gatewayMethods } from "./gateway-methods.ts";
+import { defaultAgent, loginCommand, type PluginApi, type PluginCommand, type ToolContext } from "./host.ts";
+import { keepFresh } from "./keep-fresh.ts";
+
+/**
+ * Where to authenticate, as the package's `AuthConfig` says, and how the plugin is called. `issuer`, `clientId` and
+ * `clientSecret` of the user's `plugins.entries.<id>.config` go before those that are given here.
+ */
+export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profile"> {
+  /** @default api.id */
+  pluginId?: string;
+  /** The plugin, as its users call it. @default api.name */
+  title?: string;
+  /** The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. @default api.id */
+  command?: string | false;
+  /** The account, or how a tool's context decides on it. @default "default" */
+  profile?: string | ((context: ToolContext) => string | undefined);
+  /** Every agent of the host has a login of its own, named by its id. @default false */
+  perAgent?: boolean;
+  /** Renew tokens ahead of need in the gateway, and warn when a login is needed. @default true */
+  keepFresh?: boolean;
+}
+
+/** The login of a plugin. Its own methods are those of the account that is meant when none is named. */
+export interface PluginAuth extends Account {
+  /** The account of a tool's context, `api.registerTool((context) => …)`, or the one of this name. */
+  account(context: ToolContext | string): Account;
+  /** Adds the subcommands to a command of your own; with `command: false`. */
+  addCommands(parent: PluginCommand): void;
+}
+
+/**
+ * Registers the commands, gateway methods and the service of a login, and answers with the login itself. Does nothing
+ * but register: no file is read and no thread started until a token is asked for.
+ */
+export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAuth {
+  const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
+  const { keepFresh: isKeptFresh = true, ...auth } = rest;
+  if (perAgent === true && profile !== undefined) {
+    throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
+  }
+
+  const profileOf = (context: ToolContext): string => {
+    if (perAgent === true) {
+      return context.agentId || defaultAgent(api.config);
+    }
+    return (typeof profile === "function" ? profile(context) : profile) || "default";
+  };
+  const defaultProfile = () => profileOf({});
+
+  const configs = new Map<string, AuthConfig>();
+  const config = (name: string): AuthConfig => {
+    const known = configs.get(name);
+    if (known !== undefined) {
+      return known;
+    }
+    const stateDir = auth.stateDir ?? stateDirOf(api);
+    const made = {
+      ...auth,
+      ...userConfig(api.pluginConfig),
+      pluginId,
+      profile: name,
+      clientName: auth.clientName ?? title,
+      ...(stateDir !== undefined && { stateDir }),
+    };
+    configs.set(name, made);
+    return made;
+  };
+
+  const login = (name: string) =>
+    loginCommand({
+      command: command === false ? undefined : command,
+      id: api.id,
+      account: name === defaultProfile() ? undefined : name,
+    });
+  const accounts = new Map<string, Account>();
+  const accountOf = (name: string): Account => {
+    const known = accounts.get(name);
+    const found =
+      known ?? account({ profile: name, config: () => config(name), title, loginCommand: () => login(name) });
+    accounts.set(name, found);
+    return found;
+  };
+
+  const commands = { title, defaultProfile, config, loginCommand: login };
+  if (command !== false) {
+    api.registerCli?.(
+      ({ program }: { program: PluginCommand }) => {
+        addCommands(program.command(command).description(`Log in to ${title}`), commands);
+      },
+      cliOptions(command, title),
+    );
+  }
+  const methods = gatewayMethods({ ...commands, logger: api.logger });
+  api.registerGatewayMethod?.(`${api.id}.login`, methods.login, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${api.id}.status`, methods.status, { scope: "operator.read" });
+  if (isKeptFresh) {
+    const expectedProfiles = () => (typeof profile === "function" || perAgent === true ? [] : [defaultProfile()]);
+    const service = { id: `${api.id}-login`, title, logger: api.logger, expectedProfiles, config, loginCommand: login };
+    api.registerService?.(keepFresh(service));
+  }
+
+  return {
+    get profile() {
+      return defaultProfile();
+    },
+    getValidAccessToken: (tokenOptions) => accountOf(defaultProfile()).getValidAccessToken(tokenOptions),
+    fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
+    status: () => accountOf(defaultProfile()).status(),
+    account: (context) => accountOf(typeof context === "string" ? context : profileOf(context)),
+    addCommands: (parent) => addCommands(parent, commands),
+  };
+}
+
+function cliOptions(command: string, title: string) {
+  // openclaw lists the command from the descriptor, without loading the plugin; clawdbot reads the name only.
+  return {
+    commands: [command],
+    descriptors: [{ name: command, description: `Log in to ${title}`, hasSubcommands: true }],
+  };
+}
+
+/** Where the host keeps its state; nothing where it does not say, so that the package's own rule applies. */
+function stateDirOf(api: PluginApi): string | undefined {
+  try {
+    return api.runtime?.state?.resolveStateDir?.();
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the plugin's user has configured. A wrong type is passed on: its refusal names the option. */
+function userConfig(config: Record<string, unknown> = {}): Partial<AuthConfig> {
+  const members = ["issuer", "clientId", "clientSecret"] as const;
+  return Object.fromEntries(
+    members.flatMap((name) => (config[name] === undefined || config[name] === "" ? [] : [[name, config[name]]])),
+  );
+}

@@ -1,0 +1,150 @@
+/** For hosts that keep tokens themselves: the device flow as an auth method of `api.registerProvider`. */
+import { type AuthConfig, authorizeDevice, refreshTokens, type TokenSet } from "../index.js";
+
+/** Where to authenticate, and what the host is to keep. There is no store: the host is it. */
+export interface DeviceCodeAuthOptions
+  extends Omit<
+    AuthConfig,
+    "pluginId" | "profile" | "stateDir" | "credentialsPath" | "refreshBufferMs" | "lockTimeoutMs"
+  > {
+  /** The id of the provider, as given to `registerProvider`. */
+  provider: string;
+  /** @default provider */
+  pluginId?: string;
+  /** The id of this method. @default "device" */
+  id?: string;
+  /** What the person chooses by. @default "Log in with a code" */
+  label?: string;
+  hint?: string;
+  /** The profile that the host keeps the tokens as. @default "<provider>:default" */
+  profileId?: string;
+  /** Merged into the host's configuration after the login. */
+  configPatch?: Record<string, unknown>;
+  /** The model that the host is to offer after the login. */
+  defaultModel?: string;
+}
+
+/** What the host keeps. Members beside its own carry what a refresh needs. */
+export interface HostCredential {
+  type: "oauth";
+  provider: string;
+  access: string;
+  refresh: string;
+  /** Unix milliseconds. */
+  expires: number;
+  clientId?: string;
+  clientSecret?: string;
+  [member: string]: unknown;
+}
+
+/** What of the host's context is used. */
+interface AuthContext {
+  prompter: {
+    note(message: string, title?: string): Promise<void>;
+    deviceCode?: (shown: { title: string; code: string; expiresInMinutes?: number; message?: string }) => Promise<void>;
+    progress(label: string): { update(message: string): void; stop(message?: string): void };
+  };
+  openUrl(url: string): Promise<void>;
+  isRemote?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface DeviceCodeAuthMethod {
+  id: string;
+  label: string;
+  hint?: string;
+  kind: "device_code";
+  // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types differ
+  run(context: any): Promise<{
+    profiles: { profileId: string; credential: HostCredential }[];
+    configPatch?: Record<string, unknown>;
+    defaultModel?: string;
+  }>;
+}
+
+/** For the `auth` of a provider. Give the same options to {@link refreshOAuth}. */
+export function deviceCodeAuthMethod(options: DeviceCodeAuthOptions): DeviceCodeAuthMethod {
+  const { provider, id = "device", label = "Log in with a code", hint, configPatch, defaultModel } = options;
+  return {
+    id,
+    label,
+    kind: "device_code",
+    ...(hint !== undefined && { hint }),
+    async run(context: AuthContext) {
+      const tokens = await authorize(options, context);
+      return {
+        profiles: [{ profileId: options.profileId ?? `${provider}:default`, credential: credential(provider, tokens) }],
+        ...(configPatch !== undefined && { configPatch }),
+        ...(defaultModel !== undefined && { defaultModel }),
+      };
+    },
+  };
+}
+
+/** For the `refreshOAuth` of the same provider. */
+export function refreshOAuth(options: DeviceCodeAuthOptions): (credential: HostCredential) => Promise<HostCredential> {
+  return async (kept) => {
+    const { clientId, clientSecret } = kept;
+    const config = {
+      ...authConfig(options),
+      ...(clientId !== undefined && { clientId }),
+      ...(options.clientSecret === undefined && clientSecret !== undefined && { clientSecret }),
+    };
+    return { ...kept, ...credential(options.provider, await refreshTokens(config, kept.refresh)) };
+  };
+}
+
+async function authorize(options: DeviceCodeAuthOptions, context: AuthContext): Promise<TokenSet> {
+  const { prompter, signal, isRemote } = context;
+  let waiting: { update(message: string): void; stop(message?: string): void } | undefined;
+  try {
+    const tokens = await authorizeDevice(authConfig(options), {
+      ...(signal !== undefined && { signal }),
+      async onVerification({ userCode, verificationUri, expiresAt, message }) {
+        const title = options.label ?? "Log in with a code";
+        if (prompter.deviceCode !== undefined) {
+          const expiresInMinutes = Math.max(1, Math.round((expiresAt - Date.now()) / 60_000));
+          await prompter.deviceCode({ title, code: userCode, expiresInMinutes, message: `Open ${verificationUri}` });
+        } else {
+          await prompter.note(message, title);
+        }
+        waiting = prompter.progress("Waiting for your approval …");
+      },
+      ...(isRemote !== true && { openUrl: (url: string) => context.openUrl(url) }),
+      onProgress({ type, detail }) {
+        if (type === "retrying") {
+          waiting?.update(`The server cannot be reached, trying again${detail === undefined ? "" : ` (${detail})`} …`);
+        } else if (type !== "approved") {
+          waiting?.update("Waiting for your approval …");
+        }
+      },
+    });
+    waiting?.stop("Approved.");
+    return tokens;
+  } catch (error) {
+    waiting?.stop("Not logged in.");
+    throw error;
+  }
+}
+
+/** The options without those that are ours. */
+function authConfig(options: DeviceCodeAuthOptions): AuthConfig {
+  const { provider, id, label, hint, profileId, configPatch, defaultModel, pluginId = provider, ...config } = options;
+  return { ...config, pluginId };
+}
+
+const hour = 3_600_000;
+
+function credential(provider: string, tokens: TokenSet): HostCredential {
+  const { access, refresh, expires, clientId, clientSecret } = tokens;
+  return {
+    type: "oauth",
+    provider,
+    access,
+    // The host's type demands both. Where the server is silent: renewed hourly if it can be, else kept until rejected.
+    refresh: refresh ?? "",
+    expires: expires ?? Date.now() + (refresh === undefined ? 10 * 365 * 24 * hour : hour),
+    clientId,
+    ...(clientSecret !== undefined && { clientSecret }),
+  };
+}

@@ -1,0 +1,49 @@
+/** The state of a login in words, and as the exit code of `status --check`. */
+import type { AuthStatus } from "../index.js";
+
+/** 0: usable. 2: usable, but ends within 24 hours and cannot be renewed. 1: a login is needed. */
+export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
+  return state === "valid" ? 0 : state === "expiring" ? 2 : 1;
+}
+
+const words: Record<AuthStatus["state"], string> = {
+  valid: "logged in",
+  expiring: "logged in, ends soon",
+  expired: "expired",
+  login_required: "login needed",
+  logged_out: "not logged in",
+};
+
+export function stateInWords({ state }: AuthStatus): string {
+  return words[state];
+}
+
+/** Several lines, one fact each. */
+export function statusText(status: AuthStatus, title: string): string {
+  const facts: [string, string | undefined][] = [
+    ["account", status.profile],
+    ["server", status.issuer],
+    ["scopes", status.scopes?.join(" ")],
+    [
+      "lacking",
+      status.missingScopes?.length ? `${status.missingScopes.join(" ")} (log in again to get them)` : undefined,
+    ],
+    ["token", token(status)],
+    ["file", status.path],
+    ["problem", status.lastError?.message],
+  ];
+  const lines = facts.flatMap(([name, fact]) => (fact ? [`  ${name.padEnd(9)}${fact}`] : []));
+  return [`${title}: ${stateInWords(status)}`, ...lines].join("\n");
+}
+
+function token({ state, expiresAt, refreshable }: AuthStatus): string | undefined {
+  if (state === "logged_out" || state === "login_required") {
+    return undefined;
+  }
+  const renewal = refreshable ? "renewed by itself" : "cannot be renewed";
+  if (expiresAt === undefined) {
+    return `valid until the service rejects it, ${renewal}`;
+  }
+  const when = new Date(expiresAt).toLocaleString();
+  return `${expiresAt > Date.now() ? "valid until" : "ended"} ${when}, ${renewal}`;
+}
