@@ -23,8 +23,11 @@ test("a running process notices at its next call what others did to the file", {
 }, async (t) => {
   const login = await ExpiredLogin.create(t);
   const { path, config } = login;
+  const refreshing = await login.plugin();
+  const token = await refreshing.accessToken(config);
+  // It finds a fresh token, and could rely on its memory from now on.
   const plugin = await login.plugin();
-  const token = await plugin.accessToken(config);
+  assert.equal(await plugin.accessToken(config), token);
   const text = readFileSync(path, "utf8");
   const other = text.replace(token, "the-token-of-somebody-else");
   const changes: [what: string, change: () => void, expected: string | { code: string }][] = [
