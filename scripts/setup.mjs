@@ -18,8 +18,8 @@ export const serverNodeMajor = 22;
 const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
-/** @param {{ nodes?: number[] }} [wanted] Node versions to have besides the running one. */
-export async function setUp({ nodes = [] } = {}) {
+/** @param {{ nodes?: number[], rivals?: boolean }} [wanted] Node versions besides the running one; what benchmarks compare with. */
+export async function setUp({ nodes = [], rivals = false } = {}) {
   if (runningMajor < oldestNodeForDevelopment) {
     throw new Error(
       `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
@@ -27,6 +27,9 @@ export async function setUp({ nodes = [] } = {}) {
     );
   }
   await install(root, "the packages of package-lock.json");
+  if (rivals) {
+    await install(join(root, "benchmark"), "what the benchmarks compare with");
+  }
   for (const major of nodes) {
     if (major !== runningMajor) {
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
