@@ -142,6 +142,21 @@ describe("clocks", { skip: WallClock.missing ?? false, concurrency: 4 }, () => {
     }
   });
 
+  test("two clocks that differ by seven hours for good, and one home: they do not refresh in turn for ever", async (t) => {
+    const { server, home, plugin, config, api } = await loggedIn(t);
+    const ahead = WallClock.create(home, "clock-ahead");
+    ahead.set("+7h");
+    const [other] = await processes(t, home, ahead, 1);
+    for (let turn = 1; turn <= 10; turn += 1) {
+      for (const process of [other, plugin]) {
+        const token = (await process?.accessToken(config)) ?? "";
+        assert.equal((await api.call(token)).status, 200);
+      }
+    }
+    const count = (await server.requests(refreshes)).length;
+    assert.ok(count <= 3, `${count} refreshes`);
+  });
+
   test("the clock jumps ahead and back: a login without a refresh token is there again", async (t) => {
     const { server, home, clock, plugin, config } = await started(t);
     await server.intercept({ grant: "device_code" }, { remove: ["refresh_token"] });

@@ -22,10 +22,10 @@ const runningMajor = Number(process.versions.node.split(".")[0]);
 export const testPrograms = process.platform === "linux" ? ["strace"] : [];
 
 /**
- * @param {{ nodes?: number[], programs?: string[] }} [wanted] Node versions to have besides the running one, and
- *   programs to have where that is possible.
+ * @param {{ nodes?: number[], programs?: string[], rivals?: boolean }} [wanted] Node versions to have besides the running
+ *   one, programs to have where that is possible, and what benchmarks compare with.
  */
-export async function setUp({ nodes = [], programs = [] } = {}) {
+export async function setUp({ nodes = [], programs = [], rivals = false } = {}) {
   if (runningMajor < oldestNodeForDevelopment) {
     throw new Error(
       `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
@@ -33,6 +33,9 @@ export async function setUp({ nodes = [], programs = [] } = {}) {
     );
   }
   await install(root, "the packages of package-lock.json");
+  if (rivals) {
+    await install(join(root, "benchmark"), "what the benchmarks compare with");
+  }
   for (const major of nodes) {
     if (major !== runningMajor) {
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);

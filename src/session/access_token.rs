@@ -15,7 +15,7 @@ use crate::time::{BootInstant, UnixMillis};
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
-use super::freshness::{Assessment, Freshness, Lifetime, assess};
+use super::freshness::{Assessment, Freshness, Lifetime, assess, is_from_the_future};
 use super::ownership;
 use super::refresh_attempts::Effort;
 use super::refresh_round::{binding, blocked, whose};
@@ -385,6 +385,12 @@ impl Session {
             deadline,
             exact,
             refreshable: credential.is_refreshable(),
+            from_the_future: is_from_the_future(credential.refreshed_at(), now)
+                && self.foreign_clocks.is_worth_a_refresh(
+                    location.path(),
+                    credential.access(),
+                    boot,
+                ),
         };
         assess(&lifetime, buffer, now, boot)
     }

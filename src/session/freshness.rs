@@ -36,6 +36,13 @@ pub(super) struct Lifetime {
     pub(super) exact: bool,
     /// There is a refresh token.
     pub(super) refreshable: bool,
+    /// To be refreshed because the clock that wrote it was ahead of ours.
+    pub(super) from_the_future: bool,
+}
+
+/// Whether our clock, or the one that gave this time, is wrong.
+pub(super) fn is_from_the_future(refreshed_at: UnixMillis, now: UnixMillis) -> bool {
+    refreshed_at > now.plus(CLOCK_TOLERANCE)
 }
 
 /// A freshness, and how long it holds on either clock.
@@ -54,7 +61,7 @@ pub(super) fn assess(
     now: UnixMillis,
     boot: BootInstant,
 ) -> Assessment {
-    let from_the_future = lifetime.refreshable && lifetime.refreshed_at > now.plus(CLOCK_TOLERANCE);
+    let from_the_future = lifetime.refreshable && lifetime.from_the_future;
     let Some(expires) = lifetime.expires else {
         return Assessment {
             freshness: if from_the_future {
@@ -120,6 +127,7 @@ mod tests {
             deadline: None,
             exact: false,
             refreshable: true,
+            from_the_future: false,
         }
     }
 
@@ -167,11 +175,18 @@ mod tests {
     #[test]
     fn a_refresh_from_the_future_is_repeated() {
         let future = Lifetime {
-            refreshed_at: UnixMillis(301_000),
+            from_the_future: true,
             ..token(10_000)
         };
         assert!(matches!(at(&future, 0), Freshness::Advisory { .. }));
-        assert_eq!(at(&future, 2), Freshness::Fresh);
+        let fixed = Lifetime {
+            refreshable: false,
+            ..future
+        };
+        assert_eq!(at(&fixed, 0), Freshness::Fresh);
+        let clock = UnixMillis(1000);
+        assert!(is_from_the_future(UnixMillis(301_001), clock));
+        assert!(!is_from_the_future(UnixMillis(301_000), clock));
     }
 
     #[test]

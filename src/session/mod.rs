@@ -8,6 +8,7 @@ mod client;
 pub(crate) mod config;
 pub(crate) mod device_tokens;
 mod forced_refreshes;
+mod foreign_clocks;
 mod freshness;
 mod lock_wait;
 pub(crate) mod login;
@@ -37,6 +38,7 @@ use crate::time::{BootInstant, Clock, UnixMillis};
 
 use self::config::AuthConfig;
 use self::forced_refreshes::ForcedRefreshes;
+use self::foreign_clocks::ForeignClocks;
 use self::single_flight::Flights;
 use self::unsaved::Unsaved;
 
@@ -50,6 +52,7 @@ pub(crate) struct Session {
     unsaved: Unsaved,
     deadlines: Mutex<HashMap<PathBuf, Deadline>>,
     forced: ForcedRefreshes,
+    foreign_clocks: ForeignClocks,
     /// Since when the lock of a credential file is only a local one, because its file system has none.
     local_locks: Mutex<HashMap<PathBuf, UnixMillis>>,
 }
@@ -79,6 +82,7 @@ impl Session {
             unsaved: Unsaved::default(),
             deadlines: Mutex::default(),
             forced: ForcedRefreshes::default(),
+            foreign_clocks: ForeignClocks::default(),
             local_locks: Mutex::default(),
         })
     }

@@ -1,0 +1,33 @@
+// Times several things in turn, so that whatever else the machine does hits all of them alike.
+
+/** Round after round, each of `subjects` once for `count` calls. @returns nanoseconds per call and round, by name */
+export async function interleaved(subjects, { rounds, count, warmUp = 3 }) {
+  const times = Object.fromEntries(Object.keys(subjects).map((name) => [name, []]));
+  for (let round = -warmUp; round < rounds; round += 1) {
+    for (const [name, subject] of Object.entries(subjects)) {
+      const started = process.hrtime.bigint();
+      await subject(count);
+      const took = Number(process.hrtime.bigint() - started) / count;
+      if (round >= 0) times[name].push(took);
+    }
+  }
+  return times;
+}
+
+/** Median, least and greatest; and the median of the quotients pair by pair, which a busy machine moves least. */
+export function summary(times, reference) {
+  const sorted = times.toSorted ? times.toSorted((a, b) => a - b) : [...times].sort((a, b) => a - b);
+  const ratio = reference === undefined ? undefined : median(times.map((time, round) => time / reference[round]));
+  return { median: median(times), min: sorted[0], max: sorted.at(-1), ratio };
+}
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** What a child program found out goes to its parent as one line of JSON. */
+export function report(result) {
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}

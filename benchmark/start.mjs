@@ -1,0 +1,29 @@
+// What loading costs a process that does nothing else: time, memory, threads.
+//
+//   node start.mjs <what>
+import { readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { report } from "./measure.mjs";
+
+const require = createRequire(import.meta.url);
+const loaders = {
+  nothing: () => {},
+  "clawdbot-plugin-auth": () => require("../index.js"),
+  "openid-client": () => import("openid-client"),
+  "@azure/msal-node": () => {
+    require("@azure/msal-node");
+    try {
+      require("@azure/msal-node-extensions");
+    } catch (error) {
+      // Its keytar is built by an install script, which npm ci --ignore-scripts leaves out: it costs a little more then.
+      if (error.code !== "MODULE_NOT_FOUND") throw error;
+    }
+  },
+  "google-auth-library": () => require("google-auth-library"),
+};
+const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0);
+globalThis.gc?.();
+const [memory, before, started] = [process.memoryUsage().rss, threads(), process.hrtime.bigint()];
+await loaders[process.argv[2]]();
+const time = Number(process.hrtime.bigint() - started);
+report({ time, memory: process.memoryUsage().rss - memory, threads: threads() - before });
