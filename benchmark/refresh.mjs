@@ -12,6 +12,7 @@ const now = () => Number(process.hrtime.bigint());
 
 const times = [];
 let token;
+let memory = process.memoryUsage().rss;
 let started = now();
 const get = name === "fetch" ? plain : await contestant(name, config, scratch.file(name));
 for (let round = 0; round <= Number(warm); round += 1) {
@@ -21,9 +22,10 @@ for (let round = 0; round <= Number(warm); round += 1) {
   }
   token = await get();
   times.push(now() - started);
+  if (round === 0) memory = process.memoryUsage().rss - memory;
 }
 if (token !== "a".repeat(800)) throw new Error(`${name} gave another token`);
-report({ name, cold: times[0], warm: times.slice(1) });
+report({ name, cold: times[0], warm: times.slice(1), memory });
 
 // The network alone.
 async function plain() {

@@ -56,15 +56,16 @@ const parts = {
 
   async refresh() {
     const names = ["ours", ...rivals, "fetch"];
-    const found = Object.fromEntries(names.map((name) => [name, { cold: [], warm: [] }]));
+    const found = Object.fromEntries(names.map((name) => [name, { cold: [], warm: [], memory: [] }]));
     await withEndpoint(0, async (scratch, issuer) => {
       for (let round = 0; round < 11; round += 1) {
         for (const name of names) {
           scratch.store(name, { issuer, life: -1000 });
           const args = [join(here, "refresh.mjs"), name, scratch.path, issuer, "15"];
-          const { cold, warm } = await result(process.execPath, args, scratch.env());
+          const { cold, warm, memory } = await result(process.execPath, args, scratch.env());
           found[name].cold.push(cold);
           found[name].warm.push(...warm);
+          found[name].memory.push(memory);
         }
       }
     });
@@ -80,6 +81,10 @@ const parts = {
           row(`refresh over TLS, ${kind}`, title, times, { ratio: `ours is ${ratio.toFixed(2)} × this` });
         }
       }
+    }
+    for (const name of names) {
+      const { median: middle, min, max } = summary(found[name].memory);
+      rows.push(["refresh over TLS, memory", name, bytes(middle), bytes(min), bytes(max), "loading included"]);
     }
   },
 
@@ -111,28 +116,23 @@ const parts = {
 
   async start() {
     const names = ["nothing", "clawdbot-plugin-auth", "openid-client", "@azure/msal-node", "google-auth-library"];
-    const found = Object.fromEntries(names.map((name) => [name, { time: [], memory: [], threads: [], whole: [] }]));
+    const found = Object.fromEntries(names.map((name) => [name, { time: [], memory: [], threads: [], processor: [] }]));
     for (let round = 0; round < 15; round += 1) {
       for (const name of names) {
-        const started = process.hrtime.bigint();
-        const { time, memory, threads } = await result(process.execPath, [
-          "--expose-gc",
-          join(here, "start.mjs"),
-          name,
-        ]);
-        const whole = Number(process.hrtime.bigint() - started);
-        for (const [key, value] of Object.entries({ time, memory, threads, whole })) found[name][key].push(value);
+        const args = ["--expose-gc", join(here, "start.mjs"), name];
+        const { time, memory, threads, processor } = await result(process.execPath, args);
+        for (const [key, value] of Object.entries({ time, memory, threads, processor })) found[name][key].push(value);
       }
     }
     for (const name of names.slice(1)) {
-      const { time, memory, threads, whole } = found[name];
-      const more = summary(whole.map((value, round) => value - found.nothing.whole[round]));
+      const { time, memory, threads, processor } = found[name];
+      const more = summary(processor.map((value, round) => value - found.nothing.processor[round]));
       const size = name === "clawdbot-plugin-auth" ? ownSize() : installedSize(name);
       const part = `loading ${name}`;
       row(part, "require or import", time);
       rows.push([
         part,
-        "whole process, over an empty one",
+        "processor time of the process, over an empty one",
         duration(more.median),
         duration(more.min),
         duration(more.max),

@@ -26,4 +26,10 @@ globalThis.gc?.();
 const [memory, before, started] = [process.memoryUsage().rss, threads(), process.hrtime.bigint()];
 await loaders[process.argv[2]]();
 const time = Number(process.hrtime.bigint() - started);
-report({ time, memory: process.memoryUsage().rss - memory, threads: threads() - before });
+const { user, system } = process.cpuUsage();
+report({
+  time,
+  memory: process.memoryUsage().rss - memory,
+  threads: threads() - before,
+  processor: (user + system) * 1000,
+});
