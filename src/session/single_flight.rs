@@ -189,3 +189,31 @@ impl Flight {
         lock(&self.state).holds.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_while_a_refresh_flies_joins_it_and_another_file_has_its_own() {
+        let config = AuthConfig::parse(json!({ "pluginId": "p", "issuer": "https://a.example" }));
+        let purpose = |path: &str| Purpose {
+            path: path.into(),
+            config: config.clone().unwrap(),
+            effort: Effort::Full,
+            rejected: None,
+        };
+        let flights = Arc::new(Flights::default());
+        let join = |path| flights.join(&purpose(path), None, || true).unwrap();
+        let (first, opened) = join("a");
+        assert!(opened);
+        let (second, opened) = join("a");
+        assert!(!opened && Arc::ptr_eq(&first, &second));
+        assert!(join("b").1);
+        // Over: the next one opens another.
+        drop(Landing::new(&flights, first));
+        assert!(join("a").1);
+    }
+}
