@@ -108,6 +108,13 @@ export interface AuthConfig {
   resource?: Array<string>
   /** Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false */
   pkce?: boolean
+  /**
+   * Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer
+   * `ES256`: its metadata is asked, where there is any. Requests then need {@link authorizationHeaders}; the string of
+   * {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
+   * @default false
+   */
+  dpop?: boolean
   /** Added to device authorization and token requests. May not name a parameter that this library sets. */
   extraParameters?: Record<string, string>
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
@@ -123,6 +130,39 @@ export interface AuthConfig {
   requestTimeoutMs?: number
   /** How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000 */
   lockTimeoutMs?: number
+}
+
+/**
+ * The headers for one request to your service: a valid access token, as {@link getValidAccessToken} gives it, and where the
+ * login is bound to a key (`dpop: true`) the proof, which holds for this method, URL and moment only. Ask anew for each
+ * request, also to repeat one. Signing takes some ten microseconds; there is no network call unless the token is due.
+ *
+ * When the service answers 401 with `WWW-Authenticate: DPoP error="use_dpop_nonce"`, repeat the request with its `DPoP-Nonce`
+ * header as `nonce`; at any other 401, with `rejectedToken`. The plugin kit's `fetch` does both.
+ *
+ * Rejects with an {@link AuthError}, as {@link getValidAccessToken} does.
+ *
+ * @example
+ * ```ts
+ * import { authorizationHeaders } from "clawdbot-plugin-auth";
+ *
+ * const auth = { pluginId: "my-memory", issuer: "https://auth.example.com", dpop: true };
+ * const url = "https://api.example.com/notes";
+ * let response = await fetch(url, { headers: { ...(await authorizationHeaders(auth, { method: "GET", url })) } });
+ * const nonce = response.headers.get("dpop-nonce");
+ * if (response.status === 401 && nonce !== null) {
+ *   response = await fetch(url, { headers: { ...(await authorizationHeaders(auth, { method: "GET", url, nonce })) } });
+ * }
+ * ```
+ */
+export declare function authorizationHeaders(config: AuthConfig, request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>
+
+/** The headers of one request. */
+export interface AuthorizationHeaders {
+  /** `Bearer` or `DPoP`, and the access token. */
+  Authorization: string
+  /** The proof for this one request (RFC 9449 §4.2); absent where the login is not bound to a key. */
+  DPoP?: string
 }
 
 /**
@@ -171,6 +211,8 @@ export interface AuthStatus {
   expiresAt?: number
   /** There is a refresh token. */
   refreshable: boolean
+  /** True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}. */
+  dpop?: boolean
   /** When the person logged in, Unix milliseconds. */
   createdAt?: number
   /** When the tokens were last renewed, Unix milliseconds. */
@@ -183,7 +225,8 @@ export interface AuthStatus {
  * A valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh token costs
  * about a microsecond, and of all callers in all processes one refreshes.
  *
- * Call it again with `rejectedToken` when the service answers 401. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
+ * Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
+ * string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
  * a person has to log in; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
  * `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
  * `STORE_IO`.
@@ -325,6 +368,19 @@ export interface ProgressEvent {
  * ```
  */
 export declare function refreshTokens(config: AuthConfig, refreshToken: string, options?: SignalOptions): Promise<TokenSet>
+
+/** The request that {@link authorizationHeaders} are for. */
+export interface ResourceRequest {
+  /** Its HTTP method. */
+  method: string
+  /** Its URL: https, or http on loopback. */
+  url: string
+  /**
+   * The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by origin)
+   * until another is given.
+   */
+  nonce?: string
+}
 
 /** Options of {@link logout} and {@link refreshTokens}. */
 export interface SignalOptions {

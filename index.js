@@ -76,6 +76,15 @@ function remember(config, { token, stamp, due }) {
   return promise;
 }
 
+async function authorizationHeaders(config, request, options) {
+  await getValidAccessToken(config, options);
+  // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
+  const signed = native.authorizationHeaders(config, request);
+  if (!Array.isArray(signed)) throw new AuthError(signed);
+  const [Authorization, DPoP] = signed;
+  return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
+}
+
 function login(config, options) {
   return start("login", login, config, options);
 }
@@ -235,6 +244,7 @@ function unloadable(abis, failures) {
 
 module.exports = {
   AuthError,
+  authorizationHeaders,
   authorizeDevice,
   getValidAccessToken,
   listProfiles,

@@ -1,5 +1,14 @@
 import core from "./index.js";
 
-export const { AuthError, authorizeDevice, getValidAccessToken, listProfiles, login, logout, refreshTokens, status } =
-  core;
+export const {
+  AuthError,
+  authorizationHeaders,
+  authorizeDevice,
+  getValidAccessToken,
+  listProfiles,
+  login,
+  logout,
+  refreshTokens,
+  status,
+} = core;
 export default core;

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Float64Array, JsObjectValue, Unknown};
-use napi::{Env, JsValue, ValueType};
+use napi::Env;
+use napi::bindgen_prelude::{Float64Array, Unknown};
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::time::{Clock as _, SystemClock};
 
 use super::listener::{ListenerFunction, Payload};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check, text};
+use super::options::{Kind, Known, SIGNAL, auth_config, check, text_member};
 use super::process::{session, settle_before_exit};
 
 /// Options of {@link getValidAccessToken}.
@@ -51,7 +51,8 @@ const OPTIONS: [Known; 2] = [
 /// A valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh token costs
 /// about a microsecond, and of all callers in all processes one refreshes.
 ///
-/// Call it again with `rejectedToken` when the service answers 401. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
+/// Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
+/// string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
 /// a person has to log in; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
 /// `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
 /// `STORE_IO`.
@@ -102,18 +103,7 @@ pub fn get_valid_access_token(
 
 fn rejected_token(options: &Unknown<'_>) -> Result<Option<Secret>, Error> {
     check(options, &OPTIONS)?;
-    let unreadable = |_| crate::session::config::invalid("The options cannot be read.");
-    if options.get_type().map_err(unreadable)? == ValueType::Undefined {
-        return Ok(None);
-    }
-    let member: Unknown<'_> = options
-        .coerce_to_object()
-        .and_then(|options| options.get_named_property_unchecked("rejectedToken"))
-        .map_err(unreadable)?;
-    match member.get_type().map_err(unreadable)? {
-        ValueType::String => Ok(Some(Secret::new(text(&member).map_err(unreadable)?))),
-        _ => Ok(None),
-    }
+    Ok(text_member(options, "rejectedToken")?.map(Secret::new))
 }
 
 /// A fresh token, without a thread hop; null when there is more to do.

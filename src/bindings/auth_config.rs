@@ -53,6 +53,11 @@ pub struct AuthConfig {
     pub resource: Option<Vec<String>>,
     /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false
     pub pkce: Option<bool>,
+    /// Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer
+    /// `ES256`: its metadata is asked, where there is any. Requests then need {@link authorizationHeaders}; the string of
+    /// {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
+    /// @default false
+    pub dpop: Option<bool>,
     /// Added to device authorization and token requests. May not name a parameter that this library sets.
     #[napi(ts_type = "Record<string, string>")]
     pub extra_parameters: Option<()>,

@@ -31,6 +31,8 @@ pub struct AuthStatus {
     pub expires_at: Option<f64>,
     /// There is a refresh token.
     pub refreshable: bool,
+    /// True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}.
+    pub dpop: Option<bool>,
     /// When the person logged in, Unix milliseconds.
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
@@ -77,6 +79,7 @@ impl From<status::AuthStatus> for AuthStatus {
             missing_scopes: status.missing_scopes,
             expires_at: status.expires_at.map(millis),
             refreshable: status.refreshable,
+            dpop: status.dpop.then_some(true),
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
             last_error: status.last_error.map(|error| LastError {

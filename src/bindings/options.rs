@@ -67,6 +67,22 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
     Ok(())
 }
 
+/// The string of that name, in an object that was checked.
+pub(super) fn text_member(options: &Unknown<'_>, name: &str) -> Result<Option<String>, Error> {
+    let unreadable = |_| invalid("The options cannot be read.");
+    if options.get_type().map_err(unreadable)? == ValueType::Undefined {
+        return Ok(None);
+    }
+    let member: Unknown<'_> = options
+        .coerce_to_object()
+        .and_then(|options| options.get_named_property_unchecked(name))
+        .map_err(unreadable)?;
+    match member.get_type().map_err(unreadable)? {
+        ValueType::String => text(&member).map(Some).map_err(unreadable),
+        _ => Ok(None),
+    }
+}
+
 /// A member that an options object may have.
 pub(super) struct Known {
     pub(super) name: &'static str,

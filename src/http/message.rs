@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 
 /// An `application/x-www-form-urlencoded` body; zeroed when dropped.
+#[derive(Clone)]
 pub(crate) struct Form(Zeroizing<String>);
 
 impl Form {
@@ -79,6 +80,8 @@ pub(crate) struct Request {
     pub(crate) body: Body,
     /// The whole value of the `Authorization` header.
     pub(crate) authorization: Option<Secret>,
+    /// The value of the `DPoP` header (RFC 9449 §4.1).
+    pub(crate) dpop: Option<Secret>,
     /// For all of it: connecting, sending, and reading the answer to its end.
     pub(crate) timeout: Duration,
 }
@@ -89,6 +92,10 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The `Retry-After` header, counted from now.
     pub(crate) retry_after: Option<Duration>,
+    /// The `DPoP-Nonce` header (RFC 9449 §8).
+    pub(crate) dpop_nonce: Option<String>,
+    /// How far the server's clock and ours are apart, by its `Date` header.
+    pub(crate) clock_skew: Duration,
     /// The body, at most 1 MiB.
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
@@ -189,11 +196,14 @@ mod tests {
             url: Endpoint::parse("https://a.example/token?q=canary").unwrap(),
             body: Body::Form(form),
             authorization: Some(Secret::from("Basic canary")),
+            dpop: Some(Secret::from("canary")),
             timeout: Duration::from_secs(1),
         };
         let response = Response {
             status: 200,
             retry_after: None,
+            dpop_nonce: None,
+            clock_skew: Duration::ZERO,
             body: Zeroizing::new(b"canary".to_vec()),
         };
         let json = Body::Json("canary".to_owned());

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use rustls::crypto::{CryptoProvider, KeyProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
@@ -32,6 +32,8 @@ use crate::time::{Clock as _, SystemClock};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// RFC 9449 §4.1
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 const MAX_BODY: usize = 1024 * 1024;
 
 /// The process's HTTP client. Making one does nothing; its halves are built by their first request.
@@ -163,6 +165,9 @@ impl Connector {
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, sensitive(&authorization)?);
         }
+        if let Some(proof) = request.dpop {
+            builder = builder.header(DPOP, sensitive(&proof)?);
+        }
         if let Some(body) = body {
             builder = builder.body(reqwest::Body::wrap(Outgoing {
                 bytes: Some(Bytes::from_owner(body)),
@@ -172,12 +177,14 @@ impl Connector {
         let mut response = builder.send().await.map_err(Trouble::Reqwest)?;
         let body = read_body(&mut response).await?;
         let headers = response.headers();
-        let retry_after = text(headers, RETRY_AFTER.as_str()).and_then(|value| {
-            retry_after::parse(value, text(headers, DATE.as_str()), SystemClock.now())
-        });
+        let (now, date) = (SystemClock.now(), text(headers, DATE.as_str()));
+        let theirs = date.and_then(retry_after::http_date).unwrap_or(now);
         Ok(Response {
             status: response.status().as_u16(),
-            retry_after,
+            retry_after: text(headers, RETRY_AFTER.as_str())
+                .and_then(|value| retry_after::parse(value, date, now)),
+            dpop_nonce: text(headers, "dpop-nonce").map(str::to_owned),
+            clock_skew: theirs.since(now).max(now.since(theirs)),
             body,
         })
     }
@@ -573,6 +580,7 @@ mod tests {
             url: Endpoint::parse(url).unwrap(),
             body: Body::Form(form),
             authorization: Some(Secret::from("Basic canary")),
+            dpop: Some(Secret::from("canary.proof")),
             timeout,
         }
     }
@@ -593,12 +601,14 @@ mod tests {
     async fn sends_exactly_what_oauth_asks_for() {
         let port = serve(|mut stream| async move {
             let request = read_request(&mut stream).await;
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nretry-after: 7\r\ncontent-length: {}\r\n\r\n{request}", request.len());
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nretry-after: 7\r\ndpop-nonce: n.1\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: {}\r\n\r\n{request}", request.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
         })
         .await;
         let response = post(port, SECOND).await.unwrap();
         assert_eq!(response.retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(response.dpop_nonce.as_deref(), Some("n.1"));
+        assert!(response.clock_skew > Duration::from_hours(24 * 365 * 20));
         let request = String::from_utf8(response.body.to_vec()).unwrap();
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -609,6 +619,7 @@ mod tests {
             "content-type: application/x-www-form-urlencoded",
             "accept: application/json",
             "authorization: Basic canary",
+            "dpop: canary.proof",
             concat!(
                 "user-agent: clawdbot-plugin-auth/",
                 env!("CARGO_PKG_VERSION")
@@ -649,6 +660,7 @@ mod tests {
                 url,
                 body,
                 authorization: None,
+                dpop: None,
                 timeout: SECOND,
             };
             let response = client.send(request).await.unwrap();

@@ -23,6 +23,8 @@ pub(crate) struct Received {
     pub(crate) json: Option<String>,
     /// The `Authorization` header.
     pub(crate) authorization: Option<String>,
+    /// The `DPoP` header.
+    pub(crate) dpop: Option<String>,
     /// How long it would have waited for the answer.
     pub(crate) timeout: Duration,
     /// When it arrived, on tokio's clock.
@@ -119,6 +121,8 @@ pub(crate) fn response(status: u16, body: &str) -> Response {
     Response {
         status,
         retry_after: None,
+        dpop_nonce: None,
+        clock_skew: Duration::ZERO,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }
@@ -145,6 +149,7 @@ impl HttpClient for ScriptedClient {
             form,
             json,
             authorization: request.authorization.map(|value| value.expose().to_owned()),
+            dpop: request.dpop.map(|proof| proof.expose().to_owned()),
             timeout: request.timeout,
             at: Instant::now(),
         };
@@ -181,6 +186,7 @@ mod tests {
                 url: Endpoint::parse("https://a.example/token").unwrap(),
                 body: Body::Form(form),
                 authorization: None,
+                dpop: None,
                 timeout: Duration::from_secs(1),
             })
         };

@@ -8,9 +8,11 @@ use url::form_urlencoded;
 use zeroize::Zeroize as _;
 
 use super::client::Client;
-use super::error_response::ErrorResponse;
+use super::dpop::Dpop;
+use super::error_response::{ErrorKind, ErrorResponse};
+use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode};
-use crate::http::{Body, Endpoint, Failure, Form, HttpClient, Request, Response};
+use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient, Request, Response};
 use crate::secret::Secret;
 
 /// What is wrong with an answer, as a part of a sentence: "`expires_in` is not a number".
@@ -28,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// How long the server asked us to wait.
     pub(crate) retry_after: Option<Duration>,
+    /// How far the server's clock and ours are apart.
+    pub(crate) clock_skew: Duration,
     /// The body.
     pub(crate) content: Content,
 }
@@ -45,6 +49,56 @@ impl Answer {
         Self::to(http, endpoint, Body::Form(form), authorization, timeout).await
     }
 
+    /// POSTs a token request as that client, with a proof where the tokens are bound to a key; once more if all that the
+    /// server wants is its nonce in it.
+    pub(crate) async fn to_token_request(
+        http: &dyn HttpClient,
+        endpoint: &Endpoint,
+        client: &Client,
+        mut form: Form,
+        dpop: Option<Dpop<'_>>,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let Some(dpop) = dpop else {
+            return Self::to_form(http, endpoint, client, form, timeout).await;
+        };
+        let authorization = client.authenticate(&mut form);
+        let deadline = dpop.clock.boot().plus(timeout);
+        let mut may_repeat = true;
+        loop {
+            // RFC 9449 §5: "the client MUST provide a valid DPoP proof JWT in a DPoP header when making an access token
+            // request"; §7.3: "a unique DPoP proof, even when retrying".
+            let proof = dpop
+                .proof("POST", endpoint, None)
+                .map_err(|error| Failure {
+                    kind: FailureKind::NotSent,
+                    detail: error.message().to_owned(),
+                })?;
+            let request = Request {
+                url: endpoint.clone(),
+                body: Body::Form(form.clone()),
+                authorization: authorization.clone(),
+                dpop: Some(proof),
+                timeout: deadline.since(dpop.clock.boot()),
+            };
+            let response = http.send(request).await?;
+            let answer = Self::read(endpoint, &response);
+            let Some(nonce) = &response.dpop_nonce else {
+                return Ok(answer);
+            };
+            dpop.nonces.learn(endpoint, nonce);
+            let is_wanted = ErrorResponse::read(&answer, "access_token", &Secrets::default())
+                .is_some_and(|refusal| refusal.kind == ErrorKind::UseDpopNonce);
+            // RFC 9449 §8: "the client is expected to retry its token request using a DPoP proof including the supplied
+            // nonce value"; the grant was not looked at. Without time for an answer to it, the next request has the nonce.
+            let has_time = deadline.since(dpop.clock.boot()) >= timeout / 2;
+            if !(may_repeat && is_wanted && has_time) {
+                return Ok(answer);
+            }
+            may_repeat = false;
+        }
+    }
+
     /// Sends the request once.
     pub(crate) async fn to(
         http: &dyn HttpClient,
@@ -57,6 +111,7 @@ impl Answer {
             url: endpoint.clone(),
             body,
             authorization,
+            dpop: None,
             timeout,
         };
         Ok(Self::read(endpoint, &http.send(request).await?))
@@ -67,6 +122,7 @@ impl Answer {
             endpoint: endpoint.clone(),
             status: response.status,
             retry_after: response.retry_after,
+            clock_skew: response.clock_skew,
             content: Content::read(&response.body),
         }
     }
@@ -334,7 +390,6 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::http::scripted::response;
-    use crate::oauth::server_text::Secrets;
     use crate::oauth::token_response::TokenResponse;
     use crate::time::UnixMillis;
 
@@ -439,7 +494,7 @@ pub(crate) mod tests {
                 prop_assert!(!error.message().chars().any(char::is_control));
                 prop_assert!(error.message().chars().count() < 900);
             }
-            if let Some(Ok(tokens)) = answer.success().map(|members| TokenResponse::read(members, UnixMillis(0))) {
+            if let Some(Ok(tokens)) = answer.success().map(|members| TokenResponse::read(members, UnixMillis(0), None)) {
                 prop_assert!(tokens.access.expose().bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(tokens.lifetime.is_none_or(|lifetime| lifetime <= CENTURY));
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::client::Client;
+use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::pkce::PkceVerifier;
 use super::poll_schedule::{Next, PollOutcome, PollSchedule};
@@ -34,6 +35,8 @@ pub(crate) struct DeviceAccessTokenRequest<'a> {
     pub(crate) pkce: Option<&'a PkceVerifier>,
     /// `resource` (RFC 8707)
     pub(crate) resources: &'a [String],
+    /// Proves possession of the key that the tokens are bound to (RFC 9449 §5).
+    pub(crate) dpop: Option<Dpop<'a>>,
     /// Further parameters.
     pub(crate) extra: &'a [(String, String)],
 }
@@ -166,11 +169,12 @@ async fn poll(
     deadline: BootInstant,
     timeout: Duration,
 ) -> Polled {
-    let sent = Answer::to_form(
+    let sent = Answer::to_token_request(
         http,
         request.endpoint,
         request.client,
         request.form(),
+        request.dpop,
         timeout,
     )
     .await;
@@ -190,7 +194,7 @@ async fn poll(
     }
     match answer
         .success()
-        .map(|members| TokenResponse::read(members, clock.now()))
+        .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
     {
         Some(Ok(tokens)) => Polled::Tokens(tokens),
         Some(Err(reason)) => Polled::Over(answer.malformed(&reason)),
@@ -328,6 +332,7 @@ mod tests {
             device_code: &Secret::from("canary-code"),
             pkce: Some(&pkce),
             resources: &["https://r.example".into()],
+            dpop: None,
             extra: &[("x".into(), "y".into())],
         };
         let deadline = clock.boot().plus(Duration::from_secs(expires_in));

@@ -25,6 +25,8 @@ pub(crate) enum ErrorKind {
     InvalidClient,
     /// RFC 6749 §4.1.2.1 `server_error` or `temporarily_unavailable`
     Unavailable,
+    /// RFC 9449 §8 `use_dpop_nonce`
+    UseDpopNonce,
     /// Another registered code
     Other,
     /// A code that we do not know
@@ -35,7 +37,7 @@ pub(crate) enum ErrorKind {
 
 use ErrorKind::{
     AccessDenied, AuthorizationPending, ExpiredToken, InvalidClient, InvalidGrant, NoCode, Other,
-    SlowDown, Unavailable, Unknown,
+    SlowDown, Unavailable, Unknown, UseDpopNonce,
 };
 
 /// The codes that count wherever they are found. Longer ones that contain a shorter one are no problem: whole words match.
@@ -90,9 +92,12 @@ const KNOWN: [(&str, ErrorKind); 52] = [
     ("invalid_device_code", Other),
     ("device_flow_disabled", Other),
     ("invalid_dpop_proof", Other),
-    ("use_dpop_nonce", Other),
+    ("use_dpop_nonce", UseDpopNonce),
     ("insufficient_scope", Other),
 ];
+
+/// A difference of clocks that a server may refuse a proof for.
+const NOTABLE_SKEW: Duration = Duration::from_secs(10);
 
 /// Where servers put a code, or a text that holds one, when `error` does not.
 const ELSEWHERE: [&str; 14] = [
@@ -168,7 +173,8 @@ impl ErrorResponse {
     /// is heard above a 5xx, 408 or 429.
     pub(crate) fn is_passing(&self, answer: &Answer) -> bool {
         match self.kind {
-            Unavailable => true,
+            // RFC 9449 §8: its new nonce is known by now, so the next request fares better.
+            Unavailable | UseDpopNonce => true,
             Unknown | NoCode => answer.is_passing_failure(),
             _ => false,
         }
@@ -183,9 +189,18 @@ impl ErrorResponse {
         if self.kind == NoCode {
             return answer.not_oauth(what, Some(self), next);
         }
+        let clocks;
         let next = match self.oauth.error.as_str() {
             _ if self.kind == InvalidClient => {
                 "Check clientId, clientSecret and clientAuthentication."
+            }
+            // RFC 9449 §11.1: servers "MUST only accept DPoP proofs for a limited time after their creation".
+            "invalid_dpop_proof" if answer.clock_skew >= NOTABLE_SKEW => {
+                clocks = format!(
+                    "The clocks of this machine and of the server are {} s apart: set this machine's clock, then try again.",
+                    answer.clock_skew.as_secs()
+                );
+                &clocks
             }
             "invalid_scope" => "Check the configured scopes.",
             "invalid_target" => "Check the configured resource.",

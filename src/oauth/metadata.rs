@@ -25,6 +25,8 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) registration_endpoint: Option<Endpoint>,
     /// `token_endpoint_auth_methods_supported`
     pub(crate) token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1)
+    pub(crate) dpop_signing_alg_values_supported: Option<Vec<String>>,
 }
 
 /// Asks for the metadata at the address of RFC 8414, then at that of `OpenID` Connect where the first has none or lacks an
@@ -184,6 +186,9 @@ impl AuthorizationServerMetadata {
             token_endpoint_auth_methods_supported: names(
                 members.value("token_endpoint_auth_methods_supported"),
             ),
+            dpop_signing_alg_values_supported: names(
+                members.value("dpop_signing_alg_values_supported"),
+            ),
         })
     }
 
@@ -203,6 +208,9 @@ impl AuthorizationServerMetadata {
             token_endpoint_auth_methods_supported: self
                 .token_endpoint_auth_methods_supported
                 .or(other.token_endpoint_auth_methods_supported),
+            dpop_signing_alg_values_supported: self
+                .dpop_signing_alg_values_supported
+                .or(other.dpop_signing_alg_values_supported),
         }
     }
 }

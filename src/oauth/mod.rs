@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod device_access_token;
 pub(crate) mod device_authorization;
+pub(crate) mod dpop;
 pub(crate) mod error_response;
 pub(crate) mod issuer;
 pub(crate) mod metadata;

@@ -150,6 +150,7 @@ async fn token(parties: &Parties, answer: Response) -> &'static str {
         device_code: &parties.secret,
         pkce: None,
         resources: &[],
+        dpop: None,
         extra: &[],
     };
     let clock = TestClock::starting_at(UnixMillis(0));
@@ -185,6 +186,7 @@ async fn refreshed(parties: &Parties, answer: Response) -> &'static str {
         client: &parties.client,
         refresh_token: &parties.secret,
         resources: &[],
+        dpop: None,
         extra: &[],
     };
     match refresh(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, Content};
 use super::client::Client;
+use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::server_text::Secrets;
 use super::token_response::TokenResponse;
@@ -25,6 +26,8 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) refresh_token: &'a Secret,
     /// `resource` (RFC 8707)
     pub(crate) resources: &'a [String],
+    /// Proves possession of the key that the tokens are bound to (RFC 9449 §5).
+    pub(crate) dpop: Option<Dpop<'a>>,
     /// Further parameters.
     pub(crate) extra: &'a [(String, String)],
 }
@@ -73,11 +76,12 @@ pub(crate) async fn refresh(
     request: &RefreshRequest<'_>,
     timeout: Duration,
 ) -> Result<TokenResponse, RefreshFailure> {
-    let mut answer = Answer::to_form(
+    let mut answer = Answer::to_token_request(
         http,
         request.endpoint,
         request.client,
         request.form(),
+        request.dpop,
         timeout,
     )
     .await
@@ -89,7 +93,7 @@ pub(crate) async fn refresh(
     }
     match answer
         .success()
-        .map(|members| TokenResponse::read(members, clock.now()))
+        .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
     {
         Some(Ok(tokens)) => Ok(tokens),
         Some(Err(reason)) => Err(RefreshFailure::Failed(answer.malformed(&reason))),
@@ -209,6 +213,7 @@ mod tests {
             client: &client,
             refresh_token: &Secret::from("canary-refresh"),
             resources: &["https://r.example".into()],
+            dpop: None,
             extra: &[("x".into(), "y".into())],
         };
         let clock = TestClock::starting_at(UnixMillis(0));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::answer::{Malformed, Members, positive_seconds};
+use super::dpop::{DPOP, DpopKey};
 use super::server_text::{Secrets, visible};
 use crate::secret::Secret;
 use crate::time::UnixMillis;
@@ -19,8 +20,10 @@ const BEARER: &str = "Bearer";
 pub(crate) struct TokenResponse {
     /// `access_token`
     pub(crate) access: Secret,
-    /// `token_type`: "Bearer".
+    /// `token_type`: `Bearer`, or `DPoP` with a key.
     pub(crate) token_type: String,
+    /// The private key that the tokens are bound to, as it is kept.
+    pub(crate) dpop_key: Option<Secret>,
     /// How long it is valid, from receipt; nothing if the server did not tell.
     pub(crate) lifetime: Option<Duration>,
     /// `refresh_token`
@@ -32,18 +35,27 @@ pub(crate) struct TokenResponse {
 }
 
 impl TokenResponse {
-    /// Reads the members of an answer received at `now`.
-    pub(crate) fn read(members: &mut Members, now: UnixMillis) -> Result<Self, Malformed> {
+    /// Reads the members of an answer received at `now`, to a request that proved possession of that key.
+    pub(crate) fn read(
+        members: &mut Members,
+        now: UnixMillis,
+        dpop_key: Option<&DpopKey>,
+    ) -> Result<Self, Malformed> {
         let access = members
             .take_token("access_token")?
             .ok_or_else(|| "`access_token` is missing".to_owned())?;
-        let token_type = token_type(members.take_text("token_type")?)?;
+        let told = members.take_text("token_type")?;
+        let token_type = match dpop_key {
+            Some(_) => bound(told)?,
+            None => bearer(told)?,
+        };
         // RFC 6749 §5.1: "expires_in RECOMMENDED. The lifetime in seconds of the access token."
         let told = members.number("expires_in")?.and_then(positive_seconds);
         Ok(Self {
             lifetime: told.or_else(|| jwt_lifetime(&access, now)),
             access,
-            token_type,
+            token_type: token_type.to_owned(),
+            dpop_key: dpop_key.map(|key| key.stored().clone()),
             refresh: members.take_token("refresh_token")?,
             scopes: scopes(members.value("scope")),
             id_token: members.take_token("id_token")?,
@@ -51,18 +63,36 @@ impl TokenResponse {
     }
 }
 
-fn token_type(told: Option<String>) -> Result<String, Malformed> {
+fn bearer(told: Option<String>) -> Result<&'static str, Malformed> {
     match told {
         // RFC 6749 §5.1: token_type is REQUIRED, but there are servers without; "Value is case insensitive."
-        None => Ok(BEARER.to_owned()),
-        Some(told) if told.trim().eq_ignore_ascii_case(BEARER) => Ok(BEARER.to_owned()),
+        None => Ok(BEARER),
+        Some(told) if told.trim().eq_ignore_ascii_case(BEARER) => Ok(BEARER),
         // RFC 6749 §7.1: "The client MUST NOT use an access token if it does not understand the token type."
-        Some(told) => {
-            let told = Secrets::default().description(&told).unwrap_or_default();
-            let told: String = told.chars().take(40).collect();
-            Err(format!("the `token_type` \"{told}\" is not Bearer"))
-        }
+        Some(told) => Err(format!(
+            "the `token_type` \"{}\" is not Bearer",
+            shown(&told)
+        )),
     }
+}
+
+fn bound(told: Option<String>) -> Result<&'static str, Malformed> {
+    match told.unwrap_or_default() {
+        told if told.trim().eq_ignore_ascii_case(DPOP) => Ok(DPOP),
+        // RFC 9449 §5: "If the access token response contains a different token_type value than DPoP, the access token
+        // protection provided by DPoP is not given. The client MUST discard the response in this case if this protection
+        // is deemed important": who sets `dpop` deems it so.
+        told => Err(format!(
+            "the `token_type` \"{}\" is not DPoP, so the tokens are not bound to the key that was proved. Turn DPoP on for \
+             this client at the server, or log in without `dpop`",
+            shown(&told)
+        )),
+    }
+}
+
+fn shown(told: &str) -> String {
+    let told = Secrets::default().description(told).unwrap_or_default();
+    told.chars().take(40).collect()
 }
 
 /// RFC 6749 §3.3: "a list of space-delimited, case-sensitive strings". GitHub delimits with commas; some send an array.
@@ -117,7 +147,7 @@ pub(crate) mod tests {
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
     fn read(body: &str) -> Result<TokenResponse, Malformed> {
-        TokenResponse::read(&mut members(body), NOW)
+        TokenResponse::read(&mut members(body), NOW, None)
     }
 
     fn with(rest: &str) -> Result<TokenResponse, Malformed> {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
+use crate::oauth::dpop;
 use crate::oauth::metadata::discover;
 
 use super::Session;
@@ -62,6 +63,18 @@ impl AuthorizationServer {
                 .registration_endpoint
                 .or(metadata.registration_endpoint);
             server.authentication_methods = metadata.token_endpoint_auth_methods_supported;
+            let offered = metadata.dpop_signing_alg_values_supported;
+            if config.dpop
+                && !offered
+                    .is_some_and(|offered| offered.iter().any(|name| name == dpop::ALGORITHM))
+            {
+                return Err(invalid(format!(
+                    "`dpop` is true, but {} does not offer DPoP with {} in its metadata \
+                     (dpop_signing_alg_values_supported). Turn it on at the server, or leave `dpop` out.",
+                    metadata.issuer.as_str(),
+                    dpop::ALGORITHM,
+                )));
+            }
         }
         Ok(server)
     }

@@ -30,6 +30,7 @@ pub(crate) struct AuthConfig {
     pub(crate) audience: Option<String>,
     pub(crate) resource: Vec<String>,
     pub(crate) pkce: bool,
+    pub(crate) dpop: bool,
     pub(crate) extra_parameters: Vec<(String, String)>,
     pub(crate) state_dir: Option<String>,
     pub(crate) credentials_path: Option<String>,
@@ -38,7 +39,7 @@ pub(crate) struct AuthConfig {
     pub(crate) lock_timeout: Duration,
 }
 
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 23] = [
     "pluginId",
     "profile",
     "issuer",
@@ -55,6 +56,7 @@ const OPTIONS: [&str; 22] = [
     "audience",
     "resource",
     "pkce",
+    "dpop",
     "extraParameters",
     "stateDir",
     "credentialsPath",
@@ -105,6 +107,7 @@ impl AuthConfig {
             audience: options.text("audience")?,
             resource: options.list("resource", resource)?,
             pkce: options.flag("pkce")?,
+            dpop: options.flag("dpop")?,
             extra_parameters: options.parameters("extraParameters")?,
             state_dir: options.text("stateDir")?,
             credentials_path: options.text("credentialsPath")?,

@@ -9,6 +9,7 @@ use crate::oauth::device_access_token::{DeviceAccessTokenRequest, PollEvent, awa
 use crate::oauth::device_authorization::{
     self, DeviceAuthorization, DeviceAuthorizationRequest, demands_pkce,
 };
+use crate::oauth::dpop::DpopKey;
 use crate::oauth::pkce::PkceVerifier;
 use crate::oauth::refresh::RefreshRequest;
 use crate::oauth::token_response::TokenResponse;
@@ -71,6 +72,7 @@ pub(crate) struct TokenSet {
 pub(super) struct Asked {
     pub(super) authorization: DeviceAuthorization,
     pub(super) pkce: Option<PkceVerifier>,
+    pub(super) dpop_key: Option<DpopKey>,
     pub(super) deadline: BootInstant,
     pub(super) expires_at: UnixMillis,
 }
@@ -88,6 +90,7 @@ impl Session {
         } else {
             None
         };
+        let dpop_key = config.dpop.then(DpopKey::generate).transpose()?;
         loop {
             // Counted from before the request: the server's own clock started no earlier.
             let (boot, now) = (self.clock.boot(), self.clock.now());
@@ -108,6 +111,7 @@ impl Session {
                         expires_at: now.plus(authorization.expires_in),
                         authorization,
                         pkce,
+                        dpop_key,
                     });
                 }
                 Err(error) if pkce.is_none() && demands_pkce(&error) => {
@@ -134,6 +138,7 @@ impl Session {
             device_code: &asked.authorization.device_code,
             pkce: asked.pkce.as_ref(),
             resources: &config.resource,
+            dpop: asked.dpop_key.as_ref().map(|key| self.dpop(key)),
             extra: &config.extra_parameters,
         };
         let report = |event: PollEvent| {
@@ -188,6 +193,7 @@ impl Session {
         observer: &dyn Observer,
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
+        not_bound(config)?;
         cancellation
             .guard(async {
                 let server = AuthorizationServer::resolve(self, config).await?;
@@ -228,6 +234,7 @@ impl Session {
             )
         };
         // Before a server is troubled.
+        not_bound(config)?;
         config.names_a_server()?;
         config.client_id.as_ref().ok_or_else(missing_client)?;
         cancellation
@@ -245,6 +252,7 @@ impl Session {
                     client: &client,
                     refresh_token,
                     resources: &config.resource,
+                    dpop: None,
                     extra: &config.extra_parameters,
                 };
                 let response = self
@@ -296,6 +304,16 @@ impl Session {
             token_endpoint: token_endpoint.as_str().to_owned(),
         }
     }
+}
+
+/// A host that keeps the tokens sends them as bearer tokens, and has no place for a key.
+fn not_bound(config: &AuthConfig) -> Result<(), Error> {
+    if config.dpop {
+        return Err(invalid(
+            "`dpop` needs the store, which keeps the key: leave it out here, or use `login` and `authorizationHeaders`.",
+        ));
+    }
+    Ok(())
 }
 
 /// The server no longer knows a client that we registered there earlier.

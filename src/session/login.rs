@@ -122,6 +122,7 @@ impl Session {
             created_at: now,
             refreshed_at: now,
             token_type: response.token_type,
+            dpop_key: response.dpop_key,
             // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
             scopes: response
                 .scopes

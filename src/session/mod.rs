@@ -1,6 +1,7 @@
 //! The use cases, one per file: only here does a token response become a stored credential.
 
 pub(crate) mod access_token;
+pub(crate) mod authorization;
 mod authorization_server;
 mod blocking;
 pub(crate) mod cancellation;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::HttpClient;
+use crate::oauth::dpop::Nonces;
 use crate::secret::Secret;
 use crate::store::cache::Cache;
 use crate::store::location::{Environment, Location, LocationRequest};
@@ -53,6 +55,7 @@ pub(crate) struct Session {
     deadlines: Mutex<HashMap<PathBuf, Deadline>>,
     forced: ForcedRefreshes,
     foreign_clocks: ForeignClocks,
+    nonces: Nonces,
     /// Since when the lock of a credential file is only a local one, because its file system has none.
     local_locks: Mutex<HashMap<PathBuf, UnixMillis>>,
 }
@@ -83,6 +86,7 @@ impl Session {
             deadlines: Mutex::default(),
             forced: ForcedRefreshes::default(),
             foreign_clocks: ForeignClocks::default(),
+            nonces: Nonces::default(),
             local_locks: Mutex::default(),
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
+use crate::oauth::dpop::DpopKey;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::discover;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
@@ -234,11 +235,15 @@ impl Session {
             .token_endpoint(config, current, prepared.deadline)
             .await
             .map_err(RefreshFailure::Failed)?;
+        // RFC 9449 §5: a public client "MUST present a DPoP proof for the same key that was used to obtain the refresh token".
+        let key = current.dpop_key().map(DpopKey::from_stored).transpose();
+        let key = key.map_err(RefreshFailure::Failed)?;
         let request = RefreshRequest {
             endpoint: &endpoint,
             client: &prepared.client,
             refresh_token: refresh_token.secret(),
             resources: &config.resource,
+            dpop: key.as_ref().map(|key| self.dpop(key)),
             extra: &config.extra_parameters,
         };
         let response = self
@@ -463,6 +468,7 @@ fn merged(
         created_at: current.created_at(),
         refreshed_at: now,
         token_type: response.token_type,
+        dpop_key: response.dpop_key,
         // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
         scopes: response
             .scopes

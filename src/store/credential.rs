@@ -24,8 +24,10 @@ pub(crate) struct NewCredential {
     pub(crate) created_at: UnixMillis,
     /// When the access token came.
     pub(crate) refreshed_at: UnixMillis,
-    /// `Bearer`, in practice.
+    /// `Bearer` or `DPoP`.
     pub(crate) token_type: String,
+    /// The private key that the tokens are bound to.
+    pub(crate) dpop_key: Option<Secret>,
     /// What was granted, if the server said so.
     pub(crate) scopes: Option<Vec<String>>,
     /// The `OpenID` Connect ID token.
@@ -54,6 +56,7 @@ impl NewCredential {
             expires: new.expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
+            dpop_key: new.dpop_key,
             scopes: new.scopes,
             id_token: new.id_token,
             issuer: new.issuer,
@@ -75,6 +78,7 @@ pub(super) struct Parts {
     pub(super) expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
     pub(super) refreshed_at: UnixMillis,
+    pub(super) dpop_key: Option<Secret>,
     pub(super) scopes: Option<Vec<String>>,
     pub(super) id_token: Option<Secret>,
     pub(super) issuer: Option<String>,
@@ -137,6 +141,11 @@ impl Snapshot {
         self.0.refreshed_at
     }
 
+    /// The private key that the tokens are bound to.
+    pub(crate) fn dpop_key(&self) -> Option<&Secret> {
+        self.0.dpop_key.as_ref()
+    }
+
     /// What was granted, if known.
     pub(crate) fn scopes(&self) -> Option<&[String]> {
         self.0.scopes.as_deref()
@@ -187,7 +196,8 @@ impl Snapshot {
         self.0.last_refresh.as_ref()
     }
 
-    /// Identifies what a refresh would send: the refresh token (the access token where there is none) and the client.
+    /// Identifies what a refresh would send: the refresh token (the access token where there is none), the client, and the
+    /// key that it proves.
     pub(crate) fn binding(
         &self,
         client_id: &str,
@@ -198,12 +208,12 @@ impl Snapshot {
             Some(refresh) => ("refresh", refresh.expose()),
             None => ("access", self.access().expose()),
         };
-        match secret {
-            Some(secret) => {
-                Fingerprint::of(&[kind, token, client_id, authentication, secret.expose()])
-            }
-            None => Fingerprint::of(&[kind, token, client_id, authentication]),
+        let mut parts = vec![kind, token, client_id, authentication];
+        parts.extend(secret.map(Secret::expose));
+        if let Some(key) = self.dpop_key() {
+            parts.extend(["dpop", key.expose()]);
         }
+        Fingerprint::of(&parts)
     }
 }
 
@@ -265,6 +275,7 @@ pub(super) mod tests {
             created_at: UnixMillis(1_700_000_000_000),
             refreshed_at: UnixMillis(1_700_000_000_000),
             token_type: "Bearer".to_owned(),
+            dpop_key: None,
             scopes: Some(vec!["memory".to_owned(), "offline_access".to_owned()]),
             id_token: None,
             issuer: Some("https://auth.example.com".to_owned()),
@@ -286,12 +297,14 @@ pub(super) mod tests {
         let with_refresh = snapshot(r#"{"version":1,"access":"a","refresh":"r"}"#);
         let other_access = snapshot(r#"{"version":1,"access":"b","refresh":"r"}"#);
         let other_refresh = snapshot(r#"{"version":1,"access":"a","refresh":"s"}"#);
+        let with_key = snapshot(r#"{"version":1,"access":"a","refresh":"r","dpopKey":"k"}"#);
         let only_access = snapshot(r#"{"version":1,"access":"r"}"#);
         let secret = Secret::from("x");
         let base = with_refresh.binding("c", "none", None);
         assert_eq!(base, other_access.binding("c", "none", None));
         for other in [
             other_refresh.binding("c", "none", None),
+            with_key.binding("c", "none", None),
             only_access.binding("c", "none", None),
             with_refresh.binding("d", "none", None),
             with_refresh.binding("c", "client_secret_post", None),
@@ -306,7 +319,9 @@ pub(super) mod tests {
     fn nothing_secret_is_printed() {
         let shown = format!(
             "{:?} {:?}",
-            snapshot(r#"{"version":1,"access":"canary","refresh":"canary","idToken":"canary"}"#),
+            snapshot(
+                r#"{"version":1,"access":"canary","refresh":"canary","idToken":"canary","dpopKey":"canary"}"#
+            ),
             sample("canary", Some("canary"))
         );
         assert!(!shown.contains("canary"), "{shown}");

@@ -66,6 +66,7 @@ impl Document {
             "tokenType",
             Some(Value::from(credential.token_type.as_str())),
         );
+        document.set("dpopKey", credential.dpop_key.as_ref().map(secret));
         document.set("scopes", credential.scopes.as_deref().map(Value::from));
         document.set("idToken", credential.id_token.as_ref().map(secret));
         document.set("issuer", text(&credential.issuer));
@@ -351,6 +352,7 @@ fn parts(members: &Members<'_>) -> Result<Parts, Wrong> {
         expires: members.time("expires")?,
         created_at: created_at.or(refreshed_at).unwrap_or_default(),
         refreshed_at: refreshed_at.or(created_at).unwrap_or_default(),
+        dpop_key: members.secret("dpopKey")?,
         scopes: members.texts("scopes")?,
         id_token: members.secret("idToken")?,
         issuer: members.text("issuer")?,

@@ -114,6 +114,7 @@ impl Handwritten {
             created_at,
             refreshed_at: created_at.min(now),
             token_type: "Bearer".to_owned(),
+            dpop_key: None,
             scopes: self.scopes.clone(),
             id_token: None,
             issuer: self.issuer.clone(),

@@ -106,6 +106,7 @@ impl Bench {
             created_at: issued,
             refreshed_at: issued,
             token_type: "Bearer".to_owned(),
+            dpop_key: None,
             scopes: None,
             id_token: None,
             issuer: Some(ISSUER.to_owned()),

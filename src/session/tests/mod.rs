@@ -8,6 +8,7 @@ mod back_off;
 mod bench;
 mod clocks;
 mod device_tokens;
+mod dpop;
 mod login;
 mod logout;
 mod ownership;

@@ -1,0 +1,78 @@
+//! The headers of a request to a protected resource: the stored token and, where it is bound to a key, the proof for
+//! that one request (RFC 6750 §2.1, RFC 9449 §7.1).
+
+use crate::error::Error;
+use crate::http::endpoint::Endpoint;
+use crate::oauth::dpop::{DPOP, Dpop, DpopKey};
+use crate::secret::Secret;
+use crate::store::credential::Stored;
+
+use super::Session;
+use super::access_token::login_required;
+use super::config::{AuthConfig, invalid};
+use super::ownership;
+
+/// The request that they are for.
+pub(crate) struct ResourceRequest {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    /// What the resource server wants to see in proofs from now on.
+    pub(crate) nonce: Option<String>,
+}
+
+/// The values of the headers.
+pub(crate) struct Authorization {
+    pub(crate) authorization: Secret,
+    pub(crate) dpop: Option<Secret>,
+}
+
+impl Session {
+    /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
+    pub(crate) fn authorization(
+        &self,
+        config: &AuthConfig,
+        request: &ResourceRequest,
+    ) -> Result<Authorization, Error> {
+        // RFC 9449 §4.2: htu goes "without query and fragment parts".
+        let target = request.url.split('#').next().unwrap_or_default();
+        let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
+        // As fetch does with the methods that there are.
+        let method = request.method.to_ascii_uppercase();
+        if !method
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+        {
+            return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
+        }
+        let location = self.location(config)?;
+        let Stored::Credential(credential) = self.look(&location)? else {
+            return Err(login_required(config));
+        };
+        ownership::check(config, &credential)?;
+        let token = credential.access();
+        let (scheme, dpop) = match credential.dpop_key() {
+            None => ("Bearer", None),
+            Some(key) => {
+                if let Some(nonce) = &request.nonce {
+                    self.nonces.learn(&url, nonce);
+                }
+                let key = DpopKey::from_stored(key)?;
+                let proof = self.dpop(&key).proof(&method, &url, Some(token))?;
+                (DPOP, Some(proof))
+            }
+        };
+        Ok(Authorization {
+            authorization: Secret::new(format!("{scheme} {}", token.expose())),
+            dpop,
+        })
+    }
+
+    /// Proves possession of that key.
+    pub(super) fn dpop<'a>(&'a self, key: &'a DpopKey) -> Dpop<'a> {
+        Dpop {
+            key,
+            nonces: &self.nonces,
+            clock: &*self.clock,
+        }
+    }
+}
