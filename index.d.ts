@@ -376,7 +376,7 @@ export interface ResourceRequest {
   /** Its URL: https, or http on loopback. */
   url: string
   /**
-   * The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by origin)
+   * The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by host and port)
    * until another is given.
    */
   nonce?: string

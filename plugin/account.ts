@@ -2,8 +2,11 @@
 import {
   type AuthConfig,
   AuthError,
+  type AuthorizationHeaders,
   type AuthStatus,
+  authorizationHeaders,
   getValidAccessToken,
+  type ResourceRequest,
   status,
   type TokenOptions,
 } from "../index.js";
@@ -15,8 +18,10 @@ export interface Account {
   readonly profile: string;
   /** A valid access token, refreshed where it is due. Rejects with one sentence that names the command to log in. */
   getValidAccessToken(options?: TokenOptions): Promise<string>;
+  /** The headers for one request, with the proof where the login is bound to a key (`dpop: true`). Rejects likewise. */
+  authorizationHeaders(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
   /**
-   * `fetch` with the token. At a 401 the token is refreshed once, and the request sent once more unless its body can be
+   * `fetch` with the token, and with the proof where the login is bound to a key. At a 401 the token is refreshed once, and the request sent once more unless its body can be
    * read only once (a stream). Takes https URLs, and http on loopback.
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
@@ -42,12 +47,13 @@ export function account({ profile, config, title, loginCommand }: AccountSource)
       throw error instanceof AuthError ? explain(error, title, loginCommand) : error;
     }
   };
-  const token = (options?: TokenOptions) =>
-    explained(() => (options === undefined ? getValidAccessToken(config()) : getValidAccessToken(config(), options)));
+  const authorize = (request: ResourceRequest, options?: TokenOptions) =>
+    explained(() => authorizationHeaders(config(), request, options));
   return {
     profile,
-    getValidAccessToken: token,
-    fetch: (input, init) => authorizedFetch(token, input, init),
+    getValidAccessToken: (options) => explained(() => getValidAccessToken(config(), options)),
+    authorizationHeaders: authorize,
+    fetch: (input, init) => authorizedFetch(authorize, input, init),
     status: () => explained(() => status(config())),
   };
 }

@@ -110,6 +110,8 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
       return defaultProfile();
     },
     getValidAccessToken: (tokenOptions) => accountOf(defaultProfile()).getValidAccessToken(tokenOptions),
+    authorizationHeaders: (request, tokenOptions) =>
+      accountOf(defaultProfile()).authorizationHeaders(request, tokenOptions),
     fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
     status: () => accountOf(defaultProfile()).status(),
     account: (context) => accountOf(typeof context === "string" ? context : profileOf(context)),

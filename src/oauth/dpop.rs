@@ -92,7 +92,7 @@ pub(crate) struct Dpop<'a> {
 
 impl Dpop<'_> {
     /// The proof for one request (RFC 9449 §4.2); `token` where the request presents one. Nothing in it needs an escape in
-    /// JSON: a method is letters, and a parsed URL has none of `"` and `\`.
+    /// JSON: neither a method (RFC 9110 §9.1) nor a parsed URL has any of `"` and `\`.
     ///
     /// # Errors
     /// When the operating system has no randomness to give.

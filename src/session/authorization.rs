@@ -38,10 +38,8 @@ impl Session {
         let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
         // As fetch does with the methods that there are.
         let method = request.method.to_ascii_uppercase();
-        if !method
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
-        {
+        let is_tchar = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
         let location = self.location(config)?;
