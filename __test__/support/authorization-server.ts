@@ -38,6 +38,8 @@ export interface AuthorizationServerOptions {
   port?: number;
   /** PEM of key and certificate: serve https. */
   tls?: { key: string; cert: string };
+  /** DPoP (RFC 9449): not offered, offered, or offered with a nonce demanded in every proof. @default "offered" */
+  dpop?: "off" | "offered" | "nonce";
   /** Scopes besides openid and offline_access. @default ["memory", "profile"] */
   scopes?: string[];
   /** Resource indicators (RFC 8707) that it knows; access tokens for them are JWTs. @default [] */
@@ -51,6 +53,8 @@ export interface AuthorizationServerOptions {
 /** The clients that every server knows. Ids and secrets hold characters that the wire reserves. */
 export const clients = {
   public: { clientId: "public" },
+  /** Gets no token without a proof of possession (RFC 9449 §5.2). */
+  bound: { clientId: "bound" },
   basic: { clientId: "basic:client+1", clientSecret: 's3cr:t/+ %&=~?"basic' },
   post: { clientId: "post client/2", clientSecret: 's3cr:t/+ %&=~?"post' },
   /** What a protected API asks the introspection endpoint as. */
@@ -126,6 +130,8 @@ export interface InterceptionAction {
   edit?: Record<string, unknown>;
   /** Take these members out of the provider's JSON answer. */
   remove?: string[];
+  /** Set these headers of the provider's answer, by names in small letters. */
+  headers?: Record<string, string>;
 }
 
 export interface Interception {
@@ -310,6 +316,7 @@ function withDefaults(options: AuthorizationServerOptions): Record<string, unkno
     revocation: true,
     interval: 1,
     discovery: "both",
+    dpop: "offered",
     path: "",
     host: "127.0.0.1",
     scopes: ["memory", "profile"],
@@ -333,6 +340,7 @@ function staticClients(): Record<string, unknown>[] {
   });
   return [
     { ...device, ...named(clients.public, "none"), application_type: "native", client_name: "A public client" },
+    { ...device, ...named(clients.bound, "none"), application_type: "native", dpop_bound_access_tokens: true },
     { ...device, ...named(clients.basic, "client_secret_basic") },
     { ...device, ...named(clients.post, "client_secret_post") },
     { ...device, ...named(clients.api, "client_secret_basic"), grant_types: [] },

@@ -1,0 +1,130 @@
+/**
+ * An API that wants bound tokens and a proof for each request, checked as RFC 9449 section 4.3 says, with npm's jose: GET
+ * and POST on any path answer with whose token it was.
+ */
+import { createHash } from "node:crypto";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { calculateJwkThumbprint, EmbeddedJWK, type JWK, jwtVerify } from "jose";
+import { type AuthorizationServer, clients } from "./authorization-server.ts";
+import { exchange } from "./exchange.ts";
+import type { Lifetime } from "./lifetime.ts";
+
+export interface DpopApiRequest {
+  status: number;
+  /** Why it was refused. */
+  error?: string;
+  /** The `nonce` of the proof. */
+  nonce?: string;
+  body: string;
+}
+
+export class DpopApi {
+  readonly requests: DpopApiRequest[] = [];
+  readonly origin: string;
+  /** What every proof has to hold; changing it makes the clients' outdated. */
+  nonce: string | undefined;
+  /** Comes with answers that are no refusal, for the next request. */
+  nextNonce: string | undefined;
+  readonly #server: AuthorizationServer;
+  readonly #seen = new Set<string>();
+
+  static async start(lifetime: Lifetime, server: AuthorizationServer): Promise<DpopApi> {
+    const listener = http.createServer();
+    await new Promise<void>((resolve) => void listener.listen(0, "127.0.0.1", resolve));
+    lifetime.after(() => {
+      listener.closeAllConnections();
+      listener.close();
+    });
+    return new DpopApi(listener, server);
+  }
+
+  private constructor(listener: http.Server, server: AuthorizationServer) {
+    this.#server = server;
+    this.origin = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
+    listener.on("request", (request: http.IncomingMessage, response: http.ServerResponse) => {
+      this.#answer(request, response).catch((error: unknown) => {
+        response.writeHead(500).end(String(error));
+      });
+    });
+  }
+
+  async #answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) {
+      chunks.push(chunk);
+    }
+    const logged: DpopApiRequest = { status: 200, body: Buffer.concat(chunks).toString() };
+    this.requests.push(logged);
+    try {
+      const subject = await this.#subject(request, logged);
+      if (this.nextNonce !== undefined) {
+        this.nonce = this.nextNonce;
+        response.setHeader("dpop-nonce", this.nextNonce);
+      }
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ subject }));
+    } catch (error) {
+      logged.status = 401;
+      logged.error = String((error as Error).message);
+      const code = /^[a-z_]+/.exec(logged.error)?.[0] ?? "invalid_dpop_proof";
+      if (code === "use_dpop_nonce") {
+        response.setHeader("dpop-nonce", this.nonce ?? "");
+      }
+      response.writeHead(401, { "www-authenticate": `DPoP error="${code}", algs="ES256"` }).end();
+    }
+  }
+
+  async #subject({ headers, method, url }: http.IncomingMessage, logged: DpopApiRequest): Promise<string> {
+    const token = /^DPoP (?<token>\S+)$/.exec(headers.authorization ?? "")?.groups?.token;
+    if (token === undefined) {
+      throw new Error("invalid_token: RFC 9449 section 7.2 wants a bound token refused as a bearer token");
+    }
+    if (typeof headers.dpop !== "string" || headers.dpop.includes(",")) {
+      throw new Error("invalid_dpop_proof: not one proof");
+    }
+    const options = { typ: "dpop+jwt", algorithms: ["ES256"], maxTokenAge: 60, clockTolerance: 5 };
+    const verified = await jwtVerify(headers.dpop, EmbeddedJWK, options).catch((error: Error) => {
+      throw new Error(`invalid_dpop_proof: ${error.message}`);
+    });
+    const { payload, protectedHeader } = verified;
+    if (typeof payload.nonce === "string") {
+      logged.nonce = payload.nonce;
+    }
+    const expected = {
+      htm: method,
+      htu: `${this.origin}${url?.split("?")[0]}`,
+      ath: createHash("sha256").update(token).digest("base64url"),
+    };
+    for (const [claim, value] of Object.entries(expected)) {
+      if (payload[claim] !== value) {
+        throw new Error(`invalid_dpop_proof: ${claim} is ${payload[claim]}, not ${value}`);
+      }
+    }
+    if (this.nonce !== undefined && payload.nonce !== this.nonce) {
+      throw new Error(`use_dpop_nonce: it is ${payload.nonce}`);
+    }
+    if (payload.jti === undefined || this.#seen.has(payload.jti)) {
+      throw new Error("invalid_dpop_proof: jti is missing or was seen before");
+    }
+    this.#seen.add(payload.jti);
+    return this.#owner(token, protectedHeader.jwk as JWK);
+  }
+
+  /** Whose token it is; it must be bound to the key of the proof (RFC 9449 section 6.2). */
+  async #owner(token: string, jwk: JWK): Promise<string> {
+    const { clientId, clientSecret } = clients.api;
+    const credentials = Buffer.from(`${clientId}:${clientSecret}`).toString("base64");
+    const { text } = await exchange(`${this.#server.issuer}/token/introspection`, {
+      headers: { authorization: `Basic ${credentials}` },
+      body: new URLSearchParams({ token }),
+    });
+    const answer = JSON.parse(text) as { active: boolean; sub?: string; token_type?: string; cnf?: { jkt?: string } };
+    if (!answer.active) {
+      throw new Error("invalid_token: not active");
+    }
+    if (answer.token_type !== "DPoP" || answer.cnf?.jkt !== (await calculateJwkThumbprint(jwk))) {
+      throw new Error("invalid_token: not bound to this key");
+    }
+    return answer.sub ?? "";
+  }
+}
