@@ -178,13 +178,14 @@ function load() {
   const failures = new Map();
   for (const abi of abis) {
     const triple = abi === undefined ? `${platform}-${arch}` : `${platform}-${arch}-${abi}`;
-    for (const path of [`./clawdbot-plugin-auth.${triple}.node`, `clawdbot-plugin-auth-${triple}`]) {
-      try {
-        if (platform === "linux") checkWhole(require.resolve(path));
-        return require(path);
-      } catch (error) {
-        if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
-      }
+    // In a checkout it lies beside this file. Looking costs less than a require that fails.
+    const built = `${__dirname}/clawdbot-plugin-auth.${triple}.node`;
+    const path = fs.existsSync(built) ? built : `clawdbot-plugin-auth-${triple}`;
+    try {
+      if (platform === "linux") checkWhole(require.resolve(path));
+      return require(path);
+    } catch (error) {
+      if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
     }
   }
   throw new Error(unloadable(abis, failures));
