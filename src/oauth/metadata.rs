@@ -107,10 +107,13 @@ async fn ask(
     }
     // RFC 8414 §3.2: 'A successful response MUST use the 200 OK HTTP status code'
     let Some(members) = answer.members().filter(|_| answer.status == 200) else {
-        return Ok(Document::Missing(format!(
-            "HTTP {} without metadata",
-            answer.status
-        )));
+        // Whoever may redirect would choose the server, and a redirect says nothing that RFC 8414 §3.3 could check.
+        let why = if (300..400).contains(&answer.status) {
+            ", and redirects are not followed"
+        } else {
+            " without metadata"
+        };
+        return Ok(Document::Missing(format!("HTTP {}{why}", answer.status)));
     };
     let Some(told) = members.text("issuer") else {
         return Ok(Document::Missing("a document without issuer".to_owned()));
@@ -207,7 +210,11 @@ impl AuthorizationServerMetadata {
     }
 }
 
-fn endpoint(members: &Members, name: &str, may_be_http: bool) -> Result<Option<Endpoint>, String> {
+fn endpoint(
+    members: &Members,
+    name: &str,
+    may_be_loopback: bool,
+) -> Result<Option<Endpoint>, String> {
     let Some(value) = members.value(name).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
@@ -215,9 +222,10 @@ fn endpoint(members: &Members, name: &str, may_be_http: bool) -> Result<Option<E
         .as_str()
         .ok_or_else(|| format!("`{name}` is not a string"))?;
     let endpoint = Endpoint::parse(text).map_err(|reason| format!("`{name}` {reason}"))?;
-    // A server on the network has no business to send credentials to a port on this machine in the clear.
-    if endpoint.url().scheme() != "https" && !may_be_http {
-        return Err(format!("`{name}` is not an https URL"));
+    // RFC 8414 §2 lets endpoints lie on any host, and large providers make use of it. But a server on the network has no
+    // business to send requests to this machine.
+    if endpoint.is_loopback() && !may_be_loopback {
+        return Err(format!("`{name}` leads to this machine"));
     }
     Ok(Some(endpoint))
 }
@@ -435,6 +443,14 @@ mod tests {
         for bad in [
             "\"http://a.example/x\"",
             "\"http://127.0.0.1/x\"",
+            "\"https://localhost/x\"",
+            "\"https://127.0.0.1:8443/x\"",
+            "\"https://[::1]/x\"",
+            "\"https://user@a.example/x\"",
+            "\"https://a.example/x#y\"",
+            "\"https://a.example:0/x\"",
+            "\"https://a.example:65536/x\"",
+            "\"javascript:alert(1)\"",
             "\"/x\"",
             "5",
             "\"\"",
