@@ -3,6 +3,7 @@
  * that way: the server's name exists for the proxy alone.
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -167,7 +168,7 @@ describe("a proxy that opens TLS", { skip: RealProxy.unavailable("mitmproxy"), c
   }
 
   test("its authority by the system's store: the whole life of a login", {
-    skip: PrivateMounts.unavailable(),
+    skip: PrivateMounts.unavailable() || lacking("update-ca-certificates"),
   }, async (t) => {
     const home = TempHome.create(t);
     const mounts = await PrivateMounts.create(t);
@@ -201,6 +202,10 @@ describe("a proxy that opens TLS", { skip: RealProxy.unavailable("mitmproxy"), c
     }
   });
 });
+
+function lacking(program: string): string | false {
+  return spawnSync(program, ["--help"]).error ? `there is no ${program}` : false;
+}
 
 function folderWith(home: TempHome, certificate: string): string {
   const folder = join(home.path, "certificates");

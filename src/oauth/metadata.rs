@@ -107,8 +107,7 @@ async fn ask(
     }
     // RFC 8414 §3.2: 'A successful response MUST use the 200 OK HTTP status code'
     let Some(members) = answer.members().filter(|_| answer.status == 200) else {
-        // Whoever may redirect would choose the server, and a redirect says nothing that RFC 8414 §3.3 could check.
-        let why = if (300..400).contains(&answer.status) {
+        let why = if answer.is_redirect() {
             ", and redirects are not followed"
         } else {
             " without metadata"
@@ -163,7 +162,10 @@ fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document); 2]) -> Error {
 
 fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
     let only_slash = told.trim_end_matches('/') == issuer.as_str().trim_end_matches('/');
-    let next = if only_slash {
+    let next = if told == issuer.as_str() {
+        "They differ in characters that are not shown: only the server's operator can correct that."
+            .to_owned()
+    } else if only_slash {
         format!("Only the slash at the end differs: configure issuer exactly as \"{told}\".")
     } else {
         "Configure the issuer exactly as the server names itself if that is the server you mean, or its endpoints instead."
