@@ -126,6 +126,19 @@ describe("proxies", { concurrency: 8 }, () => {
     });
   }
 
+  test("an IPv6 address through a proxy: an error that says what to do instead", async (t) => {
+    const home = TempHome.create(t);
+    const stub = await StubServer.start(t);
+    const { host } = new URL(stub.origin);
+    const proxy = await HttpProxy.start(t, { resolve: { "[2001:db8::7]:443": host } });
+    const plugin = await PluginProcess.start(t, { env: home.env({ HTTPS_PROXY: proxy.url }) });
+    const config = { pluginId: "memory", issuer: "https://[2001:db8::7]", clientId: "c", stateDir: home.stateDir };
+    await assert.rejects(plugin.login(config), {
+      code: "NETWORK",
+      message: /no IPv6 address is reached by TLS through a proxy: use a name, or list it in NO_PROXY \(/,
+    });
+  });
+
   test("HTTP_PROXY alone is not for https, and the error says so", async (t) => {
     const { home, config } = await hidden(t);
     const proxy = await HttpProxy.start(t);

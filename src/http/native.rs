@@ -567,7 +567,12 @@ fn root_cause(error: &reqwest::Error) -> String {
         return format!("TLS: {error}");
     }
     let Some(error) = last.downcast_ref::<io::Error>() else {
-        return last.to_string();
+        let told = last.to_string();
+        // reqwest leaves the brackets on.
+        if told == "Invalid Server Name" {
+            return "no IPv6 address is reached by TLS through a proxy: use a name, or list it in NO_PROXY".to_owned();
+        }
+        return told;
     };
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
