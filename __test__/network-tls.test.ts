@@ -57,7 +57,7 @@ const environments: Environment[] = [
   {
     name: "a proxy that is down",
     retryable: true,
-    told: /could not be reached: .*connection refused/i,
+    told: /could not be reached: proxy: connection refused \(HTTPS_PROXY: /,
     env: async (t) => {
       const proxy = await HttpProxy.start(t);
       await proxy.stop();
@@ -72,8 +72,8 @@ const environments: Environment[] = [
   },
   {
     name: "a proxy that wants a password",
-    retryable: true,
-    told: /could not be reached: proxy: /,
+    retryable: false,
+    told: /could not be reached through the proxy: it wants a user name and password/,
     env: async (t) => trusting({ HTTPS_PROXY: (await HttpProxy.start(t, { credentials: "ada:secret" })).url }),
   },
   {

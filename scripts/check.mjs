@@ -10,6 +10,7 @@ import { basename, join, relative } from "node:path";
 import { build, generatedTypes } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
+import { installProxies } from "./proxies.mjs";
 import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
 
 const stages = {
@@ -98,6 +99,9 @@ async function main() {
 
   const started = Date.now();
   await setUp(names.includes("tests") ? { nodes: nodeMajors, programs: testPrograms } : {});
+  if (names.includes("tests")) {
+    await installProxies();
+  }
   const passed = [];
   for (const [index, name] of names.entries()) {
     const { title, run: runStage } = stages[name];

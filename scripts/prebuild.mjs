@@ -21,13 +21,20 @@ const glibc = "2.17";
 const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
 
 /** Where Debian's pip would refuse to install anything: a Python environment of our own. */
-export async function pythonTools(name, packages) {
+export async function pythonTools(name, packages, { dependencies = false } = {}) {
   const folder = join(root, "target", "tools", `${name}-${packages.map((one) => one.split("==")[1]).join("-")}`);
   const programs = join(folder, process.platform === "win32" ? "Scripts" : "bin");
   const installed = join(folder, "installed");
   if (!existsSync(installed)) {
     await output("python3", ["-m", "venv", "--clear", folder]);
-    await output(join(programs, "python"), ["-m", "pip", "install", "--quiet", "--no-deps", ...packages]);
+    await output(join(programs, "python"), [
+      "-m",
+      "pip",
+      "install",
+      "--quiet",
+      ...(dependencies ? [] : ["--no-deps"]),
+      ...packages,
+    ]);
     copyFileSync(join(folder, "pyvenv.cfg"), installed);
   }
   return programs;

@@ -18,8 +18,11 @@ export const serverNodeMajor = 22;
 const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
-/** Programs without which some tests are skipped; the distribution's package has the same name. */
-export const testPrograms = process.platform === "linux" ? ["strace"] : [];
+/** Programs without which some tests are skipped. */
+export const testPrograms = process.platform === "linux" ? ["strace", "ip"] : [];
+
+/** Debian's packages that are not called like their program. */
+const packages = { ip: "iproute2" };
 
 /**
  * @param {{ nodes?: number[], programs?: string[], rivals?: boolean }} [wanted] Node versions to have besides the running
@@ -49,11 +52,11 @@ export async function setUp({ nodes = [], programs = [], rivals = false } = {}) 
 /** From the distribution, as root alone. Where it cannot be had, the tests that need it say that they are skipped. */
 function installProgram(program) {
   const quietly = (command, ...args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
-  if (quietly(program, "--version") || process.getuid?.() !== 0) {
+  if (quietly(program, "-V") || process.getuid?.() !== 0) {
     return;
   }
   process.stdout.write(`Installing ${program} … `);
-  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", program);
+  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", packages[program] ?? program);
   const isInstalled = install() || (quietly("apt-get", "update") && install());
   process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
 }

@@ -44,6 +44,8 @@ export interface AuthorizationServerOptions {
   scopes?: string[];
   /** Resource indicators (RFC 8707) that it knows; access tokens for them are JWTs. @default [] */
   resources?: string[];
+  /** It takes several resources in one token request, for a token for the first; oidc-provider by itself does not. */
+  severalResources?: boolean;
   /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
   clients?: Record<string, unknown>[];
   /** More environment of its process, such as another wall clock. */

@@ -35,7 +35,10 @@ export type StubRoute = StubAnswer | StubAnswer[] | StubHandler;
 export interface StubServerOptions {
   routes?: Record<string, StubRoute>;
   tls?: ServerCertificate;
-  host?: "127.0.0.1" | "localhost";
+  /** Its name in `origin`; an IPv6 address in brackets. @default "127.0.0.1" */
+  host?: string;
+  /** The address that it listens on. @default "127.0.0.1" */
+  address?: string;
 }
 
 export class StubServer {
@@ -50,7 +53,7 @@ export class StubServer {
   static async start(lifetime: Lifetime, options: StubServerOptions = {}): Promise<StubServer> {
     const server = options.tls ? https.createServer(options.tls) : http.createServer();
     await new Promise<void>((resolve, reject) => {
-      server.once("error", reject).listen(0, "127.0.0.1", resolve);
+      server.once("error", reject).listen(0, options.address ?? "127.0.0.1", resolve);
     });
     const stub = new StubServer(server, options);
     lifetime.after(() => stub.stop());

@@ -20,6 +20,10 @@ impl Endpoint {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not contain a user name or password".to_owned());
         }
+        // RFC 6335 §6: port 0 is reserved; nobody can listen on it.
+        if url.port() == Some(0) {
+            return Err("must not have the port 0".to_owned());
+        }
         // RFC 6749 §3.1, §3.2: "The endpoint URI MUST NOT include a fragment component."
         if url.fragment().is_some() {
             return Err("must not contain a fragment (#)".to_owned());
@@ -106,6 +110,10 @@ mod tests {
             "https://user@example.com/token",
             "https://:pass@example.com/token",
             "https://example.com/token#here",
+            "https://example.com:0/token",
+            "https://example.com:65536/token",
+            "http://[::ffff:127.0.0.1]/token",
+            "http://0.0.0.0/token",
             "https:///",
             "/token",
             "token",

@@ -124,6 +124,8 @@ pub(crate) enum FailureKind {
     TooLarge,
     /// The request never left because the server's certificate is not trusted.
     Certificate,
+    /// The request never left because the proxy's address or credentials are wrong.
+    Proxy,
 }
 
 /// A request without an answer.
@@ -165,6 +167,11 @@ impl Failure {
                     "The certificate of {host} is not trusted: {detail}. If a company proxy or a private authority signed it, \
                      name the authority's PEM file in NODE_EXTRA_CA_CERTS or SSL_CERT_FILE and start again."
                 ),
+            )
+            .retryable(false),
+            FailureKind::Proxy => Error::new(
+                ErrorCode::Network,
+                format!("{host} could not be reached through the proxy: {detail}. Correct the proxy settings and start again."),
             )
             .retryable(false),
         }
@@ -226,6 +233,7 @@ mod tests {
             (FailureKind::TimedOut, ErrorCode::Timeout, true),
             (FailureKind::TooLarge, ErrorCode::InvalidResponse, false),
             (FailureKind::Certificate, ErrorCode::Network, false),
+            (FailureKind::Proxy, ErrorCode::Network, false),
         ] {
             let error = error(kind);
             assert_eq!((error.code(), error.is_retryable()), (code, retryable));

@@ -5,6 +5,7 @@
 pub(crate) mod endpoint;
 pub(crate) mod message;
 pub(crate) mod native;
+mod proxy;
 pub(crate) mod retry_after;
 mod running_time;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use rustls::sign::SigningKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::proxy::{NoProxy, Proxy, only_for_http};
 use super::running_time::within;
 use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
@@ -39,8 +40,11 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The process's HTTP client. Making one does nothing; its halves are built by their first request.
 #[derive(Default)]
 pub(crate) struct NativeClient {
-    /// For the network, through the proxy that the environment names.
+    no_proxy: OnceLock<NoProxy>,
+    /// For the network, through the proxy that the environment names, or else the system's, if there is one.
     proxied: OnceLock<Connector>,
+    /// For what is to be reached without a proxy.
+    direct: OnceLock<Connector>,
     /// For loopback, never through a proxy.
     loopback: OnceLock<Connector>,
     /// What to trust on a machine that has no certificates of its own.
@@ -54,10 +58,13 @@ impl NativeClient {
     }
 
     fn connector(&self, endpoint: &Endpoint) -> Result<&Connector, Failure> {
+        let no_proxy = || NoProxy::from_environment(&variable);
         let (cell, route) = if endpoint.is_loopback() {
             (&self.loopback, Route::Loopback)
+        } else if self.no_proxy.get_or_init(no_proxy).covers(endpoint) {
+            (&self.direct, Route::Direct)
         } else {
-            (&self.proxied, Route::Network)
+            (&self.proxied, Route::Proxied)
         };
         if let Some(connector) = cell.get() {
             return Ok(connector);
@@ -87,13 +94,17 @@ impl HttpClient for NativeClient {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
-    Network,
+    Proxied,
+    Direct,
     Loopback,
 }
 
-/// One reqwest client, and what its set-up wants to add to a certificate failure.
+/// One reqwest client, and what its set-up wants to add to failures.
 struct Connector {
     client: reqwest::Client,
+    /// Where requests go by way of, for all that never left.
+    proxy_note: String,
+    /// For certificate failures.
     trust_notes: Vec<String>,
 }
 
@@ -105,6 +116,21 @@ impl Connector {
     ) -> Result<Self, Failure> {
         install_crypto_provider();
         let (extra, trust_notes) = sources.extra_certificates();
+        let proxy = match route {
+            Route::Proxied => Proxy::from_environment(&variable)?,
+            Route::Direct | Route::Loopback => None,
+        };
+        let proxy_note = match &proxy {
+            Some(proxy) => format!(" ({proxy})"),
+            None if route == Route::Proxied && only_for_http(&variable) => {
+                " (HTTP_PROXY is for http URLs; the proxy for https is HTTPS_PROXY)".to_owned()
+            }
+            None => String::new(),
+        };
+        let proxy = proxy
+            .map(|proxy| reqwest::Proxy::all(proxy.url().clone()))
+            .transpose()
+            .map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(USER_AGENT)
@@ -116,9 +142,11 @@ impl Connector {
                 // Requests are seconds or hours apart: a kept connection would only be found dead while a refresh
                 // token is on its way.
                 .pool_max_idle_per_host(0);
-            match route {
-                Route::Network => builder,
-                Route::Loopback => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
+            match (route, &proxy) {
+                (Route::Proxied, Some(proxy)) => builder.proxy(proxy.clone()),
+                (Route::Proxied, None) => builder,
+                (Route::Direct, _) => builder.no_proxy(),
+                (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
             }
         };
         // Without the extra certificates first: with them, a machine that has no store of its own would trust nothing else.
@@ -132,6 +160,7 @@ impl Connector {
         let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         Ok(Self {
             client,
+            proxy_note,
             trust_notes,
         })
     }
@@ -144,15 +173,13 @@ impl Connector {
         outcome
             .unwrap_or(Err(Trouble::TimedOut))
             .map_err(|trouble| match trouble {
-                Trouble::TimedOut => timed_out(!sent.load(Ordering::Acquire)),
+                Trouble::TimedOut => self.timed_out(!sent.load(Ordering::Acquire)),
                 Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
                 Trouble::Unsendable => failure(
                     FailureKind::NotSent,
                     "a credential cannot be put into a header",
                 ),
-                Trouble::Reqwest(error) => {
-                    classify(&error, sent.load(Ordering::Acquire), &self.trust_notes)
-                }
+                Trouble::Reqwest(error) => self.classify(&error, sent.load(Ordering::Acquire)),
             })
     }
 
@@ -204,6 +231,45 @@ impl Connector {
             clock_skew: theirs.since(now).max(now.since(theirs)),
             body,
         })
+    }
+}
+
+impl Connector {
+    fn classify(&self, error: &reqwest::Error, sent: bool) -> Failure {
+        let proxy_problem = proxy_problem(error);
+        if let Some(mut detail) = certificate_problem(error) {
+            if proxy_problem.is_some() {
+                detail.insert_str(0, "it is the proxy's own, ");
+            }
+            detail.push_str(&self.proxy_note);
+            for note in &self.trust_notes {
+                detail.push_str("; ");
+                detail.push_str(note);
+            }
+            return failure(FailureKind::Certificate, &detail);
+        }
+        let not_sent = error.is_connect() || error.is_builder() || !sent;
+        match (error.is_timeout(), proxy_problem) {
+            (true, _) => self.timed_out(not_sent),
+            (false, Some(PROXY_AUTHENTICATION)) => {
+                let what = "it wants a user name and password, or others than it got";
+                self.not_sent(FailureKind::Proxy, what)
+            }
+            (false, _) if not_sent => self.not_sent(FailureKind::NotSent, &cause(error)),
+            (false, _) => failure(FailureKind::Broken, &cause(error)),
+        }
+    }
+
+    fn timed_out(&self, not_sent: bool) -> Failure {
+        if not_sent {
+            self.not_sent(FailureKind::NotSent, "connecting took too long")
+        } else {
+            failure(FailureKind::TimedOut, "the time for the request ran out")
+        }
+    }
+
+    fn not_sent(&self, kind: FailureKind, detail: &str) -> Failure {
+        failure(kind, &format!("{detail}{}", self.proxy_note))
     }
 }
 
@@ -351,12 +417,8 @@ struct TrustSources {
 
 impl TrustSources {
     fn from_environment() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "trust is the http layer's own business, and it may not import the store's Environment"
-        )]
         let path = |name| {
-            std::env::var_os(name)
+            environment(name)
                 .filter(|value: &OsString| !value.is_empty())
                 .map(PathBuf::from)
         };
@@ -384,6 +446,12 @@ impl TrustSources {
                 // Node ignores such a file with a warning; ours is the certificate failure that follows.
                 Err(reason) => notes.push(format!("the file that {name} names {reason}")),
             }
+        }
+        // The verifier reads it itself.
+        if let Some(folders) = &self.ssl_cert_dir
+            && !std::env::split_paths(folders).any(|folder| folder.is_dir())
+        {
+            notes.push("SSL_CERT_DIR names no folder".to_owned());
         }
         (certificates, notes)
     }
@@ -439,35 +507,22 @@ fn certificates_in(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>
     Ok(usable)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "trust and proxies are the http layer's own business, and it may not import the store's Environment"
+)]
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn variable(name: &str) -> Option<String> {
+    environment(name)?.into_string().ok()
+}
+
 fn failure(kind: FailureKind, detail: &str) -> Failure {
     Failure {
         kind,
         detail: detail.to_owned(),
-    }
-}
-
-fn classify(error: &reqwest::Error, sent: bool, trust_notes: &[String]) -> Failure {
-    if let Some(reason) = certificate_problem(error) {
-        let mut detail = reason;
-        for note in trust_notes {
-            detail.push_str("; ");
-            detail.push_str(note);
-        }
-        return failure(FailureKind::Certificate, &detail);
-    }
-    let not_sent = error.is_connect() || error.is_builder() || !sent;
-    match (error.is_timeout(), not_sent) {
-        (true, not_sent) => timed_out(not_sent),
-        (false, true) => failure(FailureKind::NotSent, &cause(error)),
-        (false, false) => failure(FailureKind::Broken, &cause(error)),
-    }
-}
-
-fn timed_out(not_sent: bool) -> Failure {
-    if not_sent {
-        failure(FailureKind::NotSent, "connecting took too long")
-    } else {
-        failure(FailureKind::TimedOut, "the time for the request ran out")
     }
 }
 
@@ -509,18 +564,37 @@ fn certificate_problem(error: &(dyn StdError + 'static)) -> Option<String> {
     })
 }
 
+/// What hyper says of a proxy that wants other credentials.
+const PROXY_AUTHENTICATION: &str = "proxy authorization required";
+
+/// What went wrong between us and the proxy, or in its answer to CONNECT.
+fn proxy_problem(error: &reqwest::Error) -> Option<&'static str> {
+    let told = chain(error).find_map(|error| {
+        let told = error.to_string();
+        Some(told.strip_prefix("tunnel error: ")?.to_owned())
+    })?;
+    Some(match told.as_str() {
+        PROXY_AUTHENTICATION => PROXY_AUTHENTICATION,
+        "unsuccessful" => {
+            "it refused (wrong credentials, a host that it does not allow) or could not reach the server"
+        }
+        "unexpected end of file" => "it closed the connection",
+        _ => "",
+    })
+}
+
 /// The cause in words for a person. No link of the chain but reqwest's own, which is left out, prints a URL.
 fn cause(error: &reqwest::Error) -> String {
-    let text = root_cause(error);
+    let mut text = root_cause(error);
     if error.is_dns() {
         let reason = text.rsplit(": ").next().unwrap_or_default();
-        return format!("dns: {}", reason.to_ascii_lowercase());
+        text = format!("dns: {}", reason.to_ascii_lowercase());
     }
-    let through_proxy = chain(error).any(|error| error.to_string().starts_with("tunnel error"));
-    if through_proxy {
-        return format!("proxy: {}", text.trim_start_matches("tunnel error: "));
+    match proxy_problem(error) {
+        None => text,
+        Some("") => format!("proxy: {text}"),
+        Some(problem) => format!("proxy: {problem}"),
     }
-    text
 }
 
 fn root_cause(error: &reqwest::Error) -> String {
@@ -534,7 +608,12 @@ fn root_cause(error: &reqwest::Error) -> String {
         return format!("TLS: {error}");
     }
     let Some(error) = last.downcast_ref::<io::Error>() else {
-        return last.to_string();
+        let told = last.to_string();
+        // reqwest leaves the brackets on.
+        if told == "Invalid Server Name" {
+            return "no IPv6 address is reached by TLS through a proxy: use a name, or list it in NO_PROXY".to_owned();
+        }
+        return told;
     };
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
@@ -1019,11 +1098,7 @@ mod tests {
     }
 
     fn variable(name: &str) -> String {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "how the parent test hands its port over"
-        )]
-        std::env::var(name).unwrap()
+        super::variable(name).unwrap()
     }
 
     #[tokio::test]
@@ -1035,8 +1110,13 @@ mod tests {
             .send(post_to("https://auth.example.com/token", 5 * SECOND))
             .await
             .unwrap_err();
-        assert_eq!(failure.kind, FailureKind::NotSent);
-        assert_eq!(failure.detail, "proxy: proxy authorization required");
+        assert_eq!(failure.kind, FailureKind::Proxy);
+        let expected = format!(
+            "it wants a user name and password, or others than it got ({}: {})",
+            variable("TEST_PROXY_NAME"),
+            variable("TEST_PROXY"),
+        );
+        assert_eq!(failure.detail, expected);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1052,7 +1132,8 @@ mod tests {
             stream.write_all(answer).await.unwrap();
         })
         .await;
-        let proxy = format!("http://127.0.0.1:{proxy}");
+        let address = format!("127.0.0.1:{proxy}");
+        let proxy = format!("http://ada:canary@{address}");
         for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
             let variables = [
                 (name, proxy.as_str()),
@@ -1061,6 +1142,8 @@ mod tests {
                 ("NO_PROXY", ""),
                 ("no_proxy", ""),
                 ("TEST_PORT", &direct.to_string()),
+                ("TEST_PROXY_NAME", name),
+                ("TEST_PROXY", &address),
             ];
             let output =
                 tokio::task::block_in_place(|| in_environment("child_behind_a_proxy", &variables));

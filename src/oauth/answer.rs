@@ -137,6 +137,11 @@ impl Answer {
         self.status >= 500 || matches!(self.status, 408 | 429)
     }
 
+    /// 3xx: another address would be the server's choice, and none is taken from it.
+    pub(crate) fn is_redirect(&self) -> bool {
+        (300..400).contains(&self.status)
+    }
+
     /// The members, if there are any.
     pub(crate) fn members(&self) -> Option<&Members> {
         match &self.content {
@@ -192,7 +197,7 @@ impl Answer {
             return self.error(ErrorCode::ServerError, what, said, LATER);
         }
         match self.content {
-            _ if (300..400).contains(&self.status) => self.error(
+            _ if self.is_redirect() => self.error(
                 ErrorCode::InvalidResponse,
                 &format!("{what}, because redirects are not followed"),
                 said,

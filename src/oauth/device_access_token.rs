@@ -211,7 +211,8 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
         FailureKind::NotSent
         | FailureKind::Broken
         | FailureKind::TimedOut
-        | FailureKind::Certificate => Polled::Failed {
+        | FailureKind::Certificate
+        | FailureKind::Proxy => Polled::Failed {
             retry_after: None,
             reason,
         },

@@ -203,7 +203,9 @@ impl ErrorResponse {
                 &clocks
             }
             "invalid_scope" => "Check the configured scopes.",
-            "invalid_target" => "Check the configured resource.",
+            "invalid_target" => {
+                "Check the configured resource; some servers give a token for no more than one."
+            }
             "unauthorized_client" | "unsupported_grant_type" | "device_flow_disabled" => {
                 "Enable the device flow for this client at the server."
             }

@@ -109,10 +109,12 @@ async fn ask(
     }
     // RFC 8414 §3.2: 'A successful response MUST use the 200 OK HTTP status code'
     let Some(members) = answer.members().filter(|_| answer.status == 200) else {
-        return Ok(Document::Missing(format!(
-            "HTTP {} without metadata",
-            answer.status
-        )));
+        let why = if answer.is_redirect() {
+            ", and redirects are not followed"
+        } else {
+            " without metadata"
+        };
+        return Ok(Document::Missing(format!("HTTP {}{why}", answer.status)));
     };
     let Some(told) = members.text("issuer") else {
         return Ok(Document::Missing("a document without issuer".to_owned()));
@@ -162,7 +164,10 @@ fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document); 2]) -> Error {
 
 fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
     let only_slash = told.trim_end_matches('/') == issuer.as_str().trim_end_matches('/');
-    let next = if only_slash {
+    let next = if told == issuer.as_str() {
+        "They differ in characters that are not shown: only the server's operator can correct that."
+            .to_owned()
+    } else if only_slash {
         format!("Only the slash at the end differs: configure issuer exactly as \"{told}\".")
     } else {
         "Configure the issuer exactly as the server names itself if that is the server you mean, or its endpoints instead."
@@ -215,7 +220,11 @@ impl AuthorizationServerMetadata {
     }
 }
 
-fn endpoint(members: &Members, name: &str, may_be_http: bool) -> Result<Option<Endpoint>, String> {
+fn endpoint(
+    members: &Members,
+    name: &str,
+    may_be_loopback: bool,
+) -> Result<Option<Endpoint>, String> {
     let Some(value) = members.value(name).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
@@ -223,9 +232,10 @@ fn endpoint(members: &Members, name: &str, may_be_http: bool) -> Result<Option<E
         .as_str()
         .ok_or_else(|| format!("`{name}` is not a string"))?;
     let endpoint = Endpoint::parse(text).map_err(|reason| format!("`{name}` {reason}"))?;
-    // A server on the network has no business to send credentials to a port on this machine in the clear.
-    if endpoint.url().scheme() != "https" && !may_be_http {
-        return Err(format!("`{name}` is not an https URL"));
+    // RFC 8414 §2 lets endpoints lie on any host, and large providers make use of it. But a server on the network has no
+    // business to send requests to this machine.
+    if endpoint.is_loopback() && !may_be_loopback {
+        return Err(format!("`{name}` leads to this machine"));
     }
     Ok(Some(endpoint))
 }
@@ -443,6 +453,14 @@ mod tests {
         for bad in [
             "\"http://a.example/x\"",
             "\"http://127.0.0.1/x\"",
+            "\"https://localhost/x\"",
+            "\"https://127.0.0.1:8443/x\"",
+            "\"https://[::1]/x\"",
+            "\"https://user@a.example/x\"",
+            "\"https://a.example/x#y\"",
+            "\"https://a.example:0/x\"",
+            "\"https://a.example:65536/x\"",
+            "\"javascript:alert(1)\"",
             "\"/x\"",
             "5",
             "\"\"",

@@ -129,7 +129,9 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> Error {
 }
 
 fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
-    if answer.is_passing_failure() && refusal.is_none_or(|refusal| refusal.is_passing(answer)) {
+    let passes =
+        answer.is_passing_failure() && refusal.is_none_or(|refusal| refusal.is_passing(answer));
+    if passes || answer.is_redirect() {
         return answer.not_oauth(WHAT, refusal, BY_HAND);
     }
     let next = match (answer.status, &answer.content) {
