@@ -2,11 +2,12 @@
 // plugin kit into dist/.
 //
 //   node scripts/build.mjs [--debug] [further options of `napi build`]
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildPlugin } from "./build-plugin.mjs";
-import { runPackage } from "./command.mjs";
+import { run, runPackage } from "./command.mjs";
+import { keychainBuildOf, runningPlatform } from "./platforms.mjs";
 import { root, setUp } from "./setup.mjs";
 
 /** What comes of the doc comments in src/bindings: committed, and checked to be fresh. */
@@ -32,6 +33,32 @@ export async function build({ debug = false, quiet = false, options = [] } = {})
   }
   return code;
 }
+
+/**
+ * The build that knows the system's keychain, beside the other one. Not optimized unless that is asked for: tests need
+ * it to work, not to be small.
+ *
+ * @returns {Promise<number>} The exit code.
+ */
+export async function buildKeychain({ release = false } = {}) {
+  const { binary, os } = keychainBuildOf(runningPlatform());
+  const profile = release ? ["--release"] : [];
+  const code = await run("cargo", ["build", "--locked", "--lib", "--features", "keychain", ...profile]);
+  if (code === 0) {
+    const built = join(root, "target", release ? "release" : "debug", libraries[os]);
+    // A process that has the old one loaded keeps it.
+    rmSync(join(root, binary), { force: true });
+    copyFileSync(built, join(root, binary));
+  }
+  return code;
+}
+
+/** What cargo calls the addon. */
+export const libraries = {
+  linux: "libclawdbot_plugin_auth.so",
+  darwin: "libclawdbot_plugin_auth.dylib",
+  win32: "clawdbot_plugin_auth.dll",
+};
 
 /** The types without what index.js alone uses, which says `@internal` in its comment. */
 function published(types) {

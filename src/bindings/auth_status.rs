@@ -3,6 +3,7 @@
 use napi_derive::napi;
 
 use crate::session::status::{self, State};
+use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 
 /// What is known of one login. Never holds a token.
@@ -35,6 +36,9 @@ pub struct AuthStatus {
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
     pub refreshed_at: Option<f64>,
+    /// Where the tokens lie.
+    #[napi(ts_type = "\"file\" | \"keychain\"")]
+    pub storage: Option<String>,
     /// The last failure that is still of consequence.
     pub last_error: Option<LastError>,
 }
@@ -79,6 +83,13 @@ impl From<status::AuthStatus> for AuthStatus {
             refreshable: status.refreshable,
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
+            storage: status.storage.map(|storage| {
+                match storage {
+                    Storage::File => "file",
+                    Storage::Keychain => "keychain",
+                }
+                .to_owned()
+            }),
             last_error: status.last_error.map(|error| LastError {
                 code: error.code.as_str().to_owned(),
                 message: error.message,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
@@ -93,9 +93,9 @@ impl Session {
     ) -> Result<Secret, Error> {
         request.config.names_a_server()?;
         let location = self.location(&request.config)?;
-        let credential = match self.current(&location).await? {
+        let credential = match self.current_opened(&location).await? {
             Stored::Credential(credential) => credential,
-            Stored::LoggedOut => return Err(login_required(&request.config)),
+            Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(&request.config)),
             Stored::Nothing => {
                 cancellation
                     .guard(self.adopt(&location, &request.config))
@@ -219,7 +219,7 @@ impl Session {
         &self,
         location: &Location,
         config: &AuthConfig,
-        credential: &Snapshot,
+        credential: &Outline,
     ) -> Result<Option<LastRefresh>, Error> {
         let Some(last) = credential.last_refresh().cloned() else {
             return Ok(None);
@@ -309,7 +309,17 @@ impl Session {
         blocking(move || session.look(&location)).await?
     }
 
-    /// The same, on a thread that may block.
+    /// The same with its secrets, wherever they lie.
+    async fn current_opened(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
+        let (session, location) = (Arc::clone(self), location.clone());
+        blocking(move || match session.unsaved.get(location.path()) {
+            Some(waiting) => Ok(Stored::Credential(waiting.credential)),
+            None => session.cache.read_opened(&location, session.clock.boot()),
+        })
+        .await?
+    }
+
+    /// The stored credential, on a thread that may block.
     pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
         match self.unsaved.get(location.path()) {
             Some(waiting) => Ok(Stored::Credential(waiting.credential)),
@@ -341,9 +351,10 @@ impl Session {
         location: &Location,
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
+        locked.open()?;
         match locked.stored() {
             Stored::Credential(credential) => return Ok(credential.clone()),
-            Stored::LoggedOut => return Err(login_required(config)),
+            Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
             Stored::Nothing => {}
         }
         let Some(handwritten) = Handwritten::find(location)? else {
@@ -468,7 +479,7 @@ fn refused_access_token(credential: &Snapshot, now: UnixMillis) -> Option<Error>
 
 /// A refusal from the future was noted before the clock was set back: then the token may well live.
 pub(super) fn is_refused_access_token(
-    credential: &Snapshot,
+    credential: &Outline,
     last: &LastRefresh,
     now: UnixMillis,
 ) -> bool {

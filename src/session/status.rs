@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::store::credential::{LastRefresh, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
+use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 
 use super::access_token::{bind, is_refused_access_token};
@@ -55,6 +56,7 @@ pub(crate) struct AuthStatus {
     pub(crate) refreshable: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
+    pub(crate) storage: Option<Storage>,
     pub(crate) last_error: Option<LastError>,
 }
 
@@ -101,12 +103,16 @@ impl Session {
     ) -> Result<AuthStatus, Error> {
         match self.current(&location).await? {
             Stored::Credential(credential) => {
-                let last = self
-                    .last_refresh(&location, config, &credential)
-                    .await
-                    // Whose failure it was cannot be said without the client's file: then it is told.
-                    .unwrap_or_else(|_| credential.last_refresh().cloned());
-                Ok(self.describe(config, &location, &credential, last))
+                let last = self.relevant_failure(&location, config, &credential).await;
+                let ended = self.has_ended(&location, &credential);
+                Ok(self.describe(config, &location, &credential, ended, last))
+            }
+            // Without its tokens it is known by its wall time alone.
+            Stored::Sealed(credential) => {
+                let last = self.relevant_failure(&location, config, &credential).await;
+                let now = self.clock.now();
+                let ended = credential.expires().is_some_and(|expires| expires <= now);
+                Ok(self.describe(config, &location, &credential, ended, last))
             }
             Stored::LoggedOut => Ok(nothing(&location)),
             Stored::Nothing => {
@@ -122,21 +128,39 @@ impl Session {
                 .await?;
                 Ok(adoptable.map_or_else(
                     || nothing(&location),
-                    |(config, credential)| self.describe(&config, &location, &credential, None),
+                    |(config, credential)| {
+                        let ended = self.has_ended(&location, &credential);
+                        self.describe(&config, &location, &credential, ended, None)
+                    },
                 ))
             }
         }
+    }
+
+    async fn relevant_failure(
+        &self,
+        location: &Location,
+        config: &AuthConfig,
+        credential: &Outline,
+    ) -> Option<LastRefresh> {
+        self.last_refresh(location, config, credential)
+            .await
+            // Whose failure it was cannot be said without the client's file: then it is told.
+            .unwrap_or_else(|_| credential.last_refresh().cloned())
+    }
+
+    fn has_ended(&self, location: &Location, credential: &Snapshot) -> bool {
+        self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired
     }
 
     fn describe(
         &self,
         config: &AuthConfig,
         location: &Location,
-        credential: &Snapshot,
+        credential: &Outline,
+        ended: bool,
         last_refresh: Option<LastRefresh>,
     ) -> AuthStatus {
-        let ended =
-            self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired;
         let now = self.clock.now();
         let refreshable = credential.is_refreshable();
         let refused = last_refresh.as_ref().is_some_and(|last| {
@@ -185,6 +209,11 @@ impl Session {
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
+            storage: Some(if credential.is_in_keychain() {
+                Storage::Keychain
+            } else {
+                Storage::File
+            }),
             ..nothing(location)
         }
     }
@@ -217,12 +246,13 @@ fn nothing(location: &Location) -> AuthStatus {
         refreshable: false,
         created_at: None,
         refreshed_at: None,
+        storage: None,
         last_error: None,
     }
 }
 
 /// Scopes that the config asks for and the credential lacks; none if nothing is missing, or nothing is known.
-fn missing_scopes(config: &AuthConfig, credential: &Snapshot) -> Option<Vec<String>> {
+fn missing_scopes(config: &AuthConfig, credential: &Outline) -> Option<Vec<String>> {
     let granted = credential.scopes()?;
     let missing: Vec<String> = config
         .scopes

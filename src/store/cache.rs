@@ -163,6 +163,31 @@ impl Cache {
         outcome
     }
 
+    /// The same with the secrets of a credential that lie in the keychain, which are asked for once. Blocks meanwhile, but
+    /// nobody who only reads.
+    ///
+    /// # Errors
+    /// As [`Cache::read`] and [`credential::opened`].
+    pub(crate) fn read_opened(
+        &self,
+        location: &Location,
+        boot_now: BootInstant,
+    ) -> Result<Stored, Error> {
+        let (stored, _) = self.read(location, boot_now)?;
+        if !matches!(stored, Stored::Sealed(_)) {
+            return Ok(stored);
+        }
+        let opened = credential::opened(location, stored)?;
+        if let Some(slot) = self.at(self.slot(location)) {
+            let mut state = slot.lock();
+            let opening = state.stored.as_ref().and_then(|now| opened.opening(now));
+            if opening.is_some() {
+                state.stored = opening;
+            }
+        }
+        Ok(opened)
+    }
+
     /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
     /// no file, others were loaded since, or the file was written just before it was read.
     pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {
@@ -280,6 +305,9 @@ impl State {
             Some(file) => credential::parse(file, &target)?.0,
             None => Stored::Nothing,
         };
+        // The same secrets need not be asked for again.
+        let known = self.stored.as_ref().and_then(|known| known.opening(&stored));
+        let stored = known.unwrap_or(stored);
         if self.stored.as_ref() != Some(&stored) {
             self.stored = Some(stored.clone());
             self.generation = self.generation.wrapping_add(1).max(1);
@@ -363,6 +391,7 @@ mod tests {
         match stored {
             Stored::Credential(snapshot) => snapshot.access().expose(),
             Stored::LoggedOut => "logged out",
+            Stored::Sealed(_) => "sealed",
             Stored::Nothing => "nothing",
         }
     }

@@ -1,5 +1,6 @@
 //! A credential as the layers above see it: what a login or refresh gives, and what a reader may know.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::format::{self, Document};
 use crate::store::location::Location;
+use crate::store::sealed;
 use crate::time::UnixMillis;
 
 /// What a login or a refresh gave, to be stored.
@@ -48,14 +50,19 @@ impl NewCredential {
     /// What a reader of the file would know, once this is stored.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let new = self.clone();
-        Snapshot::new(Parts {
+        let secrets = Secrets {
             access: new.access,
             refresh: new.refresh,
+            id_token: new.id_token,
+        };
+        let outline = Outline {
+            identity: secrets.identity(),
+            refreshable: secrets.refresh.is_some(),
+            secrets_id: None,
             expires: new.expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
             scopes: new.scopes,
-            id_token: new.id_token,
             issuer: new.issuer,
             token_endpoint: new.token_endpoint,
             revocation_endpoint: new.revocation_endpoint,
@@ -63,20 +70,41 @@ impl NewCredential {
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
             last_refresh: None,
-        })
+        };
+        Snapshot::new(outline, secrets)
     }
 }
 
-/// What a credential file says, refresh token included: never leaves the store.
+/// What is secret in a credential, refresh token included: never leaves the store as a whole.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parts {
+pub(super) struct Secrets {
     pub(super) access: Secret,
     pub(super) refresh: Option<Secret>,
+    pub(super) id_token: Option<Secret>,
+}
+
+impl Secrets {
+    /// Identifies what a refresh would spend: the refresh token, or the access token where there is none.
+    pub(super) fn identity(&self) -> Fingerprint {
+        match &self.refresh {
+            Some(refresh) => Fingerprint::of(&["refresh", refresh.expose()]),
+            None => Fingerprint::of(&["access", self.access.expose()]),
+        }
+    }
+}
+
+/// What may be known of a credential without its secrets, which may lie in the system's keychain.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outline {
+    /// Identifies the secrets.
+    pub(super) identity: Fingerprint,
+    pub(super) refreshable: bool,
+    /// The name of the secrets in the keychain; none where the file holds them.
+    pub(super) secrets_id: Option<String>,
     pub(super) expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
     pub(super) refreshed_at: UnixMillis,
     pub(super) scopes: Option<Vec<String>>,
-    pub(super) id_token: Option<Secret>,
     pub(super) issuer: Option<String>,
     pub(super) token_endpoint: Option<String>,
     pub(super) revocation_endpoint: Option<String>,
@@ -105,86 +133,106 @@ pub(crate) struct LastRefresh {
 
 /// A credential as it was when it was read, without a way to its refresh token.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Snapshot(Arc<Parts>);
+pub(crate) struct Snapshot(Arc<(Outline, Secrets)>);
+
+impl Deref for Snapshot {
+    type Target = Outline;
+
+    fn deref(&self) -> &Outline {
+        &self.0.0
+    }
+}
 
 impl Snapshot {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub(super) fn new(outline: Outline, secrets: Secrets) -> Self {
+        Self(Arc::new((outline, secrets)))
+    }
+
+    /// The same secrets, of which more is known by now.
+    pub(super) fn with_outline(&self, outline: &Outline) -> Self {
+        Self::new(outline.clone(), self.0.1.clone())
     }
 
     /// For the holder of the lock only.
     pub(super) fn refresh(&self) -> Option<&Secret> {
-        self.0.refresh.as_ref()
+        self.0.1.refresh.as_ref()
     }
 
     /// The access token.
     pub(crate) fn access(&self) -> &Secret {
-        &self.0.access
-    }
-
-    /// When the access token ends, if known.
-    pub(crate) fn expires(&self) -> Option<UnixMillis> {
-        self.0.expires
-    }
-
-    /// When the person logged in.
-    pub(crate) fn created_at(&self) -> UnixMillis {
-        self.0.created_at
-    }
-
-    /// When the access token came.
-    pub(crate) fn refreshed_at(&self) -> UnixMillis {
-        self.0.refreshed_at
-    }
-
-    /// What was granted, if known.
-    pub(crate) fn scopes(&self) -> Option<&[String]> {
-        self.0.scopes.as_deref()
+        &self.0.1.access
     }
 
     /// The `OpenID` Connect ID token.
     pub(crate) fn id_token(&self) -> Option<&Secret> {
-        self.0.id_token.as_ref()
+        self.0.1.id_token.as_ref()
+    }
+}
+
+impl Outline {
+    /// When the access token ends, if known.
+    pub(crate) fn expires(&self) -> Option<UnixMillis> {
+        self.expires
+    }
+
+    /// When the person logged in.
+    pub(crate) fn created_at(&self) -> UnixMillis {
+        self.created_at
+    }
+
+    /// When the access token came.
+    pub(crate) fn refreshed_at(&self) -> UnixMillis {
+        self.refreshed_at
+    }
+
+    /// What was granted, if known.
+    pub(crate) fn scopes(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
     }
 
     /// The issuer, if there was one.
     pub(crate) fn issuer(&self) -> Option<&str> {
-        self.0.issuer.as_deref()
+        self.issuer.as_deref()
     }
 
     /// Where it is refreshed.
     pub(crate) fn token_endpoint(&self) -> Option<&str> {
-        self.0.token_endpoint.as_deref()
+        self.token_endpoint.as_deref()
     }
 
     /// Where it is revoked.
     pub(crate) fn revocation_endpoint(&self) -> Option<&str> {
-        self.0.revocation_endpoint.as_deref()
+        self.revocation_endpoint.as_deref()
     }
 
     /// The client that it was issued to.
     pub(crate) fn client_id(&self) -> Option<&str> {
-        self.0.client_id.as_deref()
+        self.client_id.as_deref()
     }
 
     /// How that client authenticates.
     pub(crate) fn client_authentication(&self) -> Option<&str> {
-        self.0.client_authentication.as_deref()
+        self.client_authentication.as_deref()
     }
 
     /// Whether that client was registered by us.
     pub(crate) fn registered_client(&self) -> bool {
-        self.0.registered_client
+        self.registered_client
     }
 
     /// Whether there is a refresh token.
     pub(crate) fn is_refreshable(&self) -> bool {
-        self.0.refresh.is_some()
+        self.refreshable
+    }
+
+    /// Whether the secrets lie in the system's keychain.
+    pub(crate) fn is_in_keychain(&self) -> bool {
+        self.secrets_id.is_some()
     }
 
     /// What the last failed round of refreshing taught.
     pub(crate) fn last_refresh(&self) -> Option<&LastRefresh> {
-        self.0.last_refresh.as_ref()
+        self.last_refresh.as_ref()
     }
 
     /// Identifies what a refresh would send: the refresh token (the access token where there is none) and the client.
@@ -194,15 +242,12 @@ impl Snapshot {
         authentication: &str,
         secret: Option<&Secret>,
     ) -> Fingerprint {
-        let (kind, token) = match self.refresh() {
-            Some(refresh) => ("refresh", refresh.expose()),
-            None => ("access", self.access().expose()),
-        };
+        let identity = self.identity.as_str();
         match secret {
             Some(secret) => {
-                Fingerprint::of(&[kind, token, client_id, authentication, secret.expose()])
+                Fingerprint::of(&[identity, client_id, authentication, secret.expose()])
             }
-            None => Fingerprint::of(&[kind, token, client_id, authentication]),
+            None => Fingerprint::of(&[identity, client_id, authentication]),
         }
     }
 }
@@ -216,6 +261,8 @@ pub(crate) enum Stored {
     LoggedOut,
     /// Logged in.
     Credential(Snapshot),
+    /// Logged in, with secrets that lie in the keychain and were not asked for: see [`super::sealed`].
+    Sealed(Arc<Outline>),
 }
 
 impl Stored {
@@ -223,8 +270,66 @@ impl Stored {
     pub(super) fn credential(&self) -> Option<&Snapshot> {
         match self {
             Self::Credential(snapshot) => Some(snapshot),
+            Self::Nothing | Self::LoggedOut | Self::Sealed(_) => None,
+        }
+    }
+
+    /// Identifies the refresh token that a refresh would spend, for the temp file that replaces it.
+    pub(super) fn spendable(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Credential(snapshot) if snapshot.secrets_id.is_none() => {
+                snapshot.refresh().map(Secret::fingerprint)
+            }
+            _ => self
+                .outline()
+                .filter(|outline| outline.refreshable)
+                .map(|outline| outline.identity.clone()),
+        }
+    }
+
+    /// That credential with these secrets, if they are its own.
+    pub(super) fn opening(&self, sealed: &Self) -> Option<Self> {
+        match (self, sealed) {
+            (Self::Credential(snapshot), Self::Sealed(outline))
+                if snapshot.identity == outline.identity =>
+            {
+                Some(Self::Credential(snapshot.with_outline(outline)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is known of the credential, if there is one.
+    pub(crate) fn outline(&self) -> Option<&Outline> {
+        match self {
+            Self::Credential(snapshot) => Some(snapshot),
+            Self::Sealed(outline) => Some(outline),
             Self::Nothing | Self::LoggedOut => None,
         }
+    }
+}
+
+/// The same with the secrets of a credential that lie in the keychain. Blocks for as long as that takes.
+///
+/// # Errors
+/// As [`read`]; `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, and
+/// `INVALID_CONFIG` in a build that knows none.
+pub(crate) fn opened(location: &Location, stored: Stored) -> Result<Stored, Error> {
+    let mut stored = stored;
+    loop {
+        let Stored::Sealed(outline) = &stored else {
+            return Ok(stored);
+        };
+        let path = symlink::resolve(location.path())?;
+        if let Some((snapshot, _)) = sealed::open(outline, &path)? {
+            return Ok(Stored::Credential(snapshot));
+        }
+        // Another may have replaced them just now: then the file names others.
+        let now = read(location)?;
+        if now == stored {
+            return Err(sealed::gone(&path));
+        }
+        stored = now;
     }
 }
 

@@ -1,0 +1,145 @@
+//! Secrets in the system's keychain: Secret Service on Linux, Keychain Services on macOS, Credential Manager on Windows.
+//!
+//! Every operation ends within [`LIMIT`], and none ever opens a dialog: a keychain that is locked is an error that says
+//! so. Blocks: not for a thread that others wait for. Only the build with the feature `keychain` can do any of it.
+
+#[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
+mod native;
+mod parts;
+#[cfg(all(feature = "keychain", target_os = "linux"))]
+mod secret_service;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+
+#[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
+use native::within;
+#[cfg(all(feature = "keychain", target_os = "linux"))]
+use secret_service::within;
+
+use parts::Entries;
+
+/// Whether this build can reach a keychain at all.
+pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "keychain");
+
+/// How long an operation may take.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What all our entries have in common.
+#[cfg(feature = "keychain")]
+const SERVICE: &str = "clawdbot-plugin-auth";
+
+/// What [`probe`] writes: no secret, for a crash may leave it.
+const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
+
+/// Why the keychain did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "keychain"), expect(dead_code, reason = "told by real keychains"))]
+pub(crate) enum Failure {
+    /// There is none, or it does not answer.
+    Unreachable(String),
+    /// It would have to ask a person first.
+    Locked,
+    /// It answered with a failure.
+    Refused(String),
+    /// It took longer than [`LIMIT`].
+    TimedOut,
+    /// This build knows none.
+    NotBuiltIn,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(
+                f,
+                "The system's keychain cannot be reached ({why}). Start it in the session of this process ({HOW_TO_START})"
+            ),
+            Self::Locked => f.write_str("The system's keychain is locked. Unlock it"),
+            Self::Refused(why) => write!(
+                f,
+                "The system's keychain refused ({why}). Look at it with the system's own tool for passwords"
+            ),
+            Self::TimedOut => write!(
+                f,
+                "The system's keychain did not answer within {} s. It may be waiting for a person: unlock it",
+                LIMIT.as_secs()
+            ),
+            Self::NotBuiltIn => f.write_str(
+                "This build of clawdbot-plugin-auth cannot reach the system's keychain. Add the package clawdbot-plugin-auth-keychain",
+            ),
+        }
+    }
+}
+
+const HOW_TO_START: &str = if cfg!(target_os = "linux") {
+    "a Secret Service such as gnome-keyring or KeePassXC on the D-Bus session bus that DBUS_SESSION_BUS_ADDRESS names"
+} else {
+    "on servers, log in with storage: \"file\" instead"
+};
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        if failure == Failure::NotBuiltIn {
+            return Self::new(
+                ErrorCode::InvalidConfig,
+                format!("{failure}, or log in with `storage: \"file\"`."),
+            );
+        }
+        Self::new(ErrorCode::StoreIo, format!("{failure}, then try again.")).retryable(true)
+    }
+}
+
+/// Keeps a secret under that name, in place of an older one.
+pub(crate) fn put(name: &str, secret: &Secret) -> Result<(), Failure> {
+    let (name, bytes) = (name.to_owned(), secret.clone());
+    within(LIMIT, move |entries| {
+        parts::put(entries, &name, bytes.expose().as_bytes())
+    })
+}
+
+/// The secret of that name; none if there is none, or none that is whole.
+pub(crate) fn get(name: &str) -> Result<Option<Secret>, Failure> {
+    let name = name.to_owned();
+    within(LIMIT, move |entries| parts::get(entries, &name))
+}
+
+/// Removes the secrets of those names, as far as they are there.
+pub(crate) fn remove(names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = names.to_vec();
+    within(LIMIT, move |entries| {
+        names
+            .iter()
+            .try_for_each(|name| parts::remove(entries, name))
+    })
+}
+
+/// Tries whether secrets can be kept: writes, reads and removes one that is none.
+pub(crate) fn probe(name: &str) -> Result<(), Failure> {
+    let name = name.to_owned();
+    within(LIMIT, move |entries| {
+        parts::put(entries, &name, TRIAL.as_bytes())?;
+        let found = parts::get(entries, &name)?;
+        parts::remove(entries, &name)?;
+        match found {
+            Some(found) if found.expose() == TRIAL => Ok(()),
+            _ => Err(Failure::Refused(
+                "it does not give back what it was given".to_owned(),
+            )),
+        }
+    })
+}
+
+#[cfg(not(feature = "keychain"))]
+fn within<T>(
+    _limit: Duration,
+    _work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    Err(Failure::NotBuiltIn)
+}
