@@ -424,6 +424,8 @@ impl Locked {
                 let _is_gone = sealed::forget(&superseded);
             }
         }
+        // Of a logout that was killed.
+        self.seen.document.forget_former();
         leftover::discard(&self.target, &self.seen.stored);
         Ok(removed)
     }
