@@ -2,6 +2,7 @@
 // plugin kit into dist/.
 //
 //   node scripts/build.mjs [--debug] [further options of `napi build`]
+//   node scripts/build.mjs --keychain [--release]    clawdbot-plugin-auth-keychain.<platform>.node, beside the other
 import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -81,10 +82,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = process.argv.slice(2);
   try {
     await setUp();
-    process.exitCode = await build({
-      debug: options.includes("--debug"),
-      options: options.filter((option) => option !== "--debug"),
-    });
+    const debug = options.includes("--debug");
+    process.exitCode = options.includes("--keychain")
+      ? await buildKeychain({ release: options.includes("--release") })
+      : await build({ debug, options: options.filter((option) => option !== "--debug") });
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

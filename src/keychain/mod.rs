@@ -9,7 +9,9 @@ mod parts;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
 mod secret_service;
 
+#[cfg(feature = "keychain")]
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
@@ -20,6 +22,7 @@ use native::within;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
 use secret_service::within;
 
+#[cfg(not(feature = "keychain"))]
 use parts::Entries;
 
 /// Whether this build can reach a keychain at all.
@@ -37,20 +40,25 @@ const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
 
 /// Why the keychain did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "keychain"), expect(dead_code, reason = "told by real keychains"))]
 pub(crate) enum Failure {
     /// There is none, or it does not answer.
+    #[cfg(feature = "keychain")]
     Unreachable(String),
     /// It would have to ask a person first.
+    #[cfg(feature = "keychain")]
     Locked,
     /// It answered with a failure.
+    #[cfg(feature = "keychain")]
     Refused(String),
     /// It took longer than [`LIMIT`].
+    #[cfg(feature = "keychain")]
     TimedOut,
     /// This build knows none.
+    #[cfg(not(feature = "keychain"))]
     NotBuiltIn,
 }
 
+#[cfg(feature = "keychain")]
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,36 +76,50 @@ impl fmt::Display for Failure {
                 "The system's keychain did not answer within {} s. It may be waiting for a person: unlock it",
                 LIMIT.as_secs()
             ),
-            Self::NotBuiltIn => f.write_str(
-                "This build of clawdbot-plugin-auth cannot reach the system's keychain. Add the package clawdbot-plugin-auth-keychain",
-            ),
         }
     }
 }
 
+#[cfg(feature = "keychain")]
 const HOW_TO_START: &str = if cfg!(target_os = "linux") {
     "a Secret Service such as gnome-keyring or KeePassXC on the D-Bus session bus that DBUS_SESSION_BUS_ADDRESS names"
 } else {
     "on servers, log in with storage: \"file\" instead"
 };
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        if failure == Failure::NotBuiltIn {
-            return Self::new(
-                ErrorCode::InvalidConfig,
-                format!("{failure}, or log in with `storage: \"file\"`."),
-            );
+impl Failure {
+    /// `STORE_IO` in words, or `INVALID_CONFIG` in a build that knows no keychain. `kept` is what the keychain holds the
+    /// secrets of, and what stays as it is.
+    #[cfg(feature = "keychain")]
+    pub(crate) fn explain(&self, kept: Option<&Path>) -> Error {
+        let mut sentence = format!("{self}, then try again.");
+        if let Some(path) = kept {
+            let kept = format!(" The login of {}, whose tokens it holds, is kept.", path.display());
+            sentence.push_str(&kept);
         }
-        Self::new(ErrorCode::StoreIo, format!("{failure}, then try again.")).retryable(true)
+        Error::new(ErrorCode::StoreIo, sentence).retryable(true)
+    }
+
+    #[cfg(not(feature = "keychain"))]
+    pub(crate) fn explain(&self, kept: Option<&Path>) -> Error {
+        let sentence = match kept {
+            Some(path) => format!(
+                "The tokens of {} lie in the system's keychain, which this call does not look into. Give `storage: \"keychain\"` \
+                 in the config and add the package clawdbot-plugin-auth-keychain, or log in again.",
+                path.display()
+            ),
+            None => "The system's keychain takes the package clawdbot-plugin-auth-keychain: add it, or give `storage: \"file\"`."
+                .to_owned(),
+        };
+        Error::new(ErrorCode::InvalidConfig, sentence)
     }
 }
 
 /// Keeps a secret under that name, in place of an older one.
 pub(crate) fn put(name: &str, secret: &Secret) -> Result<(), Failure> {
-    let (name, bytes) = (name.to_owned(), secret.clone());
+    let (name, secret) = (name.to_owned(), secret.clone());
     within(LIMIT, move |entries| {
-        parts::put(entries, &name, bytes.expose().as_bytes())
+        parts::put(entries, &name, secret.expose().as_bytes())
     })
 }
 
@@ -109,9 +131,6 @@ pub(crate) fn get(name: &str) -> Result<Option<Secret>, Failure> {
 
 /// Removes the secrets of those names, as far as they are there.
 pub(crate) fn remove(names: &[String]) -> Result<(), Failure> {
-    if names.is_empty() {
-        return Ok(());
-    }
     let names = names.to_vec();
     within(LIMIT, move |entries| {
         names
@@ -127,12 +146,7 @@ pub(crate) fn probe(name: &str) -> Result<(), Failure> {
         parts::put(entries, &name, TRIAL.as_bytes())?;
         let found = parts::get(entries, &name)?;
         parts::remove(entries, &name)?;
-        match found {
-            Some(found) if found.expose() == TRIAL => Ok(()),
-            _ => Err(Failure::Refused(
-                "it does not give back what it was given".to_owned(),
-            )),
-        }
+        parts::require_same(found.as_ref(), TRIAL)
     })
 }
 

@@ -77,6 +77,19 @@ pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<(), Failur
     entries.remove(name).map(drop)
 }
 
+/// A keychain that gives back something else is none.
+pub(super) fn require_same(found: Option<&Secret>, wanted: &str) -> Result<(), Failure> {
+    match found {
+        Some(found) if found.expose() == wanted => Ok(()),
+        #[cfg(feature = "keychain")]
+        _ => Err(Failure::Refused(
+            "it does not give back what it was given".to_owned(),
+        )),
+        #[cfg(not(feature = "keychain"))]
+        _ => Err(Failure::NotBuiltIn),
+    }
+}
+
 fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
     let (count, first) = head.split_at_checked(DIGITS)?;
     Some((str::from_utf8(count).ok()?.parse().ok()?, first))

@@ -10,6 +10,7 @@ use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, St
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
+use crate::store::sealed::CAN_OPEN;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::blocking::blocking;
@@ -93,9 +94,10 @@ impl Session {
     ) -> Result<Secret, Error> {
         request.config.names_a_server()?;
         let location = self.location(&request.config)?;
-        let credential = match self.current_opened(&location).await? {
+        let credential = match self.current(&location).await? {
             Stored::Credential(credential) => credential,
-            Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(&request.config)),
+            Stored::Sealed(sealed) => self.opened(&location, sealed).await?,
+            Stored::LoggedOut => return Err(login_required(&request.config)),
             Stored::Nothing => {
                 cancellation
                     .guard(self.adopt(&location, &request.config))
@@ -309,14 +311,17 @@ impl Session {
         blocking(move || session.look(&location)).await?
     }
 
-    /// The same with its secrets, wherever they lie.
-    async fn current_opened(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
+    /// A credential with its secrets from the keychain.
+    async fn opened(
+        self: &Arc<Self>,
+        location: &Location,
+        sealed: Arc<Outline>,
+    ) -> Result<Snapshot, Error> {
+        if !CAN_OPEN {
+            return self.cache.opened(location, sealed);
+        }
         let (session, location) = (Arc::clone(self), location.clone());
-        blocking(move || match session.unsaved.get(location.path()) {
-            Some(waiting) => Ok(Stored::Credential(waiting.credential)),
-            None => session.cache.read_opened(&location, session.clock.boot()),
-        })
-        .await?
+        blocking(move || session.cache.opened(&location, sealed)).await?
     }
 
     /// The stored credential, on a thread that may block.

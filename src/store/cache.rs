@@ -18,8 +18,9 @@ use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
-use crate::store::credential::{self, Stored};
+use crate::store::credential::{self, Outline, Snapshot, Stored};
 use crate::store::location::Location;
+use crate::store::sealed;
 use crate::time::{BootInstant, Clock, SystemClock};
 
 /// Descriptors that are held at once; other slots ask for path metadata.
@@ -163,29 +164,25 @@ impl Cache {
         outcome
     }
 
-    /// The same with the secrets of a credential that lie in the keychain, which are asked for once. Blocks meanwhile, but
-    /// nobody who only reads.
+    /// What was read, with its secrets from the keychain, which is asked for them once. Blocks meanwhile, but nobody who
+    /// only reads.
     ///
     /// # Errors
-    /// As [`Cache::read`] and [`credential::opened`].
-    pub(crate) fn read_opened(
+    /// As [`credential::opened`].
+    pub(crate) fn opened(
         &self,
         location: &Location,
-        boot_now: BootInstant,
-    ) -> Result<Stored, Error> {
-        let (stored, _) = self.read(location, boot_now)?;
-        if !matches!(stored, Stored::Sealed(_)) {
-            return Ok(stored);
-        }
-        let opened = credential::opened(location, stored)?;
+        sealed: Arc<Outline>,
+    ) -> Result<Snapshot, Error> {
+        let snapshot = credential::opened(location, sealed)?;
         if let Some(slot) = self.at(self.slot(location)) {
             let mut state = slot.lock();
-            let opening = state.stored.as_ref().and_then(|now| opened.opening(now));
+            let opening = state.stored.as_ref().and_then(|now| snapshot.opening(now));
             if opening.is_some() {
                 state.stored = opening;
             }
         }
-        Ok(opened)
+        Ok(snapshot)
     }
 
     /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
@@ -306,8 +303,11 @@ impl State {
             None => Stored::Nothing,
         };
         // The same secrets need not be asked for again.
-        let known = self.stored.as_ref().and_then(|known| known.opening(&stored));
-        let stored = known.unwrap_or(stored);
+        let opened = match &self.stored {
+            Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
+            _ => None,
+        };
+        let stored = opened.unwrap_or(stored);
         if self.stored.as_ref() != Some(&stored) {
             self.stored = Some(stored.clone());
             self.generation = self.generation.wrapping_add(1).max(1);

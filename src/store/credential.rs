@@ -153,6 +153,16 @@ impl Snapshot {
         Self::new(outline.clone(), self.0.1.clone())
     }
 
+    /// That credential with these secrets, if they are its own.
+    pub(super) fn opening(&self, sealed: &Stored) -> Option<Stored> {
+        match sealed {
+            Stored::Sealed(outline) if self.identity == outline.identity => {
+                Some(Stored::Credential(self.with_outline(outline)))
+            }
+            _ => None,
+        }
+    }
+
     /// For the holder of the lock only.
     pub(super) fn refresh(&self) -> Option<&Secret> {
         self.0.1.refresh.as_ref()
@@ -287,18 +297,6 @@ impl Stored {
         }
     }
 
-    /// That credential with these secrets, if they are its own.
-    pub(super) fn opening(&self, sealed: &Self) -> Option<Self> {
-        match (self, sealed) {
-            (Self::Credential(snapshot), Self::Sealed(outline))
-                if snapshot.identity == outline.identity =>
-            {
-                Some(Self::Credential(snapshot.with_outline(outline)))
-            }
-            _ => None,
-        }
-    }
-
     /// What is known of the credential, if there is one.
     pub(crate) fn outline(&self) -> Option<&Outline> {
         match self {
@@ -309,27 +307,24 @@ impl Stored {
     }
 }
 
-/// The same with the secrets of a credential that lie in the keychain. Blocks for as long as that takes.
+/// A credential with its secrets from the keychain. Blocks for as long as that takes.
 ///
 /// # Errors
-/// As [`read`]; `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, and
-/// `INVALID_CONFIG` in a build that knows none.
-pub(crate) fn opened(location: &Location, stored: Stored) -> Result<Stored, Error> {
-    let mut stored = stored;
+/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
+/// that knows none; and what reading may say.
+pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapshot, Error> {
+    let mut sealed = sealed;
     loop {
-        let Stored::Sealed(outline) = &stored else {
-            return Ok(stored);
-        };
         let path = symlink::resolve(location.path())?;
-        if let Some((snapshot, _)) = sealed::open(outline, &path)? {
-            return Ok(Stored::Credential(snapshot));
+        if let Some((snapshot, _)) = sealed::open(&sealed, &path)? {
+            return Ok(snapshot);
         }
         // Another may have replaced them just now: then the file names others.
-        let now = read(location)?;
-        if now == stored {
-            return Err(sealed::gone(&path));
-        }
-        stored = now;
+        sealed = match read(location)? {
+            Stored::Credential(snapshot) => return Ok(snapshot),
+            Stored::Sealed(now) if now.identity != sealed.identity => now,
+            _ => return Err(sealed::gone(&path)),
+        };
     }
 }
 

@@ -10,7 +10,7 @@ use crate::fs::regular_file::RegularFile;
 use crate::keychain;
 use crate::store::credential::{Outline, Stored};
 use crate::store::format::{self, Document};
-use crate::store::sealed;
+use crate::store::sealed::{self, CAN_OPEN};
 use crate::time::UnixMillis;
 
 /// A leftover that takes the stored credential's place.
@@ -114,7 +114,7 @@ fn successor(
             return Ok(Leftover::Later);
         }
         // Without its secrets it was left before the keychain had them.
-        (Stored::Sealed(found), _) => sealed::open(found, temp)?.is_some(),
+        (Stored::Sealed(found), _) => CAN_OPEN && sealed::open(found, temp)?.is_some(),
         _ => false,
     };
     let refreshed_at = found

@@ -25,7 +25,7 @@ use crate::store::format::Document;
 use crate::store::handwritten::Handwritten;
 use crate::store::leftover::{self, SecretsOfLeftovers};
 use crate::store::location::Location;
-use crate::store::sealed::{self, Storage};
+use crate::store::sealed::{self, CAN_OPEN, Storage};
 use crate::time::UnixMillis;
 
 /// What a new credential may be larger than the present one.
@@ -187,7 +187,9 @@ impl Locked {
         if !matches!(self.seen.stored, Stored::Sealed(_)) {
             return Ok(());
         }
-        if leftover::recover(&self.target, &self.seen.stored, SecretsOfLeftovers::Asked)? {
+        if CAN_OPEN
+            && leftover::recover(&self.target, &self.seen.stored, SecretsOfLeftovers::Asked)?
+        {
             self.seen = Seen::look(&self.target)?;
         }
         if let Stored::Sealed(outline) = &self.seen.stored {
@@ -224,11 +226,13 @@ impl Locked {
     pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
         let size = self.seen.size.saturating_add(SPARE_BYTES);
         let secrets_id = match &self.seen.stored {
-            Stored::Credential(credential) if credential.is_in_keychain() => {
+            Stored::Credential(credential)
+                if CAN_OPEN && credential.is_in_keychain() =>
+            {
                 self.try_keychain()?;
                 Some(sealed::new_name(&self.target)?)
             }
-            Stored::Sealed(_) => Some(sealed::new_name(&self.target)?),
+            Stored::Sealed(_) if CAN_OPEN => Some(sealed::new_name(&self.target)?),
             _ => None,
         };
         Ok(Reserved {
@@ -393,7 +397,10 @@ impl Locked {
         let (stored, secrets) = (self.seen.stored.clone(), self.seen.secrets.clone());
         self.commit(reservation, &new)?;
         // What was asked for once is not asked for again.
-        if let (Stored::Credential(opened), Stored::Sealed(outline)) = (stored, &self.seen.stored) {
+        if CAN_OPEN
+            && let (Stored::Credential(opened), Stored::Sealed(outline)) =
+                (stored, &self.seen.stored)
+        {
             self.seen.stored = Stored::Credential(opened.with_outline(outline));
             self.seen.secrets = secrets;
         }
@@ -509,17 +516,17 @@ impl New {
         let mut document = document;
         document.set_former(superseded);
         match secrets_id {
-            None => Self {
-                document,
-                secrets: None,
-            },
-            Some(name) => {
+            Some(name) if CAN_OPEN => {
                 let (document, secrets) = document.sealed(&name);
                 Self {
                     document,
                     secrets: Some((name, secrets)),
                 }
             }
+            _ => Self {
+                document,
+                secrets: None,
+            },
         }
     }
 
@@ -527,14 +534,18 @@ impl New {
     fn write(&self, reservation: &mut Reservation) -> Result<(), Error> {
         reservation.write(&self.document.to_json())?;
         match &self.secrets {
-            Some((name, secrets)) => Ok(keychain::put(name, secrets)?),
-            None => Ok(()),
+            Some((name, secrets)) if CAN_OPEN => {
+                keychain::put(name, secrets).map_err(|failure| failure.explain(None))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Takes back secrets that the file will not name.
     fn forget(&self) {
-        if let Some((name, _)) = &self.secrets {
+        if CAN_OPEN
+            && let Some((name, _)) = &self.secrets
+        {
             let _is_gone = sealed::forget(std::slice::from_ref(name));
         }
     }
@@ -542,7 +553,8 @@ impl New {
     /// What the file says from now on. What it has replaced is removed.
     fn stored(&self, target: &Path) -> Seen {
         let mut seen = Seen::written(self.document.clone(), target);
-        if let (Stored::Sealed(outline), Some((_, text))) = (&seen.stored, &self.secrets)
+        if CAN_OPEN
+            && let (Stored::Sealed(outline), Some((_, text))) = (&seen.stored, &self.secrets)
             && let Some((snapshot, secrets)) = sealed::of_text(outline, text)
         {
             seen.stored = Stored::Credential(snapshot);

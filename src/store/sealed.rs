@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorCode};
-use crate::keychain::{self, Failure};
+use crate::keychain;
 use crate::secret::{Fingerprint, Secret, hex, random};
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::format::{Document, Members, Wrong, secrets};
@@ -27,6 +27,9 @@ const KEYCHAIN: &str = "keychain";
 const SECRETS_ID: &str = "secretsId";
 const REFRESHABLE: &str = "refreshable";
 const FORMER: &str = "formerSecrets";
+
+/// Whether this build can open what is sealed.
+pub(crate) const CAN_OPEN: bool = keychain::IS_BUILT_IN;
 
 /// Where secrets are to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ pub(super) fn new_name(target: &Path) -> Result<String, Error> {
 /// # Errors
 /// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
 pub(super) fn probe(target: &Path) -> Result<(), Error> {
-    Ok(keychain::probe(&format!("{}/trial", owner(target)))?)
+    keychain::probe(&format!("{}/trial", owner(target))).map_err(|failure| failure.explain(None))
 }
 
 fn owner(target: &Path) -> String {
@@ -147,7 +150,7 @@ pub(super) fn open(outline: &Outline, path: &Path) -> Result<Option<(Snapshot, D
     let Some(name) = &outline.secrets_id else {
         return Ok(None);
     };
-    let found = keychain::get(name).map_err(|failure| kept(&failure, path))?;
+    let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
     Ok(found.and_then(|text| of_text(outline, &text)))
 }
 
@@ -156,25 +159,6 @@ pub(super) fn of_text(outline: &Outline, text: &Secret) -> Option<(Snapshot, Doc
     let document = Document::from_json(text.expose().as_bytes())?;
     let secrets: Secrets = secrets(&Members(document.members())).ok()?;
     Some((Snapshot::new(outline.clone(), secrets), document))
-}
-
-/// The failure of a keychain that holds the secrets of that file, which stays as it is.
-fn kept(failure: &Failure, path: &Path) -> Error {
-    let path = path.display();
-    if *failure == Failure::NotBuiltIn {
-        return Error::new(
-            ErrorCode::InvalidConfig,
-            format!(
-                "The tokens of {path} lie in the system's keychain, which this call does not look into. Give \
-                 `storage: \"keychain\"` in the config and add the package clawdbot-plugin-auth-keychain, or log in again."
-            ),
-        );
-    }
-    Error::new(
-        ErrorCode::StoreIo,
-        format!("{failure}, then try again. The login of {path}, whose tokens it holds, is kept."),
-    )
-    .retryable(true)
 }
 
 /// The keychain can be asked, and does not have what the file names.
