@@ -8,7 +8,6 @@ import { KeychainLogin } from "./support/keychain-login.ts";
 import { Keyring } from "./support/keyring.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import { StubServer } from "./support/stub-server.ts";
-import { TempHome } from "./support/temp-home.ts";
 
 const skip = Keyring.unavailable();
 
@@ -145,13 +144,16 @@ describe("the keychain fails", { concurrency: 4, skip }, () => {
       () => other.accessToken({ ...login.config, storage: "auto" }),
       () => user.accessToken(login.config, { rejectedToken: access }),
     ]) {
-      await assert.rejects(attempt(), (error: { code: string; message: string; retryable: boolean; needsLogin: boolean }) => {
-        assert.equal(error.code, "STORE_IO", error.message);
-        assert.equal(error.retryable, true);
-        assert.equal(error.needsLogin, false);
-        assert.match(error.message, /keychain cannot be reached .* then try again\. The login of .* is kept\./);
-        return true;
-      });
+      await assert.rejects(
+        attempt(),
+        (error: { code: string; message: string; retryable: boolean; needsLogin: boolean }) => {
+          assert.equal(error.code, "STORE_IO", error.message);
+          assert.equal(error.retryable, true);
+          assert.equal(error.needsLogin, false);
+          assert.match(error.message, /keychain cannot be reached .* then try again\. The login of .* is kept\./);
+          return true;
+        },
+      );
     }
     assert.equal(login.text, text);
     assert.deepEqual(await login.server.requests({ grant: "refresh_token" }), []);

@@ -10,9 +10,9 @@ import { homedir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { libraries as built } from "./build.mjs";
 import { output, run } from "./command.mjs";
 import { readElf } from "./elf.mjs";
-import { libraries as built } from "./build.mjs";
 import { keychainBuildOf, platformOf, platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 

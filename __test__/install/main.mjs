@@ -134,10 +134,7 @@ async function useKeychain(workplace, { settings }) {
   mkdirSync(folder);
   await runNpm(["install", "--ignore-scripts", name, keychainPackage], folder, settings);
   const keychainBuild = keychainBuildOf(running);
-  assert.deepEqual(
-    installed(folder),
-    [name, running.package, keychainPackage, keychainBuild.package].sort(),
-  );
+  assert.deepEqual(installed(folder), [name, running.package, keychainPackage, keychainBuild.package].sort());
   const config = { pluginId: "p", issuer: "https://localhost", storage: "keychain", stateDir: join(folder, "state") };
   const program = `require("${name}").login(${JSON.stringify(config)}, { onVerification() {} }).catch((error) => console.log(error.code, error.message))`;
   const env = { DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere" };
@@ -201,7 +198,8 @@ try {
   await install(here, "the registry and the judges of the install test");
   if (!isBuilt() && (await build()) !== 0) throw new Error("The addon does not build.");
   const keychainBinary = join(root, keychainBuildOf(running).binary);
-  if (!existsSync(keychainBinary) && (await buildKeychain()) !== 0) throw new Error("The keychain build does not build.");
+  if (!existsSync(keychainBinary) && (await buildKeychain()) !== 0)
+    throw new Error("The keychain build does not build.");
   await main(workplace);
 } catch (error) {
   console.error(error.message);

@@ -118,7 +118,7 @@ export class Keyring {
   }
 
   async lock(): Promise<void> {
-    await this.#call("org.freedesktop.Secret.Service.Lock", 'array:objpath:/org/freedesktop/secrets/aliases/default');
+    await this.#call("org.freedesktop.Secret.Service.Lock", "array:objpath:/org/freedesktop/secrets/aliases/default");
   }
 
   /** The accounts of our entries, sorted. */

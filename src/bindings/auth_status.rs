@@ -3,7 +3,6 @@
 use napi_derive::napi;
 
 use crate::session::status::{self, State};
-use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 
 /// What is known of one login. Never holds a token.
@@ -83,12 +82,9 @@ impl From<status::AuthStatus> for AuthStatus {
             refreshable: status.refreshable,
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
-            storage: status.storage.map(|storage| {
-                match storage {
-                    Storage::File => "file",
-                    Storage::Keychain => "keychain",
-                }
-                .to_owned()
+            storage: status.in_keychain.map(|in_keychain| {
+                let storage = if in_keychain { "keychain" } else { "file" };
+                storage.to_owned()
             }),
             last_error: status.last_error.map(|error| LastError {
                 code: error.code.as_str().to_owned(),

@@ -77,19 +77,6 @@ pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<(), Failur
     entries.remove(name).map(drop)
 }
 
-/// A keychain that gives back something else is none.
-pub(super) fn require_same(found: Option<&Secret>, wanted: &str) -> Result<(), Failure> {
-    match found {
-        Some(found) if found.expose() == wanted => Ok(()),
-        #[cfg(feature = "keychain")]
-        _ => Err(Failure::Refused(
-            "it does not give back what it was given".to_owned(),
-        )),
-        #[cfg(not(feature = "keychain"))]
-        _ => Err(Failure::NotBuiltIn),
-    }
-}
-
 fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
     let (count, first) = head.split_at_checked(DIGITS)?;
     Some((str::from_utf8(count).ok()?.parse().ok()?, first))
@@ -97,4 +84,88 @@ fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
 
 fn part_name(name: &str, number: usize) -> String {
     format!("{name}#{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Entries of ten bytes, as Windows has them of 2,560; and a writer that dies after some writes.
+    #[derive(Default)]
+    struct Small {
+        entries: BTreeMap<String, Vec<u8>>,
+        writes_left: Option<usize>,
+    }
+
+    impl Entries for Small {
+        fn limit(&self) -> usize {
+            10
+        }
+
+        fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+            assert!(bytes.len() <= self.limit());
+            if let Some(left) = &mut self.writes_left {
+                let Some(fewer) = left.checked_sub(1) else {
+                    return Ok(());
+                };
+                *left = fewer;
+            }
+            self.entries.insert(name.to_owned(), bytes.to_vec());
+            Ok(())
+        }
+
+        fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+            Ok(self.entries.get(name).cloned().map(Zeroizing::new))
+        }
+
+        fn remove(&mut self, name: &str) -> Result<bool, Failure> {
+            Ok(self.entries.remove(name).is_some())
+        }
+    }
+
+    fn read(entries: &mut Small) -> Option<String> {
+        let secret = get(entries, "a").unwrap()?;
+        Some(secret.expose().to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_put_comes_back_and_goes_whole(text in "\\PC{0,60}") {
+            let mut entries = Small::default();
+            put(&mut entries, "a", text.as_bytes()).unwrap();
+            put(&mut entries, "b", b"another").unwrap();
+            prop_assert_eq!(read(&mut entries), Some(text));
+            remove(&mut entries, "a").unwrap();
+            prop_assert_eq!(read(&mut entries), None);
+            remove(&mut entries, "b").unwrap();
+            prop_assert_eq!(entries.entries.len(), 0);
+        }
+
+        #[test]
+        fn what_a_killed_writer_leaves_is_none_and_can_be_removed(text in "[a-z]{5,60}", writes in 0_usize..6) {
+            let mut entries = Small { writes_left: Some(writes), ..Small::default() };
+            put(&mut entries, "a", text.as_bytes()).unwrap();
+            let is_whole = entries.entries.contains_key("a");
+            prop_assert_eq!(read(&mut entries), is_whole.then_some(text));
+            remove(&mut entries, "a").unwrap();
+            prop_assert_eq!(entries.entries.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_missing_or_foreign_part_makes_it_none() {
+        let mut entries = Small::default();
+        put(&mut entries, "a", b"0123456789abcdef").unwrap();
+        assert_eq!(entries.entries.len(), 3);
+        entries.entries.remove("a#2");
+        assert_eq!(read(&mut entries), None);
+        entries.entries.insert("a".to_owned(), b"foreign".to_vec());
+        assert_eq!(read(&mut entries), None);
+        remove(&mut entries, "a").unwrap();
+        assert!(entries.entries.is_empty());
+    }
 }

@@ -218,7 +218,9 @@ fn unreachable(error: &Error) -> Failure {
 
 fn refused(error: &Error) -> Failure {
     match error {
-        Error::MethodError(name, ..) if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" => {
+        Error::MethodError(name, ..)
+            if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" =>
+        {
             Failure::Locked
         }
         Error::InputOutput(_) | Error::Connection(..) => unreachable(error),

@@ -171,10 +171,7 @@ impl Session {
 fn chosen(wanted: WantedStorage, locked: &Locked) -> Result<Storage, Error> {
     match wanted {
         WantedStorage::File => Ok(Storage::File),
-        WantedStorage::Keychain => locked.try_keychain().map(|()| Storage::Keychain),
-        WantedStorage::Auto => Ok(match locked.try_keychain() {
-            Ok(()) => Storage::Keychain,
-            Err(_) => Storage::File,
-        }),
+        WantedStorage::Keychain => locked.try_keychain(),
+        WantedStorage::Auto => Ok(locked.try_keychain().unwrap_or(Storage::File)),
     }
 }

@@ -7,7 +7,6 @@ use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
-use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 
 use super::access_token::{bind, is_refused_access_token};
@@ -56,7 +55,8 @@ pub(crate) struct AuthStatus {
     pub(crate) refreshable: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
-    pub(crate) storage: Option<Storage>,
+    /// Where the tokens lie, if there are any.
+    pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
 }
 
@@ -101,21 +101,25 @@ impl Session {
         config: &AuthConfig,
         location: Location,
     ) -> Result<AuthStatus, Error> {
-        match self.current(&location).await? {
-            Stored::Credential(credential) => {
-                let last = self.relevant_failure(&location, config, &credential).await;
-                let ended = self.has_ended(&location, &credential);
-                Ok(self.describe(config, &location, &credential, ended, last))
-            }
-            // Without its tokens it is known by its wall time alone.
-            Stored::Sealed(credential) => {
-                let last = self.relevant_failure(&location, config, &credential).await;
-                let now = self.clock.now();
-                let ended = credential.expires().is_some_and(|expires| expires <= now);
-                Ok(self.describe(config, &location, &credential, ended, last))
-            }
+        let stored = self.current(&location).await?;
+        if let Some(credential) = stored.outline() {
+            let last = self
+                .last_refresh(&location, config, credential)
+                .await
+                // Whose failure it was cannot be said without the client's file: then it is told.
+                .unwrap_or_else(|_| credential.last_refresh().cloned());
+            let ended = match &stored {
+                Stored::Credential(credential) => self.has_ended(&location, credential),
+                // Without its tokens it is known by its wall time alone.
+                _ => credential
+                    .expires()
+                    .is_some_and(|expires| expires <= self.clock.now()),
+            };
+            return Ok(self.describe(config, &location, credential, ended, last));
+        }
+        match stored {
             Stored::LoggedOut => Ok(nothing(&location)),
-            Stored::Nothing => {
+            _ => {
                 let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
                 // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
                 let adoptable = blocking(move || {
@@ -135,18 +139,6 @@ impl Session {
                 ))
             }
         }
-    }
-
-    async fn relevant_failure(
-        &self,
-        location: &Location,
-        config: &AuthConfig,
-        credential: &Outline,
-    ) -> Option<LastRefresh> {
-        self.last_refresh(location, config, credential)
-            .await
-            // Whose failure it was cannot be said without the client's file: then it is told.
-            .unwrap_or_else(|_| credential.last_refresh().cloned())
     }
 
     fn has_ended(&self, location: &Location, credential: &Snapshot) -> bool {
@@ -209,11 +201,7 @@ impl Session {
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
-            storage: Some(if credential.is_in_keychain() {
-                Storage::Keychain
-            } else {
-                Storage::File
-            }),
+            in_keychain: Some(credential.is_in_keychain()),
             ..nothing(location)
         }
     }
@@ -246,7 +234,7 @@ fn nothing(location: &Location) -> AuthStatus {
         refreshable: false,
         created_at: None,
         refreshed_at: None,
-        storage: None,
+        in_keychain: None,
         last_error: None,
     }
 }

@@ -175,7 +175,9 @@ impl Cache {
         sealed: Arc<Outline>,
     ) -> Result<Snapshot, Error> {
         let snapshot = credential::opened(location, sealed)?;
-        if let Some(slot) = self.at(self.slot(location)) {
+        if sealed::CAN_OPEN
+            && let Some(slot) = self.at(self.slot(location))
+        {
             let mut state = slot.lock();
             let opening = state.stored.as_ref().and_then(|now| snapshot.opening(now));
             if opening.is_some() {

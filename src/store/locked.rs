@@ -25,7 +25,7 @@ use crate::store::format::Document;
 use crate::store::handwritten::Handwritten;
 use crate::store::leftover::{self, SecretsOfLeftovers};
 use crate::store::location::Location;
-use crate::store::sealed::{self, CAN_OPEN, Storage};
+use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
 use crate::time::UnixMillis;
 
 /// What a new credential may be larger than the present one.
@@ -50,7 +50,7 @@ struct Seen {
     stored: Stored,
     document: Document,
     /// The members of the document that lie in the keychain, once they were asked for.
-    secrets: Document,
+    secrets: Option<OpenedMembers>,
     size: u64,
     is_corrupt: bool,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Reserved {
     replaces: Option<Fingerprint>,
     held: Fingerprint,
     /// What the new secrets will be called in the keychain, where the present ones lie there.
-    secrets_id: Option<String>,
+    secrets_id: Option<NewName>,
 }
 
 /// How a save ended.
@@ -193,10 +193,10 @@ impl Locked {
             self.seen = Seen::look(&self.target)?;
         }
         if let Stored::Sealed(outline) = &self.seen.stored {
-            let (snapshot, secrets) = sealed::open(outline, &self.target)?
-                .ok_or_else(|| sealed::gone(&self.target))?;
+            let (snapshot, secrets) =
+                sealed::open(outline, &self.target)?.ok_or_else(|| sealed::gone(&self.target))?;
             self.seen.stored = Stored::Credential(snapshot);
-            self.seen.secrets = secrets;
+            self.seen.secrets = Some(secrets);
         }
         self.seen.document.forget_former();
         Ok(())
@@ -206,8 +206,8 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words, `INVALID_CONFIG` in a build that knows none.
-    pub(crate) fn try_keychain(&self) -> Result<(), Error> {
-        sealed::probe(&self.target)
+    pub(crate) fn try_keychain(&self) -> Result<Storage, Error> {
+        sealed::probe(&self.target).map(Storage::Keychain)
     }
 
     /// The stored refresh token.
@@ -226,13 +226,9 @@ impl Locked {
     pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
         let size = self.seen.size.saturating_add(SPARE_BYTES);
         let secrets_id = match &self.seen.stored {
-            Stored::Credential(credential)
-                if CAN_OPEN && credential.is_in_keychain() =>
-            {
-                self.try_keychain()?;
-                Some(sealed::new_name(&self.target)?)
+            Stored::Credential(credential) if CAN_OPEN && credential.is_in_keychain() => {
+                Some(NewName::new(&self.target, sealed::probe(&self.target)?)?)
             }
-            Stored::Sealed(_) if CAN_OPEN => Some(sealed::new_name(&self.target)?),
             _ => None,
         };
         Ok(Reserved {
@@ -256,7 +252,7 @@ impl Locked {
         let mut reserved = reserved;
         let kept_refresh = self.seen.stored.credential().and_then(Snapshot::refresh);
         let document = Document::of_credential(
-            self.seen.document.clone().joined(&self.seen.secrets),
+            self.seen.whole(),
             credential,
             kept_refresh,
             reserved.replaces.as_ref(),
@@ -349,7 +345,7 @@ impl Locked {
             .with_adopted_of(&self.seen.document);
         let secrets_id = match storage {
             Storage::File => None,
-            Storage::Keychain => Some(sealed::new_name(&self.target)?),
+            Storage::Keychain(reach) => Some(NewName::new(&self.target, reach)?),
         };
         let superseded = self.seen.document.superseded();
         self.overwrite(
@@ -394,17 +390,7 @@ impl Locked {
                 return Err(error);
             }
         }
-        let (stored, secrets) = (self.seen.stored.clone(), self.seen.secrets.clone());
-        self.commit(reservation, &new)?;
-        // What was asked for once is not asked for again.
-        if CAN_OPEN
-            && let (Stored::Credential(opened), Stored::Sealed(outline)) =
-                (stored, &self.seen.stored)
-        {
-            self.seen.stored = Stored::Credential(opened.with_outline(outline));
-            self.seen.secrets = secrets;
-        }
-        Ok(())
+        self.commit(reservation, &new)
     }
 
     /// Removes the credential and leaves a tombstone, so that nothing older comes back; where there is no space for
@@ -507,23 +493,23 @@ impl Locked {
 /// A document on its way to the disk, and the secrets of it that are on their way to the keychain.
 struct New {
     document: Document,
-    secrets: Option<(String, Secret)>,
+    secrets: Option<(NewName, Secret)>,
 }
 
 impl New {
     /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed afterwards.
-    fn of(document: Document, secrets_id: Option<String>, superseded: Vec<String>) -> Self {
+    fn of(document: Document, secrets_id: Option<NewName>, superseded: Vec<String>) -> Self {
         let mut document = document;
         document.set_former(superseded);
         match secrets_id {
-            Some(name) if CAN_OPEN => {
+            Some(name) => {
                 let (document, secrets) = document.sealed(&name);
                 Self {
                     document,
                     secrets: Some((name, secrets)),
                 }
             }
-            _ => Self {
+            None => Self {
                 document,
                 secrets: None,
             },
@@ -534,31 +520,28 @@ impl New {
     fn write(&self, reservation: &mut Reservation) -> Result<(), Error> {
         reservation.write(&self.document.to_json())?;
         match &self.secrets {
-            Some((name, secrets)) if CAN_OPEN => {
-                keychain::put(name, secrets).map_err(|failure| failure.explain(None))
+            Some((name, secrets)) => {
+                keychain::put(&name.text, secrets).map_err(|failure| failure.explain(None))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
     /// Takes back secrets that the file will not name.
     fn forget(&self) {
-        if CAN_OPEN
-            && let Some((name, _)) = &self.secrets
-        {
-            let _is_gone = sealed::forget(std::slice::from_ref(name));
+        if let Some((name, _)) = &self.secrets {
+            let _is_gone = sealed::forget(std::slice::from_ref(&name.text));
         }
     }
 
     /// What the file says from now on. What it has replaced is removed.
     fn stored(&self, target: &Path) -> Seen {
         let mut seen = Seen::written(self.document.clone(), target);
-        if CAN_OPEN
-            && let (Stored::Sealed(outline), Some((_, text))) = (&seen.stored, &self.secrets)
-            && let Some((snapshot, secrets)) = sealed::of_text(outline, text)
+        if let (Stored::Sealed(outline), Some((name, text))) = (&seen.stored, &self.secrets)
+            && let Some((snapshot, secrets)) = sealed::written(outline, text, name)
         {
             seen.stored = Stored::Credential(snapshot);
-            seen.secrets = secrets;
+            seen.secrets = Some(secrets);
         }
         seen.document.forget_former();
         seen
@@ -578,9 +561,18 @@ impl Seen {
         Self {
             stored: Stored::Nothing,
             document: Document::default(),
-            secrets: Document::default(),
+            secrets: None,
             size: 0,
             is_corrupt: false,
+        }
+    }
+
+    /// The document with the members that lie in the keychain.
+    fn whole(&self) -> Document {
+        let document = self.document.clone();
+        match &self.secrets {
+            Some(secrets) => secrets.joined_to(document),
+            None => document,
         }
     }
 
@@ -628,7 +620,7 @@ impl Seen {
             Ok((stored, document)) => Ok(Self {
                 stored,
                 document,
-                secrets: Document::default(),
+                secrets: None,
                 size: file.bytes().map_or(0, |bytes| bytes.len() as u64),
                 is_corrupt: false,
             }),
@@ -647,7 +639,7 @@ impl Seen {
             Ok((stored, _)) => Self {
                 stored,
                 document,
-                secrets: Document::default(),
+                secrets: None,
                 size: bytes.len() as u64,
                 is_corrupt: false,
             },

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorCode};
-use crate::keychain;
+use crate::keychain::{self, Reach};
 use crate::secret::{Fingerprint, Secret, hex, random};
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::format::{Document, Members, Wrong, secrets};
@@ -37,7 +37,7 @@ pub(crate) enum Storage {
     /// In the credential file.
     File,
     /// In the system's keychain.
-    Keychain,
+    Keychain(Reach),
 }
 
 /// What the file says of secrets in a keychain: their name, and whether there is a refresh token among them.
@@ -57,19 +57,47 @@ pub(super) fn identity(name: &str) -> Fingerprint {
     Fingerprint::of(&[KEYCHAIN, name])
 }
 
-/// A name that was never used: plugin and profile, for a person who looks through the keychain, and chance.
-///
-/// # Errors
-/// `STORE_IO` without randomness.
-pub(super) fn new_name(target: &Path) -> Result<String, Error> {
-    Ok(format!("{}/{}", owner(target), hex(&random::<16>()?)))
+/// What new secrets will be called in the keychain.
+#[derive(Clone, Debug)]
+pub(super) struct NewName {
+    pub(super) text: String,
+    reach: Reach,
+}
+
+impl NewName {
+    /// One that was never used: plugin and profile, for a person who looks through the keychain, and chance.
+    ///
+    /// # Errors
+    /// `STORE_IO` without randomness.
+    pub(super) fn new(target: &Path, reach: Reach) -> Result<Self, Error> {
+        let text = format!("{}/{}", owner(target), hex(&random::<16>()?));
+        Ok(Self { text, reach })
+    }
+}
+
+/// Members that came from the keychain.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedMembers {
+    document: Document,
+    _reach: Reach,
+}
+
+impl OpenedMembers {
+    /// A document with these members.
+    pub(super) fn joined_to(&self, document: Document) -> Document {
+        let mut document = document;
+        for (member, value) in self.document.members() {
+            document.set(member, Some(value.clone()));
+        }
+        document
+    }
 }
 
 /// Tries whether the keychain takes secrets, before anything depends on it.
 ///
 /// # Errors
 /// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
-pub(super) fn probe(target: &Path) -> Result<(), Error> {
+pub(super) fn probe(target: &Path) -> Result<Reach, Error> {
     keychain::probe(&format!("{}/trial", owner(target))).map_err(|failure| failure.explain(None))
 }
 
@@ -84,7 +112,7 @@ fn owner(target: &Path) -> String {
 
 impl Document {
     /// Takes the secret members out, and names them.
-    pub(super) fn sealed(mut self, name: &str) -> (Self, Secret) {
+    pub(super) fn sealed(mut self, name: &NewName) -> (Self, Secret) {
         let mut taken = Self::default();
         for member in SECRET_MEMBERS {
             taken.set(member, self.members().get(member).cloned());
@@ -92,20 +120,12 @@ impl Document {
         }
         let refreshable = taken.members().contains_key("refresh");
         self.set(STORAGE, Some(KEYCHAIN.into()));
-        self.set(SECRETS_ID, Some(name.into()));
+        self.set(SECRETS_ID, Some(name.text.as_str().into()));
         self.set(REFRESHABLE, Some(refreshable.into()));
         let mut bytes = taken.to_json();
         // Printed from strings, so it is UTF-8.
         let text = String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default();
         (self, Secret::new(text))
-    }
-
-    /// The same with its secret members back.
-    pub(super) fn joined(mut self, taken: &Self) -> Self {
-        for (member, value) in taken.members() {
-            self.set(member, Some(value.clone()));
-        }
-        self
     }
 
     /// Records which secrets are to be removed once this document is stored.
@@ -146,19 +166,36 @@ impl Document {
 ///
 /// # Errors
 /// `STORE_IO` if the keychain cannot be asked now; `INVALID_CONFIG` in a build that knows none.
-pub(super) fn open(outline: &Outline, path: &Path) -> Result<Option<(Snapshot, Document)>, Error> {
+pub(super) fn open(
+    outline: &Outline,
+    path: &Path,
+) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
     let Some(name) = &outline.secrets_id else {
         return Ok(None);
     };
     let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
-    Ok(found.and_then(|text| of_text(outline, &text)))
+    Ok(Reach::new()
+        .zip(found)
+        .and_then(|(reach, text)| opened(outline, &text, reach)))
 }
 
-/// What was written to the keychain, read back.
-pub(super) fn of_text(outline: &Outline, text: &Secret) -> Option<(Snapshot, Document)> {
+/// What was written to the keychain under that name, read back from memory.
+pub(super) fn written(
+    outline: &Outline,
+    text: &Secret,
+    name: &NewName,
+) -> Option<(Snapshot, OpenedMembers)> {
+    opened(outline, text, name.reach)
+}
+
+fn opened(outline: &Outline, text: &Secret, reach: Reach) -> Option<(Snapshot, OpenedMembers)> {
     let document = Document::from_json(text.expose().as_bytes())?;
     let secrets: Secrets = secrets(&Members(document.members())).ok()?;
-    Some((Snapshot::new(outline.clone(), secrets), document))
+    let members = OpenedMembers {
+        document,
+        _reach: reach,
+    };
+    Some((Snapshot::new(outline.clone(), secrets), members))
 }
 
 /// The keychain can be asked, and does not have what the file names.
@@ -176,4 +213,81 @@ pub(super) fn gone(path: &Path) -> Error {
 /// Removes secrets that nothing names any more; says whether they are gone. Those that stay are named in the file.
 pub(super) fn forget(names: &[String]) -> bool {
     names.is_empty() || (keychain::IS_BUILT_IN && keychain::remove(names).is_ok())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use super::*;
+    use crate::store::credential::tests::sample;
+    use crate::store::credential::{self, Stored};
+    use crate::store::location::tests::in_state_dir;
+    use crate::store::locked::Locked;
+
+    const SEALED: &str = r#"{"version":1,"storage":"keychain","secretsId":"demo/default/1","refreshable":true,"expires":1700003600000}"#;
+
+    #[test]
+    fn a_sealed_file_is_known_without_its_secrets() {
+        let (stored, document) =
+            crate::store::format::parse(SEALED.as_bytes(), Path::new("/c.json")).unwrap();
+        let Stored::Sealed(outline) = &stored else {
+            panic!("not sealed");
+        };
+        assert!(outline.is_refreshable() && outline.is_in_keychain());
+        assert_eq!(stored.spendable(), Some(identity("demo/default/1")));
+        assert_eq!(document.superseded(), ["demo/default/1"]);
+        for wrong in [
+            SEALED.replace("\"keychain\"", "\"elsewhere\""),
+            SEALED.replace("secretsId", "secrets"),
+        ] {
+            crate::store::format::parse(wrong.as_bytes(), Path::new("/c.json")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_superseded_is_on_record_until_it_is_gone() {
+        let mut document = Document::from_json(SEALED.as_bytes()).unwrap();
+        document.set_former(vec!["older".to_owned()]);
+        assert_eq!(document.superseded(), ["older", "demo/default/1"]);
+        document.set_former(Vec::new());
+        assert_eq!(document.former(), [""; 0]);
+    }
+
+    /// What the default build does with a file that another build has written.
+    #[test]
+    fn who_cannot_open_it_says_so_and_changes_nothing_but_by_a_login() {
+        if CAN_OPEN {
+            return;
+        }
+        let folder = tempfile::TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
+        std::fs::write(location.path(), SEALED).unwrap();
+        let leftover = location
+            .path()
+            .with_file_name(".default.json.0123456789abcdef.tmp");
+        std::fs::write(
+            &leftover,
+            SEALED.replace("demo/default/1", "demo/default/2"),
+        )
+        .unwrap();
+
+        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        assert_eq!(locked.open().unwrap_err().code(), ErrorCode::InvalidConfig);
+        assert_eq!(
+            locked.try_keychain().unwrap_err().code(),
+            ErrorCode::InvalidConfig
+        );
+        assert!(locked.refresh_token().is_none());
+        assert_eq!(std::fs::read_to_string(location.path()).unwrap(), SEALED);
+        locked.replace(&sample("a1", Some("r1"))).unwrap();
+        let text = std::fs::read_to_string(location.path()).unwrap();
+        assert!(
+            text.contains("\"formerSecrets\": [\n    \"demo/default/1\""),
+            "{text}"
+        );
+        assert!(credential::read(&location).unwrap().outline().is_some());
+        // It names secrets that only another build can remove.
+        assert!(leftover.exists());
+    }
 }
