@@ -38,14 +38,9 @@ pub(crate) enum Reach {}
 
 impl Reach {
     #[cfg(feature = "keychain")]
-    pub(crate) fn new() -> Option<Self> {
-        Some(Self)
-    }
-
+    pub(crate) const OURS: Option<Self> = Some(Self);
     #[cfg(not(feature = "keychain"))]
-    pub(crate) fn new() -> Option<Self> {
-        None
-    }
+    pub(crate) const OURS: Option<Self> = None;
 }
 
 /// How long an operation may take.
@@ -125,6 +120,7 @@ impl Failure {
 
     #[cfg(not(feature = "keychain"))]
     pub(crate) fn explain(&self, kept: Option<&Path>) -> Error {
+        let Self::NotBuiltIn = self;
         let sentence = match kept {
             Some(path) => format!(
                 "The tokens of {} lie in the system's keychain, which this call does not look into. Give `storage: \"keychain\"` \
@@ -169,7 +165,7 @@ pub(crate) fn probe(name: &str) -> Result<Reach, Failure> {
         parts::put(entries, &name, TRIAL.as_bytes())?;
         let found = parts::get(entries, &name)?;
         parts::remove(entries, &name)?;
-        match (found, Reach::new()) {
+        match (found, Reach::OURS) {
             (Some(found), Some(reach)) if found.expose() == TRIAL => Ok(reach),
             #[cfg(feature = "keychain")]
             _ => Err(Failure::Refused(

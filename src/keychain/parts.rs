@@ -54,7 +54,9 @@ pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret
     }
     // Made once in its whole size, so that no secret stays behind in a smaller one.
     let mut whole = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    for part in &parts {
+        whole.extend_from_slice(part);
+    }
     Ok(match String::from_utf8(whole) {
         Ok(text) => Some(Secret::new(text)),
         Err(error) => {

@@ -1,4 +1,4 @@
-//! The Secret Service of freedesktop.org on the D-Bus session bus: gnome-keyring, KWallet, KeePassXC.
+//! The Secret Service of freedesktop.org on the D-Bus session bus: gnome-keyring, `KWallet`, `KeePassXC`.
 //!
 //! Through zbus directly: every call is cancelled at the limit, and nothing is ever asked of a person. Both the transfer
 //! and the daemon are this user's own, hence the algorithm "plain".
@@ -201,7 +201,7 @@ fn root() -> ObjectPath<'static> {
     ObjectPath::from_static_str_unchecked(ROOT)
 }
 
-fn read<'a, T>(reply: &'a Message) -> Result<T, Failure>
+fn read<T>(reply: &Message) -> Result<T, Failure>
 where
     T: serde::de::DeserializeOwned + zbus::Type,
 {

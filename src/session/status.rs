@@ -117,28 +117,26 @@ impl Session {
             };
             return Ok(self.describe(config, &location, credential, ended, last));
         }
-        match stored {
-            Stored::LoggedOut => Ok(nothing(&location)),
-            _ => {
-                let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
-                // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-                let adoptable = blocking(move || {
-                    Handwritten::find(&whose)
-                        .ok()
-                        .flatten()
-                        .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
-                        .map(|credential| (config, credential.snapshot()))
-                })
-                .await?;
-                Ok(adoptable.map_or_else(
-                    || nothing(&location),
-                    |(config, credential)| {
-                        let ended = self.has_ended(&location, &credential);
-                        self.describe(&config, &location, &credential, ended, None)
-                    },
-                ))
-            }
+        if stored == Stored::LoggedOut {
+            return Ok(nothing(&location));
         }
+        let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
+        // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
+        let adoptable = blocking(move || {
+            Handwritten::find(&whose)
+                .ok()
+                .flatten()
+                .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
+                .map(|credential| (config, credential.snapshot()))
+        })
+        .await?;
+        Ok(adoptable.map_or_else(
+            || nothing(&location),
+            |(config, credential)| {
+                let ended = self.has_ended(&location, &credential);
+                self.describe(&config, &location, &credential, ended, None)
+            },
+        ))
     }
 
     fn has_ended(&self, location: &Location, credential: &Snapshot) -> bool {

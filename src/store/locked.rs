@@ -349,7 +349,7 @@ impl Locked {
         };
         let superseded = self.seen.document.superseded();
         self.overwrite(
-            New::of(document, secrets_id, superseded),
+            &New::of(document, secrets_id, superseded),
             credential.refreshed_at,
         )?;
         // Those that were not looked at because the file was damaged.
@@ -404,7 +404,7 @@ impl Locked {
             let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
             let superseded = self.seen.document.superseded();
             let tombstone = New::of(document, None, superseded.clone());
-            if let Err(error) = self.overwrite(tombstone, now) {
+            if let Err(error) = self.overwrite(&tombstone, now) {
                 if error.code() != ErrorCode::StoreIo {
                     return Err(error);
                 }
@@ -439,15 +439,18 @@ impl Locked {
         // Recorded with the same write: whatever becomes of the old file, this login came from it.
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted(handwritten.path(), handwritten.digest());
-        self.overwrite(New::of(document, None, Vec::new()), credential.refreshed_at)?;
+        self.overwrite(
+            &New::of(document, None, Vec::new()),
+            credential.refreshed_at,
+        )?;
         handwritten.retire();
         Ok(())
     }
 
     /// Writes a document whatever the file holds, but keeps a damaged one aside. The damaged file keeps its name until
     /// the new one takes it, so that no crash leaves a place that looks like "never logged in".
-    fn overwrite(&mut self, new: New, now: UnixMillis) -> Result<(), Error> {
-        let reservation = self.written(&new)?;
+    fn overwrite(&mut self, new: &New, now: UnixMillis) -> Result<(), Error> {
+        let reservation = self.written(new)?;
         let aside = Seen::look(&self.target).and_then(|seen| {
             if seen.is_corrupt {
                 damaged_file::set_aside(&self.target, now)?;
@@ -459,7 +462,7 @@ impl Locked {
             new.forget();
             return Err(error);
         }
-        self.commit(reservation, &new)
+        self.commit(reservation, new)
     }
 
     fn written(&self, new: &New) -> Result<Reservation, Error> {

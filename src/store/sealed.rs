@@ -174,7 +174,7 @@ pub(super) fn open(
         return Ok(None);
     };
     let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
-    Ok(Reach::new()
+    Ok(Reach::OURS
         .zip(found)
         .and_then(|(reach, text)| opened(outline, &text, reach)))
 }
