@@ -122,6 +122,13 @@ export interface AuthConfig {
   /** The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`. */
   credentialsPath?: string
   /**
+   * Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
+   * Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
+   * choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
+   * without it `keychain` is `INVALID_CONFIG`. @default "file"
+   */
+  storage?: "file" | "keychain" | "auto"
+  /**
    * How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
    * quarter of the token's life. @default 300000
    */
@@ -217,6 +224,8 @@ export interface AuthStatus {
   createdAt?: number
   /** When the tokens were last renewed, Unix milliseconds. */
   refreshedAt?: number
+  /** Where the tokens lie. */
+  storage?: "file" | "keychain"
   /** The last failure that is still of consequence. */
   lastError?: LastError
 }

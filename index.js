@@ -2,12 +2,10 @@
 
 const fs = require("node:fs");
 
-const native = load();
-const { isFresh } = native;
-
 // What isFresh is asked: stamp and due. Arguments would cost it more than the answer.
 const question = new Float64Array(2);
-native.askThrough(question);
+
+const native = asked(load("clawdbot-plugin-auth"));
 
 const BRAND = Symbol.for("clawdbot-plugin-auth.AuthError");
 
@@ -43,23 +41,26 @@ function getValidAccessToken(config, options) {
       last.issuer === config.issuer &&
       last.tokenEndpoint === config.tokenEndpoint &&
       last.clientId === config.clientId &&
-      last.refreshBufferMs === config.refreshBufferMs
+      last.refreshBufferMs === config.refreshBufferMs &&
+      last.storage === config.storage
     ) {
       question[0] = last.stamp;
       question[1] = last.due;
-      if (isFresh()) return last.promise;
+      if (last.isFresh()) return last.promise;
     }
-    const fresh = native.freshToken(config);
-    if (fresh !== null) return remember(config, fresh);
+    const build = buildFor("getValidAccessToken", config);
+    const fresh = build?.freshToken(config) ?? null;
+    if (fresh !== null) return remember(config, build, fresh);
   }
   return start("getValidAccessToken", getValidAccessToken, config, options).then((fresh) => fresh.token);
 }
 
-function remember(config, { token, stamp, due }) {
+function remember(config, { isFresh }, { token, stamp, due }) {
   const promise = Promise.resolve(token);
   // Without a stamp only reading the file tells whether it still is the stored one.
   if (stamp === undefined) return promise;
-  const { pluginId, profile, stateDir, credentialsPath, issuer, tokenEndpoint, clientId, refreshBufferMs } = config;
+  const { pluginId, profile, stateDir, credentialsPath, issuer, tokenEndpoint, clientId, refreshBufferMs, storage } =
+    config;
   remembered.set(config, {
     pluginId,
     profile,
@@ -69,6 +70,8 @@ function remember(config, { token, stamp, due }) {
     tokenEndpoint,
     clientId,
     refreshBufferMs,
+    storage,
+    isFresh,
     stamp,
     due,
     promise,
@@ -123,6 +126,11 @@ function start(name, caller, config, options, argument) {
     };
     const aborted = () => failure(ABORTED, { cause: signal.reason });
 
+    const build = buildFor(name, config);
+    if (build === undefined) {
+      reject(failure(keychainBuild.failure));
+      return;
+    }
     const signal = options?.signal;
     if (signal?.aborted === true) {
       reject(aborted());
@@ -145,7 +153,7 @@ function start(name, caller, config, options, argument) {
       operation.cancel();
       settle(reject, error);
     };
-    const operation = native[name](
+    const operation = build[name](
       config,
       options,
       (kind, payload) => {
@@ -190,23 +198,69 @@ function tolerate(callback) {
   });
 }
 
-function load() {
+// The build that a call goes to; undefined where `storage` wants the keychain and nothing here can reach it.
+function buildFor(name, config) {
+  const storage = config?.storage;
+  if (storage === undefined) return native;
+  const isChange = name === "login" || name === "logout";
+  // With "file" as well: what takes the place of a login in the keychain, or ends it, removes its secrets there.
+  const isWanted = storage === "keychain" || storage === "auto" || (storage === "file" && isChange);
+  if (!isWanted || name === "authorizeDevice" || name === "refreshTokens") return native;
+  keychainBuild ??= loadKeychainBuild();
+  if (keychainBuild.native !== undefined) return keychainBuild.native;
+  // A login that is not to be changed is described without the keychain; and with "auto" there need not be one.
+  const isReading = name === "status" || name === "listProfiles";
+  const isOptional = isReading || storage === "file" || (storage === "auto" && keychainBuild.isMissing);
+  return isOptional ? native : undefined;
+}
+
+// What knows the system's keychain is a package of its own, for its size: loaded when a config first asks for it.
+let keychainBuild;
+
+function loadKeychainBuild() {
+  const name = "clawdbot-plugin-auth-keychain";
+  try {
+    return { native: asked(load(name)) };
+  } catch (error) {
+    const message =
+      `\`storage: "keychain"\` takes the package ${name}: add it beside clawdbot-plugin-auth, in the same version. ` +
+      error.message;
+    const failure = { code: "INVALID_CONFIG", message, retryable: false, needsLogin: false };
+    return { failure, isMissing: error.isMissing };
+  }
+}
+
+function asked(build) {
+  build.askThrough(question);
+  return build;
+}
+
+// Package managers that hoist nothing let only a package itself see what it depends on.
+function resolve(name, triple) {
+  if (name === "clawdbot-plugin-auth") return require.resolve(`${name}-${triple}`);
+  const { version, resolve: resolveBinary } = require(name);
+  const own = require("./package.json").version;
+  if (version !== own) throw new Error(`version ${version} is installed, and ${own} is needed`);
+  return resolveBinary(triple);
+}
+
+function load(name) {
   const { platform, arch } = process;
   const abis = { linux: ["gnu", "musl"], darwin: [undefined], win32: ["msvc"] }[platform] ?? [];
   const failures = new Map();
   for (const abi of abis) {
     const triple = abi === undefined ? `${platform}-${arch}` : `${platform}-${arch}-${abi}`;
     // In a checkout it lies beside this file. Looking costs less than a require that fails.
-    const built = `${__dirname}/clawdbot-plugin-auth.${triple}.node`;
-    const path = fs.existsSync(built) ? built : `clawdbot-plugin-auth-${triple}`;
+    const built = `${__dirname}/${name}.${triple}.node`;
     try {
-      if (platform === "linux") checkWhole(require.resolve(path));
+      const path = fs.existsSync(built) ? built : resolve(name, triple);
+      if (platform === "linux") checkWhole(path);
       return require(path);
     } catch (error) {
       if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
     }
   }
-  throw new Error(unloadable(abis, failures));
+  throw Object.assign(new Error(unloadable(name, abis, failures)), { isMissing: failures.size === 0 });
 }
 
 // The system maps a truncated binary all the same; then touching what is not there kills the process with SIGBUS.
@@ -224,9 +278,9 @@ function checkWhole(path) {
   }
 }
 
-function unloadable(abis, failures) {
+function unloadable(name, abis, failures) {
   const { platform, arch } = process;
-  const { name, version } = require("./package.json");
+  const { version } = require("./package.json");
   if (abis.length === 0 || !["x64", "arm64"].includes(arch)) {
     return (
       `${name} has no working binary for ${platform} ${arch}: there are binaries for Linux, macOS and Windows on x64 ` +

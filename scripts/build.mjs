@@ -2,11 +2,13 @@
 // plugin kit into dist/.
 //
 //   node scripts/build.mjs [--debug] [further options of `napi build`]
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+//   node scripts/build.mjs --keychain [--release]    clawdbot-plugin-auth-keychain.<platform>.node, beside the other
+import { copyFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildPlugin } from "./build-plugin.mjs";
-import { runPackage } from "./command.mjs";
+import { run, runPackage } from "./command.mjs";
+import { keychainBuildOf, runningPlatform } from "./platforms.mjs";
 import { root, setUp } from "./setup.mjs";
 
 /** What comes of the doc comments in src/bindings: committed, and checked to be fresh. */
@@ -33,6 +35,32 @@ export async function build({ debug = false, quiet = false, options = [] } = {})
   return code;
 }
 
+/**
+ * The build that knows the system's keychain, beside the other one. Not optimized unless that is asked for: tests need
+ * it to work, not to be small.
+ *
+ * @returns {Promise<number>} The exit code.
+ */
+export async function buildKeychain({ release = false } = {}) {
+  const { binary, os } = keychainBuildOf(runningPlatform());
+  const profile = release ? ["--release"] : [];
+  const code = await run("cargo", ["build", "--locked", "--lib", "--features", "keychain", ...profile]);
+  if (code === 0) {
+    const built = join(root, "target", release ? "release" : "debug", libraries[os]);
+    // A process that has the old one loaded keeps it.
+    rmSync(join(root, binary), { force: true });
+    copyFileSync(built, join(root, binary));
+  }
+  return code;
+}
+
+/** What cargo calls the addon. */
+export const libraries = {
+  linux: "libclawdbot_plugin_auth.so",
+  darwin: "libclawdbot_plugin_auth.dylib",
+  win32: "clawdbot_plugin_auth.dll",
+};
+
 /** The types without what index.js alone uses, which says `@internal` in its comment. */
 function published(types) {
   const comment = /\/\*\*(?:(?!\*\/)[\s\S])*?@internal(?:(?!\*\/)[\s\S])*?\*\//.source;
@@ -54,10 +82,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = process.argv.slice(2);
   try {
     await setUp();
-    process.exitCode = await build({
-      debug: options.includes("--debug"),
-      options: options.filter((option) => option !== "--debug"),
-    });
+    const debug = options.includes("--debug");
+    process.exitCode = options.includes("--keychain")
+      ? await buildKeychain({ release: options.includes("--release") })
+      : await build({ debug, options: options.filter((option) => option !== "--debug") });
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

@@ -1,4 +1,5 @@
-// Packs what is published, into target/packages: the package itself and one for each platform.
+// Packs what is published, into target/packages: the package itself and one for each platform; and the same of the build
+// that knows the system's keychain.
 //
 //   node scripts/packages.mjs
 //
@@ -8,11 +9,12 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildPlugin } from "./build-plugin.mjs";
-import { platforms } from "./platforms.mjs";
+import { keychainBuildOf, keychainPackage, platforms } from "./platforms.mjs";
 import { check } from "./prebuild.mjs";
 import { npm, root } from "./setup.mjs";
 
 const folder = join(root, "target", "packages");
+const keychainFolder = join(root, "keychain");
 
 /**
  * @param {{ standIns?: boolean }} [options] For tests: takes the binary of `npm run build`, and an empty file for every
@@ -24,14 +26,17 @@ export async function pack({ standIns = false } = {}) {
   checkVersions(manifest);
   if ((await buildPlugin()) !== 0) throw new Error("The plugin kit does not compile.");
   rmSync(folder, { recursive: true, force: true });
-  for (const platform of platforms) {
-    const staged = join(folder, platform.name);
+  const builds = [...platforms, ...platforms.map(keychainBuildOf)];
+  for (const platform of builds) {
+    const staged = join(folder, platform.package);
     mkdirSync(staged, { recursive: true });
-    copyFileSync(join(platform.folder, "README.md"), join(staged, "README.md"));
+    stageTexts(platform, staged);
     copyFileSync(join(root, "LICENSE"), join(staged, "LICENSE"));
     const built = join(root, platform.binary);
     if (!standIns) {
-      if (!existsSync(join(platform.folder, platform.binary))) throw new Error(`npm/${platform.name} has no binary.`);
+      if (!existsSync(join(platform.folder, platform.binary))) {
+        throw new Error(`npm/${platform.name} has no ${platform.binary}.`);
+      }
       check(platform);
       copyFileSync(join(platform.folder, platform.binary), join(staged, platform.binary));
     } else if (existsSync(built)) {
@@ -39,8 +44,8 @@ export async function pack({ standIns = false } = {}) {
     } else {
       writeFileSync(join(staged, platform.binary), "");
     }
-    writeManifest(staged, { ...readManifest(platform.folder), ...repository(`npm/${platform.name}`) });
   }
+  stageKeychain(manifest.version);
   const staged = join(folder, "root");
   const [{ files }] = await npmPack(["--dry-run", "."], root);
   for (const { path } of files) {
@@ -49,19 +54,59 @@ export async function pack({ standIns = false } = {}) {
   }
   const { devDependencies, overrides, scripts, napi, ...published } = manifest;
   const optionalDependencies = Object.fromEntries(platforms.map(({ package: name }) => [name, manifest.version]));
-  writeManifest(staged, { ...published, optionalDependencies, ...repository() });
+  // Not installed unless somebody asks for it; but who does gets the same version, and we may see it.
+  const peers = {
+    peerDependencies: { [keychainPackage]: manifest.version },
+    peerDependenciesMeta: { [keychainPackage]: { optional: true } },
+  };
+  writeManifest(staged, { ...published, optionalDependencies, ...peers, ...repository() });
 
   // What depends on the others comes last, and is published last.
-  const packages = await npmPack([...platforms.map(({ name }) => `./${name}`), "./root"], folder);
+  const names = [...builds.map(({ package: name }) => name), keychainPackage, "root"];
+  const packages = await npmPack(
+    names.map((name) => `./${name}`),
+    folder,
+  );
   return packages.map(({ name, filename, files }) => {
     return { name, file: join(folder, filename), files: files.map(({ path }) => path).sort() };
   });
+}
+
+/** A platform's README and manifest; those of its build with the keychain differ by the name and in a word. */
+function stageTexts(platform, staged) {
+  const plain = platforms.find(({ name }) => name === platform.name);
+  const forKeychain = platform.package !== plain.package;
+  const named = (text) => text.replaceAll(plain.package, platform.package).replaceAll(plain.binary, platform.binary);
+  const readme = readFileSync(join(platform.folder, "README.md"), "utf8");
+  const told = (text) => text.replaceAll("`clawdbot-plugin-auth`", `\`${keychainPackage}\``);
+  writeFileSync(join(staged, "README.md"), forKeychain ? told(named(readme)) : readme);
+  const manifest = readManifest(platform.folder);
+  const description = forKeychain ? `${manifest.description}, with the system's keychain` : manifest.description;
+  writeManifest(staged, {
+    ...JSON.parse(named(JSON.stringify(manifest))),
+    description,
+    ...repository(`npm/${platform.name}`),
+  });
+}
+
+/** What users add, and what it depends on. */
+function stageKeychain(version) {
+  const staged = join(folder, keychainPackage);
+  mkdirSync(staged, { recursive: true });
+  for (const name of ["README.md", "index.js"]) copyFileSync(join(keychainFolder, name), join(staged, name));
+  copyFileSync(join(root, "LICENSE"), join(staged, "LICENSE"));
+  const optionalDependencies = Object.fromEntries(
+    platforms.map((platform) => [keychainBuildOf(platform).package, version]),
+  );
+  writeManifest(staged, { ...readManifest(keychainFolder), optionalDependencies, ...repository("keychain") });
 }
 
 /** One version everywhere; and what npm goes by when it chooses a platform's package. */
 function checkVersions(manifest) {
   const [, crate] = /^version = "(.+)"$/m.exec(readFileSync(join(root, "Cargo.toml"), "utf8"));
   if (crate !== manifest.version) throw new Error(`Cargo.toml has version ${crate}, package.json ${manifest.version}.`);
+  const { version: ofKeychain } = readManifest(keychainFolder);
+  if (ofKeychain !== manifest.version) throw new Error(`keychain/package.json has version ${ofKeychain}.`);
   for (const platform of platforms) {
     const { name, version, main, files, os, cpu, libc } = readManifest(platform.folder);
     const is = { name, version, main, files, os, cpu, libc };

@@ -11,9 +11,15 @@ export interface Platform {
   /** The name of the binary's file. */
   binary: string;
   folder: string;
+  /** Of the crate, besides the default ones. */
+  features: string[];
 }
 
 export declare const platforms: Platform[];
+/** What users add for `storage: "keychain"`. */
+export declare const keychainPackage: string;
+/** The same platform's build that knows the system's keychain. */
+export declare function keychainBuildOf(platform: Platform): Platform;
 /** @param wanted Either name, Rust's or npm's. */
 export declare function platformOf(wanted: string): Platform;
 /** The platform of the Node that runs us, if there is a binary for it. */

@@ -9,6 +9,9 @@ const cpus = { x86_64: "x64", aarch64: "arm64" };
 const systems = { linux: "linux", darwin: "darwin", windows: "win32" };
 const libcs = { gnu: "glibc", musl: "musl" };
 
+/** What users add for `storage: "keychain"`. */
+export const keychainPackage = `${manifest.name}-keychain`;
+
 /** @type {import("./platforms.mjs").Platform[]} */
 export const platforms = manifest.napi.targets.map((target) => {
   const [architecture, , system, abi] = target.split("-");
@@ -24,8 +27,25 @@ export const platforms = manifest.napi.targets.map((target) => {
     package: `${manifest.name}-${name}`,
     binary: `${manifest.napi.binaryName}.${name}.node`,
     folder: join(root, "npm", name),
+    features: [],
   };
 });
+
+/**
+ * The same platform's build that knows the system's keychain.
+ *
+ * @param {import("./platforms.mjs").Platform} platform
+ * @returns {import("./platforms.mjs").Platform}
+ */
+export function keychainBuildOf(platform) {
+  const { name } = platform;
+  return {
+    ...platform,
+    package: `${keychainPackage}-${name}`,
+    binary: `${manifest.napi.binaryName}-keychain.${name}.node`,
+    features: ["keychain"],
+  };
+}
 
 /** @param {string} wanted Either name, Rust's or npm's. */
 export function platformOf(wanted) {

@@ -1,4 +1,4 @@
-// Builds the binaries that are published, into npm/<platform>/, and checks what each asks of the system it runs on.
+// Builds the binaries that are published, two for each platform (one knows the keychain), into npm/<platform>/, and checks what each asks of the system it runs on.
 //
 //   node scripts/prebuild.mjs                    what this machine can build: on Linux, the four Linux platforms
 //   node scripts/prebuild.mjs linux-x64-gnu …    only these, by npm's name or Rust's
@@ -10,9 +10,10 @@ import { homedir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { libraries as built } from "./build.mjs";
 import { output, run } from "./command.mjs";
 import { readElf } from "./elf.mjs";
-import { platformOf, platforms } from "./platforms.mjs";
+import { keychainBuildOf, platformOf, platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
 /** What every Linux since 2014 has; Rust's own floor. */
@@ -42,7 +43,7 @@ export async function pythonTools(name, packages, { dependencies = false } = {})
 
 /** @param {import("./platforms.mjs").Platform} platform */
 async function prebuild(platform) {
-  const { target, os, libc } = platform;
+  const { target, os, libc, features } = platform;
   await addTarget(target);
   const sysroot = (await output("rustc", ["--print", "sysroot"])).trim();
   const flags = [
@@ -62,14 +63,11 @@ async function prebuild(platform) {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
     command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
   }
-  const code = await run("cargo", [...command, "--release", "--locked", "--lib"], { env });
+  const code = await run("cargo", [...command, "--release", "--locked", "--lib", `--features=${features}`], {
+    env,
+  });
   if (code !== 0) throw new Error(`cargo ${command.join(" ")} failed (exit code ${code}).`);
-  const library = {
-    linux: "libclawdbot_plugin_auth.so",
-    darwin: "libclawdbot_plugin_auth.dylib",
-    win32: "clawdbot_plugin_auth.dll",
-  };
-  copyFileSync(join(root, "target", target, "release", library[os]), join(platform.folder, platform.binary));
+  copyFileSync(join(root, "target", target, "release", built[os]), join(platform.folder, platform.binary));
 }
 
 async function addTarget(target) {
@@ -126,9 +124,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const names = process.argv.slice(2);
     const wanted = names.length > 0 ? names.map(platformOf) : platforms.filter(({ os }) => os === process.platform);
     for (const platform of wanted) {
-      console.log(`\n━━━ ${platform.name}`);
-      await prebuild(platform);
-      console.log(check(platform));
+      for (const build of [platform, keychainBuildOf(platform)]) {
+        console.log(`\n━━━ ${build.package}`);
+        await prebuild(build);
+        console.log(check(build));
+      }
     }
   } catch (error) {
     console.error(error.message);

@@ -11,7 +11,9 @@ import { root } from "./setup.mjs";
 
 async function sbom() {
   const targets = platforms.flatMap(({ target }) => ["--filter-platform", target]);
-  const metadata = JSON.parse(await output("cargo", ["metadata", "--locked", "--format-version", "1", ...targets]));
+  const metadata = JSON.parse(
+    await output("cargo", ["metadata", "--locked", "--all-features", "--format-version", "1", ...targets]),
+  );
   const nodes = new Map(metadata.resolve.nodes.map((node) => [node.id, node]));
   const dependencies = new Map();
   const visit = (id) => {

@@ -18,17 +18,24 @@ export const serverNodeMajor = 22;
 const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
-/** Programs without which some tests are skipped. */
-export const testPrograms = process.platform === "linux" ? ["strace", "ip"] : [];
-
-/** Debian's packages that are not called like their program. */
-const packages = { ip: "iproute2" };
+/** Programs without which some tests are skipped, and the distribution's package of each. */
+export const testPrograms =
+  process.platform === "linux"
+    ? {
+        strace: "strace",
+        ip: "iproute2",
+        "dbus-daemon": "dbus-daemon",
+        "dbus-send": "dbus-bin",
+        "gnome-keyring-daemon": "gnome-keyring",
+        "secret-tool": "libsecret-tools",
+      }
+    : {};
 
 /**
- * @param {{ nodes?: number[], programs?: string[], rivals?: boolean }} [wanted] Node versions to have besides the running
+ * @param {{ nodes?: number[], programs?: Record<string, string>, rivals?: boolean }} [wanted] Node versions to have besides the running
  *   one, programs to have where that is possible, and what benchmarks compare with.
  */
-export async function setUp({ nodes = [], programs = [], rivals = false } = {}) {
+export async function setUp({ nodes = [], programs = {}, rivals = false } = {}) {
   if (runningMajor < oldestNodeForDevelopment) {
     throw new Error(
       `Working on this package takes Node ${oldestNodeForDevelopment} or newer; this is ${process.version}. ` +
@@ -44,19 +51,20 @@ export async function setUp({ nodes = [], programs = [], rivals = false } = {}) 
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
     }
   }
-  for (const program of programs) {
-    installProgram(program);
+  for (const [program, debianPackage] of Object.entries(programs)) {
+    installProgram(program, debianPackage);
   }
 }
 
 /** From the distribution, as root alone. Where it cannot be had, the tests that need it say that they are skipped. */
-function installProgram(program) {
+function installProgram(program, debianPackage) {
   const quietly = (command, ...args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
-  if (quietly(program, "-V") || process.getuid?.() !== 0) {
+  const isThere = spawnSync(program, ["--version"], { stdio: "ignore" }).error === undefined;
+  if (isThere || process.getuid?.() !== 0) {
     return;
   }
-  process.stdout.write(`Installing ${program} … `);
-  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", packages[program] ?? program);
+  process.stdout.write(`Installing ${debianPackage} … `);
+  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", debianPackage);
   const isInstalled = install() || (quietly("apt-get", "update") && install());
   process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
 }

@@ -1,11 +1,12 @@
 //! OAuth 2.0 device login for Clawdbot, Moltbot and `OpenClaw` plugins, as a Node native addon.
 //!
 //! Layers, each importing only downward (a test below enforces it):
-//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`} → {`time`, `secret`, `error`}.
+//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`time`, `secret`, `error`}.
 
 mod error;
 mod fs;
 mod http;
+mod keychain;
 mod oauth;
 mod secret;
 mod session;
@@ -24,7 +25,7 @@ mod tests {
     use std::path::Path;
 
     /// The layers from the top down, with what each may import besides itself.
-    const LAYERS: [(&str, &[&str]); 9] = [
+    const LAYERS: [(&str, &[&str]); 10] = [
         (
             "bindings",
             &["session", "store", "http", "time", "secret", "error"],
@@ -34,9 +35,10 @@ mod tests {
             &["oauth", "store", "http", "time", "secret", "error"],
         ),
         ("oauth", &["http", "time", "secret", "error"]),
-        ("store", &["fs", "time", "secret", "error"]),
+        ("store", &["fs", "keychain", "time", "secret", "error"]),
         ("http", &["time", "secret", "error"]),
         ("fs", &["time", "secret", "error"]),
+        ("keychain", &["secret", "error"]),
         ("time", &[]),
         ("secret", &["error"]),
         ("error", &[]),

@@ -6,10 +6,10 @@ import assert from "node:assert/strict";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { build, isBuilt } from "../../scripts/build.mjs";
+import { build, buildKeychain, isBuilt } from "../../scripts/build.mjs";
 import { output } from "../../scripts/command.mjs";
 import { pack } from "../../scripts/packages.mjs";
-import { platforms, runningPlatform } from "../../scripts/platforms.mjs";
+import { keychainBuildOf, keychainPackage, platforms, runningPlatform } from "../../scripts/platforms.mjs";
 import { install, nodeMajors, npm, root, setUp } from "../../scripts/setup.mjs";
 
 const name = "clawdbot-plugin-auth";
@@ -29,6 +29,7 @@ const published = [
 const here = import.meta.dirname;
 const consumers = join(here, "consumers");
 const running = runningPlatform();
+const builds = [...platforms, ...platforms.map(keychainBuildOf)];
 
 async function main(workplace) {
   const packages = await step("pack", () => pack({ standIns: true }));
@@ -44,6 +45,7 @@ async function main(workplace) {
     await step(`use: ESM, CommonJS, a login over https, on Node ${nodeMajors.join(", ")}`, () => use(folder));
     await step("use: TypeScript under node16, nodenext, bundler", () => compile(folder));
     await step("other platforms get their own binary, and only that", () => installElsewhere(workplace, registry));
+    await step("with the keychain package: loaded when a config asks for it", () => useKeychain(workplace, registry));
     await step("without optional dependencies: the error says so", () => installWithoutBinary(workplace, registry));
   } finally {
     registry.stop();
@@ -53,12 +55,13 @@ async function main(workplace) {
 function checkFiles(packages) {
   assert.deepEqual(
     packages.map((one) => one.name),
-    [...platforms.map((platform) => platform.package), name],
+    [...builds.map((platform) => platform.package), keychainPackage, name],
   );
-  for (const platform of platforms) {
+  for (const platform of builds) {
     const { files } = packages.find((one) => one.name === platform.package);
     assert.deepEqual(files, ["LICENSE", "README.md", platform.binary, "package.json"]);
   }
+  assert.deepEqual(packages.at(-2).files, ["LICENSE", "README.md", "index.js", "package.json"]);
   assert.deepEqual(packages.at(-1).files, published);
 }
 
@@ -125,6 +128,20 @@ async function installElsewhere(workplace, { settings }) {
   );
 }
 
+/** Where there is no keychain, so that its own error shows that it was loaded. */
+async function useKeychain(workplace, { settings }) {
+  const folder = join(workplace, "keychain");
+  mkdirSync(folder);
+  await runNpm(["install", "--ignore-scripts", name, keychainPackage], folder, settings);
+  const keychainBuild = keychainBuildOf(running);
+  assert.deepEqual(installed(folder), [name, running.package, keychainPackage, keychainBuild.package].sort());
+  const config = { pluginId: "p", issuer: "https://localhost", storage: "keychain", stateDir: join(folder, "state") };
+  const program = `require("${name}").login(${JSON.stringify(config)}, { onVerification() {} }).catch((error) => console.log(error.code, error.message))`;
+  const env = { DBUS_SESSION_BUS_ADDRESS: "unix:path=/nowhere" };
+  const said = await output(process.execPath, ["--eval", program], { cwd: folder, env });
+  assert.match(said, /^STORE_IO The system's keychain cannot be reached/);
+}
+
 async function installWithoutBinary(workplace, { settings }) {
   const folder = join(workplace, "without");
   mkdirSync(folder);
@@ -180,6 +197,9 @@ try {
   await setUp({ nodes: nodeMajors });
   await install(here, "the registry and the judges of the install test");
   if (!isBuilt() && (await build()) !== 0) throw new Error("The addon does not build.");
+  const keychainBinary = join(root, keychainBuildOf(running).binary);
+  if (!existsSync(keychainBinary) && (await buildKeychain()) !== 0)
+    throw new Error("The keychain build does not build.");
   await main(workplace);
 } catch (error) {
   console.error(error.message);

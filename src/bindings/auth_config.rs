@@ -65,6 +65,12 @@ pub struct AuthConfig {
     pub state_dir: Option<String>,
     /// The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`.
     pub credentials_path: Option<String>,
+    /// Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
+    /// Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
+    /// choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
+    /// without it `keychain` is `INVALID_CONFIG`. @default "file"
+    #[napi(ts_type = "\"file\" | \"keychain\" | \"auto\"")]
+    pub storage: Option<String>,
     /// How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
     /// quarter of the token's life. @default 300000
     pub refresh_buffer_ms: Option<f64>,

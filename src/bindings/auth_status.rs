@@ -37,6 +37,9 @@ pub struct AuthStatus {
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
     pub refreshed_at: Option<f64>,
+    /// Where the tokens lie.
+    #[napi(ts_type = "\"file\" | \"keychain\"")]
+    pub storage: Option<String>,
     /// The last failure that is still of consequence.
     pub last_error: Option<LastError>,
 }
@@ -82,6 +85,10 @@ impl From<status::AuthStatus> for AuthStatus {
             dpop: status.dpop.then_some(true),
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
+            storage: status.in_keychain.map(|in_keychain| {
+                let storage = if in_keychain { "keychain" } else { "file" };
+                storage.to_owned()
+            }),
             last_error: status.last_error.map(|error| LastError {
                 code: error.code.as_str().to_owned(),
                 message: error.message,

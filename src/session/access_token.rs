@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
+use crate::store::sealed::CAN_OPEN;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::blocking::blocking;
@@ -95,6 +96,7 @@ impl Session {
         let location = self.location(&request.config)?;
         let credential = match self.current(&location).await? {
             Stored::Credential(credential) => credential,
+            Stored::Sealed(sealed) => self.opened(&location, sealed).await?,
             Stored::LoggedOut => return Err(login_required(&request.config)),
             Stored::Nothing => {
                 cancellation
@@ -219,7 +221,7 @@ impl Session {
         &self,
         location: &Location,
         config: &AuthConfig,
-        credential: &Snapshot,
+        credential: &Outline,
     ) -> Result<Option<LastRefresh>, Error> {
         let Some(last) = credential.last_refresh().cloned() else {
             return Ok(None);
@@ -309,7 +311,20 @@ impl Session {
         blocking(move || session.look(&location)).await?
     }
 
-    /// The same, on a thread that may block.
+    /// A credential with its secrets from the keychain.
+    async fn opened(
+        self: &Arc<Self>,
+        location: &Location,
+        sealed: Arc<Outline>,
+    ) -> Result<Snapshot, Error> {
+        if !CAN_OPEN {
+            return self.cache.opened(location, sealed);
+        }
+        let (session, location) = (Arc::clone(self), location.clone());
+        blocking(move || session.cache.opened(&location, sealed)).await?
+    }
+
+    /// The stored credential, on a thread that may block.
     pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
         match self.unsaved.get(location.path()) {
             Some(waiting) => Ok(Stored::Credential(waiting.credential)),
@@ -341,9 +356,10 @@ impl Session {
         location: &Location,
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
+        locked.open()?;
         match locked.stored() {
             Stored::Credential(credential) => return Ok(credential.clone()),
-            Stored::LoggedOut => return Err(login_required(config)),
+            Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
             Stored::Nothing => {}
         }
         let Some(handwritten) = Handwritten::find(location)? else {
@@ -468,7 +484,7 @@ fn refused_access_token(credential: &Snapshot, now: UnixMillis) -> Option<Error>
 
 /// A refusal from the future was noted before the clock was set back: then the token may well live.
 pub(super) fn is_refused_access_token(
-    credential: &Snapshot,
+    credential: &Outline,
     last: &LastRefresh,
     now: UnixMillis,
 ) -> bool {

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::registration::{RegistrationRequest, register};
-use crate::store::credential::Snapshot;
+use crate::store::credential::Outline;
 use crate::store::location::Location;
 use crate::store::registration::{Registrations, StoredClient};
 
@@ -105,7 +105,7 @@ pub(super) async fn forget(
 pub(super) fn of_credential(
     config: &AuthConfig,
     location: &Location,
-    credential: &Snapshot,
+    credential: &Outline,
 ) -> Result<Option<Client>, Error> {
     let stored_authentication = credential
         .client_authentication()

@@ -34,12 +34,22 @@ pub(crate) struct AuthConfig {
     pub(crate) extra_parameters: Vec<(String, String)>,
     pub(crate) state_dir: Option<String>,
     pub(crate) credentials_path: Option<String>,
+    pub(crate) storage: WantedStorage,
     pub(crate) refresh_buffer: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) lock_timeout: Duration,
 }
 
-const OPTIONS: [&str; 23] = [
+/// Where a login is to be kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WantedStorage {
+    File,
+    Keychain,
+    /// In the keychain where there is one.
+    Auto,
+}
+
+const OPTIONS: [&str; 24] = [
     "pluginId",
     "profile",
     "issuer",
@@ -60,6 +70,7 @@ const OPTIONS: [&str; 23] = [
     "extraParameters",
     "stateDir",
     "credentialsPath",
+    "storage",
     "refreshBufferMs",
     "requestTimeoutMs",
     "lockTimeoutMs",
@@ -111,6 +122,9 @@ impl AuthConfig {
             extra_parameters: options.parameters("extraParameters")?,
             state_dir: options.text("stateDir")?,
             credentials_path: options.text("credentialsPath")?,
+            storage: options
+                .parsed("storage", storage)?
+                .unwrap_or(WantedStorage::File),
             refresh_buffer: options.millis("refreshBufferMs", 300_000, 0)?,
             request_timeout: options.millis("requestTimeoutMs", 30_000, 1)?,
             lock_timeout: options.millis("lockTimeoutMs", 60_000, 0)?,
@@ -249,6 +263,15 @@ impl Options<'_> {
                     "`{name}` is {number}: it takes milliseconds from {least} to {DAY}."
                 ))
             })
+    }
+}
+
+fn storage(name: &str) -> Result<WantedStorage, String> {
+    match name {
+        "file" => Ok(WantedStorage::File),
+        "keychain" => Ok(WantedStorage::Keychain),
+        "auto" => Ok(WantedStorage::Auto),
+        _ => Err("must be \"file\", \"keychain\" or \"auto\"".to_owned()),
     }
 }
 
@@ -421,6 +444,10 @@ mod tests {
             (
                 json!({ "pluginId": "p", "clientAuthentication": "private_key_jwt" }),
                 "must be \"none\"",
+            ),
+            (
+                json!({ "pluginId": "p", "storage": "keyring" }),
+                "must be \"file\", \"keychain\" or \"auto\"",
             ),
             (
                 json!({ "pluginId": "p", "extraParameters": { "grant_type": "x" } }),

@@ -7,13 +7,15 @@ use crate::oauth::client::Client;
 use crate::oauth::token_response::TokenResponse;
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
+use crate::store::locked::Locked;
+use crate::store::sealed::Storage;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::{configured, forget, registered};
-use super::config::AuthConfig;
+use super::config::{AuthConfig, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown};
 use super::status::AuthStatus;
 
@@ -26,7 +28,7 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
         let location = self.location(config)?;
-        let (server, client, response) = cancellation
+        let (server, client, storage, response) = cancellation
             .guard(self.obtain(config, &location, observer))
             .await?;
         // Counted from the answer: storing it may take its time.
@@ -35,7 +37,7 @@ impl Session {
             .map(|lifetime| self.clock.boot().plus(lifetime));
         let credential = self.as_credential(config, &server, &client, response);
         if let Err(error) = self
-            .store(config, &location, &credential, cancellation)
+            .store(config, &location, &credential, storage, cancellation)
             .await
         {
             // Nobody will use these tokens.
@@ -59,11 +61,16 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
         observer: &dyn Observer,
-    ) -> Result<(AuthorizationServer, Client, TokenResponse), Error> {
+    ) -> Result<(AuthorizationServer, Client, Storage, TokenResponse), Error> {
         // Before a person is troubled: what would make saving fail.
         config.names_a_server()?;
         let locked = self.lock(location, config.lock_timeout).await?;
-        blocking(move || locked.reserve().map(drop)).await??;
+        let wanted = config.storage;
+        let storage = blocking(move || {
+            locked.reserve().map(drop)?;
+            chosen(wanted, &locked)
+        })
+        .await??;
 
         let server = AuthorizationServer::resolve(self, config).await?;
         server.device_authorization_endpoint()?;
@@ -72,7 +79,7 @@ impl Session {
             .await_decision(config, &server, &client, &asked, observer)
             .await
         {
-            Ok(response) => Ok((server, client, response)),
+            Ok(response) => Ok((server, client, storage, response)),
             // Some servers look at the client only here. The next login registers anew.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
                 forget(location, &server, &client.id).await?;
@@ -145,6 +152,7 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
         credential: &NewCredential,
+        storage: Storage,
         cancellation: &Cancellation,
     ) -> Result<(), Error> {
         let mut locked = cancellation
@@ -154,8 +162,17 @@ impl Session {
         cancellation.commit()?;
         let unsettled = self.flights.unsettled();
         let credential = credential.clone();
-        let saved = blocking(move || locked.replace(&credential)).await?;
+        let saved = blocking(move || locked.store_login(&credential, storage)).await?;
         drop(unsettled);
         saved
+    }
+}
+
+/// Where this login is kept, once and for all: only the next login chooses anew.
+fn chosen(wanted: WantedStorage, locked: &Locked) -> Result<Storage, Error> {
+    match wanted {
+        WantedStorage::File => Ok(Storage::File),
+        WantedStorage::Keychain => locked.try_keychain(),
+        WantedStorage::Auto => Ok(locked.try_keychain().unwrap_or(Storage::File)),
     }
 }

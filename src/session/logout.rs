@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::revocation::{RevocationRequest, revoke};
@@ -39,19 +39,27 @@ impl Session {
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());
         // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
-        let (client, removed) = blocking(move || {
+        let (client, was_stored, removed) = blocking(move || {
+            match locked.open() {
+                // Secrets that are gone cannot be revoked, which is no reason to keep what is left.
+                Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
+                _ => {}
+            }
+            let was_stored = locked.stored().outline().is_some();
             let client = match locked.stored() {
                 Stored::Credential(credential) => client_of(configured, &whose, credential),
                 _ => Ok(None),
             };
-            locked.log_out(now).map(|removed| (client, removed))
+            locked
+                .log_out(now)
+                .map(|removed| (client, was_stored, removed))
         })
         .await??;
         lock(&self.deadlines).remove(location.path());
         let Some(removed) = removed else {
             return Ok(LoggedOut {
                 revoked: false,
-                removed: false,
+                removed: was_stored,
             });
         };
         // The credential is gone; only without its client's registration can nothing be revoked.

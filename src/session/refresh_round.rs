@@ -14,9 +14,10 @@ use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored, read};
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored, read};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
+use crate::store::sealed::CAN_OPEN;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::access_token::login_required;
@@ -158,10 +159,11 @@ impl Session {
         };
         let deadline = self.clock.boot().plus(CRITICAL_SECTION);
         let now = self.clock.now();
+        let locked = opened(locked).await?;
         let current = match locked.stored() {
             // After taking the lock: use what another has written.
             Stored::Credential(credential) => credential.clone(),
-            Stored::Nothing | Stored::LoggedOut => {
+            Stored::Nothing | Stored::LoggedOut | Stored::Sealed(_) => {
                 // A damaged file is no logout, and says so itself.
                 let whose = location.clone();
                 blocking(move || read(&whose)).await??;
@@ -451,6 +453,15 @@ impl Session {
     }
 }
 
+/// With the secrets of the credential, wherever they lie.
+async fn opened(locked: Locked) -> Result<Locked, Error> {
+    let mut locked = locked;
+    if !CAN_OPEN {
+        return locked.open().map(|()| locked);
+    }
+    blocking(move || locked.open().map(|()| locked)).await?
+}
+
 /// The stored credential with what the server answered.
 fn merged(
     current: &Snapshot,
@@ -529,10 +540,10 @@ async fn note_failure(
 ) -> bool {
     let (location, was) = (location.clone(), credential.binding("", "", None));
     blocking(move || {
-        let is_same = matches!(
-            read(&location),
-            Ok(Stored::Credential(now)) if now.binding("", "", None) == was
-        );
+        let is_same = read(&location).is_ok_and(|now| {
+            now.outline()
+                .is_some_and(|now| now.binding("", "", None) == was)
+        });
         if is_same {
             // Best effort: a disk that cannot take the note must not hide the failure itself.
             drop(locked.record_failure(&last_refresh));
@@ -544,7 +555,7 @@ async fn note_failure(
 }
 
 /// What a failed round is bound to: another token, client or secret makes it void.
-pub(super) fn binding(credential: &Snapshot, client: Option<&Client>) -> Fingerprint {
+pub(super) fn binding(credential: &Outline, client: Option<&Client>) -> Fingerprint {
     client.map_or_else(
         || credential.binding("", "", None),
         |client| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::store::credential::{LastRefresh, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::time::UnixMillis;
@@ -56,6 +56,8 @@ pub(crate) struct AuthStatus {
     pub(crate) dpop: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
+    /// Where the tokens lie, if there are any.
+    pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
 }
 
@@ -100,44 +102,56 @@ impl Session {
         config: &AuthConfig,
         location: Location,
     ) -> Result<AuthStatus, Error> {
-        match self.current(&location).await? {
-            Stored::Credential(credential) => {
-                let last = self
-                    .last_refresh(&location, config, &credential)
-                    .await
-                    // Whose failure it was cannot be said without the client's file: then it is told.
-                    .unwrap_or_else(|_| credential.last_refresh().cloned());
-                Ok(self.describe(config, &location, &credential, last))
-            }
-            Stored::LoggedOut => Ok(nothing(&location)),
-            Stored::Nothing => {
-                let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
-                // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-                let adoptable = blocking(move || {
-                    Handwritten::find(&whose)
-                        .ok()
-                        .flatten()
-                        .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
-                        .map(|credential| (config, credential.snapshot()))
-                })
-                .await?;
-                Ok(adoptable.map_or_else(
-                    || nothing(&location),
-                    |(config, credential)| self.describe(&config, &location, &credential, None),
-                ))
-            }
+        let stored = self.current(&location).await?;
+        if let Some(credential) = stored.outline() {
+            let last = self
+                .last_refresh(&location, config, credential)
+                .await
+                // Whose failure it was cannot be said without the client's file: then it is told.
+                .unwrap_or_else(|_| credential.last_refresh().cloned());
+            let ended = match &stored {
+                Stored::Credential(credential) => self.has_ended(&location, credential),
+                // Without its tokens it is known by its wall time alone.
+                _ => credential
+                    .expires()
+                    .is_some_and(|expires| expires <= self.clock.now()),
+            };
+            return Ok(self.describe(config, &location, credential, ended, last));
         }
+        if stored == Stored::LoggedOut {
+            return Ok(nothing(&location));
+        }
+        let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
+        // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
+        let adoptable = blocking(move || {
+            Handwritten::find(&whose)
+                .ok()
+                .flatten()
+                .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
+                .map(|credential| (config, credential.snapshot()))
+        })
+        .await?;
+        Ok(adoptable.map_or_else(
+            || nothing(&location),
+            |(config, credential)| {
+                let ended = self.has_ended(&location, &credential);
+                self.describe(&config, &location, &credential, ended, None)
+            },
+        ))
+    }
+
+    fn has_ended(&self, location: &Location, credential: &Snapshot) -> bool {
+        self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired
     }
 
     fn describe(
         &self,
         config: &AuthConfig,
         location: &Location,
-        credential: &Snapshot,
+        credential: &Outline,
+        ended: bool,
         last_refresh: Option<LastRefresh>,
     ) -> AuthStatus {
-        let ended =
-            self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired;
         let now = self.clock.now();
         let refreshable = credential.is_refreshable();
         let refused = last_refresh.as_ref().is_some_and(|last| {
@@ -183,10 +197,11 @@ impl Session {
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
             refreshable,
-            dpop: credential.dpop_key().is_some(),
+            dpop: credential.is_bound(),
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
+            in_keychain: Some(credential.is_in_keychain()),
             ..nothing(location)
         }
     }
@@ -220,12 +235,13 @@ fn nothing(location: &Location) -> AuthStatus {
         dpop: false,
         created_at: None,
         refreshed_at: None,
+        in_keychain: None,
         last_error: None,
     }
 }
 
 /// Scopes that the config asks for and the credential lacks; none if nothing is missing, or nothing is known.
-fn missing_scopes(config: &AuthConfig, credential: &Snapshot) -> Option<Vec<String>> {
+fn missing_scopes(config: &AuthConfig, credential: &Outline) -> Option<Vec<String>> {
     let granted = credential.scopes()?;
     let missing: Vec<String> = config
         .scopes

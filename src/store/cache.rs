@@ -18,8 +18,9 @@ use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
-use crate::store::credential::{self, Stored};
+use crate::store::credential::{self, Outline, Snapshot, Stored};
 use crate::store::location::Location;
+use crate::store::sealed;
 use crate::time::{BootInstant, Clock, SystemClock};
 
 /// Descriptors that are held at once; other slots ask for path metadata.
@@ -163,6 +164,29 @@ impl Cache {
         outcome
     }
 
+    /// What was read, with its secrets from the keychain, which is asked for them once. Blocks meanwhile, but nobody who
+    /// only reads.
+    ///
+    /// # Errors
+    /// As [`credential::opened`].
+    pub(crate) fn opened(
+        &self,
+        location: &Location,
+        sealed: Arc<Outline>,
+    ) -> Result<Snapshot, Error> {
+        let snapshot = credential::opened(location, sealed)?;
+        if sealed::CAN_OPEN
+            && let Some(slot) = self.at(self.slot(location))
+        {
+            let mut state = slot.lock();
+            let opening = state.stored.as_ref().and_then(|now| snapshot.opening(now));
+            if opening.is_some() {
+                state.stored = opening;
+            }
+        }
+        Ok(snapshot)
+    }
+
     /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
     /// no file, others were loaded since, or the file was written just before it was read.
     pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {
@@ -280,6 +304,12 @@ impl State {
             Some(file) => credential::parse(file, &target)?.0,
             None => Stored::Nothing,
         };
+        // The same secrets need not be asked for again.
+        let opened = match &self.stored {
+            Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
+            _ => None,
+        };
+        let stored = opened.unwrap_or(stored);
         if self.stored.as_ref() != Some(&stored) {
             self.stored = Some(stored.clone());
             self.generation = self.generation.wrapping_add(1).max(1);
@@ -363,6 +393,7 @@ mod tests {
         match stored {
             Stored::Credential(snapshot) => snapshot.access().expose(),
             Stored::LoggedOut => "logged out",
+            Stored::Sealed(_) => "sealed",
             Stored::Nothing => "nothing",
         }
     }

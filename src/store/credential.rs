@@ -1,5 +1,6 @@
 //! A credential as the layers above see it: what a login or refresh gives, and what a reader may know.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::format::{self, Document};
 use crate::store::location::Location;
+use crate::store::sealed;
 use crate::time::UnixMillis;
 
 /// What a login or a refresh gave, to be stored.
@@ -50,15 +52,21 @@ impl NewCredential {
     /// What a reader of the file would know, once this is stored.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let new = self.clone();
-        Snapshot::new(Parts {
+        let secrets = Secrets {
             access: new.access,
             refresh: new.refresh,
+            id_token: new.id_token,
+            dpop_key: new.dpop_key,
+        };
+        let outline = Outline {
+            identity: secrets.identity(),
+            refreshable: secrets.refresh.is_some(),
+            bound: secrets.dpop_key.is_some(),
+            secrets_id: None,
             expires: new.expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
-            dpop_key: new.dpop_key,
             scopes: new.scopes,
-            id_token: new.id_token,
             issuer: new.issuer,
             token_endpoint: new.token_endpoint,
             revocation_endpoint: new.revocation_endpoint,
@@ -66,21 +74,49 @@ impl NewCredential {
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
             last_refresh: None,
-        })
+        };
+        Snapshot::new(outline, secrets)
     }
 }
 
-/// What a credential file says, refresh token included: never leaves the store.
+/// What is secret in a credential, refresh token included: never leaves the store as a whole.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parts {
+pub(super) struct Secrets {
     pub(super) access: Secret,
     pub(super) refresh: Option<Secret>,
+    pub(super) id_token: Option<Secret>,
+    pub(super) dpop_key: Option<Secret>,
+}
+
+impl Secrets {
+    /// Identifies what a refresh would spend: the refresh token, or the access token where there is none, and the key
+    /// that it would prove.
+    pub(super) fn identity(&self) -> Fingerprint {
+        let mut parts = match &self.refresh {
+            Some(refresh) => vec!["refresh", refresh.expose()],
+            None => vec!["access", self.access.expose()],
+        };
+        if let Some(key) = &self.dpop_key {
+            parts.extend(["dpop", key.expose()]);
+        }
+        Fingerprint::of(&parts)
+    }
+}
+
+/// What may be known of a credential without its secrets, which may lie in the system's keychain.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outline {
+    /// Identifies the secrets.
+    pub(super) identity: Fingerprint,
+    pub(super) refreshable: bool,
+    /// Whether the tokens are bound to a key.
+    pub(super) bound: bool,
+    /// The name of the secrets in the keychain; none where the file holds them.
+    pub(super) secrets_id: Option<String>,
     pub(super) expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
     pub(super) refreshed_at: UnixMillis,
-    pub(super) dpop_key: Option<Secret>,
     pub(super) scopes: Option<Vec<String>>,
-    pub(super) id_token: Option<Secret>,
     pub(super) issuer: Option<String>,
     pub(super) token_endpoint: Option<String>,
     pub(super) revocation_endpoint: Option<String>,
@@ -109,110 +145,138 @@ pub(crate) struct LastRefresh {
 
 /// A credential as it was when it was read, without a way to its refresh token.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Snapshot(Arc<Parts>);
+pub(crate) struct Snapshot(Arc<(Outline, Secrets)>);
+
+impl Deref for Snapshot {
+    type Target = Outline;
+
+    fn deref(&self) -> &Outline {
+        &self.0.0
+    }
+}
 
 impl Snapshot {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+    pub(super) fn new(outline: Outline, secrets: Secrets) -> Self {
+        Self(Arc::new((outline, secrets)))
+    }
+
+    /// The same secrets, of which more is known by now.
+    pub(super) fn with_outline(&self, outline: &Outline) -> Self {
+        Self::new(outline.clone(), self.0.1.clone())
+    }
+
+    /// That credential with these secrets, if they are its own.
+    pub(super) fn opening(&self, sealed: &Stored) -> Option<Stored> {
+        match sealed {
+            Stored::Sealed(outline) if self.identity == outline.identity => {
+                Some(Stored::Credential(self.with_outline(outline)))
+            }
+            _ => None,
+        }
     }
 
     /// For the holder of the lock only.
     pub(super) fn refresh(&self) -> Option<&Secret> {
-        self.0.refresh.as_ref()
+        self.0.1.refresh.as_ref()
     }
 
     /// The access token.
     pub(crate) fn access(&self) -> &Secret {
-        &self.0.access
-    }
-
-    /// When the access token ends, if known.
-    pub(crate) fn expires(&self) -> Option<UnixMillis> {
-        self.0.expires
-    }
-
-    /// When the person logged in.
-    pub(crate) fn created_at(&self) -> UnixMillis {
-        self.0.created_at
-    }
-
-    /// When the access token came.
-    pub(crate) fn refreshed_at(&self) -> UnixMillis {
-        self.0.refreshed_at
+        &self.0.1.access
     }
 
     /// The private key that the tokens are bound to.
     pub(crate) fn dpop_key(&self) -> Option<&Secret> {
-        self.0.dpop_key.as_ref()
-    }
-
-    /// What was granted, if known.
-    pub(crate) fn scopes(&self) -> Option<&[String]> {
-        self.0.scopes.as_deref()
+        self.0.1.dpop_key.as_ref()
     }
 
     /// The `OpenID` Connect ID token.
     pub(crate) fn id_token(&self) -> Option<&Secret> {
-        self.0.id_token.as_ref()
+        self.0.1.id_token.as_ref()
+    }
+}
+
+impl Outline {
+    /// When the access token ends, if known.
+    pub(crate) fn expires(&self) -> Option<UnixMillis> {
+        self.expires
+    }
+
+    /// When the person logged in.
+    pub(crate) fn created_at(&self) -> UnixMillis {
+        self.created_at
+    }
+
+    /// When the access token came.
+    pub(crate) fn refreshed_at(&self) -> UnixMillis {
+        self.refreshed_at
+    }
+
+    /// What was granted, if known.
+    pub(crate) fn scopes(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
     }
 
     /// The issuer, if there was one.
     pub(crate) fn issuer(&self) -> Option<&str> {
-        self.0.issuer.as_deref()
+        self.issuer.as_deref()
     }
 
     /// Where it is refreshed.
     pub(crate) fn token_endpoint(&self) -> Option<&str> {
-        self.0.token_endpoint.as_deref()
+        self.token_endpoint.as_deref()
     }
 
     /// Where it is revoked.
     pub(crate) fn revocation_endpoint(&self) -> Option<&str> {
-        self.0.revocation_endpoint.as_deref()
+        self.revocation_endpoint.as_deref()
     }
 
     /// The client that it was issued to.
     pub(crate) fn client_id(&self) -> Option<&str> {
-        self.0.client_id.as_deref()
+        self.client_id.as_deref()
     }
 
     /// How that client authenticates.
     pub(crate) fn client_authentication(&self) -> Option<&str> {
-        self.0.client_authentication.as_deref()
+        self.client_authentication.as_deref()
     }
 
     /// Whether that client was registered by us.
     pub(crate) fn registered_client(&self) -> bool {
-        self.0.registered_client
+        self.registered_client
     }
 
     /// Whether there is a refresh token.
     pub(crate) fn is_refreshable(&self) -> bool {
-        self.0.refresh.is_some()
+        self.refreshable
+    }
+
+    /// Whether the tokens are bound to a key.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound
+    }
+
+    /// Whether the secrets lie in the system's keychain.
+    pub(crate) fn is_in_keychain(&self) -> bool {
+        self.secrets_id.is_some()
     }
 
     /// What the last failed round of refreshing taught.
     pub(crate) fn last_refresh(&self) -> Option<&LastRefresh> {
-        self.0.last_refresh.as_ref()
+        self.last_refresh.as_ref()
     }
 
-    /// Identifies what a refresh would send: the refresh token (the access token where there is none), the client, and the
-    /// key that it proves.
+    /// Identifies what a refresh would send: the refresh token (the access token where there is none) with the key that
+    /// it proves, and the client.
     pub(crate) fn binding(
         &self,
         client_id: &str,
         authentication: &str,
         secret: Option<&Secret>,
     ) -> Fingerprint {
-        let (kind, token) = match self.refresh() {
-            Some(refresh) => ("refresh", refresh.expose()),
-            None => ("access", self.access().expose()),
-        };
-        let mut parts = vec![kind, token, client_id, authentication];
+        let mut parts = vec![self.identity.as_str(), client_id, authentication];
         parts.extend(secret.map(Secret::expose));
-        if let Some(key) = self.dpop_key() {
-            parts.extend(["dpop", key.expose()]);
-        }
         Fingerprint::of(&parts)
     }
 }
@@ -226,6 +290,8 @@ pub(crate) enum Stored {
     LoggedOut,
     /// Logged in.
     Credential(Snapshot),
+    /// Logged in, with secrets that lie in the keychain and were not asked for: see [`super::sealed`].
+    Sealed(Arc<Outline>),
 }
 
 impl Stored {
@@ -233,8 +299,51 @@ impl Stored {
     pub(super) fn credential(&self) -> Option<&Snapshot> {
         match self {
             Self::Credential(snapshot) => Some(snapshot),
+            Self::Nothing | Self::LoggedOut | Self::Sealed(_) => None,
+        }
+    }
+
+    /// Identifies the refresh token that a refresh would spend, for the temp file that replaces it.
+    pub(super) fn spendable(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Credential(snapshot) if snapshot.secrets_id.is_none() => {
+                snapshot.refresh().map(Secret::fingerprint)
+            }
+            _ => self
+                .outline()
+                .filter(|outline| outline.refreshable)
+                .map(|outline| outline.identity.clone()),
+        }
+    }
+
+    /// What is known of the credential, if there is one.
+    pub(crate) fn outline(&self) -> Option<&Outline> {
+        match self {
+            Self::Credential(snapshot) => Some(snapshot),
+            Self::Sealed(outline) => Some(outline),
             Self::Nothing | Self::LoggedOut => None,
         }
+    }
+}
+
+/// A credential with its secrets from the keychain. Blocks for as long as that takes.
+///
+/// # Errors
+/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
+/// that knows none; and what reading may say.
+pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapshot, Error> {
+    let mut sealed = sealed;
+    loop {
+        let path = symlink::resolve(location.path())?;
+        if let Some((snapshot, _)) = sealed::open(&sealed, &path)? {
+            return Ok(snapshot);
+        }
+        // Another may have replaced them just now: then the file names others.
+        sealed = match read(location)? {
+            Stored::Credential(snapshot) => return Ok(snapshot),
+            Stored::Sealed(now) if now.identity != sealed.identity => now,
+            _ => return Err(sealed::gone(&path)),
+        };
     }
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{LastRefresh, NewCredential, Parts, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Secrets, Snapshot, Stored};
+use crate::store::sealed;
 use crate::time::UnixMillis;
 
 /// The version that this program writes.
@@ -158,7 +160,7 @@ impl Document {
         }
     }
 
-    fn set(&mut self, name: &str, value: Option<Value>) {
+    pub(super) fn set(&mut self, name: &str, value: Option<Value>) {
         let old = match value {
             Some(value) => self.0.insert(name.to_owned(), value),
             None => self.0.shift_remove(name),
@@ -217,18 +219,31 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<(Stored, Document), Err
     };
     require_version(&document.0, path)?;
     let members = Members(&document.0);
-    let stored = if members.0.contains_key("access") || !members.0.contains_key("loggedOutAt") {
-        parts(&members).map(|parts| Stored::Credential(Snapshot::new(parts)))
-    } else {
-        members.time("loggedOutAt").map(|_| Stored::LoggedOut)
-    };
-    match stored {
+    match stored(&members) {
         Ok(stored) => Ok((stored, document)),
         Err(Wrong(member)) => Err(corrupt(
             path,
             &format!("its member {member:?} is missing or has the wrong type"),
         )),
     }
+}
+
+fn stored(members: &Members<'_>) -> Result<Stored, Wrong> {
+    if let Some(marker) = sealed::marker(members)? {
+        let mut outline = outline(members, sealed::identity(&marker.name))?;
+        outline.refreshable = marker.refreshable;
+        outline.bound = marker.bound;
+        outline.secrets_id = Some(marker.name);
+        return Ok(Stored::Sealed(Arc::new(outline)));
+    }
+    if !members.0.contains_key("access") && members.0.contains_key("loggedOutAt") {
+        return members.time("loggedOutAt").map(|_| Stored::LoggedOut);
+    }
+    let secrets = secrets(members)?;
+    let mut outline = outline(members, secrets.identity())?;
+    outline.refreshable = secrets.refresh.is_some();
+    outline.bound = secrets.dpop_key.is_some();
+    Ok(Stored::Credential(Snapshot::new(outline, secrets)))
 }
 
 /// Refuses every version but ours; the members of a newer one may mean something else.
@@ -274,7 +289,7 @@ pub(super) fn without_padding(bytes: &[u8]) -> &[u8] {
 }
 
 /// A member that is missing or of the wrong type.
-pub(super) struct Wrong(&'static str);
+pub(super) struct Wrong(pub(super) &'static str);
 
 /// Typed access to members. An optional member that is null counts as missing.
 pub(super) struct Members<'a>(pub(super) &'a Map<String, Value>);
@@ -309,7 +324,7 @@ impl Members<'_> {
         }
     }
 
-    fn flag(&self, name: &'static str) -> Result<Option<bool>, Wrong> {
+    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Wrong> {
         match self.present(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -343,18 +358,29 @@ pub(super) fn millis(number: &serde_json::Number) -> Option<UnixMillis> {
         .map(UnixMillis)
 }
 
-fn parts(members: &Members<'_>) -> Result<Parts, Wrong> {
-    let created_at = members.time("createdAt")?;
-    let refreshed_at = members.time("refreshedAt")?;
-    Ok(Parts {
+/// The secret members: a whole file's, or what the keychain keeps of one.
+pub(super) fn secrets(members: &Members<'_>) -> Result<Secrets, Wrong> {
+    Ok(Secrets {
         access: members.secret("access")?.ok_or(Wrong("access"))?,
         refresh: members.secret("refresh")?,
+        id_token: members.secret("idToken")?,
+        dpop_key: members.secret("dpopKey")?,
+    })
+}
+
+/// The other members; what the secrets tell is for the caller to add.
+fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wrong> {
+    let created_at = members.time("createdAt")?;
+    let refreshed_at = members.time("refreshedAt")?;
+    Ok(Outline {
+        identity,
+        refreshable: false,
+        bound: false,
+        secrets_id: None,
         expires: members.time("expires")?,
         created_at: created_at.or(refreshed_at).unwrap_or_default(),
         refreshed_at: refreshed_at.or(created_at).unwrap_or_default(),
-        dpop_key: members.secret("dpopKey")?,
         scopes: members.texts("scopes")?,
-        id_token: members.secret("idToken")?,
         issuer: members.text("issuer")?,
         token_endpoint: members.text("tokenEndpoint")?,
         revocation_endpoint: members.text("revocationEndpoint")?,

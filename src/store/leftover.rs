@@ -7,14 +7,33 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
-use crate::store::credential::{Snapshot, Stored};
+use crate::keychain;
+use crate::store::credential::{Outline, Stored};
 use crate::store::format::{self, Document};
+use crate::store::sealed::{self, CAN_OPEN};
+use crate::time::UnixMillis;
 
 /// A leftover that takes the stored credential's place.
 struct Successor {
     temp: PathBuf,
     length: u64,
-    snapshot: Snapshot,
+    refreshed_at: UnixMillis,
+}
+
+/// What a leftover is worth.
+enum Leftover {
+    Successor(Successor),
+    Nothing,
+    /// Only the keychain can tell.
+    Later,
+}
+
+/// Whether the keychain may be asked for the secrets that leftovers name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecretsOfLeftovers {
+    /// Whoever needs secrets asks; others take the lock without.
+    Unasked,
+    Asked,
 }
 
 /// Finishes the leftover that replaces the stored refresh token and deletes all others. Says whether the file changed.
@@ -22,7 +41,11 @@ struct Successor {
 /// # Errors
 /// `STORE_IO` if a successor cannot be put in its place, `STORE_VERSION` if a newer version wrote it: in both cases
 /// the stored refresh token is spent and must not be sent.
-pub(super) fn recover(target: &Path, stored: &Stored) -> Result<bool, Error> {
+pub(super) fn recover(
+    target: &Path,
+    stored: &Stored,
+    secrets: SecretsOfLeftovers,
+) -> Result<bool, Error> {
     let mut best: Option<Successor> = None;
     for temp in atomic_write::leftovers(target)? {
         if !is_ours(&temp) {
@@ -31,17 +54,18 @@ pub(super) fn recover(target: &Path, stored: &Stored) -> Result<bool, Error> {
         let Some(file) = RegularFile::read(&temp)? else {
             continue;
         };
-        match successor(&temp, &file, stored)? {
-            Some(found)
-                if best.as_ref().is_none_or(|best| {
-                    found.snapshot.refreshed_at() > best.snapshot.refreshed_at()
-                }) =>
+        match successor(&temp, &file, stored, secrets)? {
+            Leftover::Successor(found)
+                if best
+                    .as_ref()
+                    .is_none_or(|best| found.refreshed_at > best.refreshed_at) =>
             {
                 if let Some(older) = best.replace(found) {
-                    delete(&older.temp);
+                    delete(&older.temp, stored);
                 }
             }
-            _ => delete(&temp),
+            Leftover::Later => {}
+            _ => delete(&temp, stored),
         }
     }
     let Some(best) = best else {
@@ -51,45 +75,78 @@ pub(super) fn recover(target: &Path, stored: &Stored) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Deletes all leftovers: a login or a logout has made them worthless.
-pub(super) fn discard(target: &Path) {
+/// Deletes all leftovers: the login or the logout that is stored now has made them worthless.
+pub(super) fn discard(target: &Path, stored: &Stored) {
     for temp in atomic_write::leftovers(target).unwrap_or_default() {
         if is_ours(&temp) {
-            delete(&temp);
+            delete(&temp, stored);
         }
     }
 }
 
-fn successor(temp: &Path, file: &RegularFile, stored: &Stored) -> Result<Option<Successor>, Error> {
-    let Some(current) = stored.credential() else {
-        return Ok(None);
+fn successor(
+    temp: &Path,
+    file: &RegularFile,
+    stored: &Stored,
+    secrets: SecretsOfLeftovers,
+) -> Result<Leftover, Error> {
+    let Some(current) = stored.outline() else {
+        return Ok(Leftover::Nothing);
     };
     let Some(bytes) = file.bytes().map(format::without_padding) else {
-        return Ok(None);
+        return Ok(Leftover::Nothing);
     };
     let replaces = Document::from_json(bytes).and_then(|document| document.replaces());
-    let spent = current.refresh().map(crate::secret::Secret::fingerprint);
-    if replaces.is_none() || replaces != spent {
-        return Ok(None);
+    if replaces.is_none() || replaces != stored.spendable() {
+        return Ok(Leftover::Nothing);
     }
-    let snapshot = match format::parse(bytes, temp) {
-        Ok((Stored::Credential(snapshot), _)) => snapshot,
+    let found = match format::parse(bytes, temp) {
+        Ok((found, _)) => found,
         Err(error) if error.code() == ErrorCode::StoreVersion => return Err(error),
-        Ok(_) | Err(_) => return Ok(None),
+        Err(_) => return Ok(Leftover::Nothing),
     };
-    // Where the server does not rotate, an older leftover names the stored token as well.
-    let is_rotated = snapshot.refresh() != current.refresh();
-    let is_newer = snapshot.refreshed_at() >= current.refreshed_at();
-    Ok((is_rotated || is_newer).then(|| Successor {
-        temp: temp.to_path_buf(),
-        length: bytes.len() as u64,
-        snapshot,
-    }))
+    let is_successor = match (&found, stored) {
+        (Stored::Credential(found), Stored::Credential(current)) => {
+            // Where the server does not rotate, an older leftover names the stored token as well.
+            found.refresh() != current.refresh() || found.refreshed_at() >= current.refreshed_at()
+        }
+        (Stored::Sealed(_), _) if secrets == SecretsOfLeftovers::Unasked => {
+            return Ok(Leftover::Later);
+        }
+        // Without its secrets it was left before the keychain had them.
+        (Stored::Sealed(found), _) => CAN_OPEN && sealed::open(found, temp)?.is_some(),
+        _ => false,
+    };
+    let refreshed_at = found
+        .outline()
+        .map_or(current.refreshed_at(), Outline::refreshed_at);
+    Ok(if is_successor {
+        Leftover::Successor(Successor {
+            temp: temp.to_path_buf(),
+            length: bytes.len() as u64,
+            refreshed_at,
+        })
+    } else {
+        Leftover::Nothing
+    })
 }
 
-/// Best effort: one that stays names no stored token, and is looked at again.
-fn delete(temp: &Path) {
-    drop(atomic_write::remove(temp));
+/// Best effort: one that stays names no stored token, and is looked at again. The secrets that it names go first; where
+/// they stay, it stays with them.
+fn delete(temp: &Path, stored: &Stored) {
+    let named = RegularFile::read(temp).ok().flatten().and_then(|file| {
+        let document = Document::from_json(format::without_padding(file.bytes()?))?;
+        Some(document.secrets_id()?.to_owned())
+    });
+    // A note about a failed refresh names the secrets that the file names as well.
+    let orphaned = named.filter(|name| {
+        stored
+            .outline()
+            .is_none_or(|current| current.secrets_id.as_ref() != Some(name))
+    });
+    if orphaned.is_none_or(|name| keychain::remove(&[name]).is_ok()) {
+        drop(atomic_write::remove(temp));
+    }
 }
 
 /// What is not a file of ours was not left by us.

@@ -18,12 +18,14 @@ use crate::fs::lock::Lock;
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
+use crate::keychain;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{self, LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::Document;
 use crate::store::handwritten::Handwritten;
-use crate::store::leftover;
+use crate::store::leftover::{self, SecretsOfLeftovers};
 use crate::store::location::Location;
+use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
 use crate::time::UnixMillis;
 
 /// What a new credential may be larger than the present one.
@@ -47,6 +49,8 @@ pub(crate) struct Locked {
 struct Seen {
     stored: Stored,
     document: Document,
+    /// The members of the document that lie in the keychain, once they were asked for.
+    secrets: Option<OpenedMembers>,
     size: u64,
     is_corrupt: bool,
 }
@@ -74,6 +78,8 @@ pub(crate) struct Reserved {
     reservation: Reservation,
     replaces: Option<Fingerprint>,
     held: Fingerprint,
+    /// What the new secrets will be called in the keychain, where the present ones lie there.
+    secrets_id: Option<NewName>,
 }
 
 /// How a save ended.
@@ -140,7 +146,9 @@ impl Locked {
                 continue;
             }
             let mut seen = Seen::tightened(&target)?;
-            if !seen.is_corrupt && leftover::recover(&target, &seen.stored)? {
+            if !seen.is_corrupt
+                && leftover::recover(&target, &seen.stored, SecretsOfLeftovers::Unasked)?
+            {
                 seen = Seen::tightened(&target)?;
             }
             return Ok(Some(Self { lock, target, seen }));
@@ -169,6 +177,39 @@ impl Locked {
         &self.seen.stored
     }
 
+    /// Fetches the secrets of a credential that lie in the keychain: from then on [`Locked::stored`] has them. First
+    /// finishes or removes what a crash has left there.
+    ///
+    /// # Errors
+    /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
+    /// build that knows none. Whatever is stored stays as it is.
+    pub(crate) fn open(&mut self) -> Result<(), Error> {
+        if !matches!(self.seen.stored, Stored::Sealed(_)) {
+            return Ok(());
+        }
+        if CAN_OPEN
+            && leftover::recover(&self.target, &self.seen.stored, SecretsOfLeftovers::Asked)?
+        {
+            self.seen = Seen::look(&self.target)?;
+        }
+        if let Stored::Sealed(outline) = &self.seen.stored {
+            let (snapshot, secrets) =
+                sealed::open(outline, &self.target)?.ok_or_else(|| sealed::gone(&self.target))?;
+            self.seen.stored = Stored::Credential(snapshot);
+            self.seen.secrets = Some(secrets);
+        }
+        self.seen.document.forget_former();
+        Ok(())
+    }
+
+    /// Tries whether new secrets can be kept in the keychain.
+    ///
+    /// # Errors
+    /// `STORE_IO` with the cause in words, `INVALID_CONFIG` in a build that knows none.
+    pub(crate) fn try_keychain(&self) -> Result<Storage, Error> {
+        sealed::probe(&self.target).map(Storage::Keychain)
+    }
+
     /// The stored refresh token.
     pub(crate) fn refresh_token(&self) -> Option<RefreshToken<'_>> {
         self.seen
@@ -184,10 +225,17 @@ impl Locked {
     /// `STORE_IO` with the cause in words.
     pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
         let size = self.seen.size.saturating_add(SPARE_BYTES);
+        let secrets_id = match &self.seen.stored {
+            Stored::Credential(credential) if CAN_OPEN && credential.is_in_keychain() => {
+                Some(NewName::new(&self.target, sealed::probe(&self.target)?)?)
+            }
+            _ => None,
+        };
         Ok(Reserved {
             reservation: Reservation::new(&self.target, size)?,
-            replaces: self.refresh_token().map(|token| token.0.fingerprint()),
+            replaces: self.seen.stored.spendable(),
             held: self.seen.fingerprint(),
+            secrets_id,
         })
     }
 
@@ -204,12 +252,17 @@ impl Locked {
         let mut reserved = reserved;
         let kept_refresh = self.seen.stored.credential().and_then(Snapshot::refresh);
         let document = Document::of_credential(
-            self.seen.document.clone(),
+            self.seen.whole(),
             credential,
             kept_refresh,
             reserved.replaces.as_ref(),
         );
-        if let Err(error) = reserved.reservation.write(&document.to_json()) {
+        let new = New::of(
+            document,
+            reserved.secrets_id.clone(),
+            self.seen.document.superseded(),
+        );
+        if let Err(error) = new.write(&mut reserved.reservation) {
             return Err(SaveFailure {
                 error,
                 reserved: Some(reserved),
@@ -228,17 +281,19 @@ impl Locked {
             Ok(now) if now.fingerprint() == reserved.held => {}
             Ok(now) => {
                 // Where a network lock was not honoured, another may have finished our temp file for us.
-                let is_ours = now.document == document;
+                let is_ours = now.document == new.document;
                 reserved.reservation.discard();
                 self.seen = now;
                 return Ok(if is_ours {
                     Saved::Written
                 } else {
+                    new.forget();
                     Saved::Superseded
                 });
             }
             Err(error) if error.code() == ErrorCode::StoreVersion => {
                 reserved.reservation.discard();
+                new.forget();
                 self.seen = Seen::nothing();
                 return Ok(Saved::Superseded);
             }
@@ -253,20 +308,27 @@ impl Locked {
             reservation,
             replaces,
             held,
+            secrets_id,
         } = reserved;
         match reservation.commit() {
             Ok(()) => {
-                self.seen = Seen::written(document, &self.target);
+                self.seen = new.stored(&self.target);
                 Ok(Saved::Written)
             }
-            Err(Uncommitted { error, reservation }) => Err(SaveFailure {
-                error,
-                reserved: reservation.map(|reservation| Reserved {
-                    reservation,
-                    replaces,
-                    held,
-                }),
-            }),
+            Err(Uncommitted { error, reservation }) => {
+                if reservation.is_none() {
+                    new.forget();
+                }
+                Err(SaveFailure {
+                    error,
+                    reserved: reservation.map(|reservation| Reserved {
+                        reservation,
+                        replaces,
+                        held,
+                        secrets_id,
+                    }),
+                })
+            }
         }
     }
 
@@ -274,13 +336,31 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO`; `STORE_VERSION` if a newer version has written the file meanwhile.
-    pub(crate) fn replace(&mut self, credential: &NewCredential) -> Result<(), Error> {
+    pub(crate) fn store_login(
+        &mut self,
+        credential: &NewCredential,
+        storage: Storage,
+    ) -> Result<(), Error> {
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted_of(&self.seen.document);
-        self.overwrite(document, credential.refreshed_at)?;
+        let secrets_id = match storage {
+            Storage::File => None,
+            Storage::Keychain(reach) => Some(NewName::new(&self.target, reach)?),
+        };
+        let superseded = self.seen.document.superseded();
+        self.overwrite(
+            &New::of(document, secrets_id, superseded),
+            credential.refreshed_at,
+        )?;
         // Those that were not looked at because the file was damaged.
-        leftover::discard(&self.target);
+        leftover::discard(&self.target, &self.seen.stored);
         Ok(())
+    }
+
+    /// A login in the file, as tests mostly want it.
+    #[cfg(test)]
+    pub(crate) fn replace(&mut self, credential: &NewCredential) -> Result<(), Error> {
+        self.store_login(credential, Storage::File)
     }
 
     /// Shares what a failed refresh taught. Nothing is written if the file no longer holds the credential that it is
@@ -289,11 +369,15 @@ impl Locked {
     /// # Errors
     /// `STORE_IO` and what reading may say.
     pub(crate) fn record_failure(&mut self, last_refresh: &LastRefresh) -> Result<(), Error> {
-        if self.seen.stored.credential().is_none() {
+        if self.seen.stored.outline().is_none() {
             return Ok(());
         }
-        let document = self.seen.document.clone().with_last_refresh(last_refresh);
-        let reservation = self.written(&document)?;
+        // The same secrets stay where they are.
+        let new = New {
+            document: self.seen.document.clone().with_last_refresh(last_refresh),
+            secrets: None,
+        };
+        let reservation = self.written(&new)?;
         match Seen::look(&self.target) {
             Ok(now) if now.fingerprint() == self.seen.fingerprint() => {}
             Ok(now) => {
@@ -306,7 +390,7 @@ impl Locked {
                 return Err(error);
             }
         }
-        self.commit(reservation, document)
+        self.commit(reservation, &new)
     }
 
     /// Removes the credential and leaves a tombstone, so that nothing older comes back; where there is no space for
@@ -318,7 +402,9 @@ impl Locked {
         let removed = self.seen.stored.credential().map(Removed::of);
         if self.seen.stored != Stored::LoggedOut {
             let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
-            if let Err(error) = self.overwrite(document, now) {
+            let superseded = self.seen.document.superseded();
+            let tombstone = New::of(document, None, superseded.clone());
+            if let Err(error) = self.overwrite(&tombstone, now) {
                 if error.code() != ErrorCode::StoreIo {
                     return Err(error);
                 }
@@ -328,9 +414,12 @@ impl Locked {
                 }
                 atomic_write::remove(&self.target)?;
                 self.seen = Seen::nothing();
+                let _is_gone = sealed::forget(&superseded);
             }
         }
-        leftover::discard(&self.target);
+        // Of a logout that was killed.
+        self.seen.document.forget_former();
+        leftover::discard(&self.target, &self.seen.stored);
         Ok(removed)
     }
 
@@ -350,15 +439,18 @@ impl Locked {
         // Recorded with the same write: whatever becomes of the old file, this login came from it.
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted(handwritten.path(), handwritten.digest());
-        self.overwrite(document, credential.refreshed_at)?;
+        self.overwrite(
+            &New::of(document, None, Vec::new()),
+            credential.refreshed_at,
+        )?;
         handwritten.retire();
         Ok(())
     }
 
     /// Writes a document whatever the file holds, but keeps a damaged one aside. The damaged file keeps its name until
     /// the new one takes it, so that no crash leaves a place that looks like "never logged in".
-    fn overwrite(&mut self, document: Document, now: UnixMillis) -> Result<(), Error> {
-        let reservation = self.written(&document)?;
+    fn overwrite(&mut self, new: &New, now: UnixMillis) -> Result<(), Error> {
+        let reservation = self.written(new)?;
         let aside = Seen::look(&self.target).and_then(|seen| {
             if seen.is_corrupt {
                 damaged_file::set_aside(&self.target, now)?;
@@ -367,31 +459,95 @@ impl Locked {
         });
         if let Err(error) = aside {
             reservation.discard();
+            new.forget();
             return Err(error);
         }
-        self.commit(reservation, document)
+        self.commit(reservation, new)
     }
 
-    fn written(&self, document: &Document) -> Result<Reservation, Error> {
-        let bytes = document.to_json();
-        let mut reservation = Reservation::new(&self.target, bytes.len() as u64)?;
-        reservation.write(&bytes)?;
+    fn written(&self, new: &New) -> Result<Reservation, Error> {
+        let size = new.document.to_json().len() as u64;
+        let mut reservation = Reservation::new(&self.target, size)?;
+        if let Err(error) = new.write(&mut reservation) {
+            reservation.discard();
+            new.forget();
+            return Err(error);
+        }
         Ok(reservation)
     }
 
-    fn commit(&mut self, reservation: Reservation, document: Document) -> Result<(), Error> {
+    fn commit(&mut self, reservation: Reservation, new: &New) -> Result<(), Error> {
         match reservation.commit() {
             Ok(()) => {
-                self.seen = Seen::written(document, &self.target);
+                self.seen = new.stored(&self.target);
                 Ok(())
             }
             Err(failed) => {
                 if let Some(reservation) = failed.reservation {
                     reservation.discard();
                 }
+                new.forget();
                 Err(failed.error)
             }
         }
+    }
+}
+
+/// A document on its way to the disk, and the secrets of it that are on their way to the keychain.
+struct New {
+    document: Document,
+    secrets: Option<(NewName, Secret)>,
+}
+
+impl New {
+    /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed afterwards.
+    fn of(document: Document, secrets_id: Option<NewName>, superseded: Vec<String>) -> Self {
+        let mut document = document;
+        document.set_former(superseded);
+        match secrets_id {
+            Some(name) => {
+                let (document, secrets) = document.sealed(&name);
+                Self {
+                    document,
+                    secrets: Some((name, secrets)),
+                }
+            }
+            None => Self {
+                document,
+                secrets: None,
+            },
+        }
+    }
+
+    /// First the name, then the secrets: so that what a crash leaves can be found.
+    fn write(&self, reservation: &mut Reservation) -> Result<(), Error> {
+        reservation.write(&self.document.to_json())?;
+        match &self.secrets {
+            Some((name, secrets)) => {
+                keychain::put(&name.text, secrets).map_err(|failure| failure.explain(None))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes back secrets that the file will not name.
+    fn forget(&self) {
+        if let Some((name, _)) = &self.secrets {
+            let _is_gone = sealed::forget(std::slice::from_ref(&name.text));
+        }
+    }
+
+    /// What the file says from now on. What it has replaced is removed.
+    fn stored(&self, target: &Path) -> Seen {
+        let mut seen = Seen::written(self.document.clone(), target);
+        if let (Stored::Sealed(outline), Some((name, text))) = (&seen.stored, &self.secrets)
+            && let Some((snapshot, secrets)) = sealed::written(outline, text, name)
+        {
+            seen.stored = Stored::Credential(snapshot);
+            seen.secrets = Some(secrets);
+        }
+        seen.document.forget_former();
+        seen
     }
 }
 
@@ -408,8 +564,18 @@ impl Seen {
         Self {
             stored: Stored::Nothing,
             document: Document::default(),
+            secrets: None,
             size: 0,
             is_corrupt: false,
+        }
+    }
+
+    /// The document with the members that lie in the keychain.
+    fn whole(&self) -> Document {
+        let document = self.document.clone();
+        match &self.secrets {
+            Some(secrets) => secrets.joined_to(document),
+            None => document,
         }
     }
 
@@ -457,6 +623,7 @@ impl Seen {
             Ok((stored, document)) => Ok(Self {
                 stored,
                 document,
+                secrets: None,
                 size: file.bytes().map_or(0, |bytes| bytes.len() as u64),
                 is_corrupt: false,
             }),
@@ -475,6 +642,7 @@ impl Seen {
             Ok((stored, _)) => Self {
                 stored,
                 document,
+                secrets: None,
                 size: bytes.len() as u64,
                 is_corrupt: false,
             },
@@ -492,10 +660,8 @@ impl Seen {
             _ if self.is_corrupt => Fingerprint::of(&["corrupt"]),
             Stored::Nothing => Fingerprint::of(&["nothing"]),
             Stored::LoggedOut => Fingerprint::of(&["logged out"]),
-            Stored::Credential(snapshot) => match snapshot.refresh() {
-                Some(refresh) => Fingerprint::of(&["refresh", refresh.expose()]),
-                None => Fingerprint::of(&["access", snapshot.access().expose()]),
-            },
+            Stored::Credential(snapshot) => snapshot.identity.clone(),
+            Stored::Sealed(outline) => outline.identity.clone(),
         }
     }
 }
@@ -584,6 +750,7 @@ mod tests {
         match stored {
             Stored::Nothing => "nothing".to_owned(),
             Stored::LoggedOut => "logged out".to_owned(),
+            Stored::Sealed(_) => "sealed".to_owned(),
             Stored::Credential(snapshot) => format!(
                 "{} {}",
                 snapshot.access().expose(),

@@ -12,3 +12,4 @@ pub(crate) mod location;
 pub(crate) mod locked;
 mod name;
 pub(crate) mod registration;
+pub(crate) mod sealed;

@@ -1,0 +1,166 @@
+/**
+ * A real Secret Service, gnome-keyring, on a session bus of its own. Its keyring lies in the home of the test.
+ *
+ *     const keyring = await Keyring.start(t, home);
+ *     const plugin = await PluginProcess.start(t, { env: home.env(keyring.env) });
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { keychainBuildOf, runningPlatform } from "../../scripts/platforms.mjs";
+import { root } from "../../scripts/setup.mjs";
+import type { Lifetime } from "./lifetime.ts";
+import type { TempHome } from "./temp-home.ts";
+
+const password = "the password of the keyring";
+
+/** No services that the bus would start by itself: what a test kills stays dead. */
+const busConfiguration = (socket: string) => `<busconfig>
+  <type>session</type>
+  <listen>unix:path=${socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`;
+
+export class Keyring {
+  readonly #lifetime: Lifetime;
+  readonly #home: TempHome;
+  readonly #address: string;
+  #daemon: ChildProcess | undefined;
+
+  /** Why there is none here; false where there is. */
+  static unavailable(): string | false {
+    if (process.platform !== "linux") return "gnome-keyring is for Linux";
+    const platform = runningPlatform();
+    if (platform === undefined || !existsSync(join(root, keychainBuildOf(platform).binary))) {
+      return "there is no keychain build: npm run build:keychain";
+    }
+    for (const program of ["dbus-daemon", "gnome-keyring-daemon", "secret-tool"]) {
+      if (spawnSync(program, ["--version"], { stdio: "ignore" }).error !== undefined) {
+        return `${program} is not installed`;
+      }
+    }
+    return false;
+  }
+
+  /** With an unlocked keyring. */
+  static async start(lifetime: Lifetime, home: TempHome): Promise<Keyring> {
+    const runtime = join(home.path, "run");
+    mkdirSync(runtime, { mode: 0o700 });
+    const [socket, file] = [join(runtime, "bus"), join(runtime, "bus.conf")];
+    writeFileSync(file, busConfiguration(socket));
+    const bus = spawn("dbus-daemon", [`--config-file=${file}`, "--nofork", "--nopidfile", "--print-address=1"], {
+      env: home.env(),
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = once(bus, "close");
+    lifetime.after(async () => {
+      bus.kill("SIGKILL");
+      await ended;
+    });
+    const [address] = (await once(bus.stdout, "data")) as [Buffer];
+    const keyring = new Keyring(lifetime, home, address.toString().trim());
+    await keyring.startDaemon();
+    return keyring;
+  }
+
+  private constructor(lifetime: Lifetime, home: TempHome, address: string) {
+    this.#lifetime = lifetime;
+    this.#home = home;
+    this.#address = address;
+  }
+
+  /** What finds it. */
+  get env(): Record<string, string> {
+    return { DBUS_SESSION_BUS_ADDRESS: this.#address, XDG_RUNTIME_DIR: join(this.#home.path, "run") };
+  }
+
+  get pid(): number {
+    return this.#daemon?.pid ?? 0;
+  }
+
+  /** Starts the daemon, unlocked unless it is to stay locked. */
+  async startDaemon({ locked = false } = {}): Promise<void> {
+    const mode = locked ? [] : ["--unlock"];
+    const daemon = spawn("gnome-keyring-daemon", ["--foreground", "--components=secrets", ...mode], {
+      env: this.#home.env(this.env),
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    this.#daemon = daemon;
+    daemon.stdin?.end(locked ? undefined : password);
+    this.#lifetime.after(() => this.killDaemon());
+    await this.#named();
+  }
+
+  async killDaemon(): Promise<void> {
+    const daemon = this.#daemon;
+    this.#daemon = undefined;
+    if (daemon !== undefined && daemon.exitCode === null && daemon.signalCode === null) {
+      const ended = once(daemon, "close");
+      daemon.kill("SIGKILL");
+      await ended;
+    }
+  }
+
+  /** Stops it in its tracks: it holds its name and does not answer. */
+  freeze(): void {
+    this.#daemon?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#daemon?.kill("SIGCONT");
+  }
+
+  async lock(): Promise<void> {
+    await this.#call("org.freedesktop.Secret.Service.Lock", "array:objpath:/org/freedesktop/secrets/aliases/default");
+  }
+
+  /** The accounts of our entries, sorted. */
+  accounts(): string[] {
+    const { stdout, stderr } = this.#run("secret-tool", ["search", "--all", "service", "clawdbot-plugin-auth"]);
+    const found = `${stdout}\n${stderr}`.matchAll(/^attribute\.account = (.*)$/gm);
+    return [...found].map(([, account]) => account as string).sort();
+  }
+
+  secret(account: string): string {
+    const { stdout } = this.#run("secret-tool", ["lookup", "service", "clawdbot-plugin-auth", "account", account]);
+    return stdout;
+  }
+
+  remove(account: string): void {
+    this.#run("secret-tool", ["clear", "service", "clawdbot-plugin-auth", "account", account]);
+  }
+
+  #run(program: string, args: string[]): { stdout: string; stderr: string } {
+    const { stdout, stderr } = spawnSync(program, args, { env: this.#home.env(this.env), encoding: "utf8" });
+    return { stdout, stderr };
+  }
+
+  async #call(method: string, ...args: string[]): Promise<void> {
+    const destination = ["--session", "--print-reply", "--dest=org.freedesktop.secrets", "/org/freedesktop/secrets"];
+    const call = spawn("dbus-send", [...destination, method, ...args], {
+      env: this.#home.env(this.env),
+      stdio: "ignore",
+    });
+    const [code] = await once(call, "close");
+    if (code !== 0) throw new Error(`${method} failed (${code}).`);
+  }
+
+  /** Until the service has its name on the bus and answers. */
+  async #named(): Promise<void> {
+    for (;;) {
+      const isThere = await this.#call("org.freedesktop.Secret.Service.ReadAlias", "string:default").then(
+        () => true,
+        () => false,
+      );
+      if (isThere) return;
+      if (this.#daemon?.exitCode !== null) throw new Error("gnome-keyring did not start.");
+    }
+  }
+}

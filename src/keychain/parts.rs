@@ -1,0 +1,173 @@
+//! One secret in as many entries as the keychain needs for it: Windows takes 2,560 bytes in each.
+//!
+//! The first entry says how many there are and is written last and removed last: a secret whose writer was killed is
+//! none, and can be removed whole.
+
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::secret::Secret;
+
+/// The entries of a keychain.
+pub(super) trait Entries {
+    /// How many bytes one takes.
+    fn limit(&self) -> usize;
+    /// Writes one, in place of an older one.
+    fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure>;
+    /// Reads one, if it is there.
+    fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
+    /// Removes one; says whether it was there.
+    fn remove(&mut self, name: &str) -> Result<bool, Failure>;
+}
+
+/// What the first entry begins with: the number of entries.
+const DIGITS: usize = 6;
+
+pub(super) fn put(entries: &mut dyn Entries, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let (first, rest) = bytes
+        .split_at_checked(entries.limit().saturating_sub(DIGITS))
+        .unwrap_or((bytes, &[]));
+    let mut count = 1;
+    for part in rest.chunks(entries.limit()) {
+        entries.set(&part_name(name, count), part)?;
+        count += 1;
+    }
+    let mut head = Zeroizing::new(Vec::with_capacity(DIGITS + first.len()));
+    head.extend_from_slice(format!("{count:0DIGITS$}").as_bytes());
+    head.extend_from_slice(first);
+    entries.set(name, &head)
+}
+
+pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret>, Failure> {
+    let Some(head) = entries.get(name)? else {
+        return Ok(None);
+    };
+    let Some((count, first)) = opened(&head) else {
+        return Ok(None);
+    };
+    let mut parts = vec![Zeroizing::new(first.to_vec())];
+    for number in 1..count {
+        match entries.get(&part_name(name, number))? {
+            Some(part) => parts.push(part),
+            None => return Ok(None),
+        }
+    }
+    // Made once in its whole size, so that no secret stays behind in a smaller one.
+    let mut whole = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in &parts {
+        whole.extend_from_slice(part);
+    }
+    Ok(match String::from_utf8(whole) {
+        Ok(text) => Some(Secret::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            None
+        }
+    })
+}
+
+pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<(), Failure> {
+    // What is known of it, and what a killed writer has left beyond that.
+    let known = match entries.get(name)? {
+        Some(head) => opened(&head).map_or(1, |(count, _)| count),
+        None => 1,
+    };
+    let mut number = 1;
+    while entries.remove(&part_name(name, number))? || number < known {
+        number += 1;
+    }
+    entries.remove(name).map(drop)
+}
+
+fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
+    let (count, first) = head.split_at_checked(DIGITS)?;
+    Some((str::from_utf8(count).ok()?.parse().ok()?, first))
+}
+
+fn part_name(name: &str, number: usize) -> String {
+    format!("{name}#{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Entries of ten bytes, as Windows has them of 2,560; and a writer that dies after some writes.
+    #[derive(Default)]
+    struct Small {
+        entries: BTreeMap<String, Vec<u8>>,
+        writes_left: Option<usize>,
+    }
+
+    impl Entries for Small {
+        fn limit(&self) -> usize {
+            10
+        }
+
+        fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+            assert!(bytes.len() <= self.limit());
+            if let Some(left) = &mut self.writes_left {
+                let Some(fewer) = left.checked_sub(1) else {
+                    return Ok(());
+                };
+                *left = fewer;
+            }
+            self.entries.insert(name.to_owned(), bytes.to_vec());
+            Ok(())
+        }
+
+        fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+            Ok(self.entries.get(name).cloned().map(Zeroizing::new))
+        }
+
+        fn remove(&mut self, name: &str) -> Result<bool, Failure> {
+            Ok(self.entries.remove(name).is_some())
+        }
+    }
+
+    fn read(entries: &mut Small) -> Option<String> {
+        let secret = get(entries, "a").unwrap()?;
+        Some(secret.expose().to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_put_comes_back_and_goes_whole(text in "\\PC{0,60}") {
+            let mut entries = Small::default();
+            put(&mut entries, "a", text.as_bytes()).unwrap();
+            put(&mut entries, "b", b"another").unwrap();
+            prop_assert_eq!(read(&mut entries), Some(text));
+            remove(&mut entries, "a").unwrap();
+            prop_assert_eq!(read(&mut entries), None);
+            remove(&mut entries, "b").unwrap();
+            prop_assert_eq!(entries.entries.len(), 0);
+        }
+
+        #[test]
+        fn what_a_killed_writer_leaves_is_none_and_can_be_removed(text in "[a-z]{5,60}", writes in 0_usize..6) {
+            let mut entries = Small { writes_left: Some(writes), ..Small::default() };
+            put(&mut entries, "a", text.as_bytes()).unwrap();
+            let is_whole = entries.entries.contains_key("a");
+            prop_assert_eq!(read(&mut entries), is_whole.then_some(text));
+            remove(&mut entries, "a").unwrap();
+            prop_assert_eq!(entries.entries.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_missing_or_foreign_part_makes_it_none() {
+        let mut entries = Small::default();
+        put(&mut entries, "a", b"0123456789abcdef").unwrap();
+        assert_eq!(entries.entries.len(), 3);
+        entries.entries.remove("a#2");
+        assert_eq!(read(&mut entries), None);
+        entries.entries.insert("a".to_owned(), b"foreign".to_vec());
+        assert_eq!(read(&mut entries), None);
+        remove(&mut entries, "a").unwrap();
+        assert!(entries.entries.is_empty());
+    }
+}

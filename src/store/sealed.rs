@@ -1,0 +1,309 @@
+//! Credentials whose secret members lie in the system's keychain. The file names them and holds the rest:
+//! `"storage": "keychain"`, `"secretsId"`, `"refreshable"`, `"bound"`, and in `"formerSecrets"` what else may have to be removed.
+//!
+//! Secrets never change under their name, and the file is what counts:
+//! 1. a temp file names the new secrets before there are any: whatever a crash leaves can be found;
+//! 2. the keychain gets them;
+//! 3. the rename makes them the stored ones;
+//! 4. the former ones are removed; their names stay in the file until the next write, should that have failed.
+//!
+//! A temp file whose secrets the keychain does not have was left between 1 and 2, and is worth nothing.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::{Error, ErrorCode};
+use crate::keychain::{self, Reach};
+use crate::secret::{Fingerprint, Secret, hex, random};
+use crate::store::credential::{Outline, Secrets, Snapshot};
+use crate::store::format::{Document, Members, Wrong, secrets};
+
+/// The members that a keychain keeps.
+const SECRET_MEMBERS: [&str; 4] = ["access", "refresh", "idToken", "dpopKey"];
+
+const STORAGE: &str = "storage";
+const KEYCHAIN: &str = "keychain";
+const SECRETS_ID: &str = "secretsId";
+const REFRESHABLE: &str = "refreshable";
+const BOUND: &str = "bound";
+const FORMER: &str = "formerSecrets";
+
+/// Whether this build can open what is sealed.
+pub(crate) const CAN_OPEN: bool = keychain::IS_BUILT_IN;
+
+/// Where secrets are to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// In the credential file.
+    File,
+    /// In the system's keychain.
+    Keychain(Reach),
+}
+
+/// What the file says of secrets in a keychain.
+pub(super) struct Marker {
+    pub(super) name: String,
+    /// There is a refresh token among them.
+    pub(super) refreshable: bool,
+    /// There is a key among them that the tokens are bound to.
+    pub(super) bound: bool,
+}
+
+/// Whether and which secrets lie in a keychain.
+pub(super) fn marker(members: &Members<'_>) -> Result<Option<Marker>, Wrong> {
+    match members.text(STORAGE)?.as_deref() {
+        None => Ok(None),
+        Some(KEYCHAIN) => {
+            let name = members.text(SECRETS_ID)?.ok_or(Wrong(SECRETS_ID))?;
+            Ok(Some(Marker {
+                name,
+                refreshable: members.flag(REFRESHABLE)?.unwrap_or(false),
+                bound: members.flag(BOUND)?.unwrap_or(false),
+            }))
+        }
+        Some(_) => Err(Wrong(STORAGE)),
+    }
+}
+
+/// Identifies secrets by their name, which no others ever have.
+pub(super) fn identity(name: &str) -> Fingerprint {
+    Fingerprint::of(&[KEYCHAIN, name])
+}
+
+/// What new secrets will be called in the keychain.
+#[derive(Clone, Debug)]
+pub(super) struct NewName {
+    pub(super) text: String,
+    reach: Reach,
+}
+
+impl NewName {
+    /// One that was never used: plugin and profile, for a person who looks through the keychain, and chance.
+    ///
+    /// # Errors
+    /// `STORE_IO` without randomness.
+    pub(super) fn new(target: &Path, reach: Reach) -> Result<Self, Error> {
+        let text = format!("{}/{}", owner(target), hex(&random::<16>()?));
+        Ok(Self { text, reach })
+    }
+}
+
+/// Members that came from the keychain.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedMembers {
+    document: Document,
+    _reach: Reach,
+}
+
+impl OpenedMembers {
+    /// A document with these members.
+    pub(super) fn joined_to(&self, document: Document) -> Document {
+        let mut document = document;
+        for (member, value) in self.document.members() {
+            document.set(member, Some(value.clone()));
+        }
+        document
+    }
+}
+
+/// Tries whether the keychain takes secrets, before anything depends on it.
+///
+/// # Errors
+/// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
+pub(super) fn probe(target: &Path) -> Result<Reach, Error> {
+    keychain::probe(&format!("{}/trial", owner(target))).map_err(|failure| failure.explain(None))
+}
+
+fn owner(target: &Path) -> String {
+    let name = |part: Option<&std::ffi::OsStr>| -> String {
+        let name = part.unwrap_or_default().to_string_lossy();
+        name.chars().take(128).collect()
+    };
+    let folder = target.parent().and_then(Path::file_name);
+    format!("{}/{}", name(folder), name(target.file_stem()))
+}
+
+impl Document {
+    /// Takes the secret members out, and names them.
+    pub(super) fn sealed(mut self, name: &NewName) -> (Self, Secret) {
+        let mut taken = Self::default();
+        for member in SECRET_MEMBERS {
+            taken.set(member, self.members().get(member).cloned());
+            self.set(member, None);
+        }
+        let refreshable = taken.members().contains_key("refresh");
+        let bound = taken.members().contains_key("dpopKey");
+        self.set(STORAGE, Some(KEYCHAIN.into()));
+        self.set(SECRETS_ID, Some(name.text.as_str().into()));
+        self.set(REFRESHABLE, Some(refreshable.into()));
+        self.set(BOUND, bound.then_some(true.into()));
+        let mut bytes = taken.to_json();
+        // Printed from strings, so it is UTF-8.
+        let text = String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default();
+        (self, Secret::new(text))
+    }
+
+    /// Records which secrets are to be removed once this document is stored.
+    pub(super) fn set_former(&mut self, names: Vec<String>) {
+        self.set(FORMER, (!names.is_empty()).then(|| names.into()));
+    }
+
+    /// Removes those secrets. What could not be removed stays on record.
+    pub(super) fn forget_former(&mut self) {
+        if forget(&self.former()) {
+            self.set_former(Vec::new());
+        }
+    }
+
+    /// The names of the secrets that this document has replaced, as far as they may still be there.
+    pub(super) fn former(&self) -> Vec<String> {
+        let list = self.members().get(FORMER).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// The same, and its own: what a document that takes its place has to remove.
+    pub(super) fn superseded(&self) -> Vec<String> {
+        let mut names = self.former();
+        names.extend(self.secrets_id().map(str::to_owned));
+        names
+    }
+
+    /// The name of its secrets in the keychain.
+    pub(super) fn secrets_id(&self) -> Option<&str> {
+        self.members().get(SECRETS_ID).and_then(Value::as_str)
+    }
+}
+
+/// The secrets of an outline from the keychain, and the members that they came as; none if they are gone.
+///
+/// # Errors
+/// `STORE_IO` if the keychain cannot be asked now; `INVALID_CONFIG` in a build that knows none.
+pub(super) fn open(
+    outline: &Outline,
+    path: &Path,
+) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
+    let Some(name) = &outline.secrets_id else {
+        return Ok(None);
+    };
+    let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
+    Ok(Reach::OURS
+        .zip(found)
+        .and_then(|(reach, text)| opened(outline, &text, reach)))
+}
+
+/// What was written to the keychain under that name, read back from memory.
+pub(super) fn written(
+    outline: &Outline,
+    text: &Secret,
+    name: &NewName,
+) -> Option<(Snapshot, OpenedMembers)> {
+    opened(outline, text, name.reach)
+}
+
+fn opened(outline: &Outline, text: &Secret, reach: Reach) -> Option<(Snapshot, OpenedMembers)> {
+    let document = Document::from_json(text.expose().as_bytes())?;
+    let secrets: Secrets = secrets(&Members(document.members())).ok()?;
+    let members = OpenedMembers {
+        document,
+        _reach: reach,
+    };
+    Some((Snapshot::new(outline.clone(), secrets), members))
+}
+
+/// The keychain can be asked, and does not have what the file names.
+pub(super) fn gone(path: &Path) -> Error {
+    Error::new(
+        ErrorCode::LoginRequired,
+        format!(
+            "The system's keychain no longer holds the tokens of {}. If another keychain does, start that one; otherwise log \
+             in again.",
+            path.display()
+        ),
+    )
+}
+
+/// Removes secrets that nothing names any more; says whether they are gone. Those that stay are named in the file.
+pub(super) fn forget(names: &[String]) -> bool {
+    names.is_empty() || (keychain::IS_BUILT_IN && keychain::remove(names).is_ok())
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use super::*;
+    use crate::store::credential::tests::sample;
+    use crate::store::credential::{self, Stored};
+    use crate::store::location::tests::in_state_dir;
+    use crate::store::locked::Locked;
+
+    const SEALED: &str = r#"{"version":1,"storage":"keychain","secretsId":"demo/default/1","refreshable":true,"expires":1700003600000}"#;
+
+    #[test]
+    fn a_sealed_file_is_known_without_its_secrets() {
+        let (stored, document) =
+            crate::store::format::parse(SEALED.as_bytes(), Path::new("/c.json")).unwrap();
+        let Stored::Sealed(outline) = &stored else {
+            panic!("not sealed");
+        };
+        assert!(outline.is_refreshable() && outline.is_in_keychain());
+        assert_eq!(stored.spendable(), Some(identity("demo/default/1")));
+        assert_eq!(document.superseded(), ["demo/default/1"]);
+        for wrong in [
+            SEALED.replace("\"keychain\"", "\"elsewhere\""),
+            SEALED.replace("secretsId", "secrets"),
+        ] {
+            crate::store::format::parse(wrong.as_bytes(), Path::new("/c.json")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_superseded_is_on_record_until_it_is_gone() {
+        let mut document = Document::from_json(SEALED.as_bytes()).unwrap();
+        document.set_former(vec!["older".to_owned()]);
+        assert_eq!(document.superseded(), ["older", "demo/default/1"]);
+        document.set_former(Vec::new());
+        assert_eq!(document.former(), [""; 0]);
+    }
+
+    /// What the default build does with a file that another build has written.
+    #[test]
+    fn who_cannot_open_it_says_so_and_changes_nothing_but_by_a_login() {
+        if CAN_OPEN {
+            return;
+        }
+        let folder = tempfile::TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
+        std::fs::write(location.path(), SEALED).unwrap();
+        let leftover = location
+            .path()
+            .with_file_name(".default.json.0123456789abcdef.tmp");
+        std::fs::write(
+            &leftover,
+            SEALED.replace("demo/default/1", "demo/default/2"),
+        )
+        .unwrap();
+
+        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        assert_eq!(locked.open().unwrap_err().code(), ErrorCode::InvalidConfig);
+        assert_eq!(
+            locked.try_keychain().unwrap_err().code(),
+            ErrorCode::InvalidConfig
+        );
+        assert!(locked.refresh_token().is_none());
+        assert_eq!(std::fs::read_to_string(location.path()).unwrap(), SEALED);
+        locked.replace(&sample("a1", Some("r1"))).unwrap();
+        let text = std::fs::read_to_string(location.path()).unwrap();
+        assert!(
+            text.contains("\"formerSecrets\": [\n    \"demo/default/1\""),
+            "{text}"
+        );
+        assert!(credential::read(&location).unwrap().outline().is_some());
+        // It names secrets that only another build can remove.
+        assert!(leftover.exists());
+    }
+}
