@@ -3,18 +3,19 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Float64Array, JsObjectValue, Unknown};
-use napi::{Env, JsValue, ValueType};
+use napi::Env;
+use napi::bindgen_prelude::{Float64Array, Unknown};
 use napi_derive::napi;
 
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::session::access_token::TokenRequest;
+use crate::session::config::invalid;
 use crate::time::{Clock as _, SystemClock};
 
 use super::listener::{ListenerFunction, Payload};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check, text};
+use super::options::{Kind, Known, SIGNAL, auth_config, check, member, text};
 use super::process::{session, settle_before_exit};
 
 /// Options of {@link getValidAccessToken}.
@@ -102,18 +103,10 @@ pub fn get_valid_access_token(
 
 fn rejected_token(options: &Unknown<'_>) -> Result<Option<Secret>, Error> {
     check(options, &OPTIONS)?;
-    let unreadable = |_| crate::session::config::invalid("The options cannot be read.");
-    if options.get_type().map_err(unreadable)? == ValueType::Undefined {
-        return Ok(None);
-    }
-    let member: Unknown<'_> = options
-        .coerce_to_object()
-        .and_then(|options| options.get_named_property_unchecked("rejectedToken"))
-        .map_err(unreadable)?;
-    match member.get_type().map_err(unreadable)? {
-        ValueType::String => Ok(Some(Secret::new(text(&member).map_err(unreadable)?))),
-        _ => Ok(None),
-    }
+    let unreadable = |_| invalid("The options cannot be read.");
+    member(options, "rejectedToken")?
+        .map(|token| Ok(Secret::new(text(&token).map_err(unreadable)?)))
+        .transpose()
 }
 
 /// A fresh token, without a thread hop; null when there is more to do.

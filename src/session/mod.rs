@@ -1,6 +1,7 @@
 //! The use cases, one per file: only here does a token response become a stored credential.
 
 pub(crate) mod access_token;
+mod authorization_code;
 mod authorization_server;
 mod blocking;
 pub(crate) mod cancellation;
@@ -16,6 +17,7 @@ pub(crate) mod logout;
 mod ownership;
 mod refresh_attempts;
 mod refresh_round;
+mod remote;
 mod single_flight;
 pub(crate) mod status;
 #[cfg(test)]
