@@ -5,7 +5,15 @@ import { type AuthConfig, authorizeDevice, refreshTokens, type TokenSet } from "
 export interface DeviceCodeAuthOptions
   extends Omit<
     AuthConfig,
-    "pluginId" | "profile" | "stateDir" | "credentialsPath" | "refreshBufferMs" | "lockTimeoutMs"
+    | "pluginId"
+    | "profile"
+    | "stateDir"
+    | "credentialsPath"
+    | "refreshBufferMs"
+    | "lockTimeoutMs"
+    | "flow"
+    | "redirectUri"
+    | "authorizationEndpoint"
   > {
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;

@@ -19,7 +19,7 @@ const oldestNodeForDevelopment = 20;
 const runningMajor = Number(process.versions.node.split(".")[0]);
 
 /** Programs without which some tests are skipped; the distribution's package has the same name. */
-export const testPrograms = process.platform === "linux" ? ["strace"] : [];
+export const testPrograms = process.platform === "linux" ? ["strace", "chromium"] : [];
 
 /**
  * @param {{ nodes?: number[], programs?: string[], rivals?: boolean }} [wanted] Node versions to have besides the running

@@ -290,3 +290,147 @@ fn respond(stream: TcpStream, status: &str, content_type: &str, more: &str, body
             .and_then(|mut stream| stream.write_all(response.as_bytes())),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const PAGE: Page = Page {
+        status: "200 OK",
+        heading: "Hello",
+        text: "You may go.",
+    };
+
+    async fn listening() -> CallbackListener {
+        let place = LoopbackAddress {
+            host: Host::Ipv4(Ipv4Addr::LOCALHOST),
+            port: None,
+            path: "/callback".to_owned(),
+        };
+        CallbackListener::bind(&place).await.unwrap()
+    }
+
+    async fn sends(port: u16, bytes: &str) -> TcpStream {
+        let mut visitor = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        visitor.write_all(bytes.as_bytes()).await.unwrap();
+        visitor
+    }
+
+    async fn answer(mut visitor: TcpStream) -> String {
+        let mut text = String::new();
+        visitor.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[test]
+    fn the_policy_allows_this_style_and_no_other() {
+        use base64::Engine as _;
+        let hash = ring::digest::digest(&ring::digest::SHA256, STYLE.as_bytes());
+        let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+        assert_eq!(STYLE_HASH, format!("sha256-{hash}"));
+    }
+
+    #[tokio::test]
+    async fn a_visit_has_the_query_and_gets_the_page() {
+        let mut listener = listening().await;
+        let port = listener.port();
+        let request = format!("GET /callback?a=1&b=%20 HTTP/1.1\r\nhOST: 127.0.0.1:{port}\r\n\r\n");
+        let (head, tail) = request.split_at(17);
+        // In two pieces, and after a connection that says nothing.
+        let silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        let visitor = async {
+            let mut visitor = sends(port, head).await;
+            tokio::task::yield_now().await;
+            visitor.write_all(tail.as_bytes()).await.unwrap();
+            answer(visitor).await
+        };
+        let serving = async {
+            let visit = listener.visit().await;
+            assert_eq!(visit.query.expose(), "a=1&b=%20");
+            visit.answer(&PAGE);
+        };
+        let (shown, ()) = tokio::join!(visitor, serving);
+        let (head, body) = shown.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+        assert!(body.contains("<h1>Hello</h1><p>You may go.</p>"));
+        drop((listener, silent));
+        assert!(
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_hung_up_on() {
+        let mut listener = listening().await;
+        let mut silent = sends(listener.port(), "GET /callback?").await;
+        let waiting = async {
+            let mut byte = [0; 1];
+            silent.read(&mut byte).await
+        };
+        tokio::select! {
+            _ = listener.visit() => panic!("a visit"),
+            read = waiting => assert_eq!(read.unwrap_or(0), 0),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_one_family_has_taken_is_not_shared() {
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
+            return;
+        };
+        let port = other.local_addr().unwrap().port();
+        let place = |port| LoopbackAddress {
+            host: Host::Domain("localhost".to_owned()),
+            port,
+            path: "/".to_owned(),
+        };
+        let taken = CallbackListener::bind(&place(Some(port)))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let free = CallbackListener::bind(&place(None)).await.unwrap();
+        assert_eq!(free.sockets.len(), 2);
+    }
+
+    #[test]
+    fn only_a_get_of_the_path_under_the_own_name_counts() {
+        let site = Site {
+            authorities: vec!["localhost:5000".to_owned()],
+            path: "/callback".to_owned(),
+        };
+        let judge = |head: &str| site.judge(head.as_bytes()).map_err(|(status, _)| status);
+        let host = "Host: LOCALHOST:5000";
+        assert_eq!(
+            judge(&format!("GET /callback HTTP/1.1\r\n{host}")),
+            Ok(Secret::from(""))
+        );
+        for (head, status) in [
+            (format!("GET /callback?x HTTP/1.1\r\n{host}.evil"), "421"),
+            (format!("GET /callback?x HTTP/1.1\r\nX-{host}"), "400"),
+            (
+                format!("GET /callback?x HTTP/1.1\r\n{host}\r\n{host}"),
+                "400",
+            ),
+            (format!("GET  /callback?x HTTP/1.1\r\n{host}"), "400"),
+            (format!("GET /callback?x HTTP/3\r\n{host}"), "400"),
+            (format!("GET /callback/?x HTTP/1.1\r\n{host}"), "404"),
+            (format!("GET //callback?x HTTP/1.1\r\n{host}"), "404"),
+            (format!("HEAD /callback?x HTTP/1.1\r\n{host}"), "405"),
+            ("x".repeat(LONGEST_HEAD), "431"),
+            (String::new(), "400"),
+        ] {
+            assert!(judge(&head).unwrap_err().starts_with(status), "{head}");
+        }
+        assert!(site.judge(&[0xff, 0xfe]).is_err());
+    }
+}

@@ -40,7 +40,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 // verifier, which never leaves this process. To clean the address by a redirect, the port would have to stay open for longer.
 const APPROVED: Page = Page {
     status: "200 OK",
-    heading: "You are logged in",
+    heading: "The login was approved",
     text: "You can close this page and return to where you started the login.",
 };
 const FAILED: Page = Page {
