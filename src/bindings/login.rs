@@ -17,8 +17,8 @@ use super::process::{session, settle_before_exit};
 /// How a login talks to the person.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LoginOptions {
-    /// Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects with ends the login and
-    /// is passed on unchanged.
+    /// Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects
+    /// with ends the login and is passed on unchanged.
     #[napi(ts_type = "(verification: Verification) => void | Promise<void>")]
     pub on_verification: (),
     /// Called with the URL to open, which is always http(s). Its failure never ends the login.
@@ -41,7 +41,7 @@ pub struct LoginOptions {
     pub signal: Option<()>,
 }
 
-/// What is asked of the person. Asked of {@link LoginOptions.onPaste}.
+/// What {@link LoginOptions.onPaste} is to ask.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct PasteRequest {
     /// Ready to print: what to paste, and what was wrong with the last answer.
@@ -149,7 +149,8 @@ pub(super) fn login_options(options: &Unknown<'_>) -> Result<Person, Error> {
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
 /// `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
-/// `DEVICE_CODE_EXPIRED` (device flow), `TIMEOUT` (also when nobody has come back within 10 minutes), `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+/// `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` is also that nobody came back from
+/// the browser within 10 minutes.
 ///
 /// @example
 /// ```ts
