@@ -82,6 +82,19 @@ export interface AuthConfig {
    * looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
    */
   issuer?: string
+  /**
+   * How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
+   * §4.1 with PKCE, RFC 8252). @default "device_code"
+   */
+  flow?: "device_code" | "authorization_code"
+  /**
+   * Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
+   * on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
+   * @default "http://127.0.0.1/callback" on a free port
+   */
+  redirectUri?: string
+  /** RFC 6749 §3.1; overrides what discovery says. */
+  authorizationEndpoint?: string
   /** RFC 8628 §3.1; overrides what discovery says. */
   deviceAuthorizationEndpoint?: string
   /** RFC 6749 §3.2; overrides what discovery says. */
@@ -102,11 +115,14 @@ export interface AuthConfig {
   clientMetadata?: Record<string, unknown>
   /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. */
   scopes?: Array<string>
-  /** The API that the token is for, at Auth0 and others; sent with the device authorization request. */
+  /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
   /** Resource indicators (RFC 8707): absolute URIs without a fragment. */
   resource?: Array<string>
-  /** Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false */
+  /**
+   * Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
+   * has it. @default false
+   */
   pkce?: boolean
   /**
    * Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer
@@ -115,7 +131,10 @@ export interface AuthConfig {
    * @default false
    */
   dpop?: boolean
-  /** Added to device authorization and token requests. May not name a parameter that this library sets. */
+  /**
+   * Added to (device) authorization and token requests. In the authorization code flow `prompt` is "consent" with the scope
+   * `offline_access` (OpenID Connect Core §11), unless it is given here. May not name a parameter that this library sets.
+   */
   extraParameters?: Record<string, string>
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
   stateDir?: string
@@ -283,12 +302,12 @@ export interface LastError {
 export declare function listProfiles(config: AuthConfig): Promise<Array<AuthStatus>>
 
 /**
- * Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628) and stores the credential. What was stored before stays
- * until then.
+ * Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow with PKCE
+ * (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. What was stored before stays until then.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
  * `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
- * `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ * `DEVICE_CODE_EXPIRED` (device flow), `TIMEOUT` (also when nobody has come back within 10 minutes), `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
  *
  * @example
  * ```ts
@@ -306,12 +325,24 @@ export declare function login(config: AuthConfig, options: LoginOptions): Promis
 /** How a login talks to the person. */
 export interface LoginOptions {
   /**
-   * Called once with the code and where to enter it: print `message`. What it throws or rejects with ends the login and
+   * Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects with ends the login and
    * is passed on unchanged.
    */
   onVerification: (verification: Verification) => void | Promise<void>
   /** Called with the URL to open, which is always http(s). Its failure never ends the login. */
   openUrl?: (url: string) => void | Promise<void>
+  /**
+   * Asks the person for what the browser shows at the end of an authorization code flow, when it cannot come back by itself:
+   * `redirectUri` is not on this machine, its port is taken, or the session is remote. Resolve to the address of the last
+   * page, to the code, or to `code#state`; called again, three times in all, when that was not it. `request.signal` aborts
+   * when there is nothing to be asked any more. What it throws or rejects with ends the login and is passed on unchanged.
+   */
+  onPaste?: (request: PasteRequest) => Promise<string>
+  /**
+   * The person's browser is on another machine, so `onPaste` is called at once; this machine waits for the browser all the
+   * same. @default over SSH, in a container, and on Linux without a display
+   */
+  remote?: boolean
   /** Called at each step of the wait. Its failure never ends the login. */
   onProgress?: (event: ProgressEvent) => void
   /** Ends the login at once: `ABORTED`, with the signal's reason as `cause`. */
@@ -341,6 +372,14 @@ export interface LogoutResult {
   removed: boolean
 }
 
+/** What is asked of the person. Asked of {@link LoginOptions.onPaste}. */
+export interface PasteRequest {
+  /** Ready to print: what to paste, and what was wrong with the last answer. */
+  message: string
+  /** The browser has come back by itself, or the login is over. */
+  signal: AbortSignal
+}
+
 /** A step of the wait. */
 export interface ProgressEvent {
   /**
@@ -350,7 +389,7 @@ export interface ProgressEvent {
   type: "waiting" | "slow_down" | "retrying" | "approved"
   /** When the server is asked next, Unix milliseconds. */
   nextPollAt?: number
-  /** When the code ends, Unix milliseconds. */
+  /** When the code ends, or the wait for the browser, Unix milliseconds. */
   expiresAt: number
   /** What the server or the network said. */
   detail?: string
@@ -447,18 +486,21 @@ export interface TokenSet {
   tokenEndpoint: string
 }
 
-/** What the person needs to approve the login (RFC 8628 §3.2). */
+/** What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1). */
 export interface Verification {
-  /** The code to enter. */
+  /** The code to enter. Empty in the authorization code flow, which has none. */
   userCode: string
-  /** The page to enter it on; http(s). */
+  /** The page to enter it on; in the authorization code flow, the page to open. http(s). */
   verificationUri: string
   /** The same page with the code filled in, where the server offers it. */
   verificationUriComplete?: string
-  /** When the code ends, Unix milliseconds. */
+  /** When the code ends, or the wait for the browser, Unix milliseconds. */
   expiresAt: number
   /** Ready to print: URL, code, minutes left. */
   message: string
-  /** The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long. */
+  /**
+   * The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long, or of
+   * use only in a browser on this machine.
+   */
   qrCode: string
 }

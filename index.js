@@ -136,12 +136,25 @@ function start(name, caller, config, options, argument) {
       reject(aborted());
       return;
     }
+    // The question that the person is asked, if there is one.
+    let asking;
     let settled = false;
     const settle = (how, value) => {
       if (settled) return;
       settled = true;
       signal?.removeEventListener?.("abort", onAbort);
+      asking?.abort();
       how(value);
+    };
+    const ask = async ({ message }) => {
+      asking = new AbortController();
+      const { signal } = asking;
+      try {
+        const text = await options.onPaste({ message, signal });
+        if (!signal.aborted) operation.paste(typeof text === "string" ? text : "");
+      } catch (error) {
+        if (!signal.aborted) end(error);
+      }
     };
     const onAbort = () => {
       // Too late when the outcome stands already: then it is what the caller gets.
@@ -160,8 +173,12 @@ function start(name, caller, config, options, argument) {
         if (kind === "resolved") settle(resolve, payload);
         else if (kind === "rejected") settle(reject, failure(payload));
         else if (settled) return;
-        else if (kind === "progress") tolerate(() => options.onProgress?.(payload));
-        else {
+        else if (kind === "paste") ask(payload);
+        else if (kind === "progress") {
+          // The browser has come back by itself, or what was pasted is right.
+          if (payload.type === "approved") asking?.abort();
+          tolerate(() => options.onProgress?.(payload));
+        } else {
           attempt(() => options.onVerification(payload), end);
           tolerate(() => options.openUrl?.(payload.verificationUriComplete ?? payload.verificationUri));
         }

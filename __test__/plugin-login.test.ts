@@ -7,7 +7,8 @@ import { pluginAuth } from "../plugin/index.ts";
 import { Screen } from "../plugin/screen.ts";
 import { exitCode, statusText } from "../plugin/status-text.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { Child } from "./support/child.ts";
+import { approve, browserConfig } from "./support/browser-login.ts";
+import { Child, scriptMissing } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin, complete, configFor } from "./support/login.ts";
@@ -209,4 +210,80 @@ test("gateway: accounts, a denied login, a logout that ends a pending one, error
     return true;
   });
   await logout({ pluginId, stateDir: home.stateDir });
+});
+
+function commandOfBrowser(t: Lifetime, home: TempHome, server: AuthorizationServer, args: string[], terminal = false) {
+  const { pluginId: _id, ...options } = browserConfig(server, home.stateDir);
+  const child = { args: [JSON.stringify(options), ...args], env: home.env() };
+  return Child.start(t, "plugin-command.mjs", { ...child, terminal });
+}
+
+const printedAuthorizationUrl = (child: Child) => child.written(/http\S+\?response_type=code[\w&=%+.~-]+/);
+
+test("through the browser, without a terminal: the URL is printed, nothing is asked, the command ends by itself", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const login = commandOfBrowser(t, home, server, ["login"]);
+  const url = await printedAuthorizationUrl(login);
+  assert.equal((await approve({ url })).status, 200);
+  const done = await outcome(login);
+  assert.equal(done.code, 0, done.stderr);
+  assert.match(done.stdout, /^To log in, open this page in a browser on this machine:\n/);
+  assert.match(done.stdout, /Waiting for your approval …\n✓ Logged in to My Memory, for .*memory.*\.\n$/);
+  assert.doesNotMatch(done.stdout, /Code|paste/);
+});
+
+test("through the browser, on a terminal: what the last page shows is asked for", {
+  skip: scriptMissing,
+}, async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const login = commandOfBrowser(t, home, server, ["login"], true);
+  const url = await printedAuthorizationUrl(login);
+  await login.written(/paste its whole address here:.*> /s);
+  const before = login.mark;
+  login.type("what?\r");
+  await login.written(/What was pasted is no code that the server knows\..*> /s, before);
+  login.type(`${await new Person().authorize(url)}\r`);
+  const done = await outcome(login);
+  assert.equal(done.code, 0, done.stdout);
+  assert.match(done.stdout, /Logged in to My Memory/);
+  assert.doesNotMatch(done.stdout, /Code|this code\./, "there is none");
+
+  const given = commandOfBrowser(t, home, server, ["login"], true);
+  await given.written(/paste its whole address here:.*> /s);
+  given.type("\u0003");
+  const { code, stdout } = await outcome(given);
+  assert.equal(code, 130);
+  assert.match(stdout, /Given up\. Nothing was changed\./);
+
+  const returned = commandOfBrowser(t, home, server, ["login", "--no-open"], true);
+  const page = await printedAuthorizationUrl(returned);
+  await returned.written(/paste its whole address here:.*> /s);
+  assert.equal((await approve({ url: page })).status, 200);
+  assert.equal((await outcome(returned)).code, 0, "the question is taken back");
+});
+
+test("gateway: the page goes out, and what it shows at the end comes in by a method of its own", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { pluginId: _id, stateDir: _stateDir, ...options } = browserConfig(server, home.stateDir);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, options);
+  await assert.rejects(host.call("my-memory.login.paste", { paste: "x" }), { code: "INVALID_RESPONSE" });
+
+  const shown = (await host.call("my-memory.login")) as unknown as Verification;
+  assert.match(shown.message, /my-memory\.login\.paste as \{"paste": "…"\}/);
+  await assert.rejects(host.call("my-memory.login.paste", {}), { code: "INVALID_RESPONSE" });
+  await assert.rejects(host.call("my-memory.login.paste", { paste: "I cannot" }), (error: Error) => {
+    assert.match(error.message, /^What was pasted has no code in it\. At the end/);
+    return true;
+  });
+  const paste = String(await new Person().authorize(shown.verificationUri));
+  assert.equal((await host.call("my-memory.login.paste", { paste })).state, "valid");
+  assert.deepEqual(host.log, ["My Memory: logged in."]);
+
+  const without = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(without.api, { issuer: server.issuer });
+  assert.equal(without.methods.has("my-memory.login.paste"), false);
 });

@@ -1,5 +1,6 @@
 /** `<command> login | logout | status | accounts`, for `api.registerCli`. */
-import { type AuthConfig, AuthError, listProfiles, login, logout, status } from "../index.js";
+import { createInterface } from "node:readline/promises";
+import { type AuthConfig, AuthError, listProfiles, login, logout, type PasteRequest, status } from "../index.js";
 import { explain } from "./account.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import type { PluginCommand } from "./host.ts";
@@ -90,9 +91,16 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
       context,
       flags,
       async (config) => {
+        let hasCode = false;
         const { profile, scopes, missingScopes } = await login(config, {
           signal: stop.signal,
+          // Who opens the page by hand may do so anywhere.
+          ...(flags.open === false && { remote: true }),
+          ...(process.stdin.isTTY && {
+            onPaste: (request: PasteRequest) => pasted(request, screen, () => onSignal("SIGINT")),
+          }),
           onVerification(verification) {
+            hasCode = verification.userCode !== "";
             screen.verification(verification, title);
             if (flags.open && browser === undefined) {
               screen.say("No browser is opened: this is not a desktop session.");
@@ -102,7 +110,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
             async openUrl(url: string) {
               try {
                 await openPage(browser, url);
-                screen.say("  The page is open in your browser. Check that it shows this code.");
+                screen.say(`  The page is open in your browser.${hasCode ? " Check that it shows this code." : ""}`);
               } catch {
                 screen.say("  The browser could not be started: open the page yourself.");
               }
@@ -127,6 +135,21 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
   } finally {
     screen.end();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+  }
+}
+
+/** Asks on the terminal for what the browser shows, until it has come back by itself. */
+async function pasted({ message, signal }: PasteRequest, screen: Screen, giveUp: () => void): Promise<string> {
+  // A line that counts down would write over what is typed.
+  screen.end();
+  screen.say(`\n${message}`);
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  // Ctrl-C, which the terminal hands to whoever reads lines, and Ctrl-D.
+  terminal.once("SIGINT", giveUp).once("close", giveUp);
+  try {
+    return await terminal.question("> ", { signal });
+  } finally {
+    terminal.off("close", giveUp).close();
   }
 }
 

@@ -1,10 +1,11 @@
-/** `<id>.login`, `<id>.status` and `<id>.logout`, for `api.registerGatewayMethod`. */
+/** `<id>.login`, `<id>.login.paste`, `<id>.status` and `<id>.logout`, for `api.registerGatewayMethod`. */
 import { type AuthConfig, AuthError, logout, status, type Verification } from "../index.js";
 import { explain } from "./account.ts";
 import type { GatewayMethod, GatewayRequest } from "./host.ts";
 import { PendingLogin } from "./pending-login.ts";
 
 export interface GatewayContext {
+  id: string;
   title: string;
   logger: { info(message: string): void; warn(message: string): void };
   defaultProfile(): string;
@@ -14,8 +15,15 @@ export interface GatewayContext {
 
 export interface GatewayMethods {
   login: GatewayMethod;
+  paste: GatewayMethod;
   status: GatewayMethod;
   logout: GatewayMethod;
+}
+
+/** What is not an error of the login, which goes on. */
+class NotTaken extends Error {
+  readonly code = "INVALID_RESPONSE";
+  readonly retryable = true;
 }
 
 /** Of all registrations in this process: the host may register a plugin again while a person is approving. */
@@ -26,7 +34,12 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
   const { title, logger } = context;
 
   const method =
-    (answer: (account: { profile: string; config: AuthConfig; key: string }) => Promise<unknown>): GatewayMethod =>
+    (
+      answer: (
+        account: { profile: string; config: AuthConfig; key: string },
+        params: Record<string, unknown>,
+      ) => Promise<unknown>,
+    ): GatewayMethod =>
     async ({ params = {}, respond }: GatewayRequest) => {
       const named = params.account ?? params.profile ?? context.defaultProfile();
       const profile = typeof named === "string" ? named : "";
@@ -34,13 +47,14 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
         const config = context.config(profile);
         respond(
           true,
-          await answer({ profile, config, key: JSON.stringify([config.pluginId, config.stateDir, profile]) }),
+          await answer({ profile, config, key: JSON.stringify([config.pluginId, config.stateDir, profile]) }, params),
         );
       } catch (error) {
-        if (!(error instanceof AuthError)) {
+        if (!(error instanceof AuthError || error instanceof NotTaken)) {
           throw error;
         }
-        const { code, message, retryable } = explain(error, title, () => context.loginCommand(profile));
+        const { code, message, retryable } =
+          error instanceof NotTaken ? error : explain(error, title, () => context.loginCommand(profile));
         respond(false, undefined, { code, message, retryable });
       }
     };
@@ -57,7 +71,25 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
           (message) => logger.info(message),
           (message) => logger.warn(message),
         );
-      return { account: profile, ...(await login.verification) } satisfies { account: string } & Verification;
+      const verification = await login.verification;
+      const message =
+        verification.userCode === ""
+          ? `${verification.message}\n\nIf the last page does not load, give its whole address to the gateway method ` +
+            `${context.id}.login.paste as {"paste": "…"}.`
+          : verification.message;
+      return { account: profile, ...verification, message } satisfies { account: string } & Verification;
+    }),
+    paste: method(async ({ key }, { paste }) => {
+      const login = pendingLogins.get(key);
+      if (login === undefined || typeof paste !== "string") {
+        const next = login === undefined ? `call ${context.id}.login first` : 'give it as {"paste": "…"}';
+        throw new NotTaken(`Nothing was pasted: ${next}.`);
+      }
+      const ended = await login.paste(paste);
+      if (typeof ended === "string") {
+        throw new NotTaken(ended);
+      }
+      return ended;
     }),
     status: method(async ({ config, key }) => {
       const lastLoginError = failures.get(key);

@@ -95,8 +95,11 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
       cliOptions(command, title),
     );
   }
-  const methods = gatewayMethods({ ...commands, logger: api.logger });
+  const methods = gatewayMethods({ ...commands, id: api.id, logger: api.logger });
   api.registerGatewayMethod?.(`${api.id}.login`, methods.login, { scope: "operator.admin" });
+  if (auth.flow === "authorization_code") {
+    api.registerGatewayMethod?.(`${api.id}.login.paste`, methods.paste, { scope: "operator.admin" });
+  }
   api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });
   api.registerGatewayMethod?.(`${api.id}.status`, methods.status, { scope: "operator.read" });
   if (isKeptFresh) {

@@ -5,7 +5,17 @@ import { type AuthConfig, authorizeDevice, refreshTokens, type TokenSet } from "
 export interface DeviceCodeAuthOptions
   extends Omit<
     AuthConfig,
-    "pluginId" | "profile" | "stateDir" | "credentialsPath" | "refreshBufferMs" | "lockTimeoutMs" | "dpop"
+    | "pluginId"
+    | "profile"
+    | "stateDir"
+    | "credentialsPath"
+    | "refreshBufferMs"
+    | "lockTimeoutMs"
+    | "flow"
+    | "redirectUri"
+    | "authorizationEndpoint"
+    | "dpop"
+    | "storage"
   > {
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;

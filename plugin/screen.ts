@@ -39,7 +39,8 @@ export class Screen {
     const { userCode, verificationUri, verificationUriComplete, qrCode } = verification;
     this.say(`\n${this.#ink(1, `Log in to ${title}`)}\n`);
     this.say(`  Open   ${this.#ink("1;4", verificationUriComplete ?? verificationUri)}`);
-    this.say(`  Code   ${this.#ink("1;7", ` ${userCode} `)}\n`);
+    // A login through the browser alone has none.
+    this.say(userCode === "" ? "" : `  Code   ${this.#ink("1;7", ` ${userCode} `)}\n`);
     if (this.#fits(qrCode)) {
       this.say(`${qrCode}\n`);
     }

@@ -23,6 +23,7 @@ export const testPrograms =
   process.platform === "linux"
     ? {
         strace: "strace",
+        chromium: "chromium",
         ip: "iproute2",
         "dbus-daemon": "dbus-daemon",
         "dbus-send": "dbus-bin",

@@ -59,12 +59,23 @@ export const clients = {
   bound: { clientId: "bound" },
   basic: { clientId: "basic:client+1", clientSecret: 's3cr:t/+ %&=~?"basic' },
   post: { clientId: "post client/2", clientSecret: 's3cr:t/+ %&=~?"post' },
+  /** Of the authorization code flow; the others are of the device flow. */
+  browser: { clientId: "browser" },
+  browserBasic: { clientId: "browser:basic", clientSecret: "s3cr:t/+ %&=~?browser" },
   /** What a protected API asks the introspection endpoint as. */
   api: { clientId: "protected-api", clientSecret: "protected-api-secret" },
 } as const;
 
+/** What the clients of the authorization code flow may redirect to, on any port where it is loopback. */
+export const redirectUris = [
+  "http://127.0.0.1/callback",
+  "http://localhost/callback",
+  "https://console.example.com/oauth/code",
+];
+
 export type EndpointName =
   | "discovery"
+  | "authorization"
   | "device_authorization"
   | "token"
   | "revocation"
@@ -77,7 +88,7 @@ export type EndpointName =
 export interface RequestMatch {
   endpoint?: EndpointName;
   /** The last part of grant_type: "device_code" is a poll, "refresh_token" a refresh. */
-  grant?: "device_code" | "refresh_token";
+  grant?: "authorization_code" | "device_code" | "refresh_token";
   method?: string;
   path?: string;
   clientId?: string;
@@ -206,12 +217,14 @@ export class AuthorizationServer {
 
   /** The URL of an endpoint, for configurations without discovery. */
   get endpoints(): {
+    authorizationEndpoint: string;
     deviceAuthorizationEndpoint: string;
     tokenEndpoint: string;
     revocationEndpoint: string;
     registrationEndpoint: string;
   } {
     return {
+      authorizationEndpoint: `${this.issuer}/auth`,
       deviceAuthorizationEndpoint: `${this.issuer}/device/auth`,
       tokenEndpoint: `${this.issuer}/token`,
       revocationEndpoint: `${this.issuer}/token/revocation`,
@@ -335,6 +348,12 @@ function staticClients(): Record<string, unknown>[] {
     response_types: [],
     redirect_uris: [],
   };
+  const browser = {
+    grant_types: ["authorization_code", "refresh_token"],
+    response_types: ["code"],
+    redirect_uris: redirectUris,
+    application_type: "native",
+  };
   const named = ({ clientId, clientSecret }: { clientId: string; clientSecret?: string }, method: string) => ({
     client_id: clientId,
     ...(clientSecret !== undefined && { client_secret: clientSecret }),
@@ -346,5 +365,7 @@ function staticClients(): Record<string, unknown>[] {
     { ...device, ...named(clients.basic, "client_secret_basic") },
     { ...device, ...named(clients.post, "client_secret_post") },
     { ...device, ...named(clients.api, "client_secret_basic"), grant_types: [] },
+    { ...browser, ...named(clients.browser, "none") },
+    { ...browser, ...named(clients.browserBasic, "client_secret_basic") },
   ];
 }

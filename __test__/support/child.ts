@@ -8,6 +8,7 @@
  *     assert.deepEqual(await child.exit, { code: null, signal: "SIGINT" });
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -25,7 +26,13 @@ export interface ChildOptions {
   cwd?: string;
   /** A program with its arguments that becomes Node, nsenter for example: it must exec, not fork. */
   launcher?: string[];
+  /** On a terminal, which shows what is typed and everything that is written. */
+  terminal?: boolean;
 }
+
+/** Why there are no terminals, for `skip`; false where there are. */
+export const scriptMissing =
+  process.platform === "linux" && existsSync("/usr/bin/script") ? false : "script of util-linux is missing";
 
 export interface ChildEvent {
   event: string;
@@ -59,8 +66,9 @@ export class Child {
       path,
       ...(options.args ?? []),
     ];
+    const [program, ...args] = options.terminal ? onTerminal(command) : command;
     const child = new Child(
-      spawn(command[0] as string, command.slice(1), {
+      spawn(program as string, args, {
         env: options.env,
         ...(options.cwd !== undefined && { cwd: options.cwd }),
       }),
@@ -143,6 +151,11 @@ export class Child {
     this.#process.stdin.write(`${JSON.stringify(message)}\n`);
   }
 
+  /** Writes to its input, as fingers on a keyboard would. */
+  type(text: string): void {
+    this.#process.stdin.write(text);
+  }
+
   endInput(): void {
     this.#process.stdin.end();
   }
@@ -168,4 +181,9 @@ export class Child {
     const how = JSON.stringify(this.#ended);
     return new Error(`The child ended (${how}) without "${event}".\n${this.stdout}\n${this.stderr}`);
   }
+}
+
+function onTerminal(command: string[]): string[] {
+  const quoted = command.map((argument) => `'${argument.replaceAll("'", "'\\''")}'`).join(" ");
+  return ["/usr/bin/script", "--quiet", "--flush", "--return", "--command", `exec ${quoted}`, "/dev/null"];
 }

@@ -29,11 +29,7 @@ export class Person {
 
   /** Opens `verification_uri_complete`, confirms the code, logs in where asked to, and consents. */
   async approve(verificationUriComplete: string): Promise<void> {
-    let page = await this.#confirm(verificationUriComplete, {});
-    // Login and consent, each where the server still wants it.
-    while (new URL(page.url).pathname.includes("/interaction/")) {
-      page = await this.#submit(page, page.text.includes('name="login"') ? { login: this.name, password: "x" } : {});
-    }
+    const page = await this.#decide(await this.#confirm(verificationUriComplete, {}));
     if (page.status !== 200 || !page.text.includes("Sign-in Success")) {
       throw new Error(`The approval ended at ${page.url} with ${page.status}:\n${page.text}`);
     }
@@ -57,6 +53,32 @@ export class Person {
     if (!page.text.includes("The Sign-in request was interrupted")) {
       throw new Error(`The refusal ended at ${page.url} with ${page.status}:\n${page.text}`);
     }
+  }
+
+  /** Opens the page of an authorization request, logs in and consents: where the server then sends the browser. */
+  async authorize(authorizationUrl: string): Promise<URL> {
+    return this.#sentAway(await this.#decide(await this.#request("GET", new URL(authorizationUrl))));
+  }
+
+  /** Opens the page of an authorization request and says no. */
+  async refuseAuthorization(authorizationUrl: string): Promise<URL> {
+    const page = await this.#request("GET", new URL(authorizationUrl));
+    return this.#sentAway(await this.#request("GET", new URL(`${page.url.pathname}/abort`, page.url)));
+  }
+
+  // Login and consent, each where the server still wants it.
+  async #decide(page: Page): Promise<Page> {
+    while (page.text !== "" && new URL(page.url).pathname.includes("/interaction/")) {
+      page = await this.#submit(page, page.text.includes('name="login"') ? { login: this.name, password: "x" } : {});
+    }
+    return page;
+  }
+
+  #sentAway(page: Page): URL {
+    if (page.text !== "") {
+      throw new Error(`The browser was not sent back but is at ${page.url} with ${page.status}:\n${page.text}`);
+    }
+    return page.url;
   }
 
   // The first page submits itself in a browser (user code and xsrf token); the next asks for confirmation.
@@ -99,7 +121,9 @@ export class Person {
       this.#keep(cookie);
     }
     if (status >= 301 && status <= 303 && location !== undefined) {
-      return this.#request("GET", new URL(location, url));
+      const next = new URL(location, url);
+      // To somebody else, which is for the test to follow or not.
+      return next.origin === url.origin ? this.#request("GET", next) : { url: next, status, text: "" };
     }
     return { url, status, text };
   }

@@ -25,6 +25,16 @@ pub struct AuthConfig {
     /// The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
     /// looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
     pub issuer: Option<String>,
+    /// How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
+    /// §4.1 with PKCE, RFC 8252). @default "device_code"
+    #[napi(ts_type = "\"device_code\" | \"authorization_code\"")]
+    pub flow: Option<String>,
+    /// Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
+    /// on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
+    /// @default "http://127.0.0.1/callback" on a free port
+    pub redirect_uri: Option<String>,
+    /// RFC 6749 §3.1; overrides what discovery says.
+    pub authorization_endpoint: Option<String>,
     /// RFC 8628 §3.1; overrides what discovery says.
     pub device_authorization_endpoint: Option<String>,
     /// RFC 6749 §3.2; overrides what discovery says.
@@ -47,18 +57,20 @@ pub struct AuthConfig {
     pub client_metadata: Option<()>,
     /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`.
     pub scopes: Option<Vec<String>>,
-    /// The API that the token is for, at Auth0 and others; sent with the device authorization request.
+    /// The API that the token is for, at Auth0 and others; sent with the (device) authorization request.
     pub audience: Option<String>,
     /// Resource indicators (RFC 8707): absolute URIs without a fragment.
     pub resource: Option<Vec<String>>,
-    /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told. @default false
+    /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
+    /// has it. @default false
     pub pkce: Option<bool>,
     /// Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer
     /// `ES256`: its metadata is asked, where there is any. Requests then need {@link authorizationHeaders}; the string of
     /// {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
     /// @default false
     pub dpop: Option<bool>,
-    /// Added to device authorization and token requests. May not name a parameter that this library sets.
+    /// Added to (device) authorization and token requests. In the authorization code flow `prompt` is "consent" with the scope
+    /// `offline_access` (OpenID Connect Core §11), unless it is given here. May not name a parameter that this library sets.
     #[napi(ts_type = "Record<string, string>")]
     pub extra_parameters: Option<()>,
     /// The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it

@@ -13,7 +13,7 @@ use crate::session::device_tokens;
 use crate::time::UnixMillis;
 
 use super::listener::{ListenerFunction, Payload};
-use super::login::check_login_options;
+use super::login::login_options;
 use super::operation::{Operation, start};
 use super::options::{SIGNAL, auth_config, check, text};
 use super::process::session;
@@ -70,7 +70,7 @@ pub fn authorize_device(
     options: Unknown<'_>,
     listener: ListenerFunction<'_>,
 ) -> napi::Result<Operation> {
-    let config = check_login_options(&options).and_then(|()| auth_config(&config));
+    let config = login_options(&options).and_then(|_| auth_config(&config));
     start(
         &listener,
         config.map(|config| {

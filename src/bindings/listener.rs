@@ -3,22 +3,25 @@
 use std::sync::Arc;
 
 use napi::Status;
-use napi::bindgen_prelude::{Either8, FnArgs, Function};
+use napi::bindgen_prelude::{Either9, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::error::Error;
+use crate::http::BoxFuture;
+use crate::secret::Secret;
 use crate::session::device_tokens::{Observer, Progress};
 use crate::session::verification;
 
 use super::access_token::Token;
 use super::auth_status::AuthStatus;
 use super::device_tokens::TokenSet;
-use super::login::{ProgressEvent, Verification};
+use super::login::{PasteQuestion, Person, ProgressEvent, Verification};
 use super::logout::LogoutResult;
+use super::operation::Pasted;
 
 /// Everything that can be told.
-pub type Payload = Either8<
+pub type Payload = Either9<
     Token,
     AuthStatus,
     Vec<AuthStatus>,
@@ -27,6 +30,7 @@ pub type Payload = Either8<
     Verification,
     ProgressEvent,
     ErrorDetails,
+    PasteQuestion,
 >;
 
 /// `(kind, payload) => void`
@@ -37,12 +41,26 @@ type Queue =
 
 /// Keeps the event loop alive as long as one clone of it lives.
 #[derive(Clone)]
-pub(super) struct Listener(Arc<Queue>);
+pub(super) struct Listener {
+    queue: Arc<Queue>,
+    pasted: Arc<Pasted>,
+    person: Person,
+}
 
 impl Listener {
-    pub(super) fn new(listener: &ListenerFunction<'_>) -> napi::Result<Self> {
+    pub(super) fn new(listener: &ListenerFunction<'_>, pasted: Arc<Pasted>) -> napi::Result<Self> {
         let queue = listener.build_threadsafe_function().build()?;
-        Ok(Self(Arc::new(queue)))
+        Ok(Self {
+            queue: Arc::new(queue),
+            pasted,
+            person: Person::default(),
+        })
+    }
+
+    /// For the login of that person.
+    pub(super) fn with(mut self, person: Person) -> Self {
+        self.person = person;
+        self
     }
 
     pub(super) fn settle(&self, outcome: Result<Payload, Error>) {
@@ -54,7 +72,7 @@ impl Listener {
 
     fn tell(&self, kind: &str, payload: Payload) {
         // An environment that is being torn down has nobody left to tell.
-        let _: Status = self.0.call(
+        let _: Status = self.queue.call(
             (kind.to_owned(), payload).into(),
             ThreadsafeFunctionCallMode::NonBlocking,
         );
@@ -62,7 +80,7 @@ impl Listener {
 
     /// For as long as this lives the event loop does.
     pub(super) fn hold(&self) -> Arc<Queue> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.queue)
     }
 }
 
@@ -73,6 +91,19 @@ impl Observer for Listener {
 
     fn progress(&self, progress: Progress) {
         self.tell("progress", Payload::G(progress.into()));
+    }
+
+    fn can_paste(&self) -> bool {
+        self.person.can_paste
+    }
+
+    fn is_remote(&self) -> Option<bool> {
+        self.person.is_remote
+    }
+
+    fn paste(&self, message: String) -> BoxFuture<'_, Secret> {
+        self.tell("paste", Payload::I(PasteQuestion { message }));
+        Box::pin(self.pasted.next())
     }
 }
 

@@ -1,27 +1,38 @@
 //! `login`.
 
-use napi::Env;
 use napi::bindgen_prelude::Unknown;
+use napi::{Env, JsValue};
 use napi_derive::napi;
 
+use crate::error::Error;
+use crate::session::config::invalid;
 use crate::session::device_tokens::{Progress, ProgressKind};
 use crate::session::verification;
 
-use super::listener::{ListenerFunction, Payload};
+use super::listener::{Listener, ListenerFunction, Payload};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check};
+use super::options::{Kind, Known, SIGNAL, auth_config, check, member};
 use super::process::{session, settle_before_exit};
 
 /// How a login talks to the person.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LoginOptions {
-    /// Called once with the code and where to enter it: print `message`. What it throws or rejects with ends the login and
-    /// is passed on unchanged.
+    /// Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects
+    /// with ends the login and is passed on unchanged.
     #[napi(ts_type = "(verification: Verification) => void | Promise<void>")]
     pub on_verification: (),
     /// Called with the URL to open, which is always http(s). Its failure never ends the login.
     #[napi(ts_type = "(url: string) => void | Promise<void>")]
     pub open_url: Option<()>,
+    /// Asks the person for what the browser shows at the end of an authorization code flow, when it cannot come back by itself:
+    /// `redirectUri` is not on this machine, its port is taken, or the session is remote. Resolve to the address of the last
+    /// page, to the code, or to `code#state`; called again, three times in all, when that was not it. `request.signal` aborts
+    /// when there is nothing to be asked any more. What it throws or rejects with ends the login and is passed on unchanged.
+    #[napi(ts_type = "(request: PasteRequest) => Promise<string>")]
+    pub on_paste: Option<()>,
+    /// The person's browser is on another machine, so `onPaste` is called at once; this machine waits for the browser all the
+    /// same. @default over SSH, in a container, and on Linux without a display
+    pub remote: Option<bool>,
     /// Called at each step of the wait. Its failure never ends the login.
     #[napi(ts_type = "(event: ProgressEvent) => void")]
     pub on_progress: Option<()>,
@@ -30,20 +41,38 @@ pub struct LoginOptions {
     pub signal: Option<()>,
 }
 
-/// What the person needs to approve the login (RFC 8628 §3.2).
+/// What {@link LoginOptions.onPaste} is to ask.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct PasteRequest {
+    /// Ready to print: what to paste, and what was wrong with the last answer.
+    pub message: String,
+    /// The browser has come back by itself, or the login is over.
+    #[napi(ts_type = "AbortSignal")]
+    pub signal: (),
+}
+
+/// What becomes a `PasteRequest`. @internal
+#[napi(object, object_from_js = false)]
+pub struct PasteQuestion {
+    /// What to show.
+    pub message: String,
+}
+
+/// What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1).
 #[napi(object, object_from_js = false)]
 pub struct Verification {
-    /// The code to enter.
+    /// The code to enter. Empty in the authorization code flow, which has none.
     pub user_code: String,
-    /// The page to enter it on; http(s).
+    /// The page to enter it on; in the authorization code flow, the page to open. http(s).
     pub verification_uri: String,
     /// The same page with the code filled in, where the server offers it.
     pub verification_uri_complete: Option<String>,
-    /// When the code ends, Unix milliseconds.
+    /// When the code ends, or the wait for the browser, Unix milliseconds.
     pub expires_at: f64,
     /// Ready to print: URL, code, minutes left.
     pub message: String,
-    /// The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long.
+    /// The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long, or of
+    /// use only in a browser on this machine.
     pub qr_code: String,
 }
 
@@ -59,13 +88,13 @@ pub struct ProgressEvent {
     pub kind: String,
     /// When the server is asked next, Unix milliseconds.
     pub next_poll_at: Option<f64>,
-    /// When the code ends, Unix milliseconds.
+    /// When the code ends, or the wait for the browser, Unix milliseconds.
     pub expires_at: f64,
     /// What the server or the network said.
     pub detail: Option<String>,
 }
 
-const OPTIONS: [Known; 4] = [
+const OPTIONS: [Known; 6] = [
     Known {
         name: "onVerification",
         kind: Kind::Function,
@@ -81,20 +110,47 @@ const OPTIONS: [Known; 4] = [
         kind: Kind::Function,
         required: false,
     },
+    Known {
+        name: ON_PASTE,
+        kind: Kind::Function,
+        required: false,
+    },
+    Known {
+        name: REMOTE,
+        kind: Kind::Flag,
+        required: false,
+    },
     SIGNAL,
 ];
+const ON_PASTE: &str = "onPaste";
+const REMOTE: &str = "remote";
 
-/// Checks the second argument of `login` and `authorizeDevice`.
-pub(super) fn check_login_options(options: &Unknown<'_>) -> Result<(), crate::error::Error> {
-    check(options, &OPTIONS)
+/// What a login is told of the person.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Person {
+    pub(super) can_paste: bool,
+    pub(super) is_remote: Option<bool>,
 }
 
-/// Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628) and stores the credential. What was stored before stays
-/// until then.
+/// Reads the second argument of `login` and `authorizeDevice`.
+pub(super) fn login_options(options: &Unknown<'_>) -> Result<Person, Error> {
+    check(options, &OPTIONS)?;
+    let unreadable = |_| invalid("The options cannot be read.");
+    Ok(Person {
+        can_paste: member(options, ON_PASTE)?.is_some(),
+        is_remote: member(options, REMOTE)?
+            .map(|remote| remote.coerce_to_bool().map_err(unreadable))
+            .transpose()?,
+    })
+}
+
+/// Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow with PKCE
+/// (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. What was stored before stays until then.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
 /// `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
-/// `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+/// `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` is also that nobody came back from
+/// the browser within 10 minutes.
 ///
 /// @example
 /// ```ts
@@ -117,11 +173,12 @@ pub fn login(
     listener: ListenerFunction<'_>,
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
-    let config = check_login_options(&options).and_then(|()| auth_config(&config));
+    let parsed = login_options(&options).and_then(|person| Ok((person, auth_config(&config)?)));
     start(
         &listener,
-        config.map(|config| {
-            |cancellation: std::sync::Arc<_>, listener| async move {
+        parsed.map(|(person, config)| {
+            move |cancellation: std::sync::Arc<_>, listener: Listener| async move {
+                let listener = listener.with(person);
                 let status = session().login(&config, &listener, &cancellation).await?;
                 Ok(Payload::B(status.into()))
             }

@@ -1,11 +1,13 @@
 //! A call under way, which its `AbortSignal` can cancel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use napi_derive::napi;
+use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::http::BoxFuture;
+use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
 
 use super::listener::{Listener, ListenerFunction, Payload};
@@ -13,7 +15,7 @@ use super::process::runtime;
 
 /// Handle of a call under way. @internal
 #[napi]
-pub struct Operation(Arc<Cancellation>);
+pub struct Operation(Arc<Cancellation>, Arc<Pasted>);
 
 #[napi]
 impl Operation {
@@ -21,6 +23,41 @@ impl Operation {
     #[napi]
     pub fn cancel(&self) -> bool {
         self.0.cancel()
+    }
+
+    /// What the person answered to the last question.
+    #[napi]
+    pub fn paste(&self, text: String) {
+        self.1.put(Secret::new(text));
+    }
+}
+
+/// What a person pasted, on its way from JavaScript to the login that asked.
+#[derive(Default)]
+pub(super) struct Pasted {
+    text: Mutex<Option<Secret>>,
+    arrived: Notify,
+}
+
+impl Pasted {
+    fn put(&self, text: Secret) {
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.arrived.notify_one();
+    }
+
+    /// The next text, now or when there is one.
+    pub(super) async fn next(&self) -> Secret {
+        loop {
+            let text = self
+                .text
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            match text {
+                Some(text) => return text,
+                None => self.arrived.notified().await,
+            }
+        }
     }
 }
 
@@ -34,7 +71,8 @@ where
     Work: FnOnce(Arc<Cancellation>, Listener) -> Future,
     Future: std::future::Future<Output = Result<Payload, Error>> + Send + 'static,
 {
-    let listener = Listener::new(listener)?;
+    let pasted = Arc::default();
+    let listener = Listener::new(listener, Arc::clone(&pasted))?;
     let cancellation = Arc::new(Cancellation::default());
     let work = work.map(|work| {
         let work: BoxFuture<'static, _> =
@@ -42,7 +80,7 @@ where
         work
     });
     run(listener, work);
-    Ok(Operation(cancellation))
+    Ok(Operation(cancellation, pasted))
 }
 
 /// One kind of task for all operations: each further one would cost kilobytes of tokio.

@@ -45,7 +45,9 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
         };
         let fits = match (given.0, option.kind) {
             (ValueType::Undefined, _) => !option.required,
-            (ValueType::Function, Kind::Function) | (ValueType::String, Kind::Text) => true,
+            (ValueType::Function, Kind::Function)
+            | (ValueType::String, Kind::Text)
+            | (ValueType::Boolean, Kind::Flag) => true,
             (ValueType::Object, Kind::Signal) => given
                 .1
                 .coerce_to_object()
@@ -95,6 +97,7 @@ pub(super) enum Kind {
     Function,
     Signal,
     Text,
+    Flag,
 }
 
 pub(super) const SIGNAL: Known = Known {
@@ -109,8 +112,23 @@ impl Known {
             Kind::Function => "a function",
             Kind::Signal => "an AbortSignal",
             Kind::Text => "a string",
+            Kind::Flag => "true or false",
         }
     }
+}
+
+/// A member of options that were checked; undefined where there is none.
+pub(super) fn member<'a>(options: &Unknown<'a>, name: &str) -> Result<Option<Unknown<'a>>, Error> {
+    let unreadable = |_| invalid("The options cannot be read.");
+    if options.get_type().map_err(unreadable)? == ValueType::Undefined {
+        return Ok(None);
+    }
+    let member: Unknown<'_> = options
+        .coerce_to_object()
+        .and_then(|options| options.get_named_property_unchecked(name))
+        .map_err(unreadable)?;
+    let is_there = member.get_type().map_err(unreadable)? != ValueType::Undefined;
+    Ok(is_there.then_some(member))
 }
 
 fn value(given: &Unknown<'_>, path: &str, depth: usize) -> Result<Value, Error> {

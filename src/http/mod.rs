@@ -2,6 +2,7 @@
 //!
 //! The trait is the seam for tests: [`native`] is the real client, `scripted` the fake.
 
+pub(crate) mod callback_listener;
 pub(crate) mod endpoint;
 pub(crate) mod message;
 pub(crate) mod native;

@@ -129,7 +129,8 @@ fn event(
     }
 }
 
-async fn sleep_until(clock: &dyn Clock, then: BootInstant) {
+/// Until then on the boot clock, which goes on while the machine is asleep.
+pub(crate) async fn sleep_until(clock: &dyn Clock, then: BootInstant) {
     loop {
         let left = then.since(clock.boot());
         if left.is_zero() {

@@ -278,7 +278,8 @@ fn classify(members: &Members) -> (ErrorKind, Option<String>) {
     }
 }
 
-fn known(code: &str) -> Option<ErrorKind> {
+/// What a code means that we know.
+pub(super) fn known(code: &str) -> Option<ErrorKind> {
     KNOWN
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(code))

@@ -17,6 +17,12 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) issuer: Issuer,
     /// `device_authorization_endpoint` (RFC 8628 §4)
     pub(crate) device_authorization_endpoint: Option<Endpoint>,
+    /// `authorization_endpoint`, if a browser may be sent there
+    pub(crate) authorization_endpoint: Option<Endpoint>,
+    /// `authorization_response_iss_parameter_supported` (RFC 9207 §3)
+    pub(crate) has_iss: bool,
+    /// `require_pushed_authorization_requests` (RFC 9126 §5)
+    pub(crate) requires_pushed_requests: bool,
     /// `token_endpoint`
     pub(crate) token_endpoint: Option<Endpoint>,
     /// `revocation_endpoint`
@@ -182,9 +188,14 @@ fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
 impl AuthorizationServerMetadata {
     fn read(members: &Members, issuer: &Issuer) -> Result<Self, String> {
         let endpoint = |name| endpoint(members, name, issuer.is_loopback());
+        let flag = |name| members.value(name) == Some(&Value::Bool(true));
         Ok(Self {
             issuer: issuer.clone(),
             device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
+            // Of no concern to a device login, which a wrong one must not keep from working.
+            authorization_endpoint: endpoint("authorization_endpoint").unwrap_or_default(),
+            has_iss: flag("authorization_response_iss_parameter_supported"),
+            requires_pushed_requests: flag("require_pushed_authorization_requests"),
             token_endpoint: endpoint("token_endpoint")?,
             revocation_endpoint: endpoint("revocation_endpoint")?,
             registration_endpoint: endpoint("registration_endpoint")?,
@@ -207,6 +218,10 @@ impl AuthorizationServerMetadata {
             device_authorization_endpoint: self
                 .device_authorization_endpoint
                 .or(other.device_authorization_endpoint),
+            authorization_endpoint: self.authorization_endpoint.or(other.authorization_endpoint),
+            has_iss: self.has_iss || other.has_iss,
+            requires_pushed_requests: self.requires_pushed_requests
+                || other.requires_pushed_requests,
             token_endpoint: self.token_endpoint.or(other.token_endpoint),
             revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
             registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),

@@ -4,6 +4,9 @@
 //! show; the other files are the requests.
 
 pub(crate) mod answer;
+pub(crate) mod authorization_code;
+pub(crate) mod authorization_request;
+pub(crate) mod authorization_response;
 pub(crate) mod client;
 pub(crate) mod device_access_token;
 pub(crate) mod device_authorization;
@@ -15,6 +18,7 @@ pub(crate) mod pkce;
 pub(crate) mod poll_schedule;
 #[cfg(test)]
 mod provider_shapes;
+pub(crate) mod redirect_uri;
 pub(crate) mod refresh;
 pub(crate) mod registration;
 pub(crate) mod revocation;
@@ -22,11 +26,16 @@ pub(crate) mod server_text;
 pub(crate) mod token_response;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
-pub(crate) const OWN_PARAMETERS: [&str; 11] = [
+pub(crate) const OWN_PARAMETERS: [&str; 16] = [
     "grant_type",
     "client_id",
     "client_secret",
     "device_code",
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "state",
+    "code",
     "refresh_token",
     "scope",
     "audience",

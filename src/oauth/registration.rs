@@ -1,4 +1,4 @@
-//! Dynamic client registration (RFC 7591), for a client that only ever uses the device flow.
+//! Dynamic client registration (RFC 7591), for a client that only ever uses one flow.
 
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct RegistrationRequest<'a> {
     pub(crate) authentication: Option<ClientAuthentication>,
     /// `scope`
     pub(crate) scopes: &'a [String],
+    /// The one of `redirect_uris`, for the authorization code flow; nothing for the device flow.
+    pub(crate) redirect_uri: Option<&'a str>,
     /// Further members from the configuration; they win, and null takes one of ours out.
     pub(crate) metadata: &'a Map<String, Value>,
 }
@@ -47,17 +49,27 @@ pub(crate) struct Registration {
     pub(crate) registration_access_token: Option<Secret>,
 }
 
-/// Registers a device-only client; where the server insists on a redirect URI, one that has a loopback one.
+/// Registers a client for the authorization code flow, or a device-only one; where the server insists on a redirect URI,
+/// one that has a loopback one.
 pub(crate) async fn register(
     http: &dyn HttpClient,
     request: &RegistrationRequest<'_>,
     timeout: Duration,
 ) -> Result<Registration, Error> {
-    let device_only = request.document(&request.device_only());
-    let mut answer = send(http, request, &device_only, timeout).await?;
-    let with_redirect = request.document(&request.with_redirect());
-    if with_redirect != device_only && insists_on_redirect(&answer, &request.secrets()) {
-        answer = send(http, request, &with_redirect, timeout).await?;
+    let mut answer;
+    if let Some(redirect_uri) = request.redirect_uri {
+        let grants = json!(["authorization_code", "refresh_token"]);
+        let document = request.document(&request.with_redirect(redirect_uri, grants));
+        answer = send(http, request, &document, timeout).await?;
+    } else {
+        let device_only = request.document(&request.device_only());
+        answer = send(http, request, &device_only, timeout).await?;
+        // RFC 7591 §2.1: response type "code" goes with the grant type "authorization_code".
+        let grants = json!([DEVICE_CODE, "refresh_token", "authorization_code"]);
+        let with_redirect = request.document(&request.with_redirect(LOOPBACK_REDIRECT, grants));
+        if with_redirect != device_only && insists_on_redirect(&answer, &request.secrets()) {
+            answer = send(http, request, &with_redirect, timeout).await?;
+        }
     }
     if let Some(refusal) = ErrorResponse::read(&answer, "client_id", &request.secrets()) {
         return Err(refused(&answer, &refusal));
@@ -167,15 +179,11 @@ impl RegistrationRequest<'_> {
         document
     }
 
-    fn with_redirect(&self) -> Map<String, Value> {
+    fn with_redirect(&self, redirect_uri: &str, grant_types: Value) -> Map<String, Value> {
         let mut document = self.device_only();
         let mut set = |name: &str, value: Value| document.insert(name.to_owned(), value);
-        set("redirect_uris", json!([LOOPBACK_REDIRECT]));
-        // RFC 7591 §2.1: response type "code" goes with the grant type "authorization_code".
-        set(
-            "grant_types",
-            json!([DEVICE_CODE, "refresh_token", "authorization_code"]),
-        );
+        set("redirect_uris", json!([redirect_uri]));
+        set("grant_types", grant_types);
         set("response_types", json!(["code"]));
         // OpenID Connect Dynamic Client Registration §2: only native clients may redirect to http on loopback.
         set("application_type", json!("native"));
@@ -290,6 +298,7 @@ mod tests {
             client_name: "my-memory",
             authentication,
             scopes: &["a".into(), "b".into()],
+            redirect_uri: None,
             metadata: &metadata,
         };
         register(http, &request, TIMEOUT).await

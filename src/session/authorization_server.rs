@@ -6,11 +6,15 @@ use crate::oauth::dpop;
 use crate::oauth::metadata::discover;
 
 use super::Session;
-use super::config::{AuthConfig, invalid};
+use super::config::{AuthConfig, Flow, invalid};
 
 /// The endpoints of one authorization server.
 pub(super) struct AuthorizationServer {
     pub(super) issuer: Option<String>,
+    pub(super) authorization_endpoint: Option<Endpoint>,
+    /// RFC 9207 §3
+    pub(super) has_iss: bool,
+    requires_pushed_requests: bool,
     pub(super) device_authorization_endpoint: Option<Endpoint>,
     pub(super) token_endpoint: Endpoint,
     pub(super) revocation_endpoint: Option<Endpoint>,
@@ -22,7 +26,11 @@ impl AuthorizationServer {
     /// For a login: every endpoint that can be known. Discovery is left out where nothing it could say is missing.
     pub(super) async fn resolve(session: &Session, config: &AuthConfig) -> Result<Self, Error> {
         config.names_a_server()?;
-        let complete = config.device_authorization_endpoint.is_some()
+        let start = match config.flow {
+            Flow::DeviceCode => &config.device_authorization_endpoint,
+            Flow::AuthorizationCode(_) => &config.authorization_endpoint,
+        };
+        let complete = start.is_some()
             && config.token_endpoint.is_some()
             && (config.client_id.is_some() || config.registration_endpoint.is_some());
         let metadata = match &config.issuer {
@@ -41,6 +49,9 @@ impl AuthorizationServer {
                 .issuer
                 .as_ref()
                 .map(|issuer| issuer.as_str().to_owned()),
+            authorization_endpoint: config.authorization_endpoint.clone(),
+            has_iss: false,
+            requires_pushed_requests: false,
             device_authorization_endpoint: config.device_authorization_endpoint.clone(),
             token_endpoint: config
                 .token_endpoint
@@ -54,6 +65,11 @@ impl AuthorizationServer {
             authentication_methods: None,
         };
         if let Some(metadata) = metadata {
+            server.authorization_endpoint = server
+                .authorization_endpoint
+                .or(metadata.authorization_endpoint);
+            server.has_iss = metadata.has_iss;
+            server.requires_pushed_requests = metadata.requires_pushed_requests;
             server.device_authorization_endpoint = server
                 .device_authorization_endpoint
                 .or(metadata.device_authorization_endpoint);
@@ -91,9 +107,31 @@ impl AuthorizationServer {
                 ErrorCode::DeviceFlowUnsupported,
                 format!(
                     "{issuer} offers no device authorization endpoint in its metadata. Turn the device flow on at the \
-                     server, or give `deviceAuthorizationEndpoint` if it has one that it does not announce."
+                     server, give `deviceAuthorizationEndpoint` if it has one that it does not announce, or log in through \
+                     the browser with `flow: \"authorization_code\"`."
                 ),
             )
+        })
+    }
+
+    /// The authorization endpoint, without which there is no authorization code flow.
+    pub(super) fn authorization_endpoint(&self) -> Result<&Endpoint, Error> {
+        let issuer = self.issuer.as_deref().unwrap_or_default();
+        // RFC 9126 §5: the server "accepts authorization request data only via PAR".
+        if self.requires_pushed_requests {
+            return Err(invalid(format!(
+                "{issuer} takes only authorization requests that were pushed to it (RFC 9126), which is not supported. Leave \
+                 `flow` out to log in by the device flow, or turn `require_pushed_authorization_requests` off at the server."
+            )));
+        }
+        self.authorization_endpoint.as_ref().ok_or_else(|| {
+            invalid(match issuer {
+                "" => "`authorizationEndpoint` is missing: give it beside `tokenEndpoint`, or give `issuer`.".to_owned(),
+                _ => format!(
+                    "{issuer} offers no authorization endpoint in its metadata. Give `authorizationEndpoint`, or leave `flow` \
+                     out to log in by the device flow."
+                ),
+            })
         })
     }
 

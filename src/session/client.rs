@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
+use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::{RegistrationRequest, register};
 use crate::store::credential::Outline;
 use crate::store::location::Location;
@@ -37,19 +38,40 @@ pub(super) async fn registered(
     location: &Location,
     server: &AuthorizationServer,
 ) -> Result<Client, Error> {
+    match known(session, config, location, server).await? {
+        Some(client) => Ok(client),
+        None => newly_registered(session, config, location, server).await,
+    }
+}
+
+/// The registered client that the store has for the config's flow.
+pub(super) async fn known(
+    session: &Session,
+    config: &AuthConfig,
+    location: &Location,
+    server: &AuthorizationServer,
+) -> Result<Option<Client>, Error> {
     let path = location.registration_path(server.key());
-    let now = session.clock.now();
-    let load = path.clone();
-    match blocking(move || Registrations::load(&load)).await? {
+    match blocking(move || Registrations::load(&path)).await? {
         Ok(known) => {
-            if let Some(client) = known.current(now) {
-                return Ok(as_client(client));
-            }
+            let redirect_uri = config.redirect_uri().map(RedirectUri::registered);
+            let client = known.current(session.clock.now(), redirect_uri);
+            Ok(client.map(as_client))
         }
         // Saving the new client moves the damaged file aside.
-        Err(error) if error.code() == ErrorCode::StoreCorrupt => {}
-        Err(error) => return Err(error),
+        Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Registers a client and keeps it in the store.
+pub(super) async fn newly_registered(
+    session: &Session,
+    config: &AuthConfig,
+    location: &Location,
+    server: &AuthorizationServer,
+) -> Result<Client, Error> {
+    let path = location.registration_path(server.key());
     let client = new_registration(session, config, server).await?;
     let stored = client.clone();
     blocking(move || Registrations::save_with(&path, stored)).await??;
@@ -76,6 +98,7 @@ pub(super) async fn new_registration(
         client_name: &config.client_name,
         authentication: config.client_authentication,
         scopes: &config.scopes,
+        redirect_uri: config.redirect_uri().map(RedirectUri::registered),
         metadata: &config.client_metadata,
     };
     let registration = register(&*session.http, &request, config.request_timeout).await?;
@@ -84,6 +107,7 @@ pub(super) async fn new_registration(
         client_secret: registration.client.secret,
         secret_expires_at: registration.secret_expires_at,
         authentication: registration.client.authentication.as_str().to_owned(),
+        redirect_uri: request.redirect_uri.map(str::to_owned),
         registration_client_uri: registration.registration_client_uri,
         registration_access_token: registration.registration_access_token,
         created_at: session.clock.now(),

@@ -9,7 +9,17 @@ use crate::http::endpoint::Endpoint;
 use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::redirect_uri::RedirectUri;
 use crate::secret::Secret;
+
+/// How a person logs in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Flow {
+    /// RFC 8628
+    DeviceCode,
+    /// RFC 6749 §4.1, with the redirect URI
+    AuthorizationCode(RedirectUri),
+}
 
 /// Where to authenticate, as which client, and whose credential it is.
 #[derive(Clone, PartialEq)]
@@ -17,6 +27,8 @@ pub(crate) struct AuthConfig {
     pub(crate) plugin_id: String,
     pub(crate) profile: String,
     pub(crate) issuer: Option<Issuer>,
+    pub(crate) flow: Flow,
+    pub(crate) authorization_endpoint: Option<Endpoint>,
     pub(crate) device_authorization_endpoint: Option<Endpoint>,
     pub(crate) token_endpoint: Option<Endpoint>,
     pub(crate) revocation_endpoint: Option<Endpoint>,
@@ -49,10 +61,13 @@ pub(crate) enum WantedStorage {
     Auto,
 }
 
-const OPTIONS: [&str; 24] = [
+const OPTIONS: [&str; 27] = [
     "pluginId",
     "profile",
     "issuer",
+    "flow",
+    "redirectUri",
+    "authorizationEndpoint",
     "deviceAuthorizationEndpoint",
     "tokenEndpoint",
     "revocationEndpoint",
@@ -98,6 +113,8 @@ impl AuthConfig {
                 .text("profile")?
                 .unwrap_or_else(|| "default".to_owned()),
             issuer: options.parsed("issuer", Issuer::parse)?,
+            flow: options.flow()?,
+            authorization_endpoint: options.parsed("authorizationEndpoint", Endpoint::parse)?,
             device_authorization_endpoint: options
                 .parsed("deviceAuthorizationEndpoint", Endpoint::parse)?,
             token_endpoint: options.parsed("tokenEndpoint", Endpoint::parse)?,
@@ -157,6 +174,14 @@ impl AuthConfig {
         }
     }
 
+    /// What a client is registered for.
+    pub(crate) fn redirect_uri(&self) -> Option<&RedirectUri> {
+        match &self.flow {
+            Flow::DeviceCode => None,
+            Flow::AuthorizationCode(redirect_uri) => Some(redirect_uri),
+        }
+    }
+
     /// Refuses a config that names no authorization server.
     pub(crate) fn names_a_server(&self) -> Result<(), Error> {
         if self.issuer.is_some() || self.token_endpoint.is_some() {
@@ -179,6 +204,23 @@ impl Options<'_> {
                 "`{name}` is empty: give a value or leave it out."
             ))),
             Some(other) => Err(wrong_type(name, "a string", &other)),
+        }
+    }
+
+    fn flow(&mut self) -> Result<Flow, Error> {
+        let redirect_uri = self.parsed("redirectUri", RedirectUri::parse)?;
+        match (self.text("flow")?.as_deref(), redirect_uri) {
+            (None | Some("device_code"), None) => Ok(Flow::DeviceCode),
+            (None | Some("device_code"), Some(_)) => Err(invalid(
+                "`redirectUri` is given, which the device flow has no use for: set `flow` to \"authorization_code\", or leave \
+                 it out.",
+            )),
+            (Some("authorization_code"), redirect_uri) => Ok(Flow::AuthorizationCode(
+                redirect_uri.unwrap_or_else(RedirectUri::on_a_free_port),
+            )),
+            _ => Err(invalid(
+                "`flow` must be \"device_code\" or \"authorization_code\".",
+            )),
         }
     }
 
@@ -423,6 +465,22 @@ mod tests {
                 "absolute URI",
             ),
             (json!({ "pluginId": "p", "pkce": "yes" }), "true or false"),
+            (
+                json!({ "pluginId": "p", "flow": "implicit" }),
+                "`flow` must be",
+            ),
+            (
+                json!({ "pluginId": "p", "redirectUri": "http://127.0.0.1/callback" }),
+                "set `flow`",
+            ),
+            (
+                json!({ "pluginId": "p", "flow": "authorization_code", "redirectUri": "http://a.example/callback" }),
+                "`redirectUri` may be http only on 127.0.0.1",
+            ),
+            (
+                json!({ "pluginId": "p", "flow": "authorization_code", "extraParameters": { "state": "x" } }),
+                "sets itself",
+            ),
             (
                 json!({ "pluginId": "p", "requestTimeoutMs": 0 }),
                 "from 1 to",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
+use crate::http::BoxFuture;
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
 use crate::oauth::device_access_token::{DeviceAccessTokenRequest, PollEvent, await_approval};
@@ -19,7 +20,7 @@ use crate::time::{BootInstant, UnixMillis};
 use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration};
-use super::config::{AuthConfig, invalid};
+use super::config::{AuthConfig, Flow, invalid};
 use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::verification::Verification;
 use super::{Session, client};
@@ -30,6 +31,18 @@ pub(crate) trait Observer: Send + Sync {
     fn verification(&self, verification: Verification);
     /// The wait goes on, and why.
     fn progress(&self, progress: Progress);
+    /// Somebody is there to be asked for what the browser shows.
+    fn can_paste(&self) -> bool {
+        false
+    }
+    /// The browser is on another machine; nothing: the environment tells.
+    fn is_remote(&self) -> Option<bool> {
+        None
+    }
+    /// Asks for what the browser shows. Dropping it takes the question back.
+    fn paste(&self, _message: String) -> BoxFuture<'_, Secret> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// One step of the wait.
@@ -194,6 +207,11 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
         not_bound(config)?;
+        if config.flow != Flow::DeviceCode {
+            return Err(invalid(
+                "authorizeDevice is the device flow: leave `flow` out, or call `login`, which knows \"authorization_code\" too.",
+            ));
+        }
         cancellation
             .guard(async {
                 let server = AuthorizationServer::resolve(self, config).await?;

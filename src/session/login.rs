@@ -1,4 +1,4 @@
-//! Login: check the store, ask for a code, show it, poll, save (DESIGN 2, 4).
+//! Login: check the store, let the person approve by the config's flow, save (DESIGN 2, 4).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::authorization_server::AuthorizationServer;
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::{configured, forget, registered};
-use super::config::{AuthConfig, WantedStorage};
+use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown};
 use super::status::AuthStatus;
 
@@ -73,12 +73,21 @@ impl Session {
         .await??;
 
         let server = AuthorizationServer::resolve(self, config).await?;
-        server.device_authorization_endpoint()?;
-        let (client, asked) = self.ask_as_client(config, location, &server).await?;
-        match self
-            .await_decision(config, &server, &client, &asked, observer)
-            .await
-        {
+        let (client, outcome) = match &config.flow {
+            Flow::DeviceCode => {
+                server.device_authorization_endpoint()?;
+                let (client, asked) = self.ask_as_client(config, location, &server).await?;
+                let decision = self
+                    .await_decision(config, &server, &client, &asked, observer)
+                    .await;
+                (client, decision)
+            }
+            Flow::AuthorizationCode(redirect_uri) => {
+                self.log_in_by_browser(config, redirect_uri, location, &server, observer)
+                    .await?
+            }
+        };
+        match outcome {
             Ok(response) => Ok((server, client, storage, response)),
             // Some servers look at the client only here. The next login registers anew.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod access_token;
 pub(crate) mod authorization;
+mod authorization_code;
 mod authorization_server;
 mod blocking;
 pub(crate) mod cancellation;
@@ -17,6 +18,7 @@ pub(crate) mod logout;
 mod ownership;
 mod refresh_attempts;
 mod refresh_round;
+mod remote;
 mod single_flight;
 pub(crate) mod status;
 #[cfg(test)]

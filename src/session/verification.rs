@@ -38,6 +38,33 @@ impl Verification {
     }
 }
 
+impl Verification {
+    /// A page that asks for no code. `has_qr_code` where any device may open it.
+    pub(crate) fn of_page(
+        url: String,
+        expires_at: UnixMillis,
+        lifetime: Duration,
+        has_qr_code: bool,
+    ) -> Self {
+        let here = if has_qr_code { "" } else { " on this machine" };
+        Self {
+            user_code: String::new(),
+            message: format!(
+                "To log in, open this page in a browser{here}:\n\n  {url}\n\nThe login waits for {}.",
+                validity(lifetime)
+            ),
+            qr_code: if has_qr_code {
+                qr_code(&url)
+            } else {
+                String::new()
+            },
+            verification_uri: url,
+            verification_uri_complete: None,
+            expires_at,
+        }
+    }
+}
+
 fn message(authorization: &DeviceAuthorization) -> String {
     let code = &authorization.user_code;
     let minutes = validity(authorization.expires_in);

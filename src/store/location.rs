@@ -36,6 +36,10 @@ pub(crate) trait Environment: Send + Sync {
     fn var(&self, name: &str) -> Option<OsString>;
     /// The user's home folder.
     fn home(&self) -> Option<PathBuf>;
+    /// The process runs in a container.
+    fn is_container(&self) -> bool {
+        false
+    }
 }
 
 /// The process' own environment.
@@ -56,6 +60,14 @@ impl Environment for ProcessEnvironment {
         self.var(variable)
             .filter(|home| !home.is_empty())
             .map(PathBuf::from)
+    }
+
+    fn is_container(&self) -> bool {
+        // systemd-nspawn, podman and others say it by the variable, docker by the first file.
+        self.var("container").is_some()
+            || ["/.dockerenv", "/run/.containerenv"]
+                .iter()
+                .any(|path| Path::new(path).exists())
     }
 }
 

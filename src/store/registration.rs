@@ -37,6 +37,8 @@ pub(crate) struct StoredClient {
     pub(crate) secret_expires_at: Option<UnixMillis>,
     /// `token_endpoint_auth_method`
     pub(crate) authentication: String,
+    /// What it redirects to; nothing for the device flow.
+    pub(crate) redirect_uri: Option<String>,
     /// RFC 7592
     pub(crate) registration_client_uri: Option<String>,
     /// RFC 7592
@@ -63,11 +65,16 @@ impl Registrations {
         })
     }
 
-    /// The newest one whose secret has not ended.
-    pub(crate) fn current(&self, now: UnixMillis) -> Option<&StoredClient> {
-        self.clients
-            .iter()
-            .find(|client| client.secret_expires_at.is_none_or(|end| end > now))
+    /// The newest one for that redirect URI, or without one, whose secret has not ended.
+    pub(crate) fn current(
+        &self,
+        now: UnixMillis,
+        redirect_uri: Option<&str>,
+    ) -> Option<&StoredClient> {
+        self.clients.iter().find(|client| {
+            client.redirect_uri.as_deref() == redirect_uri
+                && client.secret_expires_at.is_none_or(|end| end > now)
+        })
     }
 
     /// The one of that id.
@@ -237,6 +244,7 @@ fn client_of(value: &Value) -> Option<StoredClient> {
             .text("authentication")
             .ok()?
             .unwrap_or_else(|| "none".to_owned()),
+        redirect_uri: members.text("redirectUri").ok()?,
         registration_client_uri: members.text("registrationClientUri").ok()?,
         registration_access_token: members.secret("registrationAccessToken").ok()?,
         created_at: members.time("createdAt").ok()?.unwrap_or_default(),
@@ -260,6 +268,10 @@ fn value_of(client: &StoredClient) -> Value {
     set(
         "authentication",
         Some(client.authentication.as_str().into()),
+    );
+    set(
+        "redirectUri",
+        client.redirect_uri.as_deref().map(Value::from),
     );
     set(
         "registrationClientUri",
@@ -288,6 +300,7 @@ mod tests {
             client_secret: Some(Secret::from("secret")),
             secret_expires_at: None,
             authentication: "client_secret_basic".to_owned(),
+            redirect_uri: None,
             registration_client_uri: Some("https://a/r".to_owned()),
             registration_access_token: Some(Secret::from("access")),
             created_at: UnixMillis(at),
@@ -318,7 +331,7 @@ mod tests {
         let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
         assert_eq!(ids, ["9", "8", "7", "6", "5", "4", "3", "2"]);
         assert_eq!(all.find("4"), Some(&client("4", 4)));
-        assert_eq!(all.current(UnixMillis(0)).unwrap().client_id, "9");
+        assert_eq!(all.current(UnixMillis(0), None).unwrap().client_id, "9");
 
         Registrations::save_with(&path, client("4", 11)).unwrap();
         Registrations::forget(&path, "9").unwrap();
@@ -336,9 +349,27 @@ mod tests {
         Registrations::save_with(&path, client("old", 1)).unwrap();
         Registrations::save_with(&path, ended).unwrap();
         let all = Registrations::load(&path).unwrap();
-        assert_eq!(all.current(UnixMillis(99)).unwrap().client_id, "new");
-        assert_eq!(all.current(UnixMillis(100)).unwrap().client_id, "old");
+        assert_eq!(all.current(UnixMillis(99), None).unwrap().client_id, "new");
+        assert_eq!(all.current(UnixMillis(100), None).unwrap().client_id, "old");
         assert!(all.find("new").is_some());
+    }
+
+    #[test]
+    fn each_flow_has_a_client_of_its_own() {
+        let (_folder, path) = file();
+        let mut browser = client("browser", 2);
+        browser.redirect_uri = Some("http://127.0.0.1/callback".to_owned());
+        Registrations::save_with(&path, client("device", 1)).unwrap();
+        Registrations::save_with(&path, browser).unwrap();
+        let all = Registrations::load(&path).unwrap();
+        for (redirect_uri, id) in [
+            (None, Some("device")),
+            (Some("http://127.0.0.1/callback"), Some("browser")),
+            (Some("http://127.0.0.1:8080/callback"), None),
+        ] {
+            let found = all.current(UnixMillis(0), redirect_uri);
+            assert_eq!(found.map(|client| client.client_id.as_str()), id);
+        }
     }
 
     #[test]

@@ -311,6 +311,7 @@ fn known_client(bench: &Bench, id: &str, secret_expires_at: Option<UnixMillis>) 
         client_secret: Some(Secret::from("secret")),
         secret_expires_at,
         authentication: "none".into(),
+        redirect_uri: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: bench.clock.now(),

@@ -157,6 +157,7 @@ async fn a_registered_client_proves_itself_with_its_registered_secret() {
         client_secret: Some(Secret::from("registered-secret")),
         secret_expires_at: None,
         authentication: "client_secret_post".into(),
+        redirect_uri: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: bench.clock.now(),

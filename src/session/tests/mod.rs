@@ -4,6 +4,7 @@ mod abort;
 mod access_token;
 mod adoption;
 mod attempts;
+mod authorization_code;
 mod back_off;
 mod bench;
 mod clocks;

@@ -1,0 +1,436 @@
+//! A page on this machine for one browser to come to (RFC 8252 §7.3). Knows HTTP, and nothing of what the visit means.
+//!
+//! Everything on this machine can connect, and every website can make a browser connect: nothing of a request is shown
+//! again, and what it carries is for the caller to judge.
+
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use url::Host;
+use zeroize::Zeroizing;
+
+use super::BoxFuture;
+use crate::secret::Secret;
+
+/// A request's line and headers together.
+const LONGEST_HEAD: usize = 8 * 1024;
+/// For all of a request: browsers also open connections in advance that never send anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections that have not sent their request yet; the oldest makes way for the next one.
+const MOST_CONNECTIONS: usize = 32;
+/// After the system refused a connection, for example for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+/// With localhost a port has to be free for both families.
+const MOST_PORTS: u32 = 16;
+
+const STYLE: &str = ":root{color-scheme:light dark;font:1.1rem/1.5 system-ui,sans-serif}\
+body{margin:0;min-height:100vh;display:grid;place-items:center;background:#f6f7f9;color:#1c2024}\
+main{max-width:26rem;margin:1rem;padding:2rem;border-radius:.8rem;background:#fff}h1{margin:0;font-size:1.4rem}p{margin:.8rem 0 0}\
+@media(prefers-color-scheme:dark){body{background:#14171a;color:#e8eaed}main{background:#1f2328}}";
+const STYLE_HASH: &str = "sha256-4nhbT8b+Nm4oow8GP/oFVKtpqwChrASr58lb0O5obgc=";
+
+/// Where it listens, as a redirect URI names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoopbackAddress {
+    /// A loopback IP address, or `localhost`.
+    pub(crate) host: Host,
+    /// Nothing: any that is free.
+    pub(crate) port: Option<u16>,
+    /// The one path that there is, beginning with a slash.
+    pub(crate) path: String,
+}
+
+/// What a visitor is shown. Only what stands in the program: a request cannot put anything into it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Such as "200 OK".
+    pub(crate) status: &'static str,
+    /// The title as well.
+    pub(crate) heading: &'static str,
+    /// One paragraph.
+    pub(crate) text: &'static str,
+}
+
+/// Somebody asked for the path.
+pub(crate) struct Visit {
+    /// What stood behind the `?`.
+    pub(crate) query: Secret,
+    stream: TcpStream,
+}
+
+impl Visit {
+    /// Shows the page and hangs up.
+    pub(crate) fn answer(self, page: &Page) {
+        let Page {
+            status,
+            heading,
+            text,
+        } = page;
+        let html = format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+             <title>{heading}</title><style>{STYLE}</style><main><h1>{heading}</h1><p>{text}</p></main></html>"
+        );
+        respond(self.stream, status, "text/html; charset=utf-8", "", &html);
+    }
+}
+
+/// Listens until it is dropped, which closes every connection.
+pub(crate) struct CallbackListener {
+    sockets: Vec<TcpListener>,
+    port: u16,
+    site: Arc<Site>,
+    arriving: Vec<BoxFuture<'static, Option<Visit>>>,
+}
+
+/// What a request has to ask for.
+struct Site {
+    /// The values that a `Host` header may have.
+    authorities: Vec<String>,
+    path: String,
+}
+
+impl CallbackListener {
+    /// Takes the port on the loopback interface alone.
+    pub(crate) async fn bind(place: &LoopbackAddress) -> io::Result<Self> {
+        let (sockets, port) = match place.host {
+            Host::Ipv4(address) => bound(address.into(), place.port).await?,
+            Host::Ipv6(address) => bound(address.into(), place.port).await?,
+            Host::Domain(_) => both_families(place.port).await?,
+        };
+        let host = &place.host;
+        let mut authorities = vec![format!("{host}:{port}")];
+        if port == 80 {
+            authorities.push(host.to_string());
+        }
+        Ok(Self {
+            sockets,
+            port,
+            site: Arc::new(Site {
+                authorities,
+                path: place.path.clone(),
+            }),
+            arriving: Vec::new(),
+        })
+    }
+
+    /// The port that it has.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The next request for the path. All others are answered meanwhile.
+    pub(crate) async fn visit(&mut self) -> Visit {
+        poll_fn(|context| self.poll_visit(context)).await
+    }
+
+    fn poll_visit(&mut self, context: &mut Context<'_>) -> Poll<Visit> {
+        for socket in &self.sockets {
+            while let Poll::Ready(accepted) = socket.poll_accept(context) {
+                let Ok((stream, _)) = accepted else {
+                    self.arriving.push(Box::pin(async {
+                        tokio::time::sleep(PAUSE).await;
+                        None
+                    }));
+                    break;
+                };
+                if self.arriving.len() >= MOST_CONNECTIONS {
+                    drop(self.arriving.remove(0));
+                }
+                self.arriving
+                    .push(Box::pin(arrival(stream, Arc::clone(&self.site))));
+            }
+        }
+        let mut visit = None;
+        self.arriving.retain_mut(|arriving| {
+            if visit.is_some() {
+                return true;
+            }
+            match Pin::as_mut(arriving).poll(context) {
+                Poll::Pending => true,
+                Poll::Ready(arrived) => {
+                    visit = arrived;
+                    false
+                }
+            }
+        });
+        visit.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+async fn bound(address: IpAddr, port: Option<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
+    let socket = TcpListener::bind((address, port.unwrap_or(0))).await?;
+    let port = socket.local_addr()?.port();
+    Ok((vec![socket], port))
+}
+
+/// A browser may take localhost for either, so nobody else may listen on the other.
+async fn both_families(port: Option<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut tries = 0;
+    loop {
+        let (mut sockets, chosen) = bound(Ipv4Addr::LOCALHOST.into(), port).await?;
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, chosen)).await {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tries += 1;
+                if port.is_none() && tries < MOST_PORTS {
+                    continue;
+                }
+                return Err(error);
+            }
+            // There is no IPv6 here, so no browser takes it either.
+            Err(_) => {}
+        }
+        return Ok((sockets, chosen));
+    }
+}
+
+async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Visit> {
+    let mut head = Zeroizing::new(vec![0; LONGEST_HEAD]);
+    let read = tokio::time::timeout(PATIENCE, read_head(&stream, &mut head)).await;
+    let length = read.ok()??;
+    match head.get(..length).map(|head| site.judge(head))? {
+        Ok(query) => Some(Visit { query, stream }),
+        Err((status, more)) => {
+            respond(stream, status, "text/plain", more, status);
+            None
+        }
+    }
+}
+
+/// How much of it is the head of a request, the empty line left out; all of it where there was no end. Nothing where the
+/// visitor has gone.
+async fn read_head(stream: &TcpStream, head: &mut [u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut filled = 0;
+    loop {
+        stream.readable().await.ok()?;
+        match stream.try_read(head.get_mut(filled..)?) {
+            Ok(0) => return None,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return None,
+        }
+        let received = head.get(..filled)?;
+        if let Some(length) = received.windows(END.len()).position(|part| part == END) {
+            return Some(length);
+        }
+        if filled == head.len() {
+            return Some(filled);
+        }
+    }
+}
+
+/// A status, and further headers with a line break before each.
+type Rejected = (&'static str, &'static str);
+
+impl Site {
+    /// The query of a request for the path.
+    fn judge(&self, head: &[u8]) -> Result<Secret, Rejected> {
+        const BAD: Rejected = ("400 Bad Request", "");
+        if head.len() == LONGEST_HEAD {
+            return Err(("431 Request Header Fields Too Large", ""));
+        }
+        let mut lines = std::str::from_utf8(head).map_err(|_| BAD)?.split("\r\n");
+        let mut request = lines.next().unwrap_or_default().split(' ');
+        let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) = (
+            request.next(),
+            request.next(),
+            request.next(),
+            request.next(),
+        ) else {
+            return Err(BAD);
+        };
+        let mut hosts = lines
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+            .map(|(_, value)| value.trim());
+        // RFC 9112 §3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field and to any request message
+        // that contains more than one".
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err(BAD);
+        };
+        // A website whose name was made to mean 127.0.0.1 (DNS rebinding) comes with that name.
+        if !self
+            .authorities
+            .iter()
+            .any(|authority| authority.eq_ignore_ascii_case(host))
+        {
+            return Err(("421 Misdirected Request", ""));
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if path != self.path {
+            return Err(("404 Not Found", ""));
+        }
+        if method != "GET" {
+            return Err(("405 Method Not Allowed", "\r\nAllow: GET"));
+        }
+        Ok(Secret::from(query))
+    }
+}
+
+/// Writes without waiting: the system's buffer of a connection that has sent nothing yet has room for so little.
+fn respond(stream: TcpStream, status: &str, content_type: &str, more: &str, body: &str) {
+    let response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\
+         Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'{more}\r\n\r\n{body}",
+        body.len()
+    );
+    // Who went away misses a page, and nothing else.
+    drop(
+        stream
+            .into_std()
+            .and_then(|mut stream| stream.write_all(response.as_bytes())),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const PAGE: Page = Page {
+        status: "200 OK",
+        heading: "Hello",
+        text: "You may go.",
+    };
+
+    async fn listening() -> CallbackListener {
+        let place = LoopbackAddress {
+            host: Host::Ipv4(Ipv4Addr::LOCALHOST),
+            port: None,
+            path: "/callback".to_owned(),
+        };
+        CallbackListener::bind(&place).await.unwrap()
+    }
+
+    async fn sends(port: u16, bytes: &str) -> TcpStream {
+        let mut visitor = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        visitor.write_all(bytes.as_bytes()).await.unwrap();
+        visitor
+    }
+
+    async fn answer(mut visitor: TcpStream) -> String {
+        let mut text = String::new();
+        visitor.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[test]
+    fn the_policy_allows_this_style_and_no_other() {
+        use base64::Engine as _;
+        let hash = ring::digest::digest(&ring::digest::SHA256, STYLE.as_bytes());
+        let hash = base64::engine::general_purpose::STANDARD.encode(hash);
+        assert_eq!(STYLE_HASH, format!("sha256-{hash}"));
+    }
+
+    #[tokio::test]
+    async fn a_visit_has_the_query_and_gets_the_page() {
+        let mut listener = listening().await;
+        let port = listener.port();
+        let request = format!("GET /callback?a=1&b=%20 HTTP/1.1\r\nhOST: 127.0.0.1:{port}\r\n\r\n");
+        let (head, tail) = request.split_at(17);
+        // In two pieces, and after a connection that says nothing.
+        let silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        let visitor = async {
+            let mut visitor = sends(port, head).await;
+            tokio::task::yield_now().await;
+            visitor.write_all(tail.as_bytes()).await.unwrap();
+            answer(visitor).await
+        };
+        let serving = async {
+            let visit = listener.visit().await;
+            assert_eq!(visit.query.expose(), "a=1&b=%20");
+            visit.answer(&PAGE);
+        };
+        let (shown, ()) = tokio::join!(visitor, serving);
+        let (head, body) = shown.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+        assert!(body.contains("<h1>Hello</h1><p>You may go.</p>"));
+        drop((listener, silent));
+        assert!(
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_hung_up_on() {
+        let mut listener = listening().await;
+        let mut silent = sends(listener.port(), "GET /callback?").await;
+        let waiting = async {
+            let mut byte = [0; 1];
+            silent.read(&mut byte).await
+        };
+        tokio::select! {
+            _ = listener.visit() => panic!("a visit"),
+            read = waiting => assert_eq!(read.unwrap_or(0), 0),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_one_family_has_taken_is_not_shared() {
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
+            return;
+        };
+        let port = other.local_addr().unwrap().port();
+        let place = |port| LoopbackAddress {
+            host: Host::Domain("localhost".to_owned()),
+            port,
+            path: "/".to_owned(),
+        };
+        let taken = CallbackListener::bind(&place(Some(port)))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let free = CallbackListener::bind(&place(None)).await.unwrap();
+        assert_eq!(free.sockets.len(), 2);
+    }
+
+    #[test]
+    fn only_a_get_of_the_path_under_the_own_name_counts() {
+        let site = Site {
+            authorities: vec!["localhost:5000".to_owned()],
+            path: "/callback".to_owned(),
+        };
+        let judge = |head: &str| site.judge(head.as_bytes()).map_err(|(status, _)| status);
+        let host = "Host: LOCALHOST:5000";
+        assert_eq!(
+            judge(&format!("GET /callback HTTP/1.1\r\n{host}")),
+            Ok(Secret::from(""))
+        );
+        for (head, status) in [
+            (format!("GET /callback?x HTTP/1.1\r\n{host}.evil"), "421"),
+            (format!("GET /callback?x HTTP/1.1\r\nX-{host}"), "400"),
+            (
+                format!("GET /callback?x HTTP/1.1\r\n{host}\r\n{host}"),
+                "400",
+            ),
+            (format!("GET  /callback?x HTTP/1.1\r\n{host}"), "400"),
+            (format!("GET /callback?x HTTP/3\r\n{host}"), "400"),
+            (format!("GET /callback/?x HTTP/1.1\r\n{host}"), "404"),
+            (format!("GET //callback?x HTTP/1.1\r\n{host}"), "404"),
+            (format!("HEAD /callback?x HTTP/1.1\r\n{host}"), "405"),
+            ("x".repeat(LONGEST_HEAD), "431"),
+            (String::new(), "400"),
+        ] {
+            assert!(judge(&head).unwrap_err().starts_with(status), "{head}");
+        }
+        assert!(site.judge(&[0xff, 0xfe]).is_err());
+    }
+}

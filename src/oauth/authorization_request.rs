@@ -1,0 +1,143 @@
+//! The page where a person approves (RFC 6749 §4.1.1), with PKCE (RFC 7636 §4.3).
+
+use super::pkce::PkceVerifier;
+use crate::http::Endpoint;
+use crate::secret::Secret;
+
+/// The authorization request.
+pub(crate) struct AuthorizationRequest<'a> {
+    /// The authorization endpoint.
+    pub(crate) endpoint: &'a Endpoint,
+    /// `client_id`
+    pub(crate) client_id: &'a str,
+    /// `redirect_uri`
+    pub(crate) redirect_uri: &'a str,
+    /// `scope`
+    pub(crate) scopes: &'a [String],
+    /// `state`
+    pub(crate) state: &'a Secret,
+    /// What the challenge is made from.
+    pub(crate) pkce: &'a PkceVerifier,
+    /// `audience`, which is Auth0's
+    pub(crate) audience: Option<&'a str>,
+    /// `resource` (RFC 8707)
+    pub(crate) resources: &'a [String],
+    /// Further parameters.
+    pub(crate) extra: &'a [(String, String)],
+}
+
+impl AuthorizationRequest<'_> {
+    /// The URL for a browser to open.
+    pub(crate) fn url(&self) -> String {
+        let mut url = self.endpoint.url().clone();
+        {
+            // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
+            let mut query = url.query_pairs_mut();
+            let challenge = self.pkce.challenge();
+            let mut set = |name: &str, value: &str| {
+                query.append_pair(name, value);
+            };
+            set("response_type", "code");
+            set("client_id", self.client_id);
+            set("redirect_uri", self.redirect_uri);
+            set("state", self.state.expose());
+            set("code_challenge", &challenge);
+            set("code_challenge_method", PkceVerifier::METHOD);
+            if !self.scopes.is_empty() {
+                set("scope", &self.scopes.join(" "));
+            }
+            if let Some(audience) = self.audience {
+                set("audience", audience);
+            }
+            // RFC 8707 §2: 'Multiple "resource" parameters MAY be used'
+            for resource in self.resources {
+                set("resource", resource);
+            }
+            // OpenID Connect Core §11: with offline_access the prompt parameter "MUST contain consent"; servers that go by
+            // it give no refresh token otherwise.
+            let is_given = self.extra.iter().any(|(name, _)| name == "prompt");
+            if !is_given && self.scopes.iter().any(|scope| scope == "offline_access") {
+                set("prompt", "consent");
+            }
+            for (name, value) in self.extra {
+                set(name, value);
+            }
+        }
+        url.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn url(endpoint: &str, scopes: &[&str], extra: &[(&str, &str)]) -> (Url, PkceVerifier) {
+        let pkce = PkceVerifier::generate().unwrap();
+        let text = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let request = AuthorizationRequest {
+            endpoint: &Endpoint::parse(endpoint).unwrap(),
+            client_id: "my client&x",
+            redirect_uri: "http://127.0.0.1:5000/callback",
+            scopes: &scopes,
+            state: &Secret::from("the-state"),
+            pkce: &pkce,
+            audience: Some("https://api.example"),
+            resources: &["https://r.example/1".into(), "https://r.example/2".into()],
+            extra: &extra.iter().map(text).collect::<Vec<_>>(),
+        };
+        (Url::parse(&request.url()).unwrap(), pkce)
+    }
+
+    #[test]
+    fn the_url_holds_every_parameter_once() {
+        let (url, pkce) = url(
+            "https://a.example/authorize?tenant=1",
+            &["memory", "notes"],
+            &[("login_hint", "ada")],
+        );
+        assert!(
+            url.as_str()
+                .starts_with("https://a.example/authorize?tenant=1&")
+        );
+        let challenge = pkce.challenge();
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let pairs: Vec<(&str, &str)> = pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            pairs,
+            [
+                ("tenant", "1"),
+                ("response_type", "code"),
+                ("client_id", "my client&x"),
+                ("redirect_uri", "http://127.0.0.1:5000/callback"),
+                ("state", "the-state"),
+                ("code_challenge", challenge.as_str()),
+                ("code_challenge_method", "S256"),
+                ("scope", "memory notes"),
+                ("audience", "https://api.example"),
+                ("resource", "https://r.example/1"),
+                ("resource", "https://r.example/2"),
+                ("login_hint", "ada"),
+            ]
+        );
+        assert!(!url.as_str().contains(pkce.verifier().expose()));
+    }
+
+    #[test]
+    fn offline_access_asks_for_consent_unless_told_otherwise() {
+        let prompt = |extra: &[(&str, &str)]| -> Vec<String> {
+            let (url, _) = url("https://a.example/authorize", &["offline_access"], extra);
+            url.query_pairs()
+                .filter(|(name, _)| name == "prompt")
+                .map(|(_, value)| value.into_owned())
+                .collect()
+        };
+        assert_eq!(prompt(&[]), ["consent"]);
+        assert_eq!(prompt(&[("prompt", "select_account")]), ["select_account"]);
+    }
+}

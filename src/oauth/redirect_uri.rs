@@ -1,0 +1,203 @@
+//! Where the server sends the browser with its answer (RFC 6749 §3.1.2), for a native app (RFC 8252 §7).
+
+use url::{Host, Url};
+
+use crate::http::callback_listener::LoopbackAddress;
+
+/// A redirect URI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RedirectUri {
+    /// As it is registered: without a port where any will do.
+    text: String,
+    /// Nothing: the answer cannot be caught here, only brought by the person.
+    loopback: Option<LoopbackAddress>,
+}
+
+impl RedirectUri {
+    /// Reads a redirect URI; the error is a part of a sentence.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let is_plain = |c: char| c.is_ascii_graphic();
+        let url = Url::parse(text)
+            .ok()
+            .filter(|_| text.chars().all(is_plain))
+            .ok_or_else(|| "must be an absolute URI".to_owned())?;
+        // RFC 6749 §3.1.2: "The endpoint URI MUST NOT include a fragment component."
+        if url.fragment().is_some() {
+            return Err("must not contain a fragment (#)".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not contain a user name or password".to_owned());
+        }
+        if url.scheme() != "http" {
+            return Ok(Self {
+                text: text.to_owned(),
+                loopback: None,
+            });
+        }
+        let host = match url.host() {
+            Some(Host::Domain("localhost")) => Host::Domain("localhost".to_owned()),
+            Some(Host::Ipv4(address)) if address.is_loopback() => Host::Ipv4(address),
+            Some(Host::Ipv6(address)) if address.is_loopback() => Host::Ipv6(address),
+            // RFC 8252 §8.3: http only where "the request never leaves the device".
+            _ => {
+                return Err(
+                    "may be http only on 127.0.0.1, [::1] or localhost: give an https URL"
+                        .to_owned(),
+                );
+            }
+        };
+        let (_, after) = text.split_once("://").unwrap_or_default();
+        let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
+        // The parser takes the usual port for none.
+        let port = match url.port() {
+            None if authority.ends_with(":80") => Some(80),
+            port => port.filter(|port| *port != 0),
+        };
+        Ok(Self {
+            text: match port {
+                Some(_) => text.to_owned(),
+                None => format!("http://{host}{rest}"),
+            },
+            loopback: Some(LoopbackAddress {
+                host,
+                port,
+                path: url.path().to_owned(),
+            }),
+        })
+    }
+
+    /// RFC 8252 §7.3, on any free port.
+    pub(crate) fn on_a_free_port() -> Self {
+        let path = "/callback".to_owned();
+        let host = Host::Ipv4(std::net::Ipv4Addr::LOCALHOST);
+        Self {
+            text: format!("http://{host}{path}"),
+            loopback: Some(LoopbackAddress {
+                host,
+                port: None,
+                path,
+            }),
+        }
+    }
+
+    /// As a client registers it. RFC 8252 §7.3: "The authorization server MUST allow any port to be specified at the time of
+    /// the request for loopback IP redirect URIs".
+    pub(crate) fn registered(&self) -> &str {
+        &self.text
+    }
+
+    /// Where to wait for the browser.
+    pub(crate) fn loopback(&self) -> Option<&LoopbackAddress> {
+        self.loopback.as_ref()
+    }
+
+    /// As it is sent, with the port that was free.
+    pub(crate) fn with_port(&self, port: u16) -> String {
+        match &self.loopback {
+            Some(LoopbackAddress {
+                host, port: None, ..
+            }) => {
+                let origin = format!("http://{host}");
+                let rest = self.text.strip_prefix(&origin).unwrap_or_default();
+                format!("{origin}:{port}{rest}")
+            }
+            _ => self.text.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_told_by_host_port_and_path() {
+        for (text, registered, sent, port, path) in [
+            (
+                "http://127.0.0.1/callback",
+                "http://127.0.0.1/callback",
+                "http://127.0.0.1:5000/callback",
+                None,
+                "/callback",
+            ),
+            (
+                "http://127.0.0.1:0/cb?a=1",
+                "http://127.0.0.1/cb?a=1",
+                "http://127.0.0.1:5000/cb?a=1",
+                None,
+                "/cb",
+            ),
+            (
+                "http://localhost:8912",
+                "http://localhost:8912",
+                "http://localhost:8912",
+                Some(8912),
+                "/",
+            ),
+            (
+                "http://localhost",
+                "http://localhost",
+                "http://localhost:5000",
+                None,
+                "/",
+            ),
+            (
+                "http://[::1]/x",
+                "http://[::1]/x",
+                "http://[::1]:5000/x",
+                None,
+                "/x",
+            ),
+            (
+                "http://127.0.0.1:80/x",
+                "http://127.0.0.1:80/x",
+                "http://127.0.0.1:80/x",
+                Some(80),
+                "/x",
+            ),
+        ] {
+            let uri = RedirectUri::parse(text).unwrap();
+            let place = uri.loopback().unwrap();
+            assert_eq!(uri.registered(), registered);
+            assert_eq!(uri.with_port(5000), sent);
+            assert_eq!((place.port, place.path.as_str()), (port, path), "{text}");
+        }
+        assert_eq!(
+            RedirectUri::parse("http://127.0.0.1/callback"),
+            Ok(RedirectUri::on_a_free_port())
+        );
+    }
+
+    #[test]
+    fn others_are_for_the_person_to_bring_back() {
+        for text in [
+            "https://console.example.com/oauth/code/callback",
+            "urn:ietf:wg:oauth:2.0:oob",
+            "com.example.app:/callback",
+            "https://localhost/callback",
+        ] {
+            let uri = RedirectUri::parse(text).unwrap();
+            assert_eq!(uri.loopback(), None);
+            assert_eq!(uri.with_port(5000), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_redirect_uri_is_refused() {
+        for text in [
+            "",
+            "callback",
+            "/callback",
+            "http://example.com/callback",
+            "http://127.0.0.1.example.com/",
+            "http://localhost.example.com/",
+            "http://10.0.0.1/callback",
+            "http://127.0.0.1/callback#x",
+            "http://a@127.0.0.1/callback",
+            "http://127.0.0.1/call back",
+            "http://127.0.0.1/\r\nX: y",
+        ] {
+            assert!(RedirectUri::parse(text).is_err(), "{text:?}");
+        }
+    }
+}
