@@ -102,6 +102,7 @@ function refreshTokens(config, refreshToken, options) {
 
 // Runs a native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
 function start(name, caller, config, options, argument) {
+  bringCertificates();
   return new Promise((resolve, reject) => {
     const origin = {};
     Error.captureStackTrace(origin, caller);
@@ -152,6 +153,14 @@ function start(name, caller, config, options, argument) {
     );
     signal?.addEventListener?.("abort", onAbort, { once: true });
   });
+}
+
+// Slim containers have no certificates of their own, but Node brings Mozilla's.
+let broughtCertificates = false;
+function bringCertificates() {
+  if (broughtCertificates) return;
+  broughtCertificates = true;
+  if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
 }
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
