@@ -1,5 +1,5 @@
 /** For hosts that keep tokens themselves: the device flow as an auth method of `api.registerProvider`. */
-import { type AuthConfig, authorizeDevice, refreshTokens, type TokenSet } from "../index.js";
+import { type AuthConfig, AuthError, authorizeDevice, refreshTokens, type TokenSet } from "../index.js";
 
 /** Where to authenticate, and what the host is to keep. There is no store: the host is it. */
 export interface DeviceCodeAuthOptions
@@ -44,6 +44,9 @@ export interface HostCredential {
   expires: number;
   clientId?: string;
   clientSecret?: string;
+  /** Who gave the tokens: {@link refreshOAuth} sends them to nobody else. */
+  issuer?: string;
+  tokenEndpoint?: string;
   [member: string]: unknown;
 }
 
@@ -95,6 +98,7 @@ export function deviceCodeAuthMethod(options: DeviceCodeAuthOptions): DeviceCode
 export function refreshOAuth(options: DeviceCodeAuthOptions): (credential: HostCredential) => Promise<HostCredential> {
   return async (kept) => {
     const { clientId, clientSecret } = kept;
+    assertSameServer(options, kept);
     const config = {
       ...authConfig(options),
       ...(clientId !== undefined && { clientId }),
@@ -102,6 +106,22 @@ export function refreshOAuth(options: DeviceCodeAuthOptions): (credential: HostC
     };
     return { ...kept, ...credential(options.provider, await refreshTokens(config, kept.refresh)) };
   };
+}
+
+/** A refresh token goes to the server that gave it: options that name another one by now need another login. */
+function assertSameServer(options: DeviceCodeAuthOptions, kept: HostCredential): void {
+  const differs = (name: "issuer" | "tokenEndpoint") =>
+    options[name] !== undefined && kept[name] !== undefined && options[name] !== kept[name];
+  // The login went by endpoints alone: nothing shows that the issuer is the same server.
+  const isUnknown = options.tokenEndpoint === undefined && kept.issuer === undefined && kept.tokenEndpoint !== undefined;
+  if (!differs("issuer") && !differs("tokenEndpoint") && !isUnknown) {
+    return;
+  }
+  const message =
+    `The login belongs to ${kept.issuer ?? kept.tokenEndpoint}, but the plugin is configured for ` +
+    `${options.issuer ?? options.tokenEndpoint}. Correct the configuration, or log in again.`;
+  const details = { code: "ISSUER_MISMATCH", message, retryable: false, needsLogin: true };
+  throw new (AuthError as unknown as new (from: typeof details) => AuthError)(details);
 }
 
 async function authorize(options: DeviceCodeAuthOptions, context: AuthContext): Promise<TokenSet> {
@@ -146,7 +166,7 @@ function authConfig(options: DeviceCodeAuthOptions): AuthConfig {
 const hour = 3_600_000;
 
 function credential(provider: string, tokens: TokenSet): HostCredential {
-  const { access, refresh, expires, clientId, clientSecret } = tokens;
+  const { access, refresh, expires, clientId, clientSecret, issuer, tokenEndpoint } = tokens;
   return {
     type: "oauth",
     provider,
@@ -156,5 +176,7 @@ function credential(provider: string, tokens: TokenSet): HostCredential {
     expires: expires ?? Date.now() + (refresh === undefined ? 10 * 365 * 24 * hour : hour),
     clientId,
     ...(clientSecret !== undefined && { clientSecret }),
+    ...(issuer !== undefined && { issuer }),
+    tokenEndpoint,
   };
 }

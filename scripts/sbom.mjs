@@ -1,4 +1,5 @@
-// The software bill of materials of the binaries (CycloneDX 1.5): every crate that is linked into one of them.
+// The software bill of materials of the binaries (CycloneDX 1.5): every crate that is linked into one of them, or writes code
+// of it at compile time (procedural macros).
 //
 //   node scripts/sbom.mjs <file>
 //
@@ -10,25 +11,31 @@ import { platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
 async function sbom() {
-  const targets = platforms.flatMap(({ target }) => ["--filter-platform", target]);
-  const metadata = JSON.parse(
-    await output("cargo", ["metadata", "--locked", "--all-features", "--format-version", "1", ...targets]),
-  );
-  const nodes = new Map(metadata.resolve.nodes.map((node) => [node.id, node]));
   const dependencies = new Map();
-  const visit = (id) => {
-    if (dependencies.has(id)) return;
-    // Neither what only tests use nor what only build scripts use.
-    const linked = nodes.get(id).deps.filter(({ dep_kinds: kinds }) => kinds.some(({ kind }) => kind === null));
-    dependencies.set(
-      id,
-      linked.map(({ pkg }) => pkg),
-    );
-    for (const { pkg } of linked) visit(pkg);
-  };
-  visit(metadata.resolve.root);
+  const crates = new Map();
+  let rootId;
+  // One platform at a time: of several, a dependency of one's would be taken for that of another's dependency.
+  for (const { target } of platforms) {
+    const args = ["metadata", "--locked", "--all-features", "--format-version", "1", "--filter-platform", target];
+    const { packages, resolve } = JSON.parse(await output("cargo", args));
+    for (const crate of packages) crates.set(crate.id, crate);
+    const nodes = new Map(resolve.nodes.map((node) => [node.id, node]));
+    const seen = new Set();
+    const visit = (id) => {
+      if (seen.has(id)) return;
+      seen.add(id);
+      if (!dependencies.has(id)) dependencies.set(id, new Set());
+      for (const { pkg, dep_kinds: kinds } of nodes.get(id).deps) {
+        // Neither what only tests use nor what only build scripts use.
+        if (!kinds.some(({ kind }) => kind === null)) continue;
+        dependencies.get(id).add(pkg);
+        visit(pkg);
+      }
+    };
+    rootId = resolve.root;
+    visit(rootId);
+  }
 
-  const crates = new Map(metadata.packages.map((crate) => [crate.id, crate]));
   const checksums = checksumsOfLockfile();
   const reference = (id) => `pkg:cargo/${crates.get(id).name}@${crates.get(id).version}`;
   const component = (id) => {
@@ -49,9 +56,9 @@ async function sbom() {
     bomFormat: "CycloneDX",
     specVersion: "1.5",
     version: 1,
-    metadata: { component: component(metadata.resolve.root) },
-    components: ids.filter((id) => id !== metadata.resolve.root).map(component),
-    dependencies: ids.map((id) => ({ ref: reference(id), dependsOn: dependencies.get(id).map(reference) })),
+    metadata: { component: component(rootId) },
+    components: ids.filter((id) => id !== rootId).map(component),
+    dependencies: ids.map((id) => ({ ref: reference(id), dependsOn: [...dependencies.get(id)].map(reference) })),
   };
 }
 

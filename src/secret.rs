@@ -1,5 +1,6 @@
 //! What must never be printed: tokens, codes and client secrets.
 
+use std::alloc::System;
 use std::fmt;
 
 use base64::Engine as _;
@@ -7,8 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::error::{Error, ErrorCode};
+
+/// All memory of the addon is zeroed when it is freed: what HTTP, TLS and JSON libraries make of a secret on its way
+/// would otherwise stay behind. Node and V8 have allocators of their own.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// A string that has no `Display`, prints redacted under `Debug`, and is zeroed when dropped.
 #[derive(Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::fs::folder::{self, Folder};
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::regular_file;
 use crate::secret::{hex, random};
@@ -21,6 +22,7 @@ const RANDOM_DIGITS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Reservation {
     file: File,
+    folder: Folder,
     temp: Box<Path>,
     target: Box<Path>,
     is_whole: bool,
@@ -42,9 +44,12 @@ impl Reservation {
     /// `STORE_IO` for whatever would make a later write or rename fail, as far as it can be known.
     pub(crate) fn new(target: &Path, size: u64) -> Result<Self, Error> {
         require_replaceable(target)?;
-        let (file, temp) = create_temp(target)?;
+        let folder = Folder::of(target, Attempt::Write)
+            .map_err(|refusal| refusal.explain(Attempt::Write, target))?;
+        let (file, temp) = create_temp(&folder, target)?;
         let mut reservation = Self {
             file,
+            folder,
             temp: temp.into_boxed_path(),
             target: target.into(),
             is_whole: false,
@@ -79,7 +84,10 @@ impl Reservation {
     /// # Errors
     /// `STORE_IO`, with the reservation for another try.
     pub(crate) fn commit(mut self) -> Result<(), Uncommitted> {
-        match rename(&self.temp, &self.target) {
+        match self
+            .folder
+            .rename(folder::name(&self.temp), folder::name(&self.target))
+        {
             Ok(()) => {
                 // There is nothing left to remove.
                 self.is_whole = true;
@@ -106,7 +114,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         // A whole one may be the only copy: the next holder of the lock finishes or removes it.
         if !self.is_whole {
-            drop(unlink(&self.temp));
+            drop(self.folder.unlink(folder::name(&self.temp)));
         }
     }
 }
@@ -116,7 +124,7 @@ impl Drop for Reservation {
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.
 pub(crate) fn leftovers(target: &Path) -> Result<Vec<PathBuf>, Error> {
-    let folder = folder_of(target);
+    let folder = folder::path_of(target);
     let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
     let Some(name) = target.file_name() else {
         return Ok(Vec::new());
@@ -146,7 +154,7 @@ pub(crate) fn finish(temp: &Path, length: u64, target: &Path) -> Result<(), Erro
     file.set_len(length).map_err(fail)?;
     regular_file::tighten(&file);
     sync(&file).map_err(fail)?;
-    rename(temp, target).map_err(fail)?;
+    folder::rename(temp, target)?;
     sync_folder_of(target);
     Ok(())
 }
@@ -156,14 +164,10 @@ pub(crate) fn finish(temp: &Path, length: u64, target: &Path) -> Result<(), Erro
 /// # Errors
 /// `STORE_IO` if it stays.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
-    match unlink(path) {
-        Ok(()) => {
-            sync_folder_of(path);
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_failure::explain(&error, Attempt::Remove, path)),
+    if folder::unlink(path)? {
+        sync_folder_of(path);
     }
+    Ok(())
 }
 
 /// Moves a file within its folder.
@@ -171,16 +175,9 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// `STORE_IO` if it stays where it was.
 pub(crate) fn move_file(from: &Path, to: &Path) -> Result<(), Error> {
-    rename(from, to).map_err(|error| io_failure::explain(&error, Attempt::Write, from))?;
+    folder::rename(from, to)?;
     sync_folder_of(to);
     Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// `.<file>.<16 hex>.tmp`: the leading dot is never that of a profile, and the digits hold no dot, so no name can be
@@ -209,11 +206,11 @@ fn is_temp_name(candidate: &OsStr, target: &OsStr) -> bool {
         })
 }
 
-fn create_temp(target: &Path) -> Result<(File, PathBuf), Error> {
+fn create_temp(folder: &Folder, target: &Path) -> Result<(File, PathBuf), Error> {
     let mut tries_left = 8;
     loop {
         let temp = temp_path(target, &hex(&random::<{ RANDOM_DIGITS / 2 }>()?));
-        match create_new(&temp) {
+        match create_new(folder, &temp) {
             Ok(file) => return Ok((file, temp)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries_left > 0 => {
                 tries_left -= 1;
@@ -255,13 +252,13 @@ fn sync(file: &File) -> io::Result<()> {
 }
 
 fn sync_folder_of(path: &Path) {
-    sync_folder(folder_of(path));
+    sync_folder(folder::path_of(path));
 }
 
 #[cfg(unix)]
 pub(super) use unix::sync_folder;
 #[cfg(unix)]
-use unix::{allocate_at_once, create_new, open_temp, rename, require_replaceable};
+use unix::{allocate_at_once, create_new, open_temp, require_replaceable};
 
 #[cfg(unix)]
 mod unix {
@@ -273,14 +270,15 @@ mod unix {
     use rustix::fs::{Mode, OFlags};
 
     use crate::error::Error;
+    use crate::fs::folder::{self, Folder};
     use crate::fs::io_failure::{self, Attempt};
-    use crate::fs::regular_file::{Refusal, open_with};
+    use crate::fs::regular_file::open_with;
 
-    pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    pub(super) fn create_new(folder: &Folder, path: &Path) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = File::from(rustix::fs::open(path, flags, mode)?);
+        let file = File::from(rustix::fs::openat(folder, folder::name(path), flags, mode)?);
         // A umask cannot widen 0600 but may narrow it, so that the next process could not read what this one saves.
         if Mode::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != mode {
             drop(file.set_permissions(Permissions::from_mode(0o600)));
@@ -289,12 +287,8 @@ mod unix {
     }
 
     pub(super) fn open_temp(path: &Path) -> Result<File, Error> {
-        open_with(path, OFlags::RDWR, Attempt::Write).map_err(|refusal| match refusal {
-            Refusal::Failed(error) => error,
-            Refusal::Missing => {
-                io_failure::explain(&io::ErrorKind::NotFound.into(), Attempt::Write, path)
-            }
-        })
+        open_with(path, OFlags::RDWR, Attempt::Write)
+            .map_err(|refusal| refusal.explain(Attempt::Write, path))
     }
 
     /// Whether the file system could; where it cannot, zeros have to be written.
@@ -368,11 +362,6 @@ mod unix {
         Ok(())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is where files are moved")]
-    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
     /// Best effort: the rename has happened, and not every file system can sync a folder.
     pub(in crate::fs) fn sync_folder(path: &Path) {
         let path = if path.as_os_str().is_empty() {
@@ -390,20 +379,19 @@ mod unix {
 #[cfg(not(unix))]
 pub(super) use windows::sync_folder;
 #[cfg(not(unix))]
-use windows::{allocate_at_once, create_new, open_temp, rename, require_replaceable};
+use windows::{allocate_at_once, create_new, open_temp, require_replaceable};
 
 #[cfg(not(unix))]
 mod windows {
+    use crate::error::Error;
+    use crate::fs::folder::Folder;
+    use crate::fs::io_failure::{self, Attempt};
     use std::fs::{File, OpenOptions};
     use std::io;
     use std::path::Path;
-    use std::time::Duration;
-
-    use crate::error::Error;
-    use crate::fs::io_failure::{self, Attempt};
 
     #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
-    pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    pub(super) fn create_new(_folder: &Folder, path: &Path) -> io::Result<File> {
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -436,33 +424,7 @@ mod windows {
         Ok(())
     }
 
-    /// Virus scanners and indexers hold new files open for a moment.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where files are moved, on a thread that may block"
-    )]
-    pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-        let mut tries_left = 40;
-        loop {
-            match std::fs::rename(from, to) {
-                // ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
-                Err(error)
-                    if tries_left > 0 && matches!(error.raw_os_error(), Some(5 | 32 | 33)) =>
-                {
-                    tries_left -= 1;
-                    std::thread::sleep(Duration::from_millis(25));
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
     pub(in crate::fs) fn sync_folder(_path: &Path) {}
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is where files are removed")]
-fn unlink(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::fs::atomic_write;
+use crate::fs::folder::{self, Folder};
+use crate::fs::io_failure::Attempt;
 use crate::time::UnixMillis;
 
 /// Keeps the file as `<file>.corrupt-<time>`. Where the file system can, the name itself stays as well until it is
@@ -15,8 +17,10 @@ use crate::time::UnixMillis;
 /// `STORE_IO` if it cannot be kept.
 pub(crate) fn set_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, Error> {
     let mut aside = numbered(path, now, 0);
+    let folder = Folder::of(path, Attempt::Write)
+        .map_err(|refusal| refusal.explain(Attempt::Write, path))?;
     for count in 1..100 {
-        match std::fs::hard_link(path, &aside) {
+        match folder.link(folder::name(path), folder::name(&aside)) {
             Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 aside = numbered(path, now, count);

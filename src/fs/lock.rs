@@ -20,6 +20,9 @@ use crate::secret::hex;
 /// Room in the lock file for who holds it, taken beforehand so that a note can be written on a full disk.
 const NOTE_BYTES: usize = 512;
 
+/// What every note begins with.
+const PROCESS: &str = "process ";
+
 /// How often a lock file is opened again because somebody deleted it between opening and locking.
 const OPENS: usize = 16;
 
@@ -91,6 +94,10 @@ impl Lock {
     }
 
     fn write_note(&self, text: &str) -> io::Result<()> {
+        #[cfg(unix)]
+        if !crate::fs::regular_file::has_one_name(&rustix::fs::fstat(&self.file)?) {
+            return Ok(());
+        }
         let mut room = [0; NOTE_BYTES];
         let clean: String = text
             .chars()
@@ -118,7 +125,7 @@ impl Drop for Lock {
 }
 
 fn this_process() -> String {
-    format!("process {}", std::process::id())
+    format!("{PROCESS}{}", std::process::id())
 }
 
 enum Refusal {
@@ -163,14 +170,9 @@ fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
 
 #[cfg(unix)]
 fn open(path: &Path) -> Result<File, Error> {
-    use crate::fs::regular_file::{Refusal, open_with};
     use rustix::fs::OFlags;
-    open_with(path, OFlags::RDWR | OFlags::CREATE, Attempt::Lock).map_err(|refusal| match refusal {
-        Refusal::Failed(error) => error,
-        Refusal::Missing => {
-            io_failure::explain(&io::ErrorKind::NotFound.into(), Attempt::Lock, path)
-        }
-    })
+    crate::fs::regular_file::open_with(path, OFlags::RDWR | OFlags::CREATE, Attempt::Lock)
+        .map_err(|refusal| refusal.explain(Attempt::Lock, path))
 }
 
 #[cfg(not(unix))]
@@ -259,9 +261,10 @@ fn local_name(protected: &Path) -> String {
 fn read_note(path: &Path) -> Option<String> {
     let lock_file = crate::fs::regular_file::RegularFile::read(path).ok()??;
     let room = lock_file.bytes()?;
-    let text = room.split(|byte| *byte == 0).next()?;
+    let text = room.get(..NOTE_BYTES)?.split(|byte| *byte == 0).next()?;
     let text = String::from_utf8_lossy(text).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    // In place of the lock file may lie something else of ours, which is nobody's business.
+    text.starts_with(PROCESS).then_some(text)
 }
 
 #[cfg(test)]

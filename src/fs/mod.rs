@@ -5,6 +5,7 @@
 
 pub(crate) mod atomic_write;
 pub(crate) mod damaged_file;
+mod folder;
 pub(crate) mod identity;
 pub(crate) mod io_failure;
 pub(crate) mod lock;

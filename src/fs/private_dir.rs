@@ -26,14 +26,14 @@ pub(crate) fn ensure_exists(path: &Path) -> Result<(), Error> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    match make(path) {
+    match make(path)? {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(parent) = path.parent() else {
                 return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
             };
             ensure_exists(parent)?;
-            match make(path) {
+            match make(path)? {
                 Err(error) if !is_there(&error, path) => {
                     return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
                 }
@@ -67,25 +67,39 @@ use unix::make;
 
 #[cfg(unix)]
 mod unix {
+    use std::ffi::OsStr;
     use std::fs::{File, Permissions};
     use std::io;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
-    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+    use rustix::fs::{AtFlags, FileType, Mode, OFlags};
     use rustix::io::Errno;
 
     use crate::error::Error;
+    use crate::fs::folder::{self, Folder, Refusal};
     use crate::fs::io_failure::{self, Attempt};
     use crate::fs::ownership;
 
-    pub(super) fn make(path: &Path) -> io::Result<()> {
-        rustix::fs::mkdir(path, Mode::RWXU)?;
-        // A umask may have taken even the owner's permissions; it cannot give any.
-        if let Ok(stat) = rustix::fs::stat(path)
+    /// The error that is not to be explained yet is inside.
+    pub(super) fn make(path: &Path) -> Result<io::Result<()>, Error> {
+        let folder = match Folder::of(path, Attempt::MakeFolder) {
+            Ok(folder) => folder,
+            Err(Refusal::Missing) => return Ok(Err(io::ErrorKind::NotFound.into())),
+            Err(Refusal::Failed(error)) => return Err(error),
+        };
+        Ok(make_in(&folder, folder::name(path)).map_err(io::Error::from))
+    }
+
+    fn make_in(folder: &Folder, name: &OsStr) -> Result<(), Errno> {
+        rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
+        // A umask may have taken even the owner's permissions; it cannot give any. Then the folder cannot be opened, and
+        // only its name is left: at worst, a folder that somebody puts there meanwhile becomes private.
+        if let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
             && !Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU)
+            && FileType::from_raw_mode(stat.st_mode).is_dir()
         {
-            rustix::fs::chmod(path, Mode::RWXU)?;
+            rustix::fs::chmodat(folder, name, Mode::RWXU, AtFlags::empty())?;
         }
         Ok(())
     }
@@ -93,32 +107,43 @@ mod unix {
     pub(super) fn require_ours(path: &Path) -> Result<(), Error> {
         let fail =
             |errno: Errno| io_failure::explain(&io::Error::from(errno), Attempt::Write, path);
-        let entry = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        let folder = Folder::of(path, Attempt::Write)
+            .map_err(|refusal| refusal.explain(Attempt::Write, path))?;
+        let name = folder::name(path);
+        let entry = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         if FileType::from_raw_mode(entry.st_mode).is_symlink() {
             ownership::require_ours(entry.st_uid, "symbolic link", path)?;
-            let target = rustix::fs::stat(path).map_err(fail)?;
+            let target = rustix::fs::statat(&folder, name, AtFlags::empty()).map_err(fail)?;
             // Where somebody put a link, the folder behind it is not of our making: it keeps its permissions.
             return ownership::require_ours(target.st_uid, "folder", path);
         }
         ownership::require_ours(entry.st_uid, "folder", path)?;
         if Mode::from_raw_mode(entry.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
-            tighten(path);
+            tighten(&folder, path);
         }
         Ok(())
     }
 
     /// Best effort: some file systems have no permissions.
-    fn tighten(path: &Path) {
+    fn tighten(folder: &Folder, path: &Path) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        if let Ok(folder) = rustix::fs::open(path, flags, Mode::empty()) {
-            drop(File::from(folder).set_permissions(Permissions::from_mode(0o700)));
+        let opened = rustix::fs::openat(folder, folder::name(path), flags, Mode::empty());
+        if let Ok(opened) = opened
+            && rustix::fs::fstat(&opened)
+                .is_ok_and(|stat| ownership::require_ours(stat.st_uid, "folder", path).is_ok())
+        {
+            drop(File::from(opened).set_permissions(Permissions::from_mode(0o700)));
         }
     }
 }
 
 #[cfg(not(unix))]
-fn make(path: &Path) -> io::Result<()> {
-    std::fs::create_dir(path)
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems can fail, and all have one signature"
+)]
+fn make(path: &Path) -> Result<io::Result<()>, Error> {
+    Ok(std::fs::create_dir(path))
 }
 
 #[cfg(test)]

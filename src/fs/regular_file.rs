@@ -98,14 +98,17 @@ fn read_whole(mut file: &File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 #[cfg(unix)]
-pub(super) use unix::{Refusal, open_with, tighten};
+pub(super) use unix::{has_one_name, open_with, tighten};
+
+#[cfg(unix)]
+use crate::fs::folder::Refusal;
 
 #[cfg(unix)]
 fn open(path: &Path) -> Result<Option<File>, Error> {
     match open_with(path, rustix::fs::OFlags::RDONLY, Attempt::Read) {
         Ok(file) => Ok(Some(file)),
-        Err(unix::Refusal::Missing) => Ok(None),
-        Err(unix::Refusal::Failed(error)) => Err(error),
+        Err(Refusal::Missing) => Ok(None),
+        Err(Refusal::Failed(error)) => Err(error),
     }
 }
 
@@ -116,23 +119,13 @@ mod unix {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
-    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+    use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
     use rustix::io::Errno;
 
     use crate::error::{Error, ErrorCode};
+    use crate::fs::folder::{self, Folder, Refusal};
     use crate::fs::io_failure::{self, Attempt};
     use crate::fs::ownership;
-
-    pub(in crate::fs) enum Refusal {
-        Missing,
-        Failed(Error),
-    }
-
-    impl From<Error> for Refusal {
-        fn from(error: Error) -> Self {
-            Self::Failed(error)
-        }
-    }
 
     /// Opens a regular file of ours; links are not followed and nothing blocks. `CREATE` makes it 0600 whatever the umask.
     pub(in crate::fs) fn open_with(
@@ -140,8 +133,9 @@ mod unix {
         flags: OFlags,
         attempt: Attempt,
     ) -> Result<File, Refusal> {
+        let (folder, name) = (Folder::of(path, attempt)?, folder::name(path));
         // Opening a device can do something by itself, so look first.
-        match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => require_regular(&stat, path)?,
             Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {}
             Err(Errno::NOENT) => return Err(Refusal::Missing),
@@ -149,7 +143,7 @@ mod unix {
         }
         let guarded =
             flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = rustix::fs::open(path, guarded, Mode::RUSR | Mode::WUSR);
+        let opened = rustix::fs::openat(&folder, name, guarded, Mode::RUSR | Mode::WUSR);
         let file = match opened {
             Ok(descriptor) => File::from(descriptor),
             Err(Errno::NOENT) if !flags.contains(OFlags::CREATE) => return Err(Refusal::Missing),
@@ -157,7 +151,10 @@ mod unix {
         };
         let stat = rustix::fs::fstat(&file).map_err(|errno| failure(errno, attempt, path))?;
         require_regular(&stat, path)?;
-        if flags.contains(OFlags::CREATE) && Mode::from_raw_mode(stat.st_mode) != owner_only() {
+        if flags.contains(OFlags::CREATE)
+            && Mode::from_raw_mode(stat.st_mode) != owner_only()
+            && has_one_name(&stat)
+        {
             change_mode(&file);
         }
         Ok(file)
@@ -166,11 +163,17 @@ mod unix {
     /// Takes from others what they should never have had.
     pub(in crate::fs) fn tighten(file: &File) {
         let others = Mode::RWXG | Mode::RWXO;
-        if rustix::fs::fstat(file)
-            .is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).intersects(others))
-        {
+        if rustix::fs::fstat(file).is_ok_and(|stat| {
+            Mode::from_raw_mode(stat.st_mode).intersects(others) && has_one_name(&stat)
+        }) {
             change_mode(file);
         }
+    }
+
+    /// A file of ours with a second name may be any file of ours: where hard links are free for all (macOS, or Linux
+    /// with `fs.protected_hardlinks=0`), others can put it here.
+    pub(in crate::fs) fn has_one_name(stat: &Stat) -> bool {
+        stat.st_nlink <= 1
     }
 
     fn owner_only() -> Mode {

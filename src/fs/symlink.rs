@@ -14,26 +14,75 @@ const MAX_LINKS: usize = 40;
 /// # Errors
 /// `STORE_IO` for a link of another user, a circle, or a folder that may not be searched.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    follow(path, false)
+}
+
+/// The same for the folder that a file lies in, where root's links count too: `/var/run` is one.
+#[cfg(unix)]
+pub(super) fn resolve_folder(path: &Path) -> Result<PathBuf, Error> {
+    follow(path, true)
+}
+
+fn follow(path: &Path, is_root_trusted: bool) -> Result<PathBuf, Error> {
     let mut current = path.to_path_buf();
     for _ in 0..MAX_LINKS {
-        let metadata = match std::fs::symlink_metadata(&current) {
-            Ok(metadata) => metadata,
+        let link = match read_link(&current) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Ok(current),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(current),
             Err(error) => return Err(io_failure::explain(&error, Attempt::Read, &current)),
         };
-        if !metadata.file_type().is_symlink() {
-            return Ok(current);
-        }
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt as _;
-            crate::fs::ownership::require_ours(metadata.uid(), "symbolic link", &current)?;
+        if !(is_root_trusted && link.owner == 0) {
+            crate::fs::ownership::require_ours(link.owner, "symbolic link", &current)?;
         }
-        let next = std::fs::read_link(&current)
-            .map_err(|error| io_failure::explain(&error, Attempt::Read, &current))?;
-        current = current.parent().unwrap_or(Path::new("")).join(next);
+        current = current.parent().unwrap_or(Path::new("")).join(link.to);
     }
     Err(io_failure::explain(&circle(), Attempt::Read, path))
+}
+
+struct Link {
+    #[cfg(unix)]
+    owner: u32,
+    to: PathBuf,
+}
+
+/// Whose link that is and where it leads; none if it is something else. Of one and the same link, even if another takes
+/// its place meanwhile.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn read_link(path: &Path) -> io::Result<Option<Link>> {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&entry)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_symlink() {
+        return Ok(None);
+    }
+    let to = rustix::fs::readlinkat(&entry, c"", Vec::new())?;
+    Ok(Some(Link {
+        owner: stat.st_uid,
+        to: OsString::from_vec(to.into_bytes()).into(),
+    }))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn read_link(path: &Path) -> io::Result<Option<Link>> {
+    #[cfg(unix)]
+    use std::os::unix::fs::MetadataExt as _;
+
+    let metadata = std::fs::symlink_metadata(path)?;
+    if !metadata.file_type().is_symlink() {
+        return Ok(None);
+    }
+    Ok(Some(Link {
+        #[cfg(unix)]
+        owner: metadata.uid(),
+        to: std::fs::read_link(path)?,
+    }))
 }
 
 #[cfg(unix)]

@@ -56,6 +56,7 @@ impl Session {
         })
         .await??;
         lock(&self.deadlines).remove(location.path());
+        self.cache.forget(&location);
         let Some(removed) = removed else {
             return Ok(LoggedOut {
                 revoked: false,

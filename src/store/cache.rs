@@ -187,6 +187,15 @@ impl Cache {
         Ok(snapshot)
     }
 
+    /// Lets go of what was read there: a logout leaves no token in memory.
+    pub(crate) fn forget(&self, location: &Location) {
+        if let Some(slot) = self.at(self.slot(location)) {
+            let mut state = slot.lock();
+            state.stored = None;
+            state.check = None;
+        }
+    }
+
     /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
     /// no file, others were loaded since, or the file was written just before it was read.
     pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {

@@ -7,6 +7,9 @@ pub(crate) mod cache;
 pub(crate) mod credential;
 mod format;
 pub(crate) mod handwritten;
+#[cfg(all(test, unix))]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod intruder;
 mod leftover;
 pub(crate) mod location;
 pub(crate) mod locked;
