@@ -29,6 +29,7 @@ export function statusText(status: AuthStatus, title: string): string {
       status.missingScopes?.length ? `${status.missingScopes.join(" ")} (log in again to get them)` : undefined,
     ],
     ["token", token(status)],
+    ["bound", status.dpop ? "to a key of this login (DPoP)" : undefined],
     ["file", status.path],
     ["problem", status.lastError?.message],
   ];

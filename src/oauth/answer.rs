@@ -32,6 +32,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// How far the server's clock and ours are apart.
     pub(crate) clock_skew: Duration,
+    /// The request proved possession of a key (RFC 9449).
+    pub(crate) has_proof: bool,
     /// The body.
     pub(crate) content: Content,
 }
@@ -82,7 +84,8 @@ impl Answer {
                 timeout: deadline.since(dpop.clock.boot()),
             };
             let response = http.send(request).await?;
-            let answer = Self::read(endpoint, &response);
+            let mut answer = Self::read(endpoint, &response);
+            answer.has_proof = true;
             let Some(nonce) = &response.dpop_nonce else {
                 return Ok(answer);
             };
@@ -123,6 +126,7 @@ impl Answer {
             status: response.status,
             retry_after: response.retry_after,
             clock_skew: response.clock_skew,
+            has_proof: false,
             content: Content::read(&response.body),
         }
     }

@@ -173,8 +173,9 @@ impl ErrorResponse {
     /// is heard above a 5xx, 408 or 429.
     pub(crate) fn is_passing(&self, answer: &Answer) -> bool {
         match self.kind {
+            Unavailable => true,
             // RFC 9449 §8: its new nonce is known by now, so the next request fares better.
-            Unavailable | UseDpopNonce => true,
+            UseDpopNonce => answer.has_proof,
             Unknown | NoCode => answer.is_passing_failure(),
             _ => false,
         }
@@ -193,6 +194,10 @@ impl ErrorResponse {
         let next = match self.oauth.error.as_str() {
             _ if self.kind == InvalidClient => {
                 "Check clientId, clientSecret and clientAuthentication."
+            }
+            // RFC 9449 §5: what such a server says to a request without a proof.
+            "use_dpop_nonce" | "invalid_dpop_proof" if !answer.has_proof => {
+                "The server wants tokens that are bound to a key: set `dpop: true` and log in again."
             }
             // RFC 9449 §11.1: servers "MUST only accept DPoP proofs for a limited time after their creation".
             "invalid_dpop_proof" if answer.clock_skew >= NOTABLE_SKEW => {

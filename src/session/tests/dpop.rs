@@ -453,3 +453,21 @@ async fn hosts_that_keep_the_tokens_are_told_that_there_is_no_place_for_a_key() 
     }
     assert!(bench.http.received().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_a_proof_of_a_login_without_a_key_is_told_apart_from_one_that_is_busy()
+{
+    for error in ["use_dpop_nonce", "invalid_dpop_proof"] {
+        let refused = with_nonce("n1", response(400, &refusal(error)));
+        let code = r#"{"device_code":"d","user_code":"U","expires_in":600,"verification_uri":"https://a.example/go"}"#;
+        let bench = Bench::new(ScriptedClient::new().answer(200, code).respond(refused));
+        let unasked = AuthConfig {
+            dpop: false,
+            ..config(&bench)
+        };
+        let told = login(&bench, &unasked).await.unwrap_err();
+        assert_eq!(told.code(), ErrorCode::OauthError);
+        assert!(told.message().contains("`dpop: true`"), "{told}");
+        assert_eq!(bench.http.received().len(), 2);
+    }
+}
