@@ -62,15 +62,12 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// The error completes "HTTPS_PROXY …"; nothing of the value is in it, since any part may be of the password.
+/// The error completes "`HTTPS_PROXY` …"; nothing of the value is in it, since any part may be of the password.
 fn parse(value: &str) -> Result<Url, &'static str> {
     const NO_URL: &str = "is no URL such as http://proxy.example.com:3128. Percent-encode reserved characters in its user name and password";
     // As everywhere else, a bare host:port is meant to be http.
-    let url = match value.contains("://") {
-        true => Url::parse(value),
-        false => Url::parse(&format!("http://{value}")),
-    };
-    let url = url.map_err(|_| NO_URL)?;
+    let scheme = if value.contains("://") { "" } else { "http://" };
+    let url = Url::parse(&format!("{scheme}{value}")).map_err(|_| NO_URL)?;
     if url.scheme().starts_with("socks") {
         return Err("names a SOCKS proxy, which is not supported. Name an http proxy");
     }

@@ -220,6 +220,7 @@ fn client() -> StoredClient {
         client_secret: Some(Secret::from("secret")),
         secret_expires_at: None,
         authentication: "client_secret_basic".to_owned(),
+        redirect_uri: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: UnixMillis(1),
