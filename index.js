@@ -114,7 +114,6 @@ function refreshTokens(config, refreshToken, options) {
 
 // Runs a native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
 function start(name, caller, config, options, argument) {
-  bringCertificates();
   return new Promise((resolve, reject) => {
     const origin = {};
     Error.captureStackTrace(origin, caller);
@@ -131,6 +130,7 @@ function start(name, caller, config, options, argument) {
       reject(failure(keychainBuild.failure));
       return;
     }
+    bringCertificates(build);
     const signal = options?.signal;
     if (signal?.aborted === true) {
       reject(aborted());
@@ -190,11 +190,11 @@ function start(name, caller, config, options, argument) {
 }
 
 // Slim containers have no certificates of their own, but Node brings Mozilla's.
-let broughtCertificates = false;
-function bringCertificates() {
-  if (broughtCertificates) return;
-  broughtCertificates = true;
-  if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
+const haveCertificates = new Set();
+function bringCertificates(build) {
+  if (haveCertificates.has(build)) return;
+  haveCertificates.add(build);
+  if (build.mayLackCertificates()) build.bringCertificates(require("node:tls").rootCertificates.join("\n"));
 }
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };

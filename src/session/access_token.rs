@@ -10,7 +10,6 @@ use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, St
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::store::sealed::CAN_OPEN;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::blocking::blocking;
@@ -312,16 +311,20 @@ impl Session {
     }
 
     /// A credential with its secrets from the keychain.
+    #[cfg(feature = "keychain")]
     async fn opened(
         self: &Arc<Self>,
         location: &Location,
         sealed: Arc<Outline>,
     ) -> Result<Snapshot, Error> {
-        if !CAN_OPEN {
-            return self.cache.opened(location, sealed);
-        }
         let (session, location) = (Arc::clone(self), location.clone());
         blocking(move || session.cache.opened(&location, sealed)).await?
+    }
+
+    /// Why this build cannot open it.
+    #[cfg(not(feature = "keychain"))]
+    async fn opened(&self, location: &Location, sealed: Arc<Outline>) -> Result<Snapshot, Error> {
+        self.cache.opened(location, sealed)
     }
 
     /// The stored credential, on a thread that may block.

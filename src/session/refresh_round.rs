@@ -17,7 +17,6 @@ use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored, read};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
-use crate::store::sealed::CAN_OPEN;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::access_token::login_required;
@@ -454,12 +453,15 @@ impl Session {
 }
 
 /// With the secrets of the credential, wherever they lie.
-async fn opened(locked: Locked) -> Result<Locked, Error> {
-    let mut locked = locked;
-    if !CAN_OPEN {
-        return locked.open().map(|()| locked);
-    }
+#[cfg(feature = "keychain")]
+async fn opened(mut locked: Locked) -> Result<Locked, Error> {
     blocking(move || locked.open().map(|()| locked)).await?
+}
+
+/// This build only says that it cannot.
+#[cfg(not(feature = "keychain"))]
+async fn opened(mut locked: Locked) -> Result<Locked, Error> {
+    locked.open().map(|()| locked)
 }
 
 /// The stored credential with what the server answered.
