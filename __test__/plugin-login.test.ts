@@ -78,14 +78,15 @@ test("Ctrl-C says that nothing was changed, and that is so", async (t) => {
   assert.equal((await outcome(command(t, home, server, ["status", "--check"]))).code, 0);
 });
 
-const hostsAndSignals = {
-  "that does not listen": undefined,
-  "that ends the process at once": "ends",
-  "that leaves signals to whoever else listens, and gets them twice": "leaves",
-  "that goes on": "stays",
-};
+/** What a host does with signals, as plugin-command.mjs knows it; and what it says after the login. */
+const hostsAndSignals: [name: string, host: string | undefined, said: string][] = [
+  ["that does not listen", undefined, ""],
+  ["that ends the process at once", "ends", ""],
+  ["that listens where nobody else does, and gets them twice", "leaves", "The host has tidied up.\r\n"],
+  ["that goes on", "stays", "listeners after the login: 1\r\n"],
+];
 
-for (const [name, host] of Object.entries(hostsAndSignals)) {
+for (const [name, host, said] of hostsAndSignals) {
   test(`Ctrl-C on a terminal is answered once, in a host ${name}`, {
     skip: process.platform !== "linux" && "takes util-linux's script",
   }, async (t) => {
@@ -101,8 +102,7 @@ for (const [name, host] of Object.entries(hostsAndSignals)) {
     login.signal("SIGINT");
     assert.equal((await login.exit).code, 130, login.stdout);
     const after = login.stdout.slice(login.stdout.lastIndexOf("^C"));
-    const goesOn = host === "stays" ? "listeners after the login: 1\r\n" : "";
-    assert.equal(after, `^C\r\u001b[KGiven up. Nothing was changed.\r\n${goesOn}`);
+    assert.equal(after, `^C\r\u001b[KGiven up. Nothing was changed.\r\n${said}`);
   });
 }
 
@@ -138,6 +138,17 @@ test("the browser is opened only on a desktop session", () => {
   assert.deepEqual(browserCommand({}, "darwin"), ["open"]);
   assert.equal(browserCommand({ SSH_TTY: "/dev/pts/0" }, "darwin"), undefined);
   assert.equal(browserCommand({}, "win32")?.[0], "rundll32");
+});
+
+test("after the approval Ctrl-C waits for the outcome, and claims nothing; a second one does not", async (t) => {
+  const login = Child.start(t, "approved-login.mjs", { env: TempHome.create(t).env() });
+  await login.event("saving");
+  login.signal("SIGINT");
+  await login.event("heard");
+  login.signal("SIGINT");
+  const { code, stdout } = await outcome(login);
+  assert.equal(code, 130);
+  assert.doesNotMatch(stdout, /given up/);
 });
 
 test("the page is opened on a terminal, unless told not to; without one, when told to", {
