@@ -28,10 +28,9 @@ async function main() {
   if (built !== 0) {
     return built;
   }
-  // Each has its own home, port and servers. Two at a time: they wait as much as they work. The newest, which takes
-  // longer than the others together, begins.
+  // Each has its own home, port and servers. Two at a time: they wait as much as they work.
   const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=900000"];
-  const files = hosts.reverse().map((host) => join("__test__", "hosts", `${host}.test.ts`));
+  const files = hosts.map((host) => join("__test__", "hosts", `${host}.test.ts`));
   return run(process.execPath, ["--import", "tsx", ...runner, ...files]);
 }
 
