@@ -1,6 +1,9 @@
 /** The plugin kit: how a person logs in, out, and looks at it, on the command line and through the gateway. */
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { logout, type Verification } from "../index.js";
 import { browserCommand } from "../plugin/browser.ts";
 import { pluginAuth } from "../plugin/index.ts";
@@ -64,14 +67,45 @@ test("Ctrl-C says that nothing was changed, and that is so", async (t) => {
   const home = TempHome.create(t);
   const config = { ...configFor(server, home.stateDir), pluginId };
   await approvedLogin(config);
-  const login = command(t, home, server, ["login"]);
-  await server.request({ endpoint: "token", grant: "device_code" }, 2);
-  login.signal("SIGINT");
-  const { code, stderr } = await outcome(login);
-  assert.equal(code, 130);
-  assert.equal(stderr, "Given up. Nothing was changed.\n");
+  for (const [signal, exitCode] of [["SIGINT", 130] as const, ["SIGTERM", 143] as const]) {
+    const before = (await server.requests({ grant: "device_code" })).length;
+    const login = command(t, home, server, ["login"]);
+    await server.request({ endpoint: "token", grant: "device_code" }, before + 1);
+    login.signal(signal);
+    const { code, stderr } = await outcome(login);
+    assert.equal(code, exitCode);
+    assert.equal(stderr, "Given up. Nothing was changed.\n");
+  }
   assert.equal((await outcome(command(t, home, server, ["status", "--check"]))).code, 0);
 });
+
+/** What a host does with signals, as plugin-command.mjs knows it; and what it says after the login. */
+const hostsAndSignals: [name: string, host: string | undefined, said: string][] = [
+  ["that does not listen", undefined, ""],
+  ["that ends the process at once", "ends", ""],
+  ["that listens where nobody else does, and gets them twice", "leaves", "The host has tidied up.\r\n"],
+  ["that goes on", "stays", "listeners after the login: 1\r\n"],
+];
+
+for (const [name, host, said] of hostsAndSignals) {
+  test(`Ctrl-C on a terminal is answered once, in a host ${name}`, {
+    skip: process.platform !== "linux" && "takes util-linux's script",
+  }, async (t) => {
+    const server = await AuthorizationServer.start(t);
+    const home = TempHome.create(t);
+    const { pluginId: _id, ...options } = configFor(server, home.stateDir);
+    const script = fileURLToPath(new URL("fixtures/plugin-command.mjs", import.meta.url));
+    const login = Child.start(t, "terminal.mjs", {
+      args: [process.execPath, script, JSON.stringify({ ...options, host }), "login"],
+      env: home.env(),
+    });
+    await login.written(/ \d:\d\d left, Ctrl-C gives up/);
+    login.signal("SIGINT");
+    assert.equal((await login.exit).code, 130, login.stdout);
+    const after = login.stdout.slice(login.stdout.lastIndexOf("^C"));
+    assert.equal(after, `^C\r\u001b[KGiven up. Nothing was changed.\r\n${said}`);
+  });
+}
 
 test("what fails is one line, and exit code 1", async (t) => {
   const server = await AuthorizationServer.start(t);
@@ -105,6 +139,48 @@ test("the browser is opened only on a desktop session", () => {
   assert.deepEqual(browserCommand({}, "darwin"), ["open"]);
   assert.equal(browserCommand({ SSH_TTY: "/dev/pts/0" }, "darwin"), undefined);
   assert.equal(browserCommand({}, "win32")?.[0], "rundll32");
+});
+
+test("after the approval Ctrl-C waits for the outcome, and claims nothing; a second one does not", async (t) => {
+  const login = Child.start(t, "approved-login.mjs", { env: TempHome.create(t).env() });
+  await login.event("saving");
+  login.signal("SIGINT");
+  await login.event("heard");
+  login.signal("SIGINT");
+  const { code, stdout } = await outcome(login);
+  assert.equal(code, 130);
+  assert.doesNotMatch(stdout, /given up/);
+});
+
+test("the page is opened on a terminal, unless told not to; without one, when told to", {
+  skip: process.platform !== "linux" && "takes util-linux's script",
+}, async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const { pluginId: _id, ...options } = configFor(server, home.stateDir);
+  const script = fileURLToPath(new URL("fixtures/plugin-command.mjs", import.meta.url));
+  // The desktop: a browser that writes down what it is given.
+  const pages = join(home.path, "pages");
+  writeFileSync(join(home.path, "xdg-open"), `#!/bin/sh\necho "$1" >> '${pages}'\n`, { mode: 0o755 });
+  const env = home.env({ DISPLAY: ":0", PATH: `${home.path}${delimiter}${process.env.PATH}` });
+  const opened = async (isOnTerminal: boolean, flags: string[]) => {
+    const args = [script, JSON.stringify(options), "login", ...flags];
+    const login = isOnTerminal
+      ? Child.start(t, "terminal.mjs", { args: [process.execPath, ...args], env })
+      : Child.start(t, script, { args: args.slice(1), env });
+    await new Person().approve(await login.written(/http\S+\?user_code=[A-Z]{4}-[A-Z]{4}/));
+    assert.equal((await login.exit).code, 0, login.stdout + login.stderr);
+    return /The page is open in your browser/.test(login.stdout);
+  };
+  assert.equal(await opened(true, []), true);
+  assert.equal(await opened(true, ["--no-open"]), false);
+  assert.equal(await opened(false, []), false);
+  assert.equal(await opened(false, ["--open"]), true);
+  const codes = readFileSync(pages, "utf8").trim().split("\n");
+  assert.equal(codes.length, 2, String(codes));
+  for (const page of codes) {
+    assert.match(page, new RegExp(`^${server.issuer}/device\\?user_code=[A-Z]{4}-[A-Z]{4}$`));
+  }
 });
 
 test("a terminal: code and URL stand out, a QR code that fits, one line that counts down", (t) => {

@@ -4,6 +4,7 @@ import { type AuthConfig, AuthError, listProfiles, login, logout, type PasteRequ
 import { explain } from "./account.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import type { PluginCommand } from "./host.ts";
+import { Interruption } from "./interruption.ts";
 import { type Output, Screen } from "./screen.ts";
 import { exitCode, stateInWords, statusText } from "./status-text.ts";
 
@@ -82,9 +83,10 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
 async function runLogin(context: CommandContext, flags: AccountFlags & { open?: boolean }): Promise<void> {
   const { title } = context;
   const screen = new Screen(process.stdout as Output);
-  const stop = new AbortController();
-  const onSignal = (signal: NodeJS.Signals) => stop.abort(signal);
-  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
+  const interruption = new Interruption(() => {
+    screen.end();
+    process.stderr.write("Given up. Nothing was changed.\n");
+  });
   const browser = flags.open === false || !(screen.isLive || flags.open) ? undefined : browserCommand();
   try {
     await reported(
@@ -93,11 +95,11 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
       async (config) => {
         let hasCode = false;
         const { profile, scopes, missingScopes } = await login(config, {
-          signal: stop.signal,
+          signal: interruption.signal,
           // Who opens the page by hand may do so anywhere.
           ...(flags.open === false && { remote: true }),
           ...(process.stdin.isTTY && {
-            onPaste: (request: PasteRequest) => pasted(request, screen, () => onSignal("SIGINT")),
+            onPaste: (request: PasteRequest) => pasted(request, screen, () => interruption.raise("SIGINT")),
           }),
           onVerification(verification) {
             hasCode = verification.userCode !== "";
@@ -116,7 +118,12 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
               }
             },
           }),
-          onProgress: (event) => screen.progress(event),
+          onProgress(event) {
+            if (event.type === "approved") {
+              interruption.approved();
+            }
+            screen.progress(event);
+          },
         });
         const granted = scopes?.length ? `, for ${scopes.join(" ")}` : "";
         screen.done(`Logged in to ${title}${profile === "default" ? "" : ` as ${profile}`}${granted}.`);
@@ -125,16 +132,17 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
         }
       },
       ({ code, message }) => {
-        screen.end();
-        process.stderr.write(`${code === "ABORTED" ? "Given up. Nothing was changed." : message}\n`);
         if (code === "ABORTED") {
-          process.exitCode = stop.signal.reason === "SIGTERM" ? 143 : 130;
+          interruption.givenUp();
+          return;
         }
+        screen.end();
+        process.stderr.write(`${message}\n`);
       },
     );
   } finally {
     screen.end();
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    interruption.end();
   }
 }
 

@@ -28,8 +28,8 @@ async function main() {
   if (built !== 0) {
     return built;
   }
-  // Each has its own home, port and servers. One at a time: a host that starts keeps a core or two busy.
-  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=1", "--test-timeout=900000"];
+  // Each has its own home, port and servers. Two at a time: they wait as much as they work.
+  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=900000"];
   const files = hosts.map((host) => join("__test__", "hosts", `${host}.test.ts`));
   return run(process.execPath, ["--import", "tsx", ...runner, ...files]);
 }

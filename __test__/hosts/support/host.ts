@@ -26,7 +26,6 @@ export const hosts = {
 export type HostId = keyof typeof hosts;
 
 const token = "test-token";
-const terminal = fileURLToPath(new URL("../fixtures/terminal.mjs", import.meta.url));
 
 export interface Finished extends ChildExit {
   stdout: string;
@@ -85,8 +84,7 @@ export class Host {
 
   /** The same, on a terminal of its own. */
   startOnTerminal(args: string[]): Child {
-    const line = [nodeBinary(hosts[this.id].node), this.#script, ...args].map((word) => `'${word}'`).join(" ");
-    return this.#start(terminal, [`stty columns 120 rows 40; ${line}`]);
+    return this.#start("terminal.mjs", [nodeBinary(hosts[this.id].node), this.#script, ...args]);
   }
 
   /** Runs a command of the host to its end. */

@@ -106,9 +106,21 @@ export async function logOut(lifetime: Lifetime, { host, login }: Stage): Promis
   assert.equal((await host.run([plugin, "status", "--check"])).code, 1);
 }
 
-export async function assertLoginIsAskedFor({ host }: Stage, gateway: Gateway): Promise<void> {
+function loginNeeded({ host }: Stage): string {
   const command = host.name === "clawdbot" ? `clawdbot gateway call ${plugin}.login` : `openclaw ${plugin} login`;
-  const sentence = `Team Memory needs a login: run \`${command}\` in a terminal, then try again.`;
+  return `Team Memory needs a login: run \`${command}\` in a terminal`;
+}
+
+/** By the service, which looks a few seconds after the gateway's start, in its log. */
+export async function assertWarnedOnce(on: Stage, gateway: Gateway): Promise<void> {
+  const warning = `${loginNeeded(on)}.`;
+  await gateway.child.written(new RegExp(warning.replace(/[.`]/g, "\\$&")));
+  assert.equal(gateway.output.split(warning).length - 1, 1, gateway.output);
+}
+
+export async function assertLoginIsAskedFor(on: Stage, gateway: Gateway): Promise<void> {
+  const { host } = on;
+  const sentence = `${loginNeeded(on)}, then try again.`;
   const before = gateway.child.mark;
   const { status: code, text } = await gateway.tool("memory_search", { query: "tea" });
   if (host.id === "openclaw-2026.9.6") {
@@ -160,6 +172,7 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
 
   await installPlugin(t, on);
   await step("without a login the tools ask for one, by its exact command", (at) => assertLoginIsAskedFor(on, at));
+  await step("without a login the gateway warns of it in its log", (at) => assertWarnedOnce(on, at));
   if (host.name !== "clawdbot" && process.platform === "linux") {
     await step("a login on a terminal is given up with Ctrl-C", () => giveUpLogIn(on));
   }
@@ -186,6 +199,9 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
     await logIn(on);
     await assertToolsWork(at, "ada likes jam");
   });
+  await step("the gateway has not warned again, however often it has loaded the plugin", (at) =>
+    assertWarnedOnce(on, at),
+  );
   await step("doctor and security audit show nothing against the plugin; no log holds a token", async (at) => {
     const doctor = await host.succeed(["plugins", "doctor"]);
     assert.doesNotMatch(doctor.stdout + doctor.stderr, new RegExp(plugin));
