@@ -63,7 +63,14 @@ const everywhere = (answer: StubAnswer) => (login: Login) => {
 
 const scenarios: Record<string, Scenario> = {
   "all is well": {
-    ends: { getValidAccessToken: "ok", rejectedToken: "ok", login: "ok", authorizeDevice: "ok", refreshTokens: "ok", logout: "ok" },
+    ends: {
+      getValidAccessToken: "ok",
+      rejectedToken: "ok",
+      login: "ok",
+      authorizeDevice: "ok",
+      refreshTokens: "ok",
+      logout: "ok",
+    },
     arrange: () => undefined,
   },
   LOGIN_REQUIRED: {
@@ -107,7 +114,10 @@ const scenarios: Record<string, Scenario> = {
   },
   NETWORK: {
     ends: { getValidAccessToken: "NETWORK", login: "NETWORK", refreshTokens: "NETWORK", logout: "ok" },
-    arrange: everywhere({ bytes: `HTTP/1.1 200 ${all}\r\ncontent-length: 9999\r\nx: ${all}\r\n\r\n${all}`, ending: "reset" }),
+    arrange: everywhere({
+      bytes: `HTTP/1.1 200 ${all}\r\ncontent-length: 9999\r\nx: ${all}\r\n\r\n${all}`,
+      ending: "reset",
+    }),
   },
   "NETWORK, by what is no HTTP": {
     ends: { getValidAccessToken: "NETWORK", login: "NETWORK", refreshTokens: "NETWORK" },
@@ -189,7 +199,12 @@ const scenarios: Record<string, Scenario> = {
     arrange: ({ path }) => edit(path, { refresh: [secrets.refresh], lastRefresh: secrets.access }),
   },
   STORE_VERSION: {
-    ends: { getValidAccessToken: "STORE_VERSION", login: "STORE_VERSION", status: "STORE_VERSION", logout: "STORE_VERSION" },
+    ends: {
+      getValidAccessToken: "STORE_VERSION",
+      login: "STORE_VERSION",
+      status: "STORE_VERSION",
+      logout: "STORE_VERSION",
+    },
     arrange: ({ path }) => edit(path, { version: 2 }),
   },
   STORE_IO: {
@@ -235,15 +250,20 @@ describe("nothing is given away", { concurrency: 6 }, () => {
   ] as const) {
     test(name, async (t) => {
       const login = await loggedIn(t);
-      edit(login.path, { expires: 1, refreshedAt: 0, issuer: "https://auth.test", tokenEndpoint: "https://auth.test/token" });
+      edit(login.path, {
+        expires: 1,
+        refreshedAt: 0,
+        issuer: "https://auth.test",
+        tokenEndpoint: "https://auth.test/token",
+      });
       const proxy = await HttpProxy.start(t, { credentials: `user:another ${password}` });
       Object.assign(login.config, { issuer: "https://auth.test" });
-      const codes = await everyFunction(t, login, { HTTPS_PROXY: proxied(proxy.url), https_proxy: proxied(proxy.url) }, [
-        "getValidAccessToken",
-        "login",
-        "refreshTokens",
-        "logout",
-      ]);
+      const codes = await everyFunction(
+        t,
+        login,
+        { HTTPS_PROXY: proxied(proxy.url), https_proxy: proxied(proxy.url) },
+        ["getValidAccessToken", "login", "refreshTokens", "logout"],
+      );
       assert.deepEqual(codes, { getValidAccessToken: code, login: code, refreshTokens: code, logout: "ok" });
     });
   }

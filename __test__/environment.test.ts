@@ -106,7 +106,12 @@ describe("what others have prepared", { concurrency: 6 }, () => {
   test("names that no file system takes are refused in words", async (t) => {
     const { home, config } = await started(t);
     const plugin = await PluginProcess.start(t, { env: home.env() });
-    for (const names of [{ pluginId: "é".repeat(100) }, { profile: "A".repeat(100) }, { profile: "" }, { pluginId: "\0" }]) {
+    for (const names of [
+      { pluginId: "é".repeat(100) },
+      { profile: "A".repeat(100) },
+      { profile: "" },
+      { pluginId: "\0" },
+    ]) {
       await failure(plugin.login({ ...config, ...names }), "INVALID_CONFIG");
     }
     const deep = await failure(plugin.login({ ...config, stateDir: join(home.path, "d".repeat(300)) }), "STORE_IO");

@@ -53,8 +53,16 @@ test("no crate runs a build script that was not looked at", () => {
     }
   }
   const allowed = Object.keys(buildScripts);
-  assert.deepEqual([...found].filter((name) => !allowed.includes(name)), [], "look at them, then list them");
-  assert.deepEqual(allowed.filter((name) => !found.has(name)), [], "no longer there");
+  assert.deepEqual(
+    [...found].filter((name) => !allowed.includes(name)),
+    [],
+    "look at them, then list them",
+  );
+  assert.deepEqual(
+    allowed.filter((name) => !found.has(name)),
+    [],
+    "no longer there",
+  );
 });
 
 test("installing the package runs nothing and brings no other package", () => {
@@ -74,7 +82,7 @@ test("installing the package runs nothing and brings no other package", () => {
 });
 
 test("of the packages for development, one has an install script, and none is run", () => {
-  const { packages } = json(join(root, "package-lock.json"));
+  const { packages = {} } = json(join(root, "package-lock.json"));
   const withScript = Object.entries(packages).filter(([, { hasInstallScript }]) => hasInstallScript === true);
   // It replaces a file by a link to its binary, which works without.
   assert.deepEqual(
@@ -83,7 +91,8 @@ test("of the packages for development, one has an install script, and none is ru
   );
   for (const file of tracked().filter((file) => /^(scripts|\.ci|\.github|__test__\/install)\//.test(file))) {
     for (const line of readFileSync(join(root, file), "utf8").split("\n")) {
-      if (/npm\(\["ci"|^\W*(run: )?npm (ci|install)\b/.test(line) && !/^\s*(\/\/|#)/.test(line)) assert.match(line, /--ignore-scripts/, file);
+      if (/npm\(\["ci"|^\W*(run: )?npm (ci|install)\b/.test(line) && !/^\s*(\/\/|#)/.test(line))
+        assert.match(line, /--ignore-scripts/, file);
     }
   }
 });
@@ -96,8 +105,11 @@ test("every manifest has its lockfile, committed, with a checksum of every packa
     if (Object.keys({ ...dependencies, ...devDependencies }).length === 0) continue;
     const lockfile = join(dirname(manifest), "package-lock.json");
     assert.ok(files.includes(lockfile), lockfile);
-    for (const [name, { integrity, link, inBundle }] of Object.entries(json(join(root, lockfile)).packages)) {
-      assert.ok(name === "" || link === true || inBundle === true || typeof integrity === "string", `${name} in ${lockfile}`);
+    for (const [name, { integrity, link, inBundle }] of Object.entries(json(join(root, lockfile)).packages ?? {})) {
+      assert.ok(
+        name === "" || link === true || inBundle === true || typeof integrity === "string",
+        `${name} in ${lockfile}`,
+      );
     }
   }
   assert.ok(files.includes("Cargo.lock"));
@@ -120,12 +132,24 @@ test("we write no unsafe Rust; what the macros of napi write stands in no source
   assert.match(readFileSync(join(root, "Cargo.toml"), "utf8"), /^unsafe_code = "deny"$/m);
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: manifests and lockfiles, whose members are looked at one by one
-function json(path: string): any {
+/** A manifest or a lockfile, as far as it is looked at. */
+interface Manifest {
+  scripts?: Record<string, string>;
+  dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
+  gypfile?: boolean;
+  packages?: Record<string, { hasInstallScript?: boolean; integrity?: string; link?: boolean; inBundle?: boolean }>;
+}
+
+function json(path: string): Manifest {
   return JSON.parse(readFileSync(path, "utf8"));
 }
 
 function tracked(): string[] {
   const list = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: root });
-  return list.toString().split("\0").filter((file) => file !== "" && existsSync(join(root, file)));
+  return list
+    .toString()
+    .split("\0")
+    .filter((file) => file !== "" && existsSync(join(root, file)));
 }

@@ -113,7 +113,8 @@ function assertSameServer(options: DeviceCodeAuthOptions, kept: HostCredential):
   const differs = (name: "issuer" | "tokenEndpoint") =>
     options[name] !== undefined && kept[name] !== undefined && options[name] !== kept[name];
   // The login went by endpoints alone: nothing shows that the issuer is the same server.
-  const isUnknown = options.tokenEndpoint === undefined && kept.issuer === undefined && kept.tokenEndpoint !== undefined;
+  const isUnknown =
+    options.tokenEndpoint === undefined && kept.issuer === undefined && kept.tokenEndpoint !== undefined;
   if (!differs("issuer") && !differs("tokenEndpoint") && !isUnknown) {
     return;
   }
