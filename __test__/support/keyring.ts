@@ -8,11 +8,12 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { keychainBuildOf, runningPlatform } from "../../scripts/platforms.mjs";
-import { root } from "../../scripts/setup.mjs";
 import type { Lifetime } from "./lifetime.ts";
 import type { TempHome } from "./temp-home.ts";
 
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const password = "the password of the keyring";
 
 /** No services that the bus would start by itself: what a test kills stays dead. */
