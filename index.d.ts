@@ -307,7 +307,8 @@ export declare function listProfiles(config: AuthConfig): Promise<Array<AuthStat
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
  * `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
- * `DEVICE_CODE_EXPIRED` (device flow), `TIMEOUT` (also when nobody has come back within 10 minutes), `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ * `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` is also that nobody came back from
+ * the browser within 10 minutes.
  *
  * @example
  * ```ts
@@ -325,8 +326,8 @@ export declare function login(config: AuthConfig, options: LoginOptions): Promis
 /** How a login talks to the person. */
 export interface LoginOptions {
   /**
-   * Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects with ends the login and
-   * is passed on unchanged.
+   * Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects
+   * with ends the login and is passed on unchanged.
    */
   onVerification: (verification: Verification) => void | Promise<void>
   /** Called with the URL to open, which is always http(s). Its failure never ends the login. */
@@ -372,7 +373,7 @@ export interface LogoutResult {
   removed: boolean
 }
 
-/** What is asked of the person. Asked of {@link LoginOptions.onPaste}. */
+/** What {@link LoginOptions.onPaste} is to ask. */
 export interface PasteRequest {
   /** Ready to print: what to paste, and what was wrong with the last answer. */
   message: string

@@ -146,7 +146,7 @@ function start(name, caller, config, options, argument) {
       asking?.abort();
       how(value);
     };
-    const ask = async ({ message }) => {
+    const ask = async ({ detail: message }) => {
       asking = new AbortController();
       const { signal } = asking;
       try {

@@ -356,6 +356,15 @@ test("the browser comes back first: the question is taken back", async (t) => {
   assert.equal(person.signals[0]?.aborted, true);
 });
 
+test("the browser comes back while something else that was pasted is tried: the login is that of the browser", async (t) => {
+  const { server, config } = await site(t);
+  const held = await server.intercept({ grant: "authorization_code", nth: 1 }, { hold: "before" });
+  const begun = await begin(config, { onPaste: pasting("not-the-code").onPaste, remote: true });
+  await held.arrived;
+  assert.equal((await approve(begun)).status, 200);
+  assert.equal((await begun.outcome).state, "valid");
+});
+
 test("on this machine nothing is asked, unless the session is remote", async (t) => {
   const { config } = await site(t);
   const local = pasting();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use napi::Status;
-use napi::bindgen_prelude::{Either9, FnArgs, Function};
+use napi::bindgen_prelude::{Either8, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -16,12 +16,12 @@ use crate::session::verification;
 use super::access_token::Token;
 use super::auth_status::AuthStatus;
 use super::device_tokens::TokenSet;
-use super::login::{PasteQuestion, Person, ProgressEvent, Verification};
+use super::login::{Person, ProgressEvent, Verification};
 use super::logout::LogoutResult;
 use super::operation::Pasted;
 
 /// Everything that can be told.
-pub type Payload = Either9<
+pub type Payload = Either8<
     Token,
     AuthStatus,
     Vec<AuthStatus>,
@@ -30,7 +30,6 @@ pub type Payload = Either9<
     Verification,
     ProgressEvent,
     ErrorDetails,
-    PasteQuestion,
 >;
 
 /// `(kind, payload) => void`
@@ -102,7 +101,14 @@ impl Observer for Listener {
     }
 
     fn paste(&self, message: String) -> BoxFuture<'_, Secret> {
-        self.tell("paste", Payload::I(PasteQuestion { message }));
+        // Each further shape of a payload would cost kilobytes of napi.
+        let question = ProgressEvent {
+            kind: String::new(),
+            next_poll_at: None,
+            expires_at: 0.0,
+            detail: Some(message),
+        };
+        self.tell("paste", Payload::G(question));
         Box::pin(self.pasted.next())
     }
 }

@@ -51,13 +51,6 @@ pub struct PasteRequest {
     pub signal: (),
 }
 
-/// What becomes a `PasteRequest`. @internal
-#[napi(object, object_from_js = false)]
-pub struct PasteQuestion {
-    /// What to show.
-    pub message: String,
-}
-
 /// What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1).
 #[napi(object, object_from_js = false)]
 pub struct Verification {

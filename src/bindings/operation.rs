@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use tokio::sync::Notify;
 
@@ -11,6 +12,7 @@ use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
 
 use super::listener::{Listener, ListenerFunction, Payload};
+use super::options;
 use super::process::runtime;
 
 /// Handle of a call under way. @internal
@@ -27,8 +29,10 @@ impl Operation {
 
     /// What the person answered to the last question.
     #[napi]
-    pub fn paste(&self, text: String) {
-        self.1.put(Secret::new(text));
+    pub fn paste(&self, text: Unknown<'_>) {
+        // Nothing is what is pasted where it cannot be read.
+        self.1
+            .put(Secret::new(options::text(&text).unwrap_or_default()));
     }
 }
 

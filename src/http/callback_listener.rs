@@ -3,16 +3,14 @@
 //! Everything on this machine can connect, and every website can make a browser connect: nothing of a request is shown
 //! again, and what it carries is for the caller to judge.
 
-use std::future::poll_fn;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use url::Host;
 use zeroize::Zeroizing;
 
 use super::BoxFuture;
@@ -39,7 +37,9 @@ const STYLE_HASH: &str = "sha256-4nhbT8b+Nm4oow8GP/oFVKtpqwChrASr58lb0O5obgc=";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoopbackAddress {
     /// A loopback IP address, or `localhost`.
-    pub(crate) host: Host,
+    pub(crate) host: String,
+    /// What that is: both families of localhost, since a browser may take either, and nobody else may listen on the other.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Nothing: any that is free.
     pub(crate) port: Option<u16>,
     /// The one path that there is, beginning with a slash.
@@ -97,16 +97,20 @@ struct Site {
 
 impl CallbackListener {
     /// Takes the port on the loopback interface alone.
-    pub(crate) async fn bind(place: &LoopbackAddress) -> io::Result<Self> {
-        let (sockets, port) = match place.host {
-            Host::Ipv4(address) => bound(address.into(), place.port).await?,
-            Host::Ipv6(address) => bound(address.into(), place.port).await?,
-            Host::Domain(_) => both_families(place.port).await?,
+    pub(crate) fn bind(place: &LoopbackAddress) -> io::Result<Self> {
+        let mut tries = MOST_PORTS;
+        let (sockets, port) = loop {
+            match (bound(&place.addresses, place.port.unwrap_or(0)), place.port) {
+                (Err(error), None) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {
+                    tries -= 1;
+                }
+                (outcome, _) => break outcome?,
+            }
         };
         let host = &place.host;
         let mut authorities = vec![format!("{host}:{port}")];
         if port == 80 {
-            authorities.push(host.to_string());
+            authorities.push(host.clone());
         }
         Ok(Self {
             sockets,
@@ -125,11 +129,7 @@ impl CallbackListener {
     }
 
     /// The next request for the path. All others are answered meanwhile.
-    pub(crate) async fn visit(&mut self) -> Visit {
-        poll_fn(|context| self.poll_visit(context)).await
-    }
-
-    fn poll_visit(&mut self, context: &mut Context<'_>) -> Poll<Visit> {
+    pub(crate) fn poll_visit(&mut self, context: &mut Context<'_>) -> Poll<Visit> {
         for socket in &self.sockets {
             while let Poll::Ready(accepted) = socket.poll_accept(context) {
                 let Ok((stream, _)) = accepted else {
@@ -163,31 +163,24 @@ impl CallbackListener {
     }
 }
 
-async fn bound(address: IpAddr, port: Option<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
-    let socket = TcpListener::bind((address, port.unwrap_or(0))).await?;
-    let port = socket.local_addr()?.port();
-    Ok((vec![socket], port))
-}
-
-/// A browser may take localhost for either, so nobody else may listen on the other.
-async fn both_families(port: Option<u16>) -> io::Result<(Vec<TcpListener>, u16)> {
-    let mut tries = 0;
-    loop {
-        let (mut sockets, chosen) = bound(Ipv4Addr::LOCALHOST.into(), port).await?;
-        match TcpListener::bind((Ipv6Addr::LOCALHOST, chosen)).await {
-            Ok(socket) => sockets.push(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                tries += 1;
-                if port.is_none() && tries < MOST_PORTS {
-                    continue;
-                }
-                return Err(error);
-            }
+/// One socket for each address, on the same port.
+fn bound(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut sockets = Vec::new();
+    let mut chosen = port;
+    for address in addresses {
+        let socket = match std::net::TcpListener::bind((*address, chosen)) {
+            Ok(socket) => socket,
             // There is no IPv6 here, so no browser takes it either.
-            Err(_) => {}
-        }
-        return Ok((sockets, chosen));
+            Err(error) if !sockets.is_empty() && error.kind() != io::ErrorKind::AddrInUse => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        chosen = socket.local_addr()?.port();
+        socket.set_nonblocking(true)?;
+        sockets.push(TcpListener::from_std(socket)?);
     }
+    Ok((sockets, chosen))
 }
 
 async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Visit> {
@@ -293,6 +286,9 @@ fn respond(stream: TcpStream, status: &str, content_type: &str, more: &str, body
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -303,13 +299,18 @@ mod tests {
         text: "You may go.",
     };
 
-    async fn listening() -> CallbackListener {
+    async fn visit(listener: &mut CallbackListener) -> Visit {
+        poll_fn(|context| listener.poll_visit(context)).await
+    }
+
+    fn listening() -> CallbackListener {
         let place = LoopbackAddress {
-            host: Host::Ipv4(Ipv4Addr::LOCALHOST),
+            host: "127.0.0.1".to_owned(),
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
             port: None,
             path: "/callback".to_owned(),
         };
-        CallbackListener::bind(&place).await.unwrap()
+        CallbackListener::bind(&place).unwrap()
     }
 
     async fn sends(port: u16, bytes: &str) -> TcpStream {
@@ -336,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_visit_has_the_query_and_gets_the_page() {
-        let mut listener = listening().await;
+        let mut listener = listening();
         let port = listener.port();
         let request = format!("GET /callback?a=1&b=%20 HTTP/1.1\r\nhOST: 127.0.0.1:{port}\r\n\r\n");
         let (head, tail) = request.split_at(17);
@@ -351,7 +352,7 @@ mod tests {
             answer(visitor).await
         };
         let serving = async {
-            let visit = listener.visit().await;
+            let visit = visit(&mut listener).await;
             assert_eq!(visit.query.expose(), "a=1&b=%20");
             visit.answer(&PAGE);
         };
@@ -370,14 +371,14 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_says_nothing_is_hung_up_on() {
-        let mut listener = listening().await;
+        let mut listener = listening();
         let mut silent = sends(listener.port(), "GET /callback?").await;
         let waiting = async {
             let mut byte = [0; 1];
             silent.read(&mut byte).await
         };
         tokio::select! {
-            _ = listener.visit() => panic!("a visit"),
+            _ = visit(&mut listener) => panic!("a visit"),
             read = waiting => assert_eq!(read.unwrap_or(0), 0),
         }
     }
@@ -389,16 +390,14 @@ mod tests {
         };
         let port = other.local_addr().unwrap().port();
         let place = |port| LoopbackAddress {
-            host: Host::Domain("localhost".to_owned()),
+            host: "localhost".to_owned(),
+            addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             port,
             path: "/".to_owned(),
         };
-        let taken = CallbackListener::bind(&place(Some(port)))
-            .await
-            .err()
-            .unwrap();
+        let taken = CallbackListener::bind(&place(Some(port))).err().unwrap();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        let free = CallbackListener::bind(&place(None)).await.unwrap();
+        let free = CallbackListener::bind(&place(None)).unwrap();
         assert_eq!(free.sockets.len(), 2);
     }
 

@@ -39,8 +39,7 @@ impl Form {
             .extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
-    /// The encoded body.
-    #[cfg(test)]
+    /// The encoded parameters.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,7 @@
 //! The page where a person approves (RFC 6749 §4.1.1), with PKCE (RFC 7636 §4.3).
 
 use super::pkce::PkceVerifier;
-use crate::http::Endpoint;
+use crate::http::{Endpoint, Form};
 use crate::secret::Secret;
 
 /// The authorization request.
@@ -29,41 +29,39 @@ pub(crate) struct AuthorizationRequest<'a> {
 impl AuthorizationRequest<'_> {
     /// The URL for a browser to open.
     pub(crate) fn url(&self) -> String {
-        let mut url = self.endpoint.url().clone();
-        {
-            // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
-            let mut query = url.query_pairs_mut();
-            let challenge = self.pkce.challenge();
-            let mut set = |name: &str, value: &str| {
-                query.append_pair(name, value);
-            };
-            set("response_type", "code");
-            set("client_id", self.client_id);
-            set("redirect_uri", self.redirect_uri);
-            set("state", self.state.expose());
-            set("code_challenge", &challenge);
-            set("code_challenge_method", PkceVerifier::METHOD);
-            if !self.scopes.is_empty() {
-                set("scope", &self.scopes.join(" "));
-            }
-            if let Some(audience) = self.audience {
-                set("audience", audience);
-            }
-            // RFC 8707 §2: 'Multiple "resource" parameters MAY be used'
-            for resource in self.resources {
-                set("resource", resource);
-            }
-            // OpenID Connect Core §11: with offline_access the prompt parameter "MUST contain consent"; servers that go by
-            // it give no refresh token otherwise.
-            let is_given = self.extra.iter().any(|(name, _)| name == "prompt");
-            if !is_given && self.scopes.iter().any(|scope| scope == "offline_access") {
-                set("prompt", "consent");
-            }
-            for (name, value) in self.extra {
-                set(name, value);
-            }
+        let mut query = Form::new();
+        query.append("response_type", "code");
+        query.append("client_id", self.client_id);
+        query.append("redirect_uri", self.redirect_uri);
+        query.append("state", self.state.expose());
+        query.append("code_challenge", &self.pkce.challenge());
+        query.append("code_challenge_method", PkceVerifier::METHOD);
+        if !self.scopes.is_empty() {
+            query.append("scope", &self.scopes.join(" "));
         }
-        url.into()
+        if let Some(audience) = self.audience {
+            query.append("audience", audience);
+        }
+        // RFC 8707 §2: 'Multiple "resource" parameters MAY be used'
+        for resource in self.resources {
+            query.append("resource", resource);
+        }
+        // OpenID Connect Core §11: with offline_access the prompt parameter "MUST contain consent"; servers that go by it
+        // give no refresh token otherwise.
+        let is_given = self.extra.iter().any(|(name, _)| name == "prompt");
+        if !is_given && self.scopes.iter().any(|scope| scope == "offline_access") {
+            query.append("prompt", "consent");
+        }
+        for (name, value) in self.extra {
+            query.append(name, value);
+        }
+        // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
+        let own = if self.endpoint.url().query().is_some() {
+            '&'
+        } else {
+            '?'
+        };
+        format!("{}{own}{}", self.endpoint.as_str(), query.as_str())
     }
 }
 

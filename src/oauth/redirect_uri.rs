@@ -1,5 +1,7 @@
 //! Where the server sends the browser with its answer (RFC 6749 §3.1.2), for a native app (RFC 8252 §7).
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use url::{Host, Url};
 
 use crate::http::callback_listener::LoopbackAddress;
@@ -34,10 +36,12 @@ impl RedirectUri {
                 loopback: None,
             });
         }
-        let host = match url.host() {
-            Some(Host::Domain("localhost")) => Host::Domain("localhost".to_owned()),
-            Some(Host::Ipv4(address)) if address.is_loopback() => Host::Ipv4(address),
-            Some(Host::Ipv6(address)) if address.is_loopback() => Host::Ipv6(address),
+        let addresses: Vec<IpAddr> = match url.host() {
+            Some(Host::Domain("localhost")) => {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            Some(Host::Ipv4(address)) if address.is_loopback() => vec![address.into()],
+            Some(Host::Ipv6(address)) if address.is_loopback() => vec![address.into()],
             // RFC 8252 §8.3: http only where "the request never leaves the device".
             _ => {
                 return Err(
@@ -46,6 +50,7 @@ impl RedirectUri {
                 );
             }
         };
+        let host = url.host_str().unwrap_or_default().to_owned();
         let (_, after) = text.split_once("://").unwrap_or_default();
         let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
         // The parser takes the usual port for none.
@@ -60,6 +65,7 @@ impl RedirectUri {
             },
             loopback: Some(LoopbackAddress {
                 host,
+                addresses,
                 port,
                 path: url.path().to_owned(),
             }),
@@ -68,14 +74,13 @@ impl RedirectUri {
 
     /// RFC 8252 §7.3, on any free port.
     pub(crate) fn on_a_free_port() -> Self {
-        let path = "/callback".to_owned();
-        let host = Host::Ipv4(std::net::Ipv4Addr::LOCALHOST);
         Self {
-            text: format!("http://{host}{path}"),
+            text: "http://127.0.0.1/callback".to_owned(),
             loopback: Some(LoopbackAddress {
-                host,
+                host: "127.0.0.1".to_owned(),
+                addresses: vec![Ipv4Addr::LOCALHOST.into()],
                 port: None,
-                path,
+                path: "/callback".to_owned(),
             }),
         }
     }

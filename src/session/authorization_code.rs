@@ -1,11 +1,10 @@
 //! The authorization code flow (RFC 6749 §4.1) as a native app does it (RFC 8252): the browser comes back to a port of this
 //! machine, or the person brings what it shows.
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
-
-use tokio::select;
 
 use crate::error::{Error, ErrorCode};
 use crate::http::BoxFuture;
@@ -24,7 +23,7 @@ use crate::store::location::Location;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
-use super::client::{configured, forget, known, newly_registered};
+use super::client::{configured, forget, registered};
 use super::config::{AuthConfig, invalid};
 use super::device_tokens::{Observer, Progress, ProgressKind, client_is_unknown};
 use super::remote::is_remote;
@@ -67,19 +66,24 @@ struct Attempt<'a> {
     dpop_key: Option<DpopKey>,
 }
 
-/// What happened first.
-enum Came {
-    Visit(Visit),
-    Paste(Secret),
+/// What is waited for, all at once.
+struct Wait<'a> {
+    listener: Option<CallbackListener>,
+    pasting: Option<BoxFuture<'a, Secret>>,
+    redeeming: Option<BoxFuture<'a, Outcome>>,
+    /// Not heeded while a code is redeemed.
+    deadline: BoxFuture<'a, ()>,
 }
 
-/// What the person is asked for, and how often.
-struct Pastes<'a> {
-    observer: &'a dyn Observer,
-    question: String,
-    asked: u32,
-    answer: Option<BoxFuture<'a, Secret>>,
+/// What happened first.
+enum Event {
+    Visit(Visit),
+    Pasted(Secret),
+    Redeemed(Outcome),
+    Late,
 }
+
+type Outcome = Result<TokenResponse, NotRedeemed>;
 
 impl Session {
     /// Lets the person approve in a browser. The outcome is that of redeeming the code, if it came to that.
@@ -92,84 +96,56 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<(Client, Result<TokenResponse, Error>), Error> {
         server.authorization_endpoint()?;
-        let mut listener = listen(redirect_uri, observer.can_paste()).await?;
-        let client = self.browser_client(config, location, server).await?;
-        let port = listener.as_ref().map_or(0, CallbackListener::port);
-        let attempt = Attempt {
-            config,
-            server,
-            client: &client,
-            redirect_uri: redirect_uri.with_port(port),
-            state: random_secret()?,
-            pkce: PkceVerifier::generate()?,
-            dpop_key: config.dpop.then(DpopKey::generate).transpose()?,
+        let listener = listen(redirect_uri, observer.can_paste())?;
+        let client = match configured(config, None, server.authentication_methods.as_deref()) {
+            Some(client) => client,
+            None => self.registered_client(config, location, server).await?,
         };
-        let outcome = self
-            .attempt_login(&attempt, &mut listener, observer)
-            .await?;
+        let port = listener.as_ref().map_or(0, CallbackListener::port);
+        let attempt = Attempt::new(config, server, &client, redirect_uri.with_port(port))?;
+        let outcome = self.attempt_login(&attempt, listener, observer).await?;
         Ok((client, outcome))
     }
 
-    /// The client of the config or of the store, or a new one.
-    async fn browser_client(
+    /// A client that the server still knows. If it did not, only the person would see it, on a page that does not send the
+    /// browser back (RFC 6749 §4.1.2.1); so the token endpoint is asked first, with a code that is none.
+    async fn registered_client(
         &self,
         config: &AuthConfig,
         location: &Location,
         server: &AuthorizationServer,
     ) -> Result<Client, Error> {
-        if let Some(client) = configured(config, None, server.authentication_methods.as_deref()) {
-            return Ok(client);
-        }
-        if let Some(client) = known(self, config, location, server).await? {
-            if self.is_known(config, server, &client).await? {
+        loop {
+            let (client, is_new) = registered(self, config, location, server).await?;
+            if is_new {
                 return Ok(client);
             }
-            forget(location, server, &client.id).await?;
-        }
-        newly_registered(self, config, location, server).await
-    }
-
-    /// Whether the server still knows a client that was registered earlier. If not, only the person would see it, on a page
-    /// that does not send the browser back (RFC 6749 §4.1.2.1); so the token endpoint is asked first, with a code that is none.
-    async fn is_known(
-        &self,
-        config: &AuthConfig,
-        server: &AuthorizationServer,
-        client: &Client,
-    ) -> Result<bool, Error> {
-        let redirect_uri = config.redirect_uri().map_or("", RedirectUri::registered);
-        let request = AuthorizationCodeRequest {
-            endpoint: &server.token_endpoint,
-            client,
-            code: &random_secret()?,
-            redirect_uri,
-            pkce: &PkceVerifier::generate()?,
-            dpop: None,
-            resources: &[],
-            extra: &config.extra_parameters,
-        };
-        match redeem(&*self.http, &*self.clock, &request, config.request_timeout).await {
-            Ok(_) | Err(NotRedeemed::CodeRefused(_)) => Ok(true),
-            Err(NotRedeemed::NotSent(error)) => Err(error),
-            Err(NotRedeemed::Failed(error)) => Ok(!client_is_unknown(&error)),
+            let attempt = Attempt::new(config, server, &client, String::new())?;
+            match self.redeem_code(&attempt, random_secret()?).await {
+                Err(NotRedeemed::NotSent(error)) => return Err(error),
+                Err(NotRedeemed::Failed(error)) if client_is_unknown(&error) => {
+                    forget(location, server, &client.id).await?;
+                }
+                _ => return Ok(client),
+            }
         }
     }
 
     async fn attempt_login(
         &self,
         attempt: &Attempt<'_>,
-        listener: &mut Option<CallbackListener>,
+        listener: Option<CallbackListener>,
         observer: &dyn Observer,
     ) -> Result<Result<TokenResponse, Error>, Error> {
-        let deadline = self.clock.boot().plus(LONGEST_WAIT);
         let expires_at = self.clock.now().plus(LONGEST_WAIT);
-        let url = attempt.url()?;
-        let asks = listener.is_none()
-            || observer
+        let is_remote = || {
+            observer
                 .is_remote()
-                .unwrap_or_else(|| is_remote(&*self.environment));
-        let asks = asks && observer.can_paste();
-        observer.verification(Verification::of_page(url, expires_at, LONGEST_WAIT, asks));
+                .unwrap_or_else(|| is_remote(&*self.environment))
+        };
+        let asks = observer.can_paste() && (listener.is_none() || is_remote());
+        let page = Verification::of_page(attempt.url()?, expires_at, LONGEST_WAIT, asks);
+        observer.verification(page);
         let progress = |kind| {
             observer.progress(Progress {
                 kind,
@@ -179,102 +155,97 @@ impl Session {
             });
         };
         progress(ProgressKind::Waiting);
-        let mut pastes = Pastes {
-            observer,
-            question: attempt.question(),
-            asked: 0,
-            answer: None,
+        let deadline = self.clock.boot().plus(LONGEST_WAIT);
+        let mut wait = Wait {
+            listener,
+            pasting: None,
+            redeeming: None,
+            deadline: Box::pin(sleep_until(&*self.clock, deadline)),
+        };
+        let mut tries = MOST_PASTES;
+        let mut ask = |wrong: &str| {
+            // Said once more with the question, or with the end of it.
+            if tries == 0 {
+                return Err(pasted_in_vain(wrong));
+            }
+            tries -= 1;
+            Ok(Some(observer.paste(attempt.question(wrong))))
         };
         if asks {
-            pastes.ask(None)?;
+            wait.pasting = ask("")?;
         }
+        let mut visits = Vec::new();
+        let mut sent: Option<Pasted> = None;
         loop {
-            let came = select! {
-                visit = next_visit(listener) => Came::Visit(visit),
-                pasted = pastes.next() => Came::Paste(pasted),
-                () = sleep_until(&*self.clock, deadline) => return Err(nobody_came(attempt.server)),
-            };
-            let mut visits = Vec::new();
-            let Pasted { code, is_ours } = match came {
-                Came::Visit(visit) => match read(visit.query.expose(), &attempt.expected()) {
-                    Ok(code) => {
-                        visits.push(visit);
-                        Pasted {
-                            code,
-                            is_ours: true,
+            let pasted = match poll_fn(|context| wait.poll(context)).await {
+                Event::Late => return Err(nobody_came(attempt.server)),
+                Event::Redeemed(outcome) => {
+                    for visit in visits.drain(..) {
+                        Visit::answer(visit, if outcome.is_ok() { &APPROVED } else { &FAILED });
+                    }
+                    let is_ours = sent.take().is_some_and(|sent| sent.is_ours);
+                    match outcome {
+                        // It was not the code after all, and whoever pasted it can say what is.
+                        Err(NotRedeemed::CodeRefused(_)) if !is_ours => {
+                            wait.pasting = ask("is no code that the server knows")?;
+                            continue;
+                        }
+                        outcome => return Ok(outcome.map_err(NotRedeemed::into_error)),
+                    }
+                }
+                Event::Visit(visit) => {
+                    match (read(visit.query.expose(), &attempt.expected()), &sent) {
+                        // Loaded again meanwhile: the same page, once there is one, and no second request.
+                        (Ok(code), Some(sent)) if code.is(&sent.code) => {
+                            visits.push(visit);
+                            continue;
+                        }
+                        // A code that is ours goes before one of which nobody knows.
+                        (Ok(code), None | Some(Pasted { is_ours: false, .. })) => {
+                            visits.push(visit);
+                            Pasted {
+                                code,
+                                is_ours: true,
+                            }
+                        }
+                        (Err(NoCode::Refused(error)), None) => {
+                            visit.answer(&FAILED);
+                            return Err(error);
+                        }
+                        _ => {
+                            visit.answer(&NOT_OURS);
+                            continue;
                         }
                     }
-                    Err(NoCode::NotOurs(_)) => {
-                        visit.answer(&NOT_OURS);
-                        continue;
-                    }
-                    Err(NoCode::Refused(error)) => {
-                        visit.answer(&FAILED);
-                        return Err(error);
-                    }
-                },
-                Came::Paste(text) => match read_pasted(&text, &attempt.expected()) {
+                }
+                Event::Pasted(text) => match read_pasted(&text, &attempt.expected()) {
                     Ok(pasted) => pasted,
                     Err(NoCode::NotOurs(reason)) => {
-                        pastes.ask(Some(reason))?;
+                        wait.pasting = ask(reason)?;
                         continue;
                     }
                     Err(NoCode::Refused(error)) => return Err(error),
                 },
             };
-            if is_ours {
+            if pasted.is_ours {
                 // Nobody has to paste anything any more.
-                pastes.answer = None;
+                wait.pasting = None;
                 progress(ProgressKind::Approved);
             }
-            let outcome = {
-                let redeeming = self.redeem_code(attempt, &code);
-                tokio::pin!(redeeming);
-                loop {
-                    select! {
-                        outcome = &mut redeeming => break outcome,
-                        // Loaded again meanwhile: the same page, once there is one, and no second request.
-                        visit = next_visit(listener) => match read(visit.query.expose(), &attempt.expected()) {
-                            Ok(again) if again.is(&code) => visits.push(visit),
-                            _ => visit.answer(&NOT_OURS),
-                        },
-                    }
-                }
-            };
-            for visit in visits {
-                visit.answer(if outcome.is_ok() { &APPROVED } else { &FAILED });
-            }
-            match outcome {
-                // It was not the code after all, and whoever pasted it can say what is.
-                Err(NotRedeemed::CodeRefused(_)) if !is_ours => {
-                    pastes.ask(Some("is no code that the server knows"))?;
-                }
-                outcome => return Ok(outcome.map_err(NotRedeemed::into_error)),
-            }
+            wait.redeeming = Some(Box::pin(self.redeem_code(attempt, pasted.code.clone())));
+            sent = Some(pasted);
         }
     }
 
-    async fn redeem_code(
-        &self,
-        attempt: &Attempt<'_>,
-        code: &Secret,
-    ) -> Result<TokenResponse, NotRedeemed> {
-        let Attempt {
-            config,
-            server,
-            client,
-            redirect_uri,
-            pkce,
-            dpop_key,
-            ..
-        } = attempt;
+    async fn redeem_code(&self, attempt: &Attempt<'_>, code: Secret) -> Outcome {
+        let config = attempt.config;
         let request = AuthorizationCodeRequest {
-            endpoint: &server.token_endpoint,
-            client,
-            code,
-            redirect_uri,
-            pkce,
-            dpop: dpop_key.as_ref().map(|key| self.dpop(key)),
+            endpoint: &attempt.server.token_endpoint,
+            client: attempt.client,
+            code: &code,
+            redirect_uri: &attempt.redirect_uri,
+            pkce: &attempt.pkce,
+            dpop: attempt.dpop_key.as_ref().map(|key| self.dpop(key)),
             resources: &config.resource,
             extra: &config.extra_parameters,
         };
@@ -289,7 +260,49 @@ impl Session {
     }
 }
 
-impl Attempt<'_> {
+impl Wait<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        if let Some(redeeming) = &mut self.redeeming {
+            if let Poll::Ready(outcome) = redeeming.as_mut().poll(context) {
+                self.redeeming = None;
+                return Poll::Ready(Event::Redeemed(outcome));
+            }
+        } else if self.deadline.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Event::Late);
+        }
+        if let Some(listener) = &mut self.listener
+            && let Poll::Ready(visit) = listener.poll_visit(context)
+        {
+            return Poll::Ready(Event::Visit(visit));
+        }
+        if let Some(pasting) = &mut self.pasting
+            && let Poll::Ready(text) = pasting.as_mut().poll(context)
+        {
+            self.pasting = None;
+            return Poll::Ready(Event::Pasted(text));
+        }
+        Poll::Pending
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn new(
+        config: &'a AuthConfig,
+        server: &'a AuthorizationServer,
+        client: &'a Client,
+        redirect_uri: String,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            config,
+            server,
+            client,
+            redirect_uri,
+            state: random_secret()?,
+            pkce: PkceVerifier::generate()?,
+            dpop_key: config.dpop.then(DpopKey::generate).transpose()?,
+        })
+    }
+
     fn url(&self) -> Result<String, Error> {
         let request = AuthorizationRequest {
             endpoint: self.server.authorization_endpoint()?,
@@ -314,55 +327,34 @@ impl Attempt<'_> {
         }
     }
 
-    fn question(&self) -> String {
+    /// What the person is asked for, after what was wrong with the last answer.
+    fn question(&self, wrong: &str) -> String {
         let redirect_uri = &self.redirect_uri;
-        if redirect_uri.starts_with("http://") {
+        let question = if redirect_uri.starts_with("http://") {
             format!(
                 "At the end the browser goes to {redirect_uri}. If that page does not load, paste its whole address here:"
             )
         } else {
             "Paste the code that the last page shows, or the whole address of that page:".to_owned()
+        };
+        match wrong {
+            "" => question,
+            _ => format!("What was pasted {wrong}. {question}"),
         }
     }
 }
 
-impl<'a> Pastes<'a> {
-    /// Asks, saying first what was wrong with the last answer.
-    fn ask(&mut self, wrong: Option<&str>) -> Result<(), Error> {
-        let wrong = wrong.map(|reason| format!("What was pasted {reason}. "));
-        if self.asked == MOST_PASTES {
-            let reason = wrong.unwrap_or_default();
-            return Err(Error::new(
-                ErrorCode::InvalidResponse,
-                format!("{reason}That was the last of {MOST_PASTES} tries. Start the login again."),
-            ));
-        }
-        self.asked += 1;
-        let message = wrong.unwrap_or_default() + &self.question;
-        self.answer = Some(self.observer.paste(message));
-        Ok(())
-    }
-
-    async fn next(&mut self) -> Secret {
-        match &mut self.answer {
-            Some(answer) => answer.await,
-            None => pending().await,
-        }
-    }
-}
-
-async fn next_visit(listener: &mut Option<CallbackListener>) -> Visit {
-    match listener {
-        Some(listener) => listener.visit().await,
-        None => pending().await,
-    }
+fn pasted_in_vain(wrong: &str) -> Error {
+    Error::new(
+        ErrorCode::InvalidResponse,
+        format!(
+            "What was pasted {wrong}. That was the last of {MOST_PASTES} tries. Start the login again."
+        ),
+    )
 }
 
 /// Takes the port of the redirect URI. None where the person has to bring the answer.
-async fn listen(
-    redirect_uri: &RedirectUri,
-    can_paste: bool,
-) -> Result<Option<CallbackListener>, Error> {
+fn listen(redirect_uri: &RedirectUri, can_paste: bool) -> Result<Option<CallbackListener>, Error> {
     let Some(place) = redirect_uri.loopback() else {
         return match can_paste {
             true => Ok(None),
@@ -373,7 +365,7 @@ async fn listen(
             ))),
         };
     };
-    match CallbackListener::bind(place).await {
+    match CallbackListener::bind(place) {
         Ok(listener) => Ok(Some(listener)),
         Err(_) if can_paste && place.port.is_some() => Ok(None),
         Err(error) => Err(not_bound(redirect_uri, &error)),

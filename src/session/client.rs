@@ -31,51 +31,32 @@ pub(super) fn configured(
     })
 }
 
-/// For a login: the registered client that the store has, or a new one, kept there.
+/// For a login: the registered client that the store has for the config's flow, or a new one, kept there; and whether it
+/// is new.
 pub(super) async fn registered(
     session: &Session,
     config: &AuthConfig,
     location: &Location,
     server: &AuthorizationServer,
-) -> Result<Client, Error> {
-    match known(session, config, location, server).await? {
-        Some(client) => Ok(client),
-        None => newly_registered(session, config, location, server).await,
-    }
-}
-
-/// The registered client that the store has for the config's flow.
-pub(super) async fn known(
-    session: &Session,
-    config: &AuthConfig,
-    location: &Location,
-    server: &AuthorizationServer,
-) -> Result<Option<Client>, Error> {
+) -> Result<(Client, bool), Error> {
     let path = location.registration_path(server.key());
-    match blocking(move || Registrations::load(&path)).await? {
+    let now = session.clock.now();
+    let load = path.clone();
+    match blocking(move || Registrations::load(&load)).await? {
         Ok(known) => {
             let redirect_uri = config.redirect_uri().map(RedirectUri::registered);
-            let client = known.current(session.clock.now(), redirect_uri);
-            Ok(client.map(as_client))
+            if let Some(client) = known.current(now, redirect_uri) {
+                return Ok((as_client(client), false));
+            }
         }
         // Saving the new client moves the damaged file aside.
-        Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if error.code() == ErrorCode::StoreCorrupt => {}
+        Err(error) => return Err(error),
     }
-}
-
-/// Registers a client and keeps it in the store.
-pub(super) async fn newly_registered(
-    session: &Session,
-    config: &AuthConfig,
-    location: &Location,
-    server: &AuthorizationServer,
-) -> Result<Client, Error> {
-    let path = location.registration_path(server.key());
     let client = new_registration(session, config, server).await?;
     let stored = client.clone();
     blocking(move || Registrations::save_with(&path, stored)).await??;
-    Ok(as_client(&client))
+    Ok((as_client(&client), true))
 }
 
 /// Registers a client and keeps it nowhere.
