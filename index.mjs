@@ -1,5 +1,16 @@
 import core from "./index.js";
 
-export const { AuthError, authorizeDevice, getValidAccessToken, listProfiles, login, logout, refreshTokens, status } =
-  core;
+export const {
+  AuthError,
+  authorizeDevice,
+  doctor,
+  getValidAccessToken,
+  importToken,
+  listProfiles,
+  login,
+  logout,
+  profileOrder,
+  refreshTokens,
+  status,
+} = core;
 export default core;

@@ -1,21 +1,23 @@
-/** `<id>.login`, `<id>.status` and `<id>.logout`, for `api.registerGatewayMethod`. */
-import { type AuthConfig, AuthError, logout, status, type Verification } from "../index.js";
+/** `<id>.login`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
+import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
 import { explain } from "./account.ts";
+import { firstAccount, plainName } from "./accounts.ts";
 import type { GatewayMethod, GatewayRequest } from "./host.ts";
 import { PendingLogin } from "./pending-login.ts";
 
 export interface GatewayContext {
   title: string;
   logger: { info(message: string): void; warn(message: string): void };
-  defaultProfile(): string;
-  config(profile: string): AuthConfig;
-  loginCommand(profile: string): string;
+  defaultProfile(): string | undefined;
+  config(profile: string | undefined): AuthConfig;
+  loginCommand(profile: string | undefined): string;
 }
 
 export interface GatewayMethods {
   login: GatewayMethod;
   status: GatewayMethod;
   logout: GatewayMethod;
+  doctor: GatewayMethod;
 }
 
 /** Of all registrations in this process: the host may register a plugin again while a person is approving. */
@@ -26,21 +28,23 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
   const { title, logger } = context;
 
   const method =
-    (answer: (account: { profile: string; config: AuthConfig; key: string }) => Promise<unknown>): GatewayMethod =>
+    (
+      answer: (account: { profile: string; config: AuthConfig; key: string }, fix: boolean) => Promise<unknown>,
+    ): GatewayMethod =>
     async ({ params = {}, respond }: GatewayRequest) => {
       const named = params.account ?? params.profile ?? context.defaultProfile();
-      const profile = typeof named === "string" ? named : "";
+      const name = named === undefined || typeof named === "string" ? named : "";
       try {
-        const config = context.config(profile);
-        respond(
-          true,
-          await answer({ profile, config, key: JSON.stringify([config.pluginId, config.stateDir, profile]) }),
-        );
+        const config = context.config(name);
+        // Where an order decides, a login or logout means its first account, and so does a pending one.
+        const profile = name === undefined ? await firstAccount(config) : plainName(name, config.pluginId);
+        const key = JSON.stringify([config.pluginId, config.stateDir, profile]);
+        respond(true, await answer({ profile, config, key }, params.fix === true));
       } catch (error) {
         if (!(error instanceof AuthError)) {
           throw error;
         }
-        const { code, message, retryable } = explain(error, title, () => context.loginCommand(profile));
+        const { code, message, retryable } = explain(error, title, () => context.loginCommand(name));
         respond(false, undefined, { code, message, retryable });
       }
     };
@@ -72,6 +76,8 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       failures.delete(key);
       return logout(config);
     }),
+    // A damaged order is for the doctor to tell.
+    doctor: method(({ config }, fix) => doctor(config, { fix })),
   };
 
   function start(key: string, config: AuthConfig, info: (message: string) => void, warn: (message: string) => void) {

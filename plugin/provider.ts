@@ -5,7 +5,7 @@ import { type AuthConfig, authorizeDevice, refreshTokens, type TokenSet } from "
 export interface DeviceCodeAuthOptions
   extends Omit<
     AuthConfig,
-    "pluginId" | "profile" | "stateDir" | "credentialsPath" | "refreshBufferMs" | "lockTimeoutMs"
+    "pluginId" | "profile" | "order" | "stateDir" | "credentialsPath" | "refreshBufferMs" | "lockTimeoutMs"
   > {
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;

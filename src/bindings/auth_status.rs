@@ -31,12 +31,29 @@ pub struct AuthStatus {
     pub expires_at: Option<f64>,
     /// There is a refresh token.
     pub refreshable: bool,
+    /// It was brought by {@link importToken}.
+    pub imported: Option<bool>,
     /// When the person logged in, Unix milliseconds.
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
     pub refreshed_at: Option<f64>,
     /// The last failure that is still of consequence.
     pub last_error: Option<LastError>,
+    /// Accounts of an order that come before this one and need a login. Where all do, this is the status of the first, and
+    /// these are the others.
+    pub skipped: Option<Vec<SkippedProfile>>,
+}
+
+/// An account that was passed over because it needs a login.
+#[napi(object, object_from_js = false)]
+pub struct SkippedProfile {
+    /// The account.
+    pub profile: String,
+    /// As in {@link AuthStatus}.
+    #[napi(ts_type = "\"expired\" | \"login_required\" | \"logged_out\"")]
+    pub state: String,
+    /// Why, and what to do next.
+    pub message: String,
 }
 
 /// A failure that is remembered.
@@ -58,17 +75,20 @@ fn millis(at: UnixMillis) -> f64 {
     at.0 as f64
 }
 
+fn name_of(state: State) -> &'static str {
+    match state {
+        State::Valid => "valid",
+        State::Expiring => "expiring",
+        State::Expired => "expired",
+        State::LoginRequired => "login_required",
+        State::LoggedOut => "logged_out",
+    }
+}
+
 impl From<status::AuthStatus> for AuthStatus {
     fn from(status: status::AuthStatus) -> Self {
         Self {
-            state: match status.state {
-                State::Valid => "valid",
-                State::Expiring => "expiring",
-                State::Expired => "expired",
-                State::LoginRequired => "login_required",
-                State::LoggedOut => "logged_out",
-            }
-            .to_owned(),
+            state: name_of(status.state).to_owned(),
             profile: status.profile,
             path: status.path,
             issuer: status.issuer,
@@ -77,12 +97,23 @@ impl From<status::AuthStatus> for AuthStatus {
             missing_scopes: status.missing_scopes,
             expires_at: status.expires_at.map(millis),
             refreshable: status.refreshable,
+            imported: status.imported.then_some(true),
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
             last_error: status.last_error.map(|error| LastError {
                 code: error.code.as_str().to_owned(),
                 message: error.message,
                 at: millis(error.at),
+            }),
+            skipped: (!status.skipped.is_empty()).then(|| {
+                let skipped = status.skipped.into_iter();
+                skipped
+                    .map(|skipped| SkippedProfile {
+                        profile: skipped.profile,
+                        state: name_of(skipped.state).to_owned(),
+                        message: skipped.message,
+                    })
+                    .collect()
             }),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use napi::Status;
-use napi::bindgen_prelude::{Either8, FnArgs, Function};
+use napi::bindgen_prelude::{Either10, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -14,11 +14,12 @@ use crate::session::verification;
 use super::access_token::Token;
 use super::auth_status::AuthStatus;
 use super::device_tokens::TokenSet;
+use super::doctor::DoctorReport;
 use super::login::{ProgressEvent, Verification};
 use super::logout::LogoutResult;
 
 /// Everything that can be told.
-pub type Payload = Either8<
+pub type Payload = Either10<
     Token,
     AuthStatus,
     Vec<AuthStatus>,
@@ -27,6 +28,8 @@ pub type Payload = Either8<
     Verification,
     ProgressEvent,
     ErrorDetails,
+    Option<Vec<String>>,
+    DoctorReport,
 >;
 
 /// `(kind, payload) => void`

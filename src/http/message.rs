@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::Endpoint;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
+use crate::time::UnixMillis;
 
 /// An `application/x-www-form-urlencoded` body; zeroed when dropped.
 pub(crate) struct Form(Zeroizing<String>);
@@ -89,6 +90,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The `Retry-After` header, counted from now.
     pub(crate) retry_after: Option<Duration>,
+    /// The `Date` header (RFC 9110 §6.6.1).
+    pub(crate) date: Option<UnixMillis>,
     /// The body, at most 1 MiB.
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
@@ -194,6 +197,7 @@ mod tests {
         let response = Response {
             status: 200,
             retry_after: None,
+            date: None,
             body: Zeroizing::new(b"canary".to_vec()),
         };
         let json = Body::Json("canary".to_owned());

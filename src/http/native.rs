@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
 };
@@ -80,6 +81,17 @@ impl NativeClient {
 impl HttpClient for NativeClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
         Box::pin(async move { self.connector(&request.url)?.send(request).await })
+    }
+
+    fn proxy_of(&self, endpoint: &Endpoint) -> Option<String> {
+        if endpoint.is_loopback() {
+            return None;
+        }
+        // The same matcher as reqwest's own.
+        let proxy = Matcher::from_system().intercept(&endpoint.as_str().parse().ok()?)?;
+        let uri = proxy.uri();
+        // Never its user and password.
+        Some(format!("{}:{}", uri.host()?, uri.port_u16().unwrap_or(80)))
     }
 }
 
@@ -195,6 +207,7 @@ impl Connector {
         Ok(Response {
             status: response.status().as_u16(),
             retry_after,
+            date: text(headers, DATE.as_str()).and_then(retry_after::http_date),
             body,
         })
     }

@@ -19,7 +19,7 @@ pub(crate) fn parse(value: &str, date: Option<&str>, now: UnixMillis) -> Option<
 }
 
 /// RFC 9110 §5.6.7: a recipient "MUST accept all three HTTP-date formats".
-fn http_date(text: &str) -> Option<UnixMillis> {
+pub(super) fn http_date(text: &str) -> Option<UnixMillis> {
     let (_day_name, rest) = text.trim().split_once([',', ' '])?;
     let parts: Vec<&str> = rest.split_ascii_whitespace().collect();
     let (year, month, day, time) = match *parts.as_slice() {

@@ -119,6 +119,7 @@ pub(crate) fn response(status: u16, body: &str) -> Response {
     Response {
         status,
         retry_after: None,
+        date: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }

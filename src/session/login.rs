@@ -25,6 +25,7 @@ impl Session {
         observer: &dyn Observer,
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
+        let config = &self.first_account(config).await?;
         let location = self.location(config)?;
         let (server, client, response) = cancellation
             .guard(self.obtain(config, &location, observer))
@@ -136,10 +137,12 @@ impl Session {
             client_id: Some(client.id.clone()),
             client_authentication: Some(client.authentication.as_str().to_owned()),
             registered_client: config.client_id.is_none(),
+            imported: false,
         }
     }
 
-    async fn store(
+    /// Puts a new login in place of whatever is there; from the lock on, an abort comes too late.
+    pub(super) async fn store(
         &self,
         config: &AuthConfig,
         location: &Location,

@@ -9,7 +9,8 @@ use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::time::UnixMillis;
 
-use super::access_token::{bind, is_refused_access_token};
+use super::access_token::{bind, is_refused_access_token, learned};
+use super::accounts::{Chosen, Skipped};
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
@@ -53,16 +54,25 @@ pub(crate) struct AuthStatus {
     pub(crate) missing_scopes: Option<Vec<String>>,
     pub(crate) expires_at: Option<UnixMillis>,
     pub(crate) refreshable: bool,
+    pub(crate) imported: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
     pub(crate) last_error: Option<LastError>,
+    /// The accounts of an order that were passed over.
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 impl Session {
-    /// The status of the config's profile.
+    /// The status of the account that is in use.
     pub(crate) async fn status(self: &Arc<Self>, config: &AuthConfig) -> Result<AuthStatus, Error> {
-        let location = self.location(config)?;
-        self.status_of(config, location).await
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || {
+            let Chosen { config, skipped } = session.choose(&config)?;
+            let location = session.location(&config)?;
+            let status = session.status_of(&config, &location)?;
+            Ok(AuthStatus { skipped, ..status })
+        })
+        .await?
     }
 
     /// The status of every profile of the plugin that is logged in or needs attention.
@@ -70,59 +80,57 @@ impl Session {
         self: &Arc<Self>,
         config: &AuthConfig,
     ) -> Result<Vec<AuthStatus>, Error> {
-        let location = self.location(config)?;
-        let locations = blocking(move || location.profiles()).await??;
-        let mut statuses = Vec::with_capacity(locations.len());
-        for location in locations {
-            let status = match self.status_of(config, location.clone()).await {
-                Ok(status) => status,
-                // One damaged file must not hide the other accounts.
-                Err(error) => AuthStatus {
-                    state: State::LoginRequired,
-                    last_error: Some(LastError {
-                        code: error.code(),
-                        message: error.message().to_owned(),
-                        at: self.clock.now(),
-                    }),
-                    ..nothing(&location)
-                },
-            };
-            if status.state != State::LoggedOut {
-                statuses.push(status);
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || {
+            let mut statuses = Vec::new();
+            for location in session.location(&config)?.profiles()? {
+                let status = match session.status_of(&config, &location) {
+                    Ok(status) => status,
+                    // One damaged file must not hide the other accounts.
+                    Err(error) => AuthStatus {
+                        state: State::LoginRequired,
+                        last_error: Some(LastError {
+                            code: error.code(),
+                            message: error.message().to_owned(),
+                            at: session.clock.now(),
+                        }),
+                        ..nothing(&location)
+                    },
+                };
+                if status.state != State::LoggedOut {
+                    statuses.push(status);
+                }
             }
-        }
-        Ok(statuses)
+            Ok(statuses)
+        })
+        .await?
     }
 
-    async fn status_of(
-        self: &Arc<Self>,
+    /// The status of one account. Call it on a thread that may block.
+    pub(super) fn status_of(
+        &self,
         config: &AuthConfig,
-        location: Location,
+        location: &Location,
     ) -> Result<AuthStatus, Error> {
-        match self.current(&location).await? {
+        match self.look(location)? {
             Stored::Credential(credential) => {
-                let last = self
-                    .last_refresh(&location, config, &credential)
-                    .await
+                let last = learned(config, location, &credential)
                     // Whose failure it was cannot be said without the client's file: then it is told.
                     .unwrap_or_else(|_| credential.last_refresh().cloned());
-                Ok(self.describe(config, &location, &credential, last))
+                Ok(self.describe(config, location, &credential, last))
             }
-            Stored::LoggedOut => Ok(nothing(&location)),
+            Stored::LoggedOut => Ok(nothing(location)),
             Stored::Nothing => {
-                let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
                 // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-                let adoptable = blocking(move || {
-                    Handwritten::find(&whose)
-                        .ok()
-                        .flatten()
-                        .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
-                        .map(|credential| (config, credential.snapshot()))
-                })
-                .await?;
+                let adoptable = Handwritten::find(location)
+                    .ok()
+                    .flatten()
+                    .and_then(|handwritten| {
+                        bind(config, handwritten.credential(self.clock.now())).ok()
+                    });
                 Ok(adoptable.map_or_else(
-                    || nothing(&location),
-                    |(config, credential)| self.describe(&config, &location, &credential, None),
+                    || nothing(location),
+                    |credential| self.describe(config, location, &credential.snapshot(), None),
                 ))
             }
         }
@@ -182,6 +190,7 @@ impl Session {
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
             refreshable,
+            imported: credential.imported(),
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
@@ -215,9 +224,11 @@ fn nothing(location: &Location) -> AuthStatus {
         missing_scopes: None,
         expires_at: None,
         refreshable: false,
+        imported: false,
         created_at: None,
         refreshed_at: None,
         last_error: None,
+        skipped: Vec::new(),
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct NewCredential {
     pub(crate) client_authentication: Option<String>,
     /// Whether that client was registered by us.
     pub(crate) registered_client: bool,
+    /// Whether a person brought it, instead of logging in.
+    pub(crate) imported: bool,
 }
 
 impl NewCredential {
@@ -62,6 +64,7 @@ impl NewCredential {
             client_id: new.client_id,
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
+            imported: new.imported,
             last_refresh: None,
         })
     }
@@ -83,6 +86,7 @@ pub(super) struct Parts {
     pub(super) client_id: Option<String>,
     pub(super) client_authentication: Option<String>,
     pub(super) registered_client: bool,
+    pub(super) imported: bool,
     pub(super) last_refresh: Option<LastRefresh>,
 }
 
@@ -175,6 +179,11 @@ impl Snapshot {
     /// Whether that client was registered by us.
     pub(crate) fn registered_client(&self) -> bool {
         self.0.registered_client
+    }
+
+    /// Whether a person brought it, instead of logging in.
+    pub(crate) fn imported(&self) -> bool {
+        self.0.imported
     }
 
     /// Whether there is a refresh token.
@@ -273,6 +282,7 @@ pub(super) mod tests {
             client_id: Some("client".to_owned()),
             client_authentication: Some("none".to_owned()),
             registered_client: false,
+            imported: false,
         }
     }
 

@@ -80,6 +80,7 @@ impl Document {
             "registeredClient",
             credential.registered_client.then_some(Value::Bool(true)),
         );
+        document.set("imported", credential.imported.then_some(Value::Bool(true)));
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -359,6 +360,7 @@ fn parts(members: &Members<'_>) -> Result<Parts, Wrong> {
         client_id: members.text("clientId")?,
         client_authentication: members.text("clientAuthentication")?,
         registered_client: members.flag("registeredClient")?.unwrap_or(false),
+        imported: members.flag("imported")?.unwrap_or(false),
         last_refresh: last_refresh(members)?,
     })
 }

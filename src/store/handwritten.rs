@@ -122,6 +122,7 @@ impl Handwritten {
             client_id: self.client_id.clone(),
             client_authentication: None,
             registered_client: false,
+            imported: false,
         }
     }
 

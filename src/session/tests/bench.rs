@@ -114,6 +114,7 @@ impl Bench {
             client_id: Some("client".to_owned()),
             client_authentication: Some("none".to_owned()),
             registered_client: false,
+            imported: false,
         }
     }
 

@@ -2,12 +2,15 @@
 
 mod abort;
 mod access_token;
+mod accounts;
 mod adoption;
 mod attempts;
 mod back_off;
 mod bench;
 mod clocks;
 mod device_tokens;
+mod doctor;
+mod import_token;
 mod login;
 mod logout;
 mod ownership;
