@@ -5,7 +5,10 @@ import type { PluginCommand } from "./host.ts";
 import { stateInWords } from "./status-text.ts";
 
 /** The order that holds where no account is named; the config's own goes before the stored one. */
-export async function orderOf(config: AuthConfig): Promise<string[]> {
+async function orderOf(config: AuthConfig): Promise<string[]> {
+  if (config.profile !== undefined) {
+    return [];
+  }
   return (config.order?.length ? config.order : await profileOrder(config)) ?? [];
 }
 
@@ -62,13 +65,7 @@ export function addAccountCommands(parent: PluginCommand, context: CommandContex
   order
     .command("get")
     .description("show it, the preferred account first")
-    .option("--json", "print JSON")
-    .action((flags: { json?: boolean }) =>
-      reported(context, {}, async (config) => {
-        const names = await profileOrder(config);
-        flags.json ? print(JSON.stringify(names)) : show(names);
-      }),
-    );
+    .action(() => reported(context, {}, async (config) => show(await profileOrder(config))));
   order
     .command("set <accounts...>")
     .description("set it, the preferred account first: the first that needs no login is used")

@@ -61,7 +61,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
         for (const account of flags.json ? [] : found) {
           print(statusText(account, title));
           if (exitCode(account) !== 0) {
-            print(`  Log in with: ${context.loginCommand(flags.all ? account.profile : profile)}`);
+            print(`  Log in with: ${context.loginCommand(all.length > 0 ? account.profile : profile)}`);
           }
         }
         if (flags.check) {

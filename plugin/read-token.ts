@@ -10,9 +10,9 @@ export async function readToken(prompt: string, input: ReadStream = process.stdi
     }
     return text.trim();
   }
-  process.stderr.write(prompt);
-  // Raw: the terminal shows nothing of what is typed, and Ctrl-C is a character.
+  // Raw: the terminal shows nothing of what is typed, and Ctrl-C is a character. Before the prompt: some type at once.
   input.setRawMode(true);
+  process.stderr.write(prompt);
   input.setEncoding("utf8").resume();
   try {
     return await new Promise<string | undefined>((resolve) => {

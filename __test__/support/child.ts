@@ -143,6 +143,11 @@ export class Child {
     this.#process.stdin.write(`${JSON.stringify(message)}\n`);
   }
 
+  /** Writes to its input as it is. */
+  sendText(text: string): void {
+    this.#process.stdin.write(text);
+  }
+
   endInput(): void {
     this.#process.stdin.end();
   }

@@ -1,7 +1,7 @@
 //! `profileOrder`.
 
-use napi::bindgen_prelude::Unknown;
 use napi::ValueType;
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use serde_json::Value;
 

@@ -43,7 +43,10 @@ impl Permissions {
     }
 
     #[cfg(not(unix))]
-    #[expect(clippy::unnecessary_wraps, reason = "Unix can refuse, and both have one signature")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "Unix can refuse, and both have one signature"
+    )]
     fn read(_path: &Path, _what: &str, metadata: &std::fs::Metadata) -> Result<Self, Error> {
         Ok(Self {
             mode: 0,

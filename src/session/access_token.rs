@@ -100,7 +100,9 @@ impl Session {
                 let (config, needs_login) =
                     blocking(move || (session.passed_over(&config), config))
                         .await
-                        .map(|(reason, config)| reason.map(|reason| (config, reason.is_some())))??;
+                        .map(|(reason, config)| {
+                            reason.map(|reason| (config, reason.is_some()))
+                        })??;
                 if needs_login {
                     continue;
                 }

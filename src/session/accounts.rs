@@ -62,7 +62,10 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<AuthConfig, Error> {
         let accounts = self.accounts_of(config).await?;
-        Ok(accounts.into_iter().next().unwrap_or_else(|| config.clone()))
+        Ok(accounts
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| config.clone()))
     }
 
     /// The first account that needs no login; where all do, the first. Call it on a thread that may block.
@@ -74,7 +77,10 @@ impl Session {
         let first = accounts.next().unwrap_or_else(|| config.clone());
         let mut skipped = Vec::new();
         if accounts.len() == 0 {
-            return Ok(Chosen { config: first, skipped });
+            return Ok(Chosen {
+                config: first,
+                skipped,
+            });
         }
         for config in std::iter::once(first.clone()).chain(accounts) {
             match self.passed_over(&config)? {
@@ -84,7 +90,10 @@ impl Session {
         }
         // Said by the status itself.
         skipped.remove(0);
-        Ok(Chosen { config: first, skipped })
+        Ok(Chosen {
+            config: first,
+            skipped,
+        })
     }
 
     /// Why an account needs a login, if it does.

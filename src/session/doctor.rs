@@ -63,8 +63,7 @@ impl Session {
             }
         }
         let (session, whose) = (Arc::clone(self), config.clone());
-        let (logins, status) =
-            blocking(move || session.logins(&whose, &accounts)).await?;
+        let (logins, status) = blocking(move || session.logins(&whose, &accounts)).await?;
         checks.extend(logins.into_iter().map(Check::from));
         let servers = self.server_checks(config, &first, status).await;
         checks.extend(servers.into_iter().map(Check::from));
@@ -75,17 +74,16 @@ impl Session {
     fn place(&self, config: &AuthConfig, location: &Location) -> Finding {
         const NAME: &str = "place";
         let (decided_by, rivals) = location.rivals(&location_request(config), &*self.environment);
-        let found = format!(
-            "{} decides: {}.",
-            decided_by,
-            location.path().display()
-        );
+        let found = format!("{} decides: {}.", decided_by, location.path().display());
         match rivals.first() {
             None => Finding::ok(NAME, found),
             Some(rival) => Finding::bad(
                 NAME,
                 Level::Warning,
-                format!("{found} A login of this plugin also lies in {}.", rival.display()),
+                format!(
+                    "{found} A login of this plugin also lies in {}.",
+                    rival.display()
+                ),
                 "Where that is the one you mean, start with the host or the variable (OPENCLAW_STATE_DIR) that it belongs to.",
             ),
         }
@@ -138,7 +136,11 @@ impl Session {
             findings.push(match (passed, status) {
                 (Ok(Some(skipped)), _) => Finding::bad(
                     NAME,
-                    if somebody { Level::Warning } else { Level::Error },
+                    if somebody {
+                        Level::Warning
+                    } else {
+                        Level::Error
+                    },
                     skipped.message,
                     format!("Log in (profile {}).", skipped.profile),
                 ),
@@ -219,14 +221,21 @@ impl Session {
             Ok(answer) => answer,
             Err(failure) => {
                 let error = failure.to_error(&url);
-                return vec![Finding::error(NAME, &format!("Asked {way}. {}", error.message()))];
+                return vec![Finding::error(
+                    NAME,
+                    &format!("Asked {way}. {}", error.message()),
+                )];
             }
         };
         let took = self.clock.boot().since(started);
         let mut findings = vec![
             Finding::ok(
                 NAME,
-                format!("{} answered {way}, after {} ms.", url.host(), took.as_millis()),
+                format!(
+                    "{} answered {way}, after {} ms.",
+                    url.host(),
+                    took.as_millis()
+                ),
             ),
             clock(&answer, &*self.clock, took),
         ];
@@ -241,14 +250,11 @@ impl Session {
             None => None,
         };
         findings.push(flow(config, metadata.as_ref()));
-        let registration = config
-            .registration_endpoint
-            .is_some()
+        let registration = config.registration_endpoint.is_some()
             || metadata.is_some_and(|metadata| metadata.registration_endpoint.is_some());
         let (whose, location, now) = (config.clone(), location.clone(), self.clock.now());
-        let client = blocking(move || {
-            client(&whose, &location, status.as_ref(), registration, now)
-        });
+        let client =
+            blocking(move || client(&whose, &location, status.as_ref(), registration, now));
         findings.extend(client.await.ok());
         findings
     }
@@ -290,9 +296,10 @@ fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
 /// Whether the server has what a login needs.
 fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> Finding {
     const NAME: &str = "metadata";
-    let device = config.device_authorization_endpoint.as_ref().or_else(|| {
-        metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref())
-    });
+    let device = config
+        .device_authorization_endpoint
+        .as_ref()
+        .or_else(|| metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()));
     if device.is_none() {
         return Finding::bad(
             NAME,
@@ -308,15 +315,27 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
         let supported = metadata.grant_types_supported.as_ref();
         supported.is_some_and(|grants| !grants.iter().any(|known| known == grant))
     };
-    let lacking: Vec<&str> = [DEVICE_CODE, "refresh_token"].into_iter().filter(lacks).collect();
+    let lacking: Vec<&str> = [DEVICE_CODE, "refresh_token"]
+        .into_iter()
+        .filter(lacks)
+        .collect();
     if lacking.is_empty() {
-        let revocation = metadata.revocation_endpoint.as_ref().map_or("; it cannot revoke", |_| "");
-        return Finding::ok(NAME, format!("The issuer names itself as configured, and the device flow{revocation}."));
+        let revocation = metadata
+            .revocation_endpoint
+            .as_ref()
+            .map_or("; it cannot revoke", |_| "");
+        return Finding::ok(
+            NAME,
+            format!("The issuer names itself as configured, and the device flow{revocation}."),
+        );
     }
     Finding::bad(
         NAME,
         Level::Warning,
-        format!("The server does not announce the grant types {}.", lacking.join(" and ")),
+        format!(
+            "The server does not announce the grant types {}.",
+            lacking.join(" and ")
+        ),
         "Allow them at the server: without device_code nobody can log in, without refresh_token every login is short.",
     )
 }

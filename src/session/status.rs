@@ -122,12 +122,13 @@ impl Session {
             Stored::LoggedOut => Ok(nothing(location)),
             Stored::Nothing => {
                 // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-                let adoptable = Handwritten::find(location)
-                    .ok()
-                    .flatten()
-                    .and_then(|handwritten| {
-                        bind(config, handwritten.credential(self.clock.now())).ok()
-                    });
+                let adoptable =
+                    Handwritten::find(location)
+                        .ok()
+                        .flatten()
+                        .and_then(|handwritten| {
+                            bind(config, handwritten.credential(self.clock.now())).ok()
+                        });
                 Ok(adoptable.map_or_else(
                     || nothing(location),
                     |credential| self.describe(config, location, &credential.snapshot(), None),

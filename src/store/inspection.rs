@@ -93,10 +93,15 @@ pub(crate) fn inspect(location: &Location) -> Vec<Finding> {
 fn folder(location: &Location) -> Finding {
     const NAME: &str = "folder";
     let own = location.own_folder();
-    let path = own.or_else(|| location.path().parent()).unwrap_or(location.path());
+    let path = own
+        .or_else(|| location.path().parent())
+        .unwrap_or(location.path());
     let shown = path.display();
     match Permissions::of(path, "folder") {
-        Ok(None) => Finding::ok(NAME, format!("{shown} is not there yet; the first login makes it.")),
+        Ok(None) => Finding::ok(
+            NAME,
+            format!("{shown} is not there yet; the first login makes it."),
+        ),
         Ok(Some(permissions)) if !permissions.is_writable => Finding::bad(
             NAME,
             Level::Error,
@@ -107,7 +112,10 @@ fn folder(location: &Location) -> Finding {
         Ok(Some(permissions)) if own.is_some() && permissions.is_open_to_others => Finding::bad(
             NAME,
             Level::Warning,
-            format!("Other users may enter {shown} (mode {:o}).", permissions.mode),
+            format!(
+                "Other users may enter {shown} (mode {:o}).",
+                permissions.mode
+            ),
             format!("chmod 700 {shown}"),
         ),
         Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is this user's own.")),
@@ -123,8 +131,13 @@ fn file(target: &Path) -> Finding {
         Ok(Some(permissions)) if permissions.is_open_to_others => Finding::bad(
             NAME,
             Level::Warning,
-            format!("Other users may read or write {shown} (mode {:o}).", permissions.mode),
-            format!("chmod 600 {shown}; whoever may have read it knows the tokens: log out and in again."),
+            format!(
+                "Other users may read or write {shown} (mode {:o}).",
+                permissions.mode
+            ),
+            format!(
+                "chmod 600 {shown}; whoever may have read it knows the tokens: log out and in again."
+            ),
         ),
         Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is readable by this user alone.")),
         Err(error) => Finding::error(NAME, error.message()),
@@ -152,7 +165,8 @@ fn lock(location: &Location, target: &Path) -> (Finding, bool) {
         Err(error) => return (Finding::error(NAME, error.message()), false),
     };
     let finding = if probe.is_held {
-        let holder = Lock::holder(target).unwrap_or_else(|| "a process that left no note".to_owned());
+        let holder =
+            Lock::holder(target).unwrap_or_else(|| "a process that left no note".to_owned());
         Finding::bad(
             NAME,
             Level::Warning,

@@ -224,14 +224,20 @@ impl Location {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut seen = vec![real(own)];
         let mut rivals = Vec::new();
-        let named = STATE_DIR_VARIABLES
-            .iter()
-            .filter_map(|variable| expanded(variable, &set(variable, environment)?, environment).ok());
-        let moved = set(HOME_VARIABLE, environment)
-            .and_then(|home| Some(expanded(HOME_VARIABLE, &home, environment).ok()?.join(".openclaw")));
-        let usual = environment.home().into_iter().flat_map(|home| {
-            STATE_DIRS.iter().map(move |folder| home.join(folder))
+        let named = STATE_DIR_VARIABLES.iter().filter_map(|variable| {
+            expanded(variable, &set(variable, environment)?, environment).ok()
         });
+        let moved = set(HOME_VARIABLE, environment).and_then(|home| {
+            Some(
+                expanded(HOME_VARIABLE, &home, environment)
+                    .ok()?
+                    .join(".openclaw"),
+            )
+        });
+        let usual = environment
+            .home()
+            .into_iter()
+            .flat_map(|home| STATE_DIRS.iter().map(move |folder| home.join(folder)));
         for other in named.chain(moved).chain(usual) {
             if seen.contains(&real(&other)) {
                 continue;

@@ -50,7 +50,10 @@ pub(crate) fn write(location: &Location, order: &[String], now: UnixMillis) -> R
         Err(error) => return Err(error),
     };
     document.edit_list(ORDER, |values| {
-        *values = order.iter().map(|profile| profile.as_str().into()).collect();
+        *values = order
+            .iter()
+            .map(|profile| profile.as_str().into())
+            .collect();
     });
     put(&target, &document.to_json(), damaged_at)
 }
@@ -71,7 +74,12 @@ fn look(target: &Path) -> Result<(Document, Vec<String>), Error> {
         None => Some(Vec::new()),
         Some(Value::Array(values)) => values
             .iter()
-            .map(|value| value.as_str().filter(|name| !name.is_empty()).map(str::to_owned))
+            .map(|value| {
+                value
+                    .as_str()
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+            })
             .collect(),
         Some(_) => None,
     };
@@ -140,9 +148,17 @@ mod tests {
         let path = location.order_path().unwrap();
         std::fs::write(&path, r#"{"later":7,"version":1,"order":["a"]}"#).unwrap();
         write(&location, &names(&["b"]), UnixMillis(1)).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().contains("\"later\": 7"));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("\"later\": 7")
+        );
         write(&location, &[], UnixMillis(1)).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().contains("\"later\": 7"));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("\"later\": 7")
+        );
 
         let newer = r#"{"version":2,"order":"a"}"#;
         std::fs::write(&path, newer).unwrap();
@@ -156,7 +172,13 @@ mod tests {
         let (_folder, location) = setup();
         write(&location, &names(&["a"]), UnixMillis(1)).unwrap();
         let path = location.order_path().unwrap();
-        for damaged in ["", "[]", "{}", r#"{"version":1,"order":"a"}"#, r#"{"version":1,"order":[7]}"#] {
+        for damaged in [
+            "",
+            "[]",
+            "{}",
+            r#"{"version":1,"order":"a"}"#,
+            r#"{"version":1,"order":[7]}"#,
+        ] {
             std::fs::write(&path, damaged).unwrap();
             let error = read(&location).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt, "{damaged}");

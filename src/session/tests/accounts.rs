@@ -55,25 +55,41 @@ async fn profile_goes_before_order_before_the_stored_order_before_default() {
     assert_eq!(bench.token_with(&named).await.unwrap(), "work");
     let explicit = bench.config_with(json!({ "order": ["work"], "profile": "demo:default" }));
     assert_eq!(bench.token_with(&explicit).await.unwrap(), "default");
-    assert_eq!(bench.session.profile_order(&bench.config, None).await.unwrap().unwrap().len(), 2);
+    assert_eq!(
+        bench
+            .session
+            .profile_order(&bench.config, None)
+            .await
+            .unwrap()
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(set(json!([])).await.unwrap(), None);
     assert_eq!(bench.token().await.unwrap(), "default");
 }
 
 #[test]
 fn what_names_no_account_of_the_plugin_is_refused() {
-    for option in [json!({ "profile": "other:work" }), json!({ "order": ["work", "other:work"] })] {
+    for option in [
+        json!({ "profile": "other:work" }),
+        json!({ "order": ["work", "other:work"] }),
+    ] {
         let mut config = option;
         config["pluginId"] = json!("demo");
         let message = refused(config);
-        assert!(message.contains("other:work") && message.contains("demo:<profile>"), "{message}");
+        assert!(
+            message.contains("other:work") && message.contains("demo:<profile>"),
+            "{message}"
+        );
     }
     refused(json!({ "pluginId": "demo", "profile": "demo:" }));
     refused(json!({ "pluginId": "demo", "order": [""] }));
     refused(json!({ "pluginId": "demo", "order": "work" }));
     let twice = refused(json!({ "pluginId": "demo", "order": ["work", "demo:work"] }));
     assert!(twice.contains("twice"), "{twice}");
-    let path = refused(json!({ "pluginId": "demo", "order": ["a"], "credentialsPath": "/x/c.json" }));
+    let path =
+        refused(json!({ "pluginId": "demo", "order": ["a"], "credentialsPath": "/x/c.json" }));
     assert!(path.contains("credentialsPath"), "{path}");
     // Only ours is taken off; what is left may hold a colon.
     let config = json!({ "pluginId": "demo", "profile": "demo:agent:main" });
@@ -84,7 +100,10 @@ fn what_names_no_account_of_the_plugin_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_needs_a_login_is_passed_over_and_status_says_so() {
-    let bench = bench(ScriptedClient::new(), &[("ended", None, -1), ("good", None, 90_000)]);
+    let bench = bench(
+        ScriptedClient::new(),
+        &[("ended", None, -1), ("good", None, 90_000)],
+    );
     let damaged = bench.config_with(json!({ "profile": "damaged" }));
     let path = bench.session.location(&damaged).unwrap().path().to_owned();
     std::fs::write(path, "{").unwrap();
@@ -93,7 +112,10 @@ async fn whoever_needs_a_login_is_passed_over_and_status_says_so() {
     let fresh = bench.session.fresh_token(&config).unwrap();
     assert_eq!(fresh.token.expose(), "good", "without another thread, too");
     let status = bench.session.status(&config).await.unwrap();
-    assert_eq!((status.profile.as_str(), status.state), ("good", State::Valid));
+    assert_eq!(
+        (status.profile.as_str(), status.state),
+        ("good", State::Valid)
+    );
     let skipped: Vec<_> = status
         .skipped
         .iter()
@@ -120,7 +142,10 @@ async fn a_refusal_during_the_call_leads_to_the_next_and_is_remembered() {
         assert_eq!(bench.token_with(&config).await.unwrap(), "b");
     }
     assert_eq!(bench.spent(), ["r1"]);
-    assert_eq!(bench.session.fresh_token(&config).unwrap().token.expose(), "b");
+    assert_eq!(
+        bench.session.fresh_token(&config).unwrap().token.expose(),
+        "b"
+    );
     let status = bench.session.status(&config).await.unwrap();
     assert_eq!(status.skipped[0].state, State::LoginRequired);
 }
@@ -142,7 +167,10 @@ async fn a_network_that_fails_is_no_reason_to_take_another_account() {
 
 #[tokio::test(start_paused = true)]
 async fn another_servers_login_is_passed_over() {
-    let bench = bench(ScriptedClient::new(), &[("a", None, 3600), ("b", None, 3600)]);
+    let bench = bench(
+        ScriptedClient::new(),
+        &[("a", None, 3600), ("b", None, 3600)],
+    );
     let foreign = bench.config_with(json!({ "profile": "a" }));
     let path = bench.session.location(&foreign).unwrap().path().to_owned();
     let text = std::fs::read_to_string(&path).unwrap();
@@ -161,13 +189,19 @@ async fn where_all_need_a_login_the_first_is_named_and_it_is_whom_login_and_logo
     assert_eq!(error.code(), ErrorCode::LoginRequired);
     assert!(error.message().contains("profile a"), "{error}");
     let status = bench.session.status(&config).await.unwrap();
-    assert_eq!((status.profile.as_str(), status.state), ("a", State::LoggedOut));
+    assert_eq!(
+        (status.profile.as_str(), status.state),
+        ("a", State::LoggedOut)
+    );
     assert_eq!(status.skipped[0].profile, "b");
     let never = Cancellation::default();
     let out = bench.session.logout(&config, &never).await.unwrap();
     assert!(!out.removed, "b is not the first");
     let of_b = bench.config_with(json!({ "profile": "b" }));
-    assert_eq!(bench.session.status(&of_b).await.unwrap().state, State::Expired);
+    assert_eq!(
+        bench.session.status(&of_b).await.unwrap().state,
+        State::Expired
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +218,10 @@ async fn a_damaged_order_stops_rather_than_guesses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_is_refreshed_for_the_account_it_came_from() {
-    let bench = bench(rotating(3600), &[("a", Some("r1"), 3600), ("b", Some("r7"), 3600)]);
+    let bench = bench(
+        rotating(3600),
+        &[("a", Some("r1"), 3600), ("b", Some("r7"), 3600)],
+    );
     let config = ordered(&bench, &["none", "a", "b"]);
     let never = Cancellation::default();
     let renewed = super::bench::token(&bench.session, &config, Some("a"), &never).await;

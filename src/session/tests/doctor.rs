@@ -29,7 +29,10 @@ fn level(checks: &[Check], name: &str) -> Level {
 }
 
 fn find<'a>(checks: &'a [Check], name: &str) -> &'a Check {
-    checks.iter().find(|check| check.finding.name == name).unwrap()
+    checks
+        .iter()
+        .find(|check| check.finding.name == name)
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,8 +48,17 @@ async fn a_sound_login_has_nothing_to_mend_and_nothing_is_changed() {
     assert_eq!(
         names,
         [
-            "place", "folder", "file", "format", "lock", "leftovers", "login", "server", "clock",
-            "metadata", "client"
+            "place",
+            "folder",
+            "file",
+            "format",
+            "lock",
+            "leftovers",
+            "login",
+            "server",
+            "clock",
+            "metadata",
+            "client"
         ]
     );
     assert_eq!(bench.file(), before);
@@ -69,7 +81,8 @@ async fn loose_permissions_and_leftovers_are_told_and_mended_only_when_asked() {
     let bench = Bench::logged_in(well(), 10, 3600);
     let path = bench.location().path().to_owned();
     let folder = path.parent().unwrap();
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let set = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -114,7 +127,10 @@ async fn damage_and_a_newer_version_are_told_apart() {
         let found = checks(&bench, true).await;
         assert_eq!(level(&found, "format"), Level::Error);
         assert!(find(&found, "format").finding.message.contains(word));
-        assert_eq!(std::fs::read_to_string(bench.location().path()).unwrap(), text);
+        assert_eq!(
+            std::fs::read_to_string(bench.location().path()).unwrap(),
+            text
+        );
     }
     std::fs::write(bench.location().path().with_file_name(".order.json"), "{").unwrap();
     assert_eq!(level(&checks(&bench, true).await, "order"), Level::Error);
@@ -131,9 +147,14 @@ async fn the_servers_clock_is_compared() {
         let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
         let date = Some(UnixMillis(bench.clock.now().0 + apart));
         let http = ScriptedClient::new()
-            .respond(Response { date, ..response(200, "") })
+            .respond(Response {
+                date,
+                ..response(200, "")
+            })
             .otherwise(|_| Ok(response(200, &metadata(""))));
-        let bench = Bench { ..Bench::logged_in(http, 10, 3600) };
+        let bench = Bench {
+            ..Bench::logged_in(http, 10, 3600)
+        };
         let found = checks(&bench, false).await;
         assert_eq!(level(&found, "clock"), level_told);
         assert!(find(&found, "clock").finding.message.contains(words));
@@ -144,14 +165,22 @@ async fn the_servers_clock_is_compared() {
 async fn what_the_server_lacks_is_told() {
     let bench = Bench::logged_in(
         ScriptedClient::new().otherwise(|_| {
-            Ok(response(200, &metadata(r#","grant_types_supported":["refresh_token"]"#)))
+            Ok(response(
+                200,
+                &metadata(r#","grant_types_supported":["refresh_token"]"#),
+            ))
         }),
         10,
         3600,
     );
     let found = checks(&bench, false).await;
     assert_eq!(level(&found, "metadata"), Level::Warning);
-    assert!(find(&found, "metadata").finding.message.contains("device_code"));
+    assert!(
+        find(&found, "metadata")
+            .finding
+            .message
+            .contains("device_code")
+    );
 
     let foreign = r#"{"issuer":"https://evil.example.com"}"#;
     let bench = Bench::logged_in(
@@ -162,10 +191,19 @@ async fn what_the_server_lacks_is_told() {
     let found = checks(&bench, false).await;
     assert_eq!(level(&found, "metadata"), Level::Error);
 
-    let bench = Bench::logged_in(ScriptedClient::new().fail(NotSent, "connection refused"), 10, 3600);
+    let bench = Bench::logged_in(
+        ScriptedClient::new().fail(NotSent, "connection refused"),
+        10,
+        3600,
+    );
     let found = checks(&bench, false).await;
     assert_eq!(level(&found, "server"), Level::Error);
-    assert!(find(&found, "server").finding.message.contains("connection refused"));
+    assert!(
+        find(&found, "server")
+            .finding
+            .message
+            .contains("connection refused")
+    );
 }
 
 #[tokio::test(start_paused = true)]
