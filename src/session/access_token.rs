@@ -93,31 +93,27 @@ impl Session {
         mut request: TokenRequest,
         cancellation: &Cancellation,
     ) -> Result<Secret, Error> {
-        let mut accounts = self.accounts_of(&request.config).await?;
-        if accounts.len() > 1 {
-            for config in &accounts {
-                let (session, config) = (Arc::clone(self), config.clone());
-                let (config, needs_login) =
-                    blocking(move || (session.passed_over(&config), config))
-                        .await
-                        .map(|(reason, config)| {
-                            reason.map(|reason| (config, reason.is_some()))
-                        })??;
-                if needs_login {
-                    continue;
-                }
-                request.config = config;
-                match self.token_of_account(&request, cancellation).await {
-                    Err(error) if error.needs_login() => {}
-                    outcome => return outcome,
-                }
+        let accounts = self.accounts_of(&request.config).await?;
+        let has_order = accounts.len() > 1;
+        // Where all need a login, the first is whose a person is asked for.
+        let first = accounts.first().cloned().filter(|_| has_order);
+        let candidates = accounts.into_iter().map(|account| (account, has_order));
+        for (config, may_skip) in candidates.chain(first.map(|first| (first, false))) {
+            request.config = config;
+            if may_skip && self.needs_login(&request.config).await? {
+                continue;
+            }
+            match self.token_of_account(&request, cancellation).await {
+                Err(error) if may_skip && error.needs_login() => {}
+                outcome => return outcome,
             }
         }
-        // The only one; or all need a login, and the first is whose a person is asked for.
-        if !accounts.is_empty() {
-            request.config = accounts.swap_remove(0);
-        }
-        self.token_of_account(&request, cancellation).await
+        Err(login_required(&request.config))
+    }
+
+    async fn needs_login(self: &Arc<Self>, config: &AuthConfig) -> Result<bool, Error> {
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || Ok(session.passed_over(&config)?.is_some())).await?
     }
 
     async fn token_of_account(

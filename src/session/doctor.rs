@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::{Body, Endpoint, Request, Response};
+use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover, well_known_urls};
 use crate::oauth::registration::DEVICE_CODE;
 use crate::store::inspection::{Finding, Level, inspect};
 use crate::store::location::Location;
+use crate::store::locked::Locked;
 use crate::store::registration::Registrations;
 use crate::time::{Clock, UnixMillis};
 
@@ -20,8 +22,7 @@ use super::{Session, location_request};
 /// How far the clocks may be apart before it is said.
 const TOLERATED_SKEW: Duration = Duration::from_secs(30);
 
-/// How long mending waits for the lock.
-const MENDING_PATIENCE: Duration = Duration::from_secs(5);
+const CLIENT: &str = "client";
 
 /// One finding, and whether it was mended.
 #[derive(Debug)]
@@ -46,28 +47,37 @@ impl Session {
         config: &AuthConfig,
         mend: bool,
     ) -> Result<Vec<Check>, Error> {
+        let (session, whose) = (Arc::clone(self), config.clone());
+        let (mut checks, client) = blocking(move || session.local_checks(&whose, mend)).await??;
+        let servers = self.server_checks(config, client).await;
+        checks.extend(servers.into_iter().map(Check::from));
+        Ok(checks)
+    }
+
+    /// What needs no server, and what is known of the client without one.
+    fn local_checks(
+        &self,
+        config: &AuthConfig,
+        mend: bool,
+    ) -> Result<(Vec<Check>, Option<Finding>), Error> {
         // A damaged order is one of the findings.
-        let accounts = match self.accounts_of(config).await {
-            Ok(accounts) => accounts,
-            Err(_) => vec![config.clone()],
-        };
+        let accounts = self
+            .accounts(config)
+            .unwrap_or_else(|_| vec![config.clone()]);
         let first = self.location(accounts.first().unwrap_or(config))?;
         let mut checks = vec![Check::from(self.place(config, &first))];
         for account in &accounts {
-            let location = self.location(account)?;
-            for check in self.store_checks(&location, mend).await? {
+            for check in store_checks(&self.location(account)?, mend) {
                 let known = |other: &Check| other.finding.message == check.finding.message;
                 if !checks.iter().any(known) {
                     checks.push(check);
                 }
             }
         }
-        let (session, whose) = (Arc::clone(self), config.clone());
-        let (logins, status) = blocking(move || session.logins(&whose, &accounts)).await?;
+        let (logins, in_use) = self.logins(&accounts);
         checks.extend(logins.into_iter().map(Check::from));
-        let servers = self.server_checks(config, &first, status).await;
-        checks.extend(servers.into_iter().map(Check::from));
-        Ok(checks)
+        let client = client(config, &first, in_use.as_ref(), self.clock.now());
+        Ok((checks, client))
     }
 
     /// Which folder was chosen, and whether a login of this plugin lies in another one.
@@ -89,38 +99,8 @@ impl Session {
         }
     }
 
-    async fn store_checks(&self, location: &Location, mend: bool) -> Result<Vec<Check>, Error> {
-        let look = |location: Location| blocking(move || inspect(&location));
-        let before = look(location.clone()).await?;
-        let is_mendable = |finding: &Finding| {
-            finding.level == Level::Warning
-                && matches!(finding.name, "folder" | "file" | "leftovers")
-        };
-        if !mend || !before.iter().any(is_mendable) {
-            return Ok(before.into_iter().map(Check::from).collect());
-        }
-        // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers.
-        let locked = self.lock(location, MENDING_PATIENCE).await;
-        let refused = locked.map(drop).err();
-        let after = look(location.clone()).await?;
-        let mut checks: Vec<Check> = before
-            .into_iter()
-            .map(|finding| {
-                let is_ok = |now: &Finding| now.name == finding.name && now.level == Level::Ok;
-                let fixed = is_mendable(&finding) && after.iter().any(is_ok);
-                Check { finding, fixed }
-            })
-            .collect();
-        checks.extend(refused.map(|error| Finding::error("lock", error.message()).into()));
-        Ok(checks)
-    }
-
     /// The state of every account, and the status of the one that is in use.
-    fn logins(
-        &self,
-        config: &AuthConfig,
-        accounts: &[AuthConfig],
-    ) -> (Vec<Finding>, Option<AuthStatus>) {
+    fn logins(&self, accounts: &[AuthConfig]) -> (Vec<Finding>, Option<AuthStatus>) {
         const NAME: &str = "login";
         let mut in_use = None;
         let mut findings = Vec::new();
@@ -152,12 +132,6 @@ impl Session {
                 (Err(error), _) | (_, Err(error)) => Finding::error(NAME, error.message()),
             });
         }
-        if in_use.is_none() {
-            in_use = self
-                .location(config)
-                .and_then(|location| self.status_of(config, &location))
-                .ok();
-        }
         (findings, in_use)
     }
 
@@ -185,12 +159,7 @@ impl Session {
         }
     }
 
-    async fn server_checks(
-        self: &Arc<Self>,
-        config: &AuthConfig,
-        location: &Location,
-        status: Option<AuthStatus>,
-    ) -> Vec<Finding> {
+    async fn server_checks(&self, config: &AuthConfig, client: Option<Finding>) -> Vec<Finding> {
         const NAME: &str = "server";
         let url = match (&config.issuer, &config.token_endpoint) {
             (Some(issuer), _) => well_known_urls(issuer).map(|[first, _]| first),
@@ -250,14 +219,36 @@ impl Session {
             None => None,
         };
         findings.push(flow(config, metadata.as_ref()));
-        let registration = config.registration_endpoint.is_some()
+        let registers = config.registration_endpoint.is_some()
             || metadata.is_some_and(|metadata| metadata.registration_endpoint.is_some());
-        let (whose, location, now) = (config.clone(), location.clone(), self.clock.now());
-        let client =
-            blocking(move || client(&whose, &location, status.as_ref(), registration, now));
-        findings.extend(client.await.ok());
+        findings.push(client.unwrap_or_else(|| unregistered(registers)));
         findings
     }
+}
+
+fn store_checks(location: &Location, mend: bool) -> Vec<Check> {
+    let before = inspect(location);
+    let is_mendable = |finding: &Finding| {
+        finding.level == Level::Warning && matches!(finding.name, "folder" | "file" | "leftovers")
+    };
+    let mut after = Vec::new();
+    let mut refusal = None;
+    if mend && before.iter().any(is_mendable) {
+        // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
+        // holds it, that one has done so, and the check of the lock names it.
+        refusal = Locked::try_acquire(location).map(drop).err();
+        after = inspect(location);
+    }
+    let mut checks: Vec<Check> = before
+        .into_iter()
+        .map(|finding| {
+            let is_ok = |now: &Finding| now.name == finding.name && now.level == Level::Ok;
+            let fixed = is_mendable(&finding) && after.iter().any(is_ok);
+            Check { finding, fixed }
+        })
+        .collect();
+    checks.extend(refusal.map(|error| Finding::error("lock", error.message()).into()));
+    checks
 }
 
 fn ends(expires: UnixMillis, now: UnixMillis) -> String {
@@ -340,46 +331,54 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
     )
 }
 
-/// Whether there is a client to log in and refresh as. Reads the store.
+/// The client to log in and refresh as; none where the store knows none. Reads the store.
 fn client(
     config: &AuthConfig,
     location: &Location,
     status: Option<&AuthStatus>,
-    registration: bool,
     now: UnixMillis,
-) -> Finding {
-    const NAME: &str = "client";
+) -> Option<Finding> {
     if config.client_id.is_some() {
         let secret = config.client_secret.as_ref().map_or("without", |_| "with");
-        return Finding::ok(NAME, format!("That of the config, {secret} a secret."));
+        return Some(Finding::ok(
+            CLIENT,
+            format!("That of the config, {secret} a secret."),
+        ));
     }
     let server = config
         .issuer
         .as_ref()
-        .map(|issuer| issuer.as_str())
-        .or(config.token_endpoint.as_ref().map(Endpoint::as_str));
-    let path = location.registration_path(server.unwrap_or_default());
-    let known = match Registrations::load(&path) {
+        .map(Issuer::as_str)
+        .or(config.token_endpoint.as_ref().map(Endpoint::as_str))?;
+    let known = match Registrations::load(&location.registration_path(server)) {
         Ok(known) => known,
-        Err(error) => return Finding::error(NAME, error.message()),
+        Err(error) => return Some(Finding::error(CLIENT, error.message())),
     };
     let used = status.and_then(|status| status.client_id.as_deref());
     match used.and_then(|id| known.find(id)) {
-        Some(client) if client.secret_expires_at.is_some_and(|end| end <= now) => Finding::bad(
-            NAME,
-            Level::Error,
-            "The secret of the registered client has ended.",
-            "Log in again: that registers a new one.",
-        ),
-        Some(_) => Finding::ok(NAME, "Registered by this library."),
-        None if known.current(now).is_some() || registration => {
-            Finding::ok(NAME, "A login registers one, or uses the one that is kept.")
+        Some(client) if client.secret_expires_at.is_some_and(|end| end <= now) => {
+            Some(Finding::bad(
+                CLIENT,
+                Level::Error,
+                "The secret of the registered client has ended.",
+                "Log in again: that registers a new one.",
+            ))
         }
-        None => Finding::bad(
-            NAME,
-            Level::Error,
-            "There is no `clientId`, and the server offers no registration.",
-            "Register a client at the server by hand and give its `clientId`.",
-        ),
+        Some(_) => Some(Finding::ok(CLIENT, "Registered by this library.")),
+        None => known
+            .current(now)
+            .map(|_| Finding::ok(CLIENT, "The next login uses the one that is kept.")),
     }
+}
+
+fn unregistered(server_registers: bool) -> Finding {
+    if server_registers {
+        return Finding::ok(CLIENT, "The next login registers one.");
+    }
+    Finding::bad(
+        CLIENT,
+        Level::Error,
+        "There is no `clientId`, and the server offers no registration.",
+        "Register a client at the server by hand and give its `clientId`.",
+    )
 }
