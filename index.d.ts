@@ -75,8 +75,16 @@ export declare class AuthError extends Error {
 export interface AuthConfig {
   /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds. */
   pluginId: string
-  /** The user's account, 1 to 128 bytes; each has its own credential and lock. @default "default" */
+  /**
+   * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
+   * @default the first usable one of `order`, else of the order in the store, else "default"
+   */
   profile?: string
+  /**
+   * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login, {@link login},
+   * {@link importToken} and {@link logout} mean the first. A `profile` goes before it. @default the order in the store
+   */
+  order?: Array<string>
   /**
    * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
    * looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
@@ -239,6 +247,8 @@ export interface AuthStatus {
   refreshable: boolean
   /** True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}. */
   dpop?: boolean
+  /** It was brought by {@link importToken}. */
+  imported?: boolean
   /** When the person logged in, Unix milliseconds. */
   createdAt?: number
   /** When the tokens were last renewed, Unix milliseconds. */
@@ -247,6 +257,64 @@ export interface AuthStatus {
   storage?: "file" | "keychain"
   /** The last failure that is still of consequence. */
   lastError?: LastError
+  /**
+   * Accounts of an order that come before this one and need a login. Where all do, this is the status of the first, and
+   * these are the others.
+   */
+  skipped?: Array<SkippedProfile>
+}
+
+/**
+ * Looks for what keeps the login from working: place, permissions, format, lock and leftovers of the files, the login itself,
+ * the clock, the way to the server, its metadata, the client. Changes nothing unless `fix` is true.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`. What is found is never a rejection.
+ *
+ * @example
+ * ```ts
+ * import { doctor } from "clawdbot-plugin-auth";
+ *
+ * const { ok, checks } = await doctor({ pluginId: "my-memory", issuer: "https://auth.example.com" });
+ * for (const { name, level, message, fix = "" } of checks) {
+ *   console.log(level, name, message, fix);
+ * }
+ * console.log(ok);
+ * ```
+ */
+export declare function doctor(config: AuthConfig, options?: DoctorOptions): Promise<DoctorReport>
+
+/** One thing that was looked at. */
+export interface DoctorCheck {
+  /**
+   * `place`, `folder`, `file`, `format`, `lock`, `leftovers`, `order`, `login`, `server`, `clock`, `metadata`, `client`;
+   * later versions may have more.
+   */
+  name: string
+  /** `warning`: it works, but not as well as it should; `error`: it does not. */
+  level: "ok" | "warning" | "error"
+  /** What was found. */
+  message: string
+  /** What to do, where the message does not say so. */
+  fix?: string
+  /** It was so, and is mended. */
+  fixed?: boolean
+}
+
+/** Options of {@link doctor}. */
+export interface DoctorOptions {
+  /**
+   * Tighten permissions, and finish or delete what killed processes left, under the lock. Nothing else is changed, and
+   * never a token. @default false
+   */
+  fix?: boolean
+}
+
+/** What {@link doctor} found. Never holds a token. */
+export interface DoctorReport {
+  /** No check that was not fixed is an error. */
+  ok: boolean
+  /** In the order in which they were made. */
+  checks: Array<DoctorCheck>
 }
 
 /**
@@ -273,6 +341,38 @@ export interface AuthStatus {
  * ```
  */
 export declare function getValidAccessToken(config: AuthConfig, options?: TokenOptions): Promise<string>
+
+/** A token that a person brings, for {@link importToken}. */
+export interface ImportedToken {
+  /** The access token: printable ASCII without spaces. */
+  access: string
+  /** The refresh token. The config must then name the `clientId` that it was issued to, and the server. */
+  refresh?: string
+  /** When the access token ends, Unix milliseconds. @default the `exp` of a JWT, else unknown: valid until rejected */
+  expires?: number
+  /** What it was granted for. */
+  scopes?: Array<string>
+}
+
+/**
+ * Stores a token that a person pasted, or that another tool made, as the login of the account: whatever was there goes, as
+ * with {@link login}. Asks no server.
+ *
+ * A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It
+ * belongs to the `issuer` or `tokenEndpoint` of the config, and to none if the config names none.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { getValidAccessToken, importToken } from "clawdbot-plugin-auth";
+ *
+ * const auth = { pluginId: "my-memory" };
+ * const { state, refreshable } = await importToken(auth, { access: "pasted" });
+ * console.log(state, refreshable, await getValidAccessToken(auth));
+ * ```
+ */
+export declare function importToken(config: AuthConfig, token: ImportedToken): Promise<AuthStatus>
 
 /** A failure that is remembered. */
 export interface LastError {
@@ -380,6 +480,24 @@ export interface PasteRequest {
   /** The browser has come back by itself, or the login is over. */
   signal: AbortSignal
 }
+/**
+ * The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:
+ * reads it, or sets it to the given names or ids; null removes it. Resolves to the order that then holds, null where there
+ * is none.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { profileOrder } from "clawdbot-plugin-auth";
+ *
+ * const auth = { pluginId: "my-memory" };
+ * await profileOrder(auth, ["work", "my-memory:personal"]);
+ * console.log(await profileOrder(auth)); // [ "work", "personal" ]
+ * await profileOrder(auth, null);
+ * ```
+ */
+export declare function profileOrder(config: AuthConfig, order?: Array<string> | null): Promise<Array<string> | null>
 
 /** A step of the wait. */
 export interface ProgressEvent {
@@ -435,6 +553,16 @@ export interface ResourceRequest {
 export interface SignalOptions {
   /** Ends the wait at once: `ABORTED`. A logout may have removed the credential by then. */
   signal?: AbortSignal
+}
+
+/** An account that was passed over because it needs a login. */
+export interface SkippedProfile {
+  /** The account. */
+  profile: string
+  /** As in {@link AuthStatus}. */
+  state: "expired" | "login_required" | "logged_out"
+  /** Why, and what to do next. */
+  message: string
 }
 
 /**

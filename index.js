@@ -27,7 +27,7 @@ Object.defineProperty(AuthError.prototype, "name", { value: "AuthError", writabl
 Object.defineProperty(AuthError.prototype, BRAND, { value: true });
 
 // What the last fresh token of a config was, and what it depends on.
-const remembered = new WeakMap();
+let remembered = new WeakMap();
 
 function getValidAccessToken(config, options) {
   if (options === undefined) {
@@ -36,6 +36,7 @@ function getValidAccessToken(config, options) {
       last !== undefined &&
       last.pluginId === config.pluginId &&
       last.profile === config.profile &&
+      last.order === config.order &&
       last.stateDir === config.stateDir &&
       last.credentialsPath === config.credentialsPath &&
       last.issuer === config.issuer &&
@@ -59,11 +60,22 @@ function remember(config, { isFresh }, { token, stamp, due }) {
   const promise = Promise.resolve(token);
   // Without a stamp only reading the file tells whether it still is the stored one.
   if (stamp === undefined) return promise;
-  const { pluginId, profile, stateDir, credentialsPath, issuer, tokenEndpoint, clientId, refreshBufferMs, storage } =
-    config;
+  const {
+    pluginId,
+    profile,
+    order,
+    stateDir,
+    credentialsPath,
+    issuer,
+    tokenEndpoint,
+    clientId,
+    refreshBufferMs,
+    storage,
+  } = config;
   remembered.set(config, {
     pluginId,
     profile,
+    order,
     stateDir,
     credentialsPath,
     issuer,
@@ -89,7 +101,7 @@ async function authorizationHeaders(config, request, options) {
 }
 
 function login(config, options) {
-  return start("login", login, config, options);
+  return start("login", login, config, options).then(anew);
 }
 
 function authorizeDevice(config, options) {
@@ -97,11 +109,29 @@ function authorizeDevice(config, options) {
 }
 
 function logout(config, options) {
-  return start("logout", logout, config, options);
+  return start("logout", logout, config, options).then(anew);
+}
+
+function importToken(config, token) {
+  return start("importToken", importToken, config, undefined, token).then(anew);
+}
+
+function profileOrder(config, order) {
+  return start("profileOrder", profileOrder, config, undefined, order).then(anew);
+}
+
+// Another account of an order may be the preferred one now. Of other processes it is noticed within a second.
+function anew(outcome) {
+  remembered = new WeakMap();
+  return outcome;
 }
 
 function status(config) {
   return start("status", status, config);
+}
+
+function doctor(config, options) {
+  return start("doctor", doctor, config, options);
 }
 
 function listProfiles(config) {
@@ -327,10 +357,13 @@ module.exports = {
   AuthError,
   authorizationHeaders,
   authorizeDevice,
+  doctor,
   getValidAccessToken,
+  importToken,
   listProfiles,
   login,
   logout,
+  profileOrder,
   refreshTokens,
   status,
 };

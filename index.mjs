@@ -4,10 +4,13 @@ export const {
   AuthError,
   authorizationHeaders,
   authorizeDevice,
+  doctor,
   getValidAccessToken,
+  importToken,
   listProfiles,
   login,
   logout,
+  profileOrder,
   refreshTokens,
   status,
 } = core;

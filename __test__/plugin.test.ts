@@ -48,10 +48,22 @@ test("registering only registers: api.runtime is not touched, and twice is once 
     pluginAuth(host.api, { issuer: "https://auth.example.com" });
   }
   assert.equal(host.runtimeReads, 0);
-  assert.deepEqual([...host.methods.keys()], ["my-memory.login", "my-memory.logout", "my-memory.status"]);
+  assert.deepEqual(
+    [...host.methods.keys()],
+    ["my-memory.login", "my-memory.logout", "my-memory.doctor", "my-memory.status"],
+  );
   assert.deepEqual(
     [...host.actions.keys()],
-    ["my-memory login", "my-memory logout", "my-memory status", "my-memory accounts"],
+    [
+      "my-memory login",
+      "my-memory logout",
+      "my-memory status",
+      "my-memory doctor",
+      "my-memory accounts",
+      "my-memory accounts order get",
+      "my-memory accounts order set <accounts...>",
+      "my-memory accounts order clear",
+    ],
   );
   assert.deepEqual(
     host.services.map(({ id }) => id),

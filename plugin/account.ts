@@ -14,7 +14,7 @@ import { authorizedFetch } from "./authorized-fetch.ts";
 
 /** An account of the plugin's user, which is logged in or not. */
 export interface Account {
-  /** Its name; "default" where there is but one. */
+  /** Its name; "default" where there is but one, the first of the plugin's `order` where that decides. */
   readonly profile: string;
   /** A valid access token, refreshed where it is due. Rejects with one sentence that names the command to log in. */
   getValidAccessToken(options?: TokenOptions): Promise<string>;

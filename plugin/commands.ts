@@ -1,19 +1,21 @@
-/** `<command> login | logout | status | accounts`, for `api.registerCli`. */
+/** `<command> login | logout | status | doctor | accounts`, for `api.registerCli`. */
 import { createInterface } from "node:readline/promises";
-import { type AuthConfig, AuthError, listProfiles, login, logout, type PasteRequest, status } from "../index.js";
+import { type AuthConfig, AuthError, doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
 import { explain } from "./account.ts";
+import { addAccountCommands, allAccounts } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import type { PluginCommand } from "./host.ts";
 import { Interruption } from "./interruption.ts";
+import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
-import { exitCode, stateInWords, statusText } from "./status-text.ts";
+import { exitCode, reportText, statusText, worst } from "./status-text.ts";
 
 export interface CommandContext {
   title: string;
-  /** The account that is meant when none is named. */
-  defaultProfile(): string;
-  config(profile: string): AuthConfig;
-  loginCommand(profile: string): string;
+  /** The account that is meant when none is named; nothing where an order decides. */
+  defaultProfile(): string | undefined;
+  config(profile: string | undefined): AuthConfig;
+  loginCommand(profile: string | undefined): string;
 }
 
 interface AccountFlags {
@@ -34,7 +36,10 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
   subcommand("login", `Log in to ${title}`)
     .option("--open", "open the page in the browser, also without a terminal")
     .option("--no-open", "do not open the page in the browser")
-    .action((flags: AccountFlags & { open?: boolean }) => runLogin(context, flags));
+    .option("--token", "store a token that you paste or pipe in, instead of logging in")
+    .action((flags: AccountFlags & { open?: boolean; token?: boolean }) =>
+      flags.token ? runImport(context, flags) : runLogin(context, flags),
+    );
 
   subcommand("logout", `Log out of ${title}`).action((flags: AccountFlags) =>
     reported(context, flags, async (config) => {
@@ -45,39 +50,53 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
   );
 
   subcommand("status", `Show the login to ${title}`)
+    .option("--all", "every account")
     .option("--json", "print JSON")
     .option("--check", "exit with 0: usable; 1: a login is needed; 2: ends within 24 hours and cannot be renewed")
-    .action((flags: AccountFlags & { json?: boolean; check?: boolean }) =>
+    .action((flags: AccountFlags & { all?: boolean; json?: boolean; check?: boolean }) =>
       reported(context, flags, async (config, profile) => {
-        const found = await status(config);
-        print(flags.json ? JSON.stringify(found, null, 2) : statusText(found, title));
-        if (!flags.json && exitCode(found) !== 0) {
-          print(`  Log in with: ${context.loginCommand(profile)}`);
+        const all = flags.all ? await allAccounts(config) : [];
+        const found = all.length > 0 ? all : [await status(config)];
+        if (flags.json) {
+          print(JSON.stringify(flags.all ? found : found[0], null, 2));
+        }
+        for (const account of flags.json ? [] : found) {
+          print(statusText(account, title));
+          if (exitCode(account) !== 0) {
+            print(`  Log in with: ${context.loginCommand(all.length > 0 ? account.profile : profile)}`);
+          }
         }
         if (flags.check) {
-          process.exitCode = exitCode(found);
+          process.exitCode = worst(found);
         }
       }),
     );
 
-  parent
-    .command("accounts")
-    .description(`List the accounts of ${title}`)
+  subcommand("doctor", `Find out what keeps the login to ${title} from working`)
+    .option("--fix", "tighten permissions, and clear up after killed processes; changes nothing else")
     .option("--json", "print JSON")
-    .action((flags: { json?: boolean }) =>
-      reported(context, {}, async (config) => {
-        const accounts = await listProfiles(config);
-        if (flags.json) {
-          print(JSON.stringify(accounts, null, 2));
-        } else if (accounts.length === 0) {
-          print(`Nobody is logged in to ${title}. Log in with: ${context.loginCommand(context.defaultProfile())}`);
-        }
-        const width = Math.max(...accounts.map(({ profile }) => profile.length));
-        for (const account of flags.json ? [] : accounts) {
-          print(`${account.profile.padEnd(width)}  ${stateInWords(account)}`);
-        }
+    .action((flags: AccountFlags & { fix?: boolean; json?: boolean }) =>
+      reported(context, flags, async (config) => {
+        const report = await doctor(config, { fix: flags.fix === true });
+        print(flags.json ? JSON.stringify(report, null, 2) : reportText(report));
+        process.exitCode = report.ok ? 0 : 1;
       }),
     );
+
+  addAccountCommands(parent, context);
+}
+
+async function runImport(context: CommandContext, flags: AccountFlags): Promise<void> {
+  const { title } = context;
+  await reported(context, flags, async (config) => {
+    const access = await readToken(`The token of ${title} (it is not shown): `);
+    if (access === undefined) {
+      process.stderr.write("Given up. Nothing was changed.\n");
+      process.exitCode = 130;
+      return;
+    }
+    print(statusText(await importToken(config, { access }), title));
+  });
 }
 
 async function runLogin(context: CommandContext, flags: AccountFlags & { open?: boolean }): Promise<void> {
@@ -162,10 +181,10 @@ async function pasted({ message, signal }: PasteRequest, screen: Screen, giveUp:
 }
 
 /** Runs a command for the account that its flags name; what fails is said in one line, without a stack. */
-async function reported(
+export async function reported(
   context: CommandContext,
   flags: AccountFlags,
-  run: (config: AuthConfig, profile: string) => Promise<void>,
+  run: (config: AuthConfig, profile: string | undefined) => Promise<void>,
   failed: (error: AuthError) => void = ({ message }) => process.stderr.write(`${message}\n`),
 ): Promise<void> {
   const profile = flags.account ?? flags.profile ?? context.defaultProfile();
@@ -181,6 +200,6 @@ async function reported(
 }
 
 // Not console.log, which the hosts copy into their log files.
-function print(text: string): void {
+export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

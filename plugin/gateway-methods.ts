@@ -1,6 +1,7 @@
-/** `<id>.login`, `<id>.login.paste`, `<id>.status` and `<id>.logout`, for `api.registerGatewayMethod`. */
-import { type AuthConfig, AuthError, logout, status, type Verification } from "../index.js";
+/** `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
+import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
 import { explain } from "./account.ts";
+import { firstAccount, plainName } from "./accounts.ts";
 import type { GatewayMethod, GatewayRequest } from "./host.ts";
 import { PendingLogin } from "./pending-login.ts";
 
@@ -8,9 +9,9 @@ export interface GatewayContext {
   id: string;
   title: string;
   logger: { info(message: string): void; warn(message: string): void };
-  defaultProfile(): string;
-  config(profile: string): AuthConfig;
-  loginCommand(profile: string): string;
+  defaultProfile(): string | undefined;
+  config(profile: string | undefined): AuthConfig;
+  loginCommand(profile: string | undefined): string;
 }
 
 export interface GatewayMethods {
@@ -18,6 +19,7 @@ export interface GatewayMethods {
   paste: GatewayMethod;
   status: GatewayMethod;
   logout: GatewayMethod;
+  doctor: GatewayMethod;
 }
 
 /** What is not an error of the login, which goes on. */
@@ -42,19 +44,19 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
     ): GatewayMethod =>
     async ({ params = {}, respond }: GatewayRequest) => {
       const named = params.account ?? params.profile ?? context.defaultProfile();
-      const profile = typeof named === "string" ? named : "";
+      const name = named === undefined || typeof named === "string" ? named : "";
       try {
-        const config = context.config(profile);
-        respond(
-          true,
-          await answer({ profile, config, key: JSON.stringify([config.pluginId, config.stateDir, profile]) }, params),
-        );
+        const config = context.config(name);
+        // Where an order decides, a login or logout means its first account, and so does a pending one.
+        const profile = name === undefined ? await firstAccount(config) : plainName(name, config.pluginId);
+        const key = JSON.stringify([config.pluginId, config.stateDir, profile]);
+        respond(true, await answer({ profile, config, key }, params));
       } catch (error) {
         if (!(error instanceof AuthError || error instanceof NotTaken)) {
           throw error;
         }
         const { code, message, retryable } =
-          error instanceof NotTaken ? error : explain(error, title, () => context.loginCommand(profile));
+          error instanceof NotTaken ? error : explain(error, title, () => context.loginCommand(name));
         respond(false, undefined, { code, message, retryable });
       }
     };
@@ -104,6 +106,8 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       failures.delete(key);
       return logout(config);
     }),
+    // A damaged order is for the doctor to tell.
+    doctor: method(({ config }, { fix }) => doctor(config, { fix: fix === true })),
   };
 
   function start(key: string, config: AuthConfig, info: (message: string) => void, warn: (message: string) => void) {

@@ -1,15 +1,16 @@
 /** A service of the gateway: tokens are renewed before a tool has to wait for it, and a login that ended is noticed. */
-import { type AuthConfig, type AuthStatus, getValidAccessToken, listProfiles } from "../index.js";
+import { type AuthConfig, type AuthStatus, getValidAccessToken, listProfiles, status } from "../index.js";
 import type { PluginService } from "./host.ts";
 
 export interface KeepFreshContext {
   id: string;
   title: string;
   logger: { warn(message: string): void };
-  /** The accounts that must be logged in; of others only those are looked at that are. */
-  expectedProfiles(): string[];
-  config(profile: string): AuthConfig;
-  loginCommand(profile: string): string;
+  /** Somebody must be logged in without being named; of other accounts only those are looked at that are. */
+  isExpected: boolean;
+  defaultProfile(): string | undefined;
+  config(profile: string | undefined): AuthConfig;
+  loginCommand(profile: string | undefined): string;
 }
 
 const second = 1000;
@@ -43,15 +44,20 @@ export function keepFresh(context: KeepFreshContext): PluginService {
 
   /** Looks at every account; resolves to the time until the next look. */
   async function round(signal: AbortSignal): Promise<number> {
-    const expected = context.expectedProfiles();
-    const known = await listProfiles(context.config(expected[0] ?? "default"));
-    const missing = expected.filter((profile) => !known.some((account) => account.profile === profile));
-    for (const profile of missing) {
-      warnOnce(profile, "logged_out");
+    const config = context.config(context.defaultProfile());
+    const [known, used] = await Promise.all([
+      listProfiles(config),
+      // A damaged file is among the listed; that must not keep the others from being renewed.
+      status(config).catch(() => undefined),
+    ]);
+    if (context.isExpected && used?.state === "logged_out") {
+      warnOnce(used, undefined);
     }
     const pauses = known.map(async (account) => {
       if (account.state !== "valid") {
-        warnOnce(account.profile, account.state, account.expiresAt);
+        // Without a name, a login is for the first account of an order.
+        const isFirst = used === undefined || (account.profile === used.profile && used.skipped === undefined);
+        warnOnce(account, isFirst ? context.defaultProfile() : account.profile);
         return longestPause;
       }
       warned.delete(account.profile);
@@ -67,7 +73,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     return jittered(Math.min(longestPause, ...(await Promise.all(pauses))));
   }
 
-  function warnOnce(profile: string, state: AuthStatus["state"], expiresAt?: number): void {
+  function warnOnce({ profile, state, expiresAt }: AuthStatus, named: string | undefined): void {
     if (warned.get(profile) === state) {
       return;
     }
@@ -77,7 +83,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       state === "expiring"
         ? `the login to ${who} ends at ${new Date(expiresAt ?? 0).toISOString()} and cannot be renewed`
         : `${who} needs a login`;
-    context.logger.warn(`${what}: run \`${context.loginCommand(profile)}\` in a terminal.`);
+    context.logger.warn(`${what}: run \`${context.loginCommand(named)}\` in a terminal.`);
   }
 
   return {

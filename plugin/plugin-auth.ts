@@ -1,6 +1,7 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
 import type { AuthConfig } from "../index.js";
 import { type Account, account } from "./account.ts";
+import { plainName } from "./accounts.ts";
 import { addCommands } from "./commands.ts";
 import { gatewayMethods } from "./gateway-methods.ts";
 import { defaultAgent, loginCommand, type PluginApi, type PluginCommand, type ToolContext } from "./host.ts";
@@ -17,7 +18,7 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   title?: string;
   /** The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. @default api.id */
   command?: string | false;
-  /** The account, or how a tool's context decides on it. @default "default" */
+  /** The account, or how a tool's context decides on it. @default by `order`, else the stored order, else "default" */
   profile?: string | ((context: ToolContext) => string | undefined);
   /** Every agent of the host has a login of its own, named by its id. @default false */
   perAgent?: boolean;
@@ -44,16 +45,17 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
   }
 
-  const profileOf = (context: ToolContext): string => {
+  /** Nothing: the order decides, or it is "default". */
+  const profileOf = (context: ToolContext): string | undefined => {
     if (perAgent === true) {
       return context.agentId || defaultAgent(api.config);
     }
-    return (typeof profile === "function" ? profile(context) : profile) || "default";
+    return (typeof profile === "function" ? profile(context) : profile) || undefined;
   };
   const defaultProfile = () => profileOf({});
 
-  const configs = new Map<string, AuthConfig>();
-  const config = (name: string): AuthConfig => {
+  const configs = new Map<string | undefined, AuthConfig>();
+  const config = (name: string | undefined): AuthConfig => {
     const known = configs.get(name);
     if (known !== undefined) {
       return known;
@@ -63,7 +65,7 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
       ...auth,
       ...userConfig(api.pluginConfig),
       pluginId,
-      profile: name,
+      ...(name !== undefined && { profile: name }),
       clientName: auth.clientName ?? title,
       ...(stateDir !== undefined && { stateDir }),
     };
@@ -71,17 +73,18 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
     return made;
   };
 
-  const login = (name: string) =>
+  const login = (name: string | undefined) =>
     loginCommand({
       command: command === false ? undefined : command,
       id: api.id,
       account: name === defaultProfile() ? undefined : name,
     });
-  const accounts = new Map<string, Account>();
-  const accountOf = (name: string): Account => {
+  const nameOf = (name: string | undefined) => plainName(name ?? auth.order?.[0] ?? "default", pluginId);
+  const accounts = new Map<string | undefined, Account>();
+  const accountOf = (name: string | undefined): Account => {
     const known = accounts.get(name);
     const found =
-      known ?? account({ profile: name, config: () => config(name), title, loginCommand: () => login(name) });
+      known ?? account({ profile: nameOf(name), config: () => config(name), title, loginCommand: () => login(name) });
     accounts.set(name, found);
     return found;
   };
@@ -101,16 +104,16 @@ export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAu
     api.registerGatewayMethod?.(`${api.id}.login.paste`, methods.paste, { scope: "operator.admin" });
   }
   api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${api.id}.doctor`, methods.doctor, { scope: "operator.admin" });
   api.registerGatewayMethod?.(`${api.id}.status`, methods.status, { scope: "operator.read" });
   if (isKeptFresh) {
-    const expectedProfiles = () => (typeof profile === "function" || perAgent === true ? [] : [defaultProfile()]);
-    const service = { id: `${api.id}-login`, title, logger: api.logger, expectedProfiles, config, loginCommand: login };
-    api.registerService?.(keepFresh(service));
+    const isExpected = typeof profile !== "function" && perAgent !== true;
+    api.registerService?.(keepFresh({ ...commands, id: `${api.id}-login`, logger: api.logger, isExpected }));
   }
 
   return {
     get profile() {
-      return defaultProfile();
+      return nameOf(defaultProfile());
     },
     getValidAccessToken: (tokenOptions) => accountOf(defaultProfile()).getValidAccessToken(tokenOptions),
     authorizationHeaders: (request, tokenOptions) =>

@@ -7,6 +7,7 @@ export interface DeviceCodeAuthOptions
     AuthConfig,
     | "pluginId"
     | "profile"
+    | "order"
     | "stateDir"
     | "credentialsPath"
     | "refreshBufferMs"

@@ -1,9 +1,15 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
-import type { AuthStatus } from "../index.js";
+import type { AuthStatus, DoctorReport } from "../index.js";
 
 /** 0: usable. 2: usable, but ends within 24 hours and cannot be renewed. 1: a login is needed. */
 export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
   return state === "valid" ? 0 : state === "expiring" ? 2 : 1;
+}
+
+/** Of several accounts, what needs somebody most: 1 before 2 before 0. */
+export function worst(accounts: AuthStatus[]): 0 | 1 | 2 {
+  const codes = accounts.map(exitCode);
+  return codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0;
 }
 
 const words: Record<AuthStatus["state"], string> = {
@@ -30,6 +36,7 @@ export function statusText(status: AuthStatus, title: string): string {
     ],
     ["token", token(status)],
     ["bound", status.dpop ? "to a key of this login (DPoP)" : undefined],
+    ["skipped", status.skipped?.map(({ message }) => message).join(" ")],
     ["file", status.path],
     ["problem", status.lastError?.message],
   ];
@@ -37,14 +44,23 @@ export function statusText(status: AuthStatus, title: string): string {
   return [`${title}: ${stateInWords(status)}`, ...lines].join("\n");
 }
 
-function token({ state, expiresAt, refreshable }: AuthStatus): string | undefined {
+function token({ state, expiresAt, refreshable, imported }: AuthStatus): string | undefined {
   if (state === "logged_out" || state === "login_required") {
     return undefined;
   }
-  const renewal = refreshable ? "renewed by itself" : "cannot be renewed";
+  const renewal = refreshable ? "renewed by itself" : `${imported ? "imported, " : ""}cannot be renewed`;
   if (expiresAt === undefined) {
     return `valid until the service rejects it, ${renewal}`;
   }
   const when = new Date(expiresAt).toLocaleString();
   return `${expiresAt > Date.now() ? "valid until" : "ended"} ${when}, ${renewal}`;
+}
+
+/** A line for each check, and one below it for what to do. */
+export function reportText({ ok, checks }: DoctorReport): string {
+  const lines = checks.flatMap(({ name, level, message, fix, fixed }) => {
+    const head = `${(fixed ? "fixed" : level).padEnd(8)} ${name.padEnd(10)} `;
+    return fix === undefined || fixed ? [head + message] : [head + message, `${" ".repeat(head.length)}→ ${fix}`];
+  });
+  return [...lines, ok ? "No error was found." : "Errors were found."].join("\n");
 }

@@ -20,8 +20,12 @@ use napi_derive::napi;
 pub struct AuthConfig {
     /// Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds.
     pub plugin_id: String,
-    /// The user's account, 1 to 128 bytes; each has its own credential and lock. @default "default"
+    /// The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
+    /// @default the first usable one of `order`, else of the order in the store, else "default"
     pub profile: Option<String>,
+    /// Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login, {@link login},
+    /// {@link importToken} and {@link logout} mean the first. A `profile` goes before it. @default the order in the store
+    pub order: Option<Vec<String>>,
     /// The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
     /// looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
     pub issuer: Option<String>,

@@ -33,6 +33,8 @@ pub struct AuthStatus {
     pub refreshable: bool,
     /// True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}.
     pub dpop: Option<bool>,
+    /// It was brought by {@link importToken}.
+    pub imported: Option<bool>,
     /// When the person logged in, Unix milliseconds.
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
@@ -42,6 +44,21 @@ pub struct AuthStatus {
     pub storage: Option<String>,
     /// The last failure that is still of consequence.
     pub last_error: Option<LastError>,
+    /// Accounts of an order that come before this one and need a login. Where all do, this is the status of the first, and
+    /// these are the others.
+    pub skipped: Option<Vec<SkippedProfile>>,
+}
+
+/// An account that was passed over because it needs a login.
+#[napi(object, object_from_js = false)]
+pub struct SkippedProfile {
+    /// The account.
+    pub profile: String,
+    /// As in {@link AuthStatus}.
+    #[napi(ts_type = "\"expired\" | \"login_required\" | \"logged_out\"")]
+    pub state: String,
+    /// Why, and what to do next.
+    pub message: String,
 }
 
 /// A failure that is remembered.
@@ -63,17 +80,20 @@ fn millis(at: UnixMillis) -> f64 {
     at.0 as f64
 }
 
+fn name_of(state: State) -> &'static str {
+    match state {
+        State::Valid => "valid",
+        State::Expiring => "expiring",
+        State::Expired => "expired",
+        State::LoginRequired => "login_required",
+        State::LoggedOut => "logged_out",
+    }
+}
+
 impl From<status::AuthStatus> for AuthStatus {
     fn from(status: status::AuthStatus) -> Self {
         Self {
-            state: match status.state {
-                State::Valid => "valid",
-                State::Expiring => "expiring",
-                State::Expired => "expired",
-                State::LoginRequired => "login_required",
-                State::LoggedOut => "logged_out",
-            }
-            .to_owned(),
+            state: name_of(status.state).to_owned(),
             profile: status.profile,
             path: status.path,
             issuer: status.issuer,
@@ -83,6 +103,7 @@ impl From<status::AuthStatus> for AuthStatus {
             expires_at: status.expires_at.map(millis),
             refreshable: status.refreshable,
             dpop: status.dpop.then_some(true),
+            imported: status.imported.then_some(true),
             created_at: status.created_at.map(millis),
             refreshed_at: status.refreshed_at.map(millis),
             storage: status.in_keychain.map(|in_keychain| {
@@ -93,6 +114,16 @@ impl From<status::AuthStatus> for AuthStatus {
                 code: error.code.as_str().to_owned(),
                 message: error.message,
                 at: millis(error.at),
+            }),
+            skipped: (!status.skipped.is_empty()).then(|| {
+                let skipped = status.skipped.into_iter();
+                skipped
+                    .map(|skipped| SkippedProfile {
+                        profile: skipped.profile,
+                        state: name_of(skipped.state).to_owned(),
+                        message: skipped.message,
+                    })
+                    .collect()
             }),
         }
     }

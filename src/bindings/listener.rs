@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use napi::Status;
-use napi::bindgen_prelude::{Either8, FnArgs, Function};
+use napi::bindgen_prelude::{Either10, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -16,12 +16,13 @@ use crate::session::verification;
 use super::access_token::Token;
 use super::auth_status::AuthStatus;
 use super::device_tokens::TokenSet;
+use super::doctor::DoctorReport;
 use super::login::{Person, ProgressEvent, Verification};
 use super::logout::LogoutResult;
 use super::operation::Pasted;
 
 /// Everything that can be told.
-pub type Payload = Either8<
+pub type Payload = Either10<
     Token,
     AuthStatus,
     Vec<AuthStatus>,
@@ -30,6 +31,8 @@ pub type Payload = Either8<
     Verification,
     ProgressEvent,
     ErrorDetails,
+    Option<Vec<String>>,
+    DoctorReport,
 >;
 
 /// `(kind, payload) => void`

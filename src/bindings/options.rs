@@ -15,6 +15,20 @@ pub(super) fn auth_config(config: &Unknown<'_>) -> Result<AuthConfig, Error> {
     AuthConfig::parse(value(config, "config", DEEPEST)?)
 }
 
+/// An argument as a JSON value, null where it was left out.
+pub(super) fn json(argument: &Unknown<'_>, name: &str) -> Result<Value, Error> {
+    value(argument, name, DEEPEST)
+}
+
+/// The members of an argument that must be an object; none where it may be and was left out.
+pub(super) fn object(argument: &Unknown<'_>, name: &str) -> Result<Map<String, Value>, Error> {
+    match json(argument, name)? {
+        Value::Object(members) => Ok(members),
+        Value::Null => Ok(Map::new()),
+        _ => Err(invalid(format!("`{name}` must be an object."))),
+    }
+}
+
 /// Checks the names and types of a call's second argument: functions, an `AbortSignal`, or a string.
 pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error> {
     let unreadable = |_| invalid("The options cannot be read.");

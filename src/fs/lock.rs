@@ -33,6 +33,13 @@ pub(crate) struct Lock {
     is_local_fallback: bool,
 }
 
+/// What a lock was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) is_held: bool,
+    pub(crate) is_local_fallback: bool,
+}
+
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 impl Lock {
@@ -62,6 +69,41 @@ impl Lock {
             }
             Err(Refusal::Failed(error)) => Err(error),
         }
+    }
+
+    /// Whether somebody holds the lock now, and whether it is a local one because there are no locks there. Makes and changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `STORE_IO` if the lock file cannot be opened.
+    pub(crate) fn probe(protected: &Path) -> Result<Probe, Error> {
+        let mut is_local_fallback = false;
+        for path in [
+            sidecar(protected),
+            local_folder().join(local_name(protected)),
+        ] {
+            if path.symlink_metadata().is_err() {
+                break;
+            }
+            match try_at(&path, fs4::FileExt::try_lock) {
+                Ok(Some(file)) => {
+                    drop(fs4::FileExt::unlock(&file));
+                    break;
+                }
+                Ok(None) => {
+                    return Ok(Probe {
+                        is_held: true,
+                        is_local_fallback,
+                    });
+                }
+                Err(Refusal::NoLocksThere) => is_local_fallback = true,
+                Err(Refusal::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(Probe {
+            is_held: false,
+            is_local_fallback,
+        })
     }
 
     fn held(file: File, is_local_fallback: bool) -> Self {
@@ -309,6 +351,21 @@ mod tests {
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         assert_eq!(metadata.len(), 512);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_probe_sees_a_holder_and_neither_makes_nor_changes_a_file() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.json");
+        assert!(!Lock::probe(&path).unwrap().is_held);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let lock = take(&path).unwrap();
+        lock.note("refreshing");
+        assert!(Lock::probe(&path).unwrap().is_held);
+        assert!(Lock::holder(&path).unwrap().ends_with("refreshing"));
+        drop(lock);
+        assert!(!Lock::probe(&path).unwrap().is_held);
+        assert!(take(&path).is_some());
     }
 
     #[test]

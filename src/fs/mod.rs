@@ -10,6 +10,7 @@ pub(crate) mod identity;
 pub(crate) mod io_failure;
 pub(crate) mod lock;
 pub(crate) mod ownership;
+pub(crate) mod permissions;
 pub(crate) mod private_dir;
 pub(crate) mod regular_file;
 pub(crate) mod symlink;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::Endpoint;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
+use crate::time::UnixMillis;
 
 /// An `application/x-www-form-urlencoded` body; zeroed when dropped.
 #[derive(Clone)]
@@ -93,8 +94,8 @@ pub(crate) struct Response {
     pub(crate) retry_after: Option<Duration>,
     /// The `DPoP-Nonce` header (RFC 9449 §8).
     pub(crate) dpop_nonce: Option<String>,
-    /// How far the server's clock and ours are apart, by its `Date` header.
-    pub(crate) clock_skew: Duration,
+    /// The `Date` header (RFC 9110 §6.6.1).
+    pub(crate) date: Option<UnixMillis>,
     /// The body, at most 1 MiB.
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
@@ -209,7 +210,7 @@ mod tests {
             status: 200,
             retry_after: None,
             dpop_nonce: None,
-            clock_skew: Duration::ZERO,
+            date: None,
             body: Zeroizing::new(b"canary".to_vec()),
         };
         let json = Body::Json("canary".to_owned());

@@ -24,4 +24,9 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait HttpClient: Send + Sync {
     /// The answer, whatever its status, or why there is none.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>>;
+
+    /// Host and port of the proxy on the way there, if there is one.
+    fn proxy_of(&self, _endpoint: &Endpoint) -> Option<String> {
+        None
+    }
 }

@@ -122,7 +122,7 @@ pub(crate) fn response(status: u16, body: &str) -> Response {
         status,
         retry_after: None,
         dpop_nonce: None,
-        clock_skew: Duration::ZERO,
+        date: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }

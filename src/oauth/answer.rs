@@ -30,7 +30,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// How long the server asked us to wait.
     pub(crate) retry_after: Option<Duration>,
-    /// How far the server's clock and ours are apart.
+    /// How far the server's clock and ours are apart, where a proof was dated by ours.
     pub(crate) clock_skew: Duration,
     /// The request proved possession of a key (RFC 9449).
     pub(crate) has_proof: bool,
@@ -86,6 +86,9 @@ impl Answer {
             let response = http.send(request).await?;
             let mut answer = Self::read(endpoint, &response);
             answer.has_proof = true;
+            let now = dpop.clock.now();
+            let theirs = response.date.unwrap_or(now);
+            answer.clock_skew = theirs.since(now).max(now.since(theirs));
             let Some(nonce) = &response.dpop_nonce else {
                 return Ok(answer);
             };
@@ -125,7 +128,7 @@ impl Answer {
             endpoint: endpoint.clone(),
             status: response.status,
             retry_after: response.retry_after,
-            clock_skew: response.clock_skew,
+            clock_skew: Duration::ZERO,
             has_proof: false,
             content: Content::read(&response.body),
         }

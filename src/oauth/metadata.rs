@@ -29,6 +29,8 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) revocation_endpoint: Option<Endpoint>,
     /// `registration_endpoint`
     pub(crate) registration_endpoint: Option<Endpoint>,
+    /// `grant_types_supported`
+    pub(crate) grant_types_supported: Option<Vec<String>>,
     /// `token_endpoint_auth_methods_supported`
     pub(crate) token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1)
@@ -64,7 +66,8 @@ pub(crate) async fn discover(
     }
 }
 
-fn well_known_urls(issuer: &Issuer) -> Result<[Endpoint; 2], Error> {
+/// Where the metadata may be: by RFC 8414, then by `OpenID` Connect Discovery.
+pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<[Endpoint; 2], Error> {
     let mut oauth = issuer.url().clone();
     let mut openid = oauth.clone();
     // RFC 8414 §3.1: 'any terminating "/" MUST be removed before inserting "/.well-known/"' between host and path.
@@ -199,6 +202,7 @@ impl AuthorizationServerMetadata {
             token_endpoint: endpoint("token_endpoint")?,
             revocation_endpoint: endpoint("revocation_endpoint")?,
             registration_endpoint: endpoint("registration_endpoint")?,
+            grant_types_supported: names(members.value("grant_types_supported")),
             token_endpoint_auth_methods_supported: names(
                 members.value("token_endpoint_auth_methods_supported"),
             ),
@@ -225,6 +229,7 @@ impl AuthorizationServerMetadata {
             token_endpoint: self.token_endpoint.or(other.token_endpoint),
             revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
             registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),
+            grant_types_supported: self.grant_types_supported.or(other.grant_types_supported),
             token_endpoint_auth_methods_supported: self
                 .token_endpoint_auth_methods_supported
                 .or(other.token_endpoint_auth_methods_supported),

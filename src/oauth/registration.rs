@@ -13,7 +13,7 @@ use crate::http::{Body, Endpoint, HttpClient};
 use crate::secret::Secret;
 use crate::time::UnixMillis;
 
-const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// RFC 8252 §7.3: "http://127.0.0.1:{port}/{path}", where the server "MUST allow any port". Never used: it only satisfies.
 const LOOPBACK_REDIRECT: &str = "http://127.0.0.1/callback";
 const WHAT: &str = "The client could not be registered";

@@ -119,6 +119,24 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
 /// A hint, read without verifying, for servers that leave `expires_in` out: RFC 9068 §2.2 access tokens are JWTs with
 /// `exp` and `iat`.
 fn jwt_lifetime(token: &Secret, now: UnixMillis) -> Option<Duration> {
+    let claims = jwt_claims(token)?;
+    let claim = |name| claims.number(name).ok().flatten();
+    let exp = claim("exp")?;
+    // The server's own difference does not depend on our clock.
+    let from_issue = claim("iat").map(|iat| exp - iat).and_then(positive_seconds);
+    from_issue.or_else(|| {
+        let now = Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
+        positive_seconds(exp - now.as_secs_f64())
+    })
+}
+
+/// The same hint for a token that was issued at another time: RFC 7519 §4.1.4 `exp`.
+pub(crate) fn jwt_expiry(token: &Secret) -> Option<UnixMillis> {
+    let exp = jwt_claims(token)?.number("exp").ok().flatten()?;
+    Some(UnixMillis::default().plus(positive_seconds(exp)?))
+}
+
+fn jwt_claims(token: &Secret) -> Option<Members> {
     let mut parts = token.expose().split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -128,15 +146,7 @@ fn jwt_lifetime(token: &Secret, now: UnixMillis) -> Option<Duration> {
     let Ok(Value::Object(claims)) = serde_json::from_slice(&payload) else {
         return None;
     };
-    let claims = Members(claims);
-    let claim = |name| claims.number(name).ok().flatten();
-    let exp = claim("exp")?;
-    // The server's own difference does not depend on our clock.
-    let from_issue = claim("iat").map(|iat| exp - iat).and_then(positive_seconds);
-    from_issue.or_else(|| {
-        let now = Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
-        positive_seconds(exp - now.as_secs_f64())
-    })
+    Some(Members(claims))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(crate) struct TokenRequest {
 impl Session {
     /// The fast path's first half, on the caller's thread: a fresh token, or none if there is more to do.
     pub(crate) fn fresh_token(&self, config: &AuthConfig) -> Option<FreshToken> {
-        config.names_a_server().ok()?;
+        let config = &self.choose(config).ok()?.config;
         let location = self.location(config).ok()?;
         if self.unsaved.get(location.path()).is_some() {
             return None;
@@ -64,6 +64,7 @@ impl Session {
             return None;
         };
         ownership::check(config, &credential).ok()?;
+        ownership::names_a_server(config, &credential).ok()?;
         let assessment = self.assess(&location, &credential, config.refresh_buffer);
         if assessment.freshness != Freshness::Fresh
             || refused_access_token(&credential, self.clock.now()).is_some()
@@ -85,13 +86,41 @@ impl Session {
         })
     }
 
-    /// A valid access token; refreshes it where needed.
+    /// A valid access token; refreshes it where needed. Of an order, the first account's that needs no login: a failure that
+    /// passes is no reason to take another's, whose data are not the same.
     pub(crate) async fn access_token(
         self: &Arc<Self>,
-        request: TokenRequest,
+        mut request: TokenRequest,
         cancellation: &Cancellation,
     ) -> Result<Secret, Error> {
-        request.config.names_a_server()?;
+        let accounts = self.accounts_of(&request.config).await?;
+        let has_order = accounts.len() > 1;
+        // Where all need a login, the first is whose a person is asked for.
+        let first = accounts.first().cloned().filter(|_| has_order);
+        let candidates = accounts.into_iter().map(|account| (account, has_order));
+        for (config, may_skip) in candidates.chain(first.map(|first| (first, false))) {
+            request.config = config;
+            if may_skip && self.needs_login(&request.config).await? {
+                continue;
+            }
+            match self.token_of_account(&request, cancellation).await {
+                Err(error) if may_skip && error.needs_login() => {}
+                outcome => return outcome,
+            }
+        }
+        Err(login_required(&request.config))
+    }
+
+    async fn needs_login(self: &Arc<Self>, config: &AuthConfig) -> Result<bool, Error> {
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || Ok(session.passed_over(&config)?.is_some())).await?
+    }
+
+    async fn token_of_account(
+        self: &Arc<Self>,
+        request: &TokenRequest,
+        cancellation: &Cancellation,
+    ) -> Result<Secret, Error> {
         let location = self.location(&request.config)?;
         let credential = match self.current(&location).await? {
             Stored::Credential(credential) => credential,
@@ -104,7 +133,8 @@ impl Session {
             }
         };
         ownership::check(&request.config, &credential)?;
-        if let Some(outcome) = self.unsaved_token(&location, &request) {
+        ownership::names_a_server(&request.config, &credential)?;
+        if let Some(outcome) = self.unsaved_token(&location, request) {
             return outcome;
         }
         let rejected = request
@@ -113,12 +143,12 @@ impl Session {
             .filter(|rejected| *rejected == credential.access());
         if let Some(rejected) = rejected
             && let Some(outcome) = self
-                .replace_rejected(&location, &request, rejected, &credential, cancellation)
+                .replace_rejected(&location, request, rejected, &credential, cancellation)
                 .await
         {
             return outcome;
         }
-        self.hand_out(&location, &request, credential, cancellation)
+        self.hand_out(&location, request, credential, cancellation)
             .await
     }
 
@@ -222,15 +252,11 @@ impl Session {
         config: &AuthConfig,
         credential: &Outline,
     ) -> Result<Option<LastRefresh>, Error> {
-        let Some(last) = credential.last_refresh().cloned() else {
+        if credential.last_refresh().is_none() {
             return Ok(None);
-        };
+        }
         let (config, location, credential) = (config.clone(), location.clone(), credential.clone());
-        blocking(move || {
-            let client = client::of_credential(&config, &location, &credential)?;
-            Ok(Some(last).filter(|last| last.bound_to == binding(&credential, client.as_ref())))
-        })
-        .await?
+        blocking(move || learned(&config, &location, &credential)).await?
     }
 
     /// One caller, one attempt, a bounded wait: whatever comes of it, there is a valid token.
@@ -419,6 +445,19 @@ impl Session {
     }
 }
 
+/// What the last failed round taught, if it was about what a refresh would send now. Call it on a thread that may block.
+pub(super) fn learned(
+    config: &AuthConfig,
+    location: &Location,
+    credential: &Outline,
+) -> Result<Option<LastRefresh>, Error> {
+    let Some(last) = credential.last_refresh() else {
+        return Ok(None);
+    };
+    let client = client::of_credential(config, location, credential)?;
+    Ok((last.bound_to == binding(credential, client.as_ref())).then(|| last.clone()))
+}
+
 /// Waits for a flight's outcome. Only an abort leaves it: a caller who stops waiting for another reason lets it fly on.
 async fn wait(flight: &Flight, cancellation: &Cancellation) -> Outcome {
     let outcome = cancellation.guard(flight.outcome()).await;
@@ -434,7 +473,12 @@ async fn wait(flight: &Flight, cancellation: &Cancellation) -> Outcome {
 /// The present config becomes the owner of an adopted login; a login of another client or server is refused.
 pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCredential, Error> {
     ownership::check(config, &adopted.snapshot())?;
-    Ok(NewCredential {
+    Ok(owned_by(config, adopted))
+}
+
+/// Whatever the credential does not say of its server and client, the config says.
+pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCredential {
+    NewCredential {
         issuer: adopted.issuer.or_else(|| {
             config
                 .issuer
@@ -460,7 +504,7 @@ pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCre
                 .map(|authentication| authentication.as_str().to_owned())
         }),
         ..adopted
-    })
+    }
 }
 
 /// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
@@ -495,8 +539,12 @@ pub(super) fn is_refused_access_token(
 }
 
 pub(super) fn login_required(config: &AuthConfig) -> Error {
+    let next = match config.names_a_server() {
+        Ok(()) => "Log in first.",
+        Err(_) => "Import a token first, or give `issuer` and log in.",
+    };
     Error::new(
         ErrorCode::LoginRequired,
-        format!("Nobody is logged in to {}. Log in first.", whose(config)),
+        format!("Nobody is logged in to {}. {next}", whose(config)),
     )
 }

@@ -11,6 +11,7 @@ use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::secret::Secret;
+use crate::store::location::DEFAULT_PROFILE;
 
 /// How a person logs in.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub(crate) enum Flow {
 pub(crate) struct AuthConfig {
     pub(crate) plugin_id: String,
     pub(crate) profile: String,
+    /// The accounts that the config names, the preferred one first; none: the order of the store decides.
+    pub(crate) accounts: Option<Vec<String>>,
     pub(crate) issuer: Option<Issuer>,
     pub(crate) flow: Flow,
     pub(crate) authorization_endpoint: Option<Endpoint>,
@@ -61,9 +64,10 @@ pub(crate) enum WantedStorage {
     Auto,
 }
 
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 28] = [
     "pluginId",
     "profile",
+    "order",
     "issuer",
     "flow",
     "redirectUri",
@@ -108,10 +112,19 @@ impl AuthConfig {
         let plugin_id = options
             .text("pluginId")?
             .ok_or_else(|| invalid("`pluginId` is missing: give the id of your plugin."))?;
+        let profile = options.text("profile")?;
+        let order = profiles(&plugin_id, "order", options.list("order", |_| Ok(()))?)?;
+        let has_order = !order.is_empty();
+        let accounts = match profile {
+            Some(profile) => profiles(&plugin_id, "profile", vec![profile])?,
+            None => order,
+        };
         let config = Self {
-            profile: options
-                .text("profile")?
-                .unwrap_or_else(|| "default".to_owned()),
+            profile: accounts
+                .first()
+                .map_or(DEFAULT_PROFILE, String::as_str)
+                .to_owned(),
+            accounts: (!accounts.is_empty()).then_some(accounts),
             issuer: options.parsed("issuer", Issuer::parse)?,
             flow: options.flow()?,
             authorization_endpoint: options.parsed("authorizationEndpoint", Endpoint::parse)?,
@@ -148,7 +161,21 @@ impl AuthConfig {
             plugin_id,
         };
         config.consistent()?;
+        if has_order && config.credentials_path.is_some() {
+            return Err(invalid(
+                "`order` needs several accounts, and `credentialsPath` is the file of one: leave one of them out.",
+            ));
+        }
         Ok(config)
+    }
+
+    /// The same, for this account alone.
+    pub(super) fn of_account(&self, profile: String) -> Self {
+        Self {
+            accounts: Some(vec![profile.clone()]),
+            profile,
+            ..self.clone()
+        }
     }
 
     fn consistent(&self) -> Result<(), Error> {
@@ -193,10 +220,11 @@ impl AuthConfig {
     }
 }
 
-struct Options<'a>(&'a mut Map<String, Value>);
+/// The members of an options object, taken out one by one.
+pub(super) struct Options<'a>(pub(super) &'a mut Map<String, Value>);
 
 impl Options<'_> {
-    fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
         match self.0.remove(name) {
             None => Ok(None),
             Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text)),
@@ -234,7 +262,7 @@ impl Options<'_> {
             .transpose()
     }
 
-    fn list(
+    pub(super) fn list(
         &mut self,
         name: &str,
         check: impl Fn(&str) -> Result<(), &'static str>,
@@ -255,7 +283,7 @@ impl Options<'_> {
             .collect()
     }
 
-    fn flag(&mut self, name: &str) -> Result<bool, Error> {
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Error> {
         match self.0.remove(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
@@ -317,8 +345,47 @@ fn storage(name: &str) -> Result<WantedStorage, String> {
     }
 }
 
+/// The one flag of an options object.
+pub(crate) fn flag(mut members: Map<String, Value>, name: &str) -> Result<bool, Error> {
+    known_names(members.keys().map(String::as_str), &[name], "option")?;
+    Options(&mut members).flag(name)
+}
+
+/// The profiles of names or `"<plugin>:<profile>"` ids.
+pub(super) fn profiles(
+    plugin_id: &str,
+    option: &str,
+    names: Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let mut profiles = Vec::with_capacity(names.len());
+    for name in names {
+        let own = name
+            .strip_prefix(plugin_id)
+            .and_then(|rest| rest.strip_prefix(':'));
+        let profile = own.unwrap_or(&name).to_owned();
+        let shown: String = name.chars().take(64).collect();
+        if own.is_none() && name.contains(':') {
+            return Err(invalid(format!(
+                "`{option}` names {shown:?}, which is no account of this plugin: give \"{plugin_id}:<profile>\", or the profile alone."
+            )));
+        }
+        if profile.trim().is_empty() {
+            return Err(invalid(format!(
+                "`{option}` has an empty name: give that of a profile."
+            )));
+        }
+        if profiles.contains(&profile) {
+            return Err(invalid(format!(
+                "`{option}` names {shown:?} twice: name each account once."
+            )));
+        }
+        profiles.push(profile);
+    }
+    Ok(profiles)
+}
+
 // RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-fn scope(text: &str) -> Result<(), &'static str> {
+pub(super) fn scope(text: &str) -> Result<(), &'static str> {
     let allowed = |byte: u8| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\';
     if !text.is_empty() && text.bytes().all(allowed) {
         Ok(())
@@ -374,7 +441,7 @@ fn fold(name: &str) -> String {
         .collect()
 }
 
-fn wrong_type(name: &str, wanted: &str, given: &Value) -> Error {
+pub(super) fn wrong_type(name: &str, wanted: &str, given: &Value) -> Error {
     let given = match given {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

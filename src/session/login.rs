@@ -27,6 +27,7 @@ impl Session {
         observer: &dyn Observer,
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
+        let config = &self.first_account(config).await?;
         let location = self.location(config)?;
         let (server, client, storage, response) = cancellation
             .guard(self.obtain(config, &location, observer))
@@ -64,13 +65,7 @@ impl Session {
     ) -> Result<(AuthorizationServer, Client, Storage, TokenResponse), Error> {
         // Before a person is troubled: what would make saving fail.
         config.names_a_server()?;
-        let locked = self.lock(location, config.lock_timeout).await?;
-        let wanted = config.storage;
-        let storage = blocking(move || {
-            locked.reserve().map(drop)?;
-            chosen(wanted, &locked)
-        })
-        .await??;
+        let storage = self.storage(config, location).await?;
 
         let server = AuthorizationServer::resolve(self, config).await?;
         let (client, outcome) = match &config.flow {
@@ -153,10 +148,27 @@ impl Session {
             client_id: Some(client.id.clone()),
             client_authentication: Some(client.authentication.as_str().to_owned()),
             registered_client: config.client_id.is_none(),
+            imported: false,
         }
     }
 
-    async fn store(
+    /// Where a new login will be kept; an error if it could not be.
+    pub(super) async fn storage(
+        &self,
+        config: &AuthConfig,
+        location: &Location,
+    ) -> Result<Storage, Error> {
+        let locked = self.lock(location, config.lock_timeout).await?;
+        let wanted = config.storage;
+        blocking(move || {
+            locked.reserve().map(drop)?;
+            chosen(wanted, &locked)
+        })
+        .await?
+    }
+
+    /// Puts a new login in place of whatever is there; from the lock on, an abort comes too late.
+    pub(super) async fn store(
         &self,
         config: &AuthConfig,
         location: &Location,

@@ -32,6 +32,7 @@ impl Session {
         config: &AuthConfig,
         cancellation: &Cancellation,
     ) -> Result<LoggedOut, Error> {
+        let config = &self.first_account(config).await?;
         let location = self.location(config)?;
         let mut locked = cancellation
             .guard(self.lock(&location, config.lock_timeout))

@@ -1,6 +1,7 @@
 //! The use cases, one per file: only here does a token response become a stored credential.
 
 pub(crate) mod access_token;
+pub(crate) mod accounts;
 pub(crate) mod authorization;
 mod authorization_code;
 mod authorization_server;
@@ -9,9 +10,11 @@ pub(crate) mod cancellation;
 mod client;
 pub(crate) mod config;
 pub(crate) mod device_tokens;
+pub(crate) mod doctor;
 mod forced_refreshes;
 mod foreign_clocks;
 mod freshness;
+pub(crate) mod import_token;
 mod lock_wait;
 pub(crate) mod login;
 pub(crate) mod logout;
@@ -99,15 +102,16 @@ impl Session {
     }
 
     fn location(&self, config: &AuthConfig) -> Result<Location, Error> {
-        Location::resolve(
-            &LocationRequest {
-                plugin_id: &config.plugin_id,
-                profile: &config.profile,
-                state_dir: config.state_dir.as_deref(),
-                credentials_path: config.credentials_path.as_deref(),
-            },
-            &*self.environment,
-        )
+        Location::resolve(&location_request(config), &*self.environment)
+    }
+}
+
+fn location_request(config: &AuthConfig) -> LocationRequest<'_> {
+    LocationRequest {
+        plugin_id: &config.plugin_id,
+        profile: &config.profile,
+        state_dir: config.state_dir.as_deref(),
+        credentials_path: config.credentials_path.as_deref(),
     }
 }
 

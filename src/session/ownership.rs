@@ -30,7 +30,11 @@ pub(super) fn check(config: &AuthConfig, credential: &Snapshot) -> Result<(), Er
                 return Err(mismatch("server", stored, configured));
             }
         }
-        (None, Some(stored)) if stored_endpoint.is_none() => {
+        // Only a refresh, or an endpoint that may be another server's, asks for a server; a static token is only handed out.
+        (None, Some(stored))
+            if stored_endpoint.is_none()
+                && (token_endpoint.is_some() || credential.is_refreshable()) =>
+        {
             return Err(mismatch(
                 "issuer",
                 stored,
@@ -45,6 +49,15 @@ pub(super) fn check(config: &AuthConfig, credential: &Snapshot) -> Result<(), Er
         return Err(mismatch("client", stored, configured));
     }
     Ok(())
+}
+
+/// Refuses a config without a server, except for a static token: nothing is ever asked about that.
+pub(super) fn names_a_server(config: &AuthConfig, credential: &Snapshot) -> Result<(), Error> {
+    if credential.is_refreshable() {
+        config.names_a_server()
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn mismatch(what: &str, stored: &str, configured: &str) -> Error {

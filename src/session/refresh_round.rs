@@ -493,6 +493,7 @@ fn merged(
         client_id: Some(request.client.id.clone()),
         client_authentication: Some(request.client.authentication.as_str().to_owned()),
         registered_client: current.registered_client(),
+        imported: current.imported(),
     }
 }
 
@@ -591,7 +592,7 @@ fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint) -> Duration {
         })
 }
 
-fn cannot_refresh(config: &AuthConfig) -> Error {
+pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
     Error::new(
         ErrorCode::LoginRequired,
         format!(

@@ -9,7 +9,8 @@ use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::time::UnixMillis;
 
-use super::access_token::{bind, is_refused_access_token};
+use super::access_token::{bind, is_refused_access_token, learned};
+use super::accounts::{Chosen, Skipped};
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
@@ -54,18 +55,27 @@ pub(crate) struct AuthStatus {
     pub(crate) expires_at: Option<UnixMillis>,
     pub(crate) refreshable: bool,
     pub(crate) dpop: bool,
+    pub(crate) imported: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
     /// Where the tokens lie, if there are any.
     pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
+    /// The accounts of an order that were passed over.
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 impl Session {
-    /// The status of the config's profile.
+    /// The status of the account that is in use.
     pub(crate) async fn status(self: &Arc<Self>, config: &AuthConfig) -> Result<AuthStatus, Error> {
-        let location = self.location(config)?;
-        self.status_of(config, location).await
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || {
+            let Chosen { config, skipped } = session.choose(&config)?;
+            let location = session.location(&config)?;
+            let status = session.status_of(&config, &location)?;
+            Ok(AuthStatus { skipped, ..status })
+        })
+        .await?
     }
 
     /// The status of every profile of the plugin that is logged in or needs attention.
@@ -73,69 +83,66 @@ impl Session {
         self: &Arc<Self>,
         config: &AuthConfig,
     ) -> Result<Vec<AuthStatus>, Error> {
-        let location = self.location(config)?;
-        let locations = blocking(move || location.profiles()).await??;
-        let mut statuses = Vec::with_capacity(locations.len());
-        for location in locations {
-            let status = match self.status_of(config, location.clone()).await {
-                Ok(status) => status,
-                // One damaged file must not hide the other accounts.
-                Err(error) => AuthStatus {
-                    state: State::LoginRequired,
-                    last_error: Some(LastError {
-                        code: error.code(),
-                        message: error.message().to_owned(),
-                        at: self.clock.now(),
-                    }),
-                    ..nothing(&location)
-                },
-            };
-            if status.state != State::LoggedOut {
-                statuses.push(status);
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move || {
+            let mut statuses = Vec::new();
+            for location in session.location(&config)?.profiles()? {
+                let status = match session.status_of(&config, &location) {
+                    Ok(status) => status,
+                    // One damaged file must not hide the other accounts.
+                    Err(error) => AuthStatus {
+                        state: State::LoginRequired,
+                        last_error: Some(LastError {
+                            code: error.code(),
+                            message: error.message().to_owned(),
+                            at: session.clock.now(),
+                        }),
+                        ..nothing(&location)
+                    },
+                };
+                if status.state != State::LoggedOut {
+                    statuses.push(status);
+                }
             }
-        }
-        Ok(statuses)
+            Ok(statuses)
+        })
+        .await?
     }
 
-    async fn status_of(
-        self: &Arc<Self>,
+    /// The status of one account. Call it on a thread that may block.
+    pub(super) fn status_of(
+        &self,
         config: &AuthConfig,
-        location: Location,
+        location: &Location,
     ) -> Result<AuthStatus, Error> {
-        let stored = self.current(&location).await?;
+        let stored = self.look(location)?;
         if let Some(credential) = stored.outline() {
-            let last = self
-                .last_refresh(&location, config, credential)
-                .await
+            let last = learned(config, location, credential)
                 // Whose failure it was cannot be said without the client's file: then it is told.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
-                Stored::Credential(credential) => self.has_ended(&location, credential),
+                Stored::Credential(credential) => self.has_ended(location, credential),
                 // Without its tokens it is known by its wall time alone.
                 _ => credential
                     .expires()
                     .is_some_and(|expires| expires <= self.clock.now()),
             };
-            return Ok(self.describe(config, &location, credential, ended, last));
+            return Ok(self.describe(config, location, credential, ended, last));
         }
         if stored == Stored::LoggedOut {
-            return Ok(nothing(&location));
+            return Ok(nothing(location));
         }
-        let (whose, config, now) = (location.clone(), config.clone(), self.clock.now());
         // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-        let adoptable = blocking(move || {
-            Handwritten::find(&whose)
-                .ok()
-                .flatten()
-                .and_then(|handwritten| bind(&config, handwritten.credential(now)).ok())
-                .map(|credential| (config, credential.snapshot()))
-        })
-        .await?;
+        let adoptable = Handwritten::find(location)
+            .ok()
+            .flatten()
+            .and_then(|handwritten| bind(config, handwritten.credential(self.clock.now())).ok());
         Ok(adoptable.map_or_else(
-            || nothing(&location),
-            |(config, credential)| {
-                let ended = self.has_ended(&location, &credential);
-                self.describe(&config, &location, &credential, ended, None)
+            || nothing(location),
+            |credential| {
+                let credential = credential.snapshot();
+                let ended = self.has_ended(location, &credential);
+                self.describe(config, location, &credential, ended, None)
             },
         ))
     }
@@ -198,6 +205,7 @@ impl Session {
             expires_at: credential.expires(),
             refreshable,
             dpop: credential.is_bound(),
+            imported: credential.imported(),
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
@@ -233,10 +241,12 @@ fn nothing(location: &Location) -> AuthStatus {
         expires_at: None,
         refreshable: false,
         dpop: false,
+        imported: false,
         created_at: None,
         refreshed_at: None,
         in_keychain: None,
         last_error: None,
+        skipped: Vec::new(),
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct NewCredential {
     pub(crate) client_authentication: Option<String>,
     /// Whether that client was registered by us.
     pub(crate) registered_client: bool,
+    /// Whether a person brought it, instead of logging in.
+    pub(crate) imported: bool,
 }
 
 impl NewCredential {
@@ -73,6 +75,7 @@ impl NewCredential {
             client_id: new.client_id,
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
+            imported: new.imported,
             last_refresh: None,
         };
         Snapshot::new(outline, secrets)
@@ -123,6 +126,7 @@ pub(crate) struct Outline {
     pub(super) client_id: Option<String>,
     pub(super) client_authentication: Option<String>,
     pub(super) registered_client: bool,
+    pub(super) imported: bool,
     pub(super) last_refresh: Option<LastRefresh>,
 }
 
@@ -245,6 +249,11 @@ impl Outline {
     /// Whether that client was registered by us.
     pub(crate) fn registered_client(&self) -> bool {
         self.registered_client
+    }
+
+    /// Whether a person brought it, instead of logging in.
+    pub(crate) fn imported(&self) -> bool {
+        self.imported
     }
 
     /// Whether there is a refresh token.
@@ -393,6 +402,7 @@ pub(super) mod tests {
             client_id: Some("client".to_owned()),
             client_authentication: Some("none".to_owned()),
             registered_client: false,
+            imported: false,
         }
     }
 

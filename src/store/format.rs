@@ -83,6 +83,7 @@ impl Document {
             "registeredClient",
             credential.registered_client.then_some(Value::Bool(true)),
         );
+        document.set("imported", credential.imported.then_some(Value::Bool(true)));
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -387,6 +388,7 @@ fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wron
         client_id: members.text("clientId")?,
         client_authentication: members.text("clientAuthentication")?,
         registered_client: members.flag("registeredClient")?.unwrap_or(false),
+        imported: members.flag("imported")?.unwrap_or(false),
         last_refresh: last_refresh(members)?,
     })
 }

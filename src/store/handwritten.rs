@@ -123,6 +123,7 @@ impl Handwritten {
             client_id: self.client_id.clone(),
             client_authentication: None,
             registered_client: false,
+            imported: false,
         }
     }
 

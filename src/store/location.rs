@@ -9,13 +9,14 @@ use url::Url;
 use crate::error::{Error, ErrorCode};
 use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
+use crate::store::credential::{self, Stored};
 use crate::store::name;
 
 /// Longest `pluginId` and `profile`.
 const MAX_NAME: usize = 128;
 
 /// The profile that a config without one means.
-const DEFAULT_PROFILE: &str = "default";
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 
 /// The variables that name the state folder, in the hosts' order.
 const STATE_DIR_VARIABLES: [&str; 3] = [
@@ -122,7 +123,7 @@ impl Location {
                 place: Place::Exact,
             });
         }
-        let state_dir = state_dir(request.state_dir, environment)?;
+        let (state_dir, _) = state_dir(request.state_dir, environment)?;
         let folder = state_dir.join("credentials").join(plugin);
         Ok(Self {
             path: folder.join(format!("{profile}.json")),
@@ -151,6 +152,11 @@ impl Location {
             Place::State { folder, .. } => Some(folder),
             Place::Exact => None,
         }
+    }
+
+    /// The file with the order of the plugin's accounts. A leading dot is never that of a profile.
+    pub(super) fn order_path(&self) -> Option<PathBuf> {
+        Some(self.own_folder()?.join(".order.json"))
     }
 
     /// The file with the clients that were registered at that server (its issuer or token endpoint).
@@ -210,6 +216,65 @@ impl Location {
         }
         found.sort_by(|a, b| a.profile.cmp(&b.profile));
         Ok(found)
+    }
+
+    /// What decided on the state folder, and those logins of the same plugin that lie in other ones.
+    pub(crate) fn rivals(
+        &self,
+        request: &LocationRequest<'_>,
+        environment: &dyn Environment,
+    ) -> (&'static str, Vec<PathBuf>) {
+        let Place::State {
+            state_dir: own,
+            plugin_id,
+            ..
+        } = &self.place
+        else {
+            return ("credentialsPath", Vec::new());
+        };
+        let decided_by = state_dir(request.state_dir, environment).map_or("", |(_, by)| by);
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut seen = vec![real(own)];
+        let mut rivals = Vec::new();
+        let named = STATE_DIR_VARIABLES.iter().filter_map(|variable| {
+            expanded(variable, &set(variable, environment)?, environment).ok()
+        });
+        let moved = set(HOME_VARIABLE, environment).and_then(|home| {
+            Some(
+                expanded(HOME_VARIABLE, &home, environment)
+                    .ok()?
+                    .join(".openclaw"),
+            )
+        });
+        let usual = environment
+            .home()
+            .into_iter()
+            .flat_map(|home| STATE_DIRS.iter().map(move |folder| home.join(folder)));
+        for other in named.chain(moved).chain(usual) {
+            if seen.contains(&real(&other)) {
+                continue;
+            }
+            seen.push(real(&other));
+            let folder = other.join("credentials").join(name::encode(plugin_id));
+            let there = Self {
+                path: folder.join("default.json"),
+                profile: DEFAULT_PROFILE.to_owned(),
+                place: Place::State {
+                    state_dir: other,
+                    plugin_id: plugin_id.clone(),
+                    folder,
+                },
+            };
+            rivals.extend(
+                there
+                    .profiles()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|profile| !matches!(credential::read(profile), Ok(Stored::LoggedOut)))
+                    .map(|profile| profile.path),
+            );
+        }
+        (decided_by, rivals)
     }
 
     /// Where plugin authors keep a login by hand. Such a file knows no profiles, so it can only be the default one's.
@@ -285,24 +350,29 @@ fn exact_path(text: &str, environment: &dyn Environment) -> Result<PathBuf, Erro
 }
 
 /// HOST-FACTS 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that exists.
-fn state_dir(option: Option<&str>, environment: &dyn Environment) -> Result<PathBuf, Error> {
+/// And what decided on it.
+fn state_dir(
+    option: Option<&str>,
+    environment: &dyn Environment,
+) -> Result<(PathBuf, &'static str), Error> {
     if let Some(text) = option {
-        return option_path("stateDir", text, environment);
+        return Ok((option_path("stateDir", text, environment)?, "stateDir"));
     }
     for variable in STATE_DIR_VARIABLES {
         if let Some(value) = set(variable, environment) {
-            return expanded(variable, &value, environment);
+            return Ok((expanded(variable, &value, environment)?, variable));
         }
     }
     if let Some(value) = set(HOME_VARIABLE, environment) {
-        return Ok(expanded(HOME_VARIABLE, &value, environment)?.join(".openclaw"));
+        let state_dir = expanded(HOME_VARIABLE, &value, environment)?.join(".openclaw");
+        return Ok((state_dir, HOME_VARIABLE));
     }
     let home = home("the state folder", environment)?;
     let mut candidates = STATE_DIRS.iter().map(|folder| home.join(folder));
     let state_dir = candidates
         .find(|candidate| candidate.exists())
         .unwrap_or_else(|| home.join(".openclaw"));
-    absolute("HOME", &state_dir)
+    Ok((absolute("HOME", &state_dir)?, "the home folder"))
 }
 
 /// A variable that is set to something; the hosts ignore blank ones and trim the others.

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod credential;
 mod format;
 pub(crate) mod handwritten;
+pub(crate) mod inspection;
 #[cfg(all(test, unix))]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod intruder;
@@ -14,5 +15,6 @@ mod leftover;
 pub(crate) mod location;
 pub(crate) mod locked;
 mod name;
+pub(crate) mod order;
 pub(crate) mod registration;
 pub(crate) mod sealed;

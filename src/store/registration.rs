@@ -14,7 +14,9 @@ use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::Secret;
+use crate::store::credential::Stored;
 use crate::store::format::{self, Document, Members};
+use crate::store::leftover;
 use crate::time::UnixMillis;
 
 /// How many clients are kept: older credentials may still need theirs.
@@ -126,35 +128,45 @@ impl Registrations {
         if !edit(&mut list) {
             return Ok(());
         }
-        let bytes = list.to_json();
-        let mut reservation = Reservation::new(&target, bytes.len() as u64)?;
-        let written = reservation.write(&bytes).and_then(|()| {
-            if is_damaged {
-                damaged_file::set_aside(&target, now)?;
-            }
-            Ok(())
-        });
-        if let Err(error) = written {
-            reservation.discard();
-            return Err(error);
-        }
-        reservation.commit().map_err(|failed| {
-            if let Some(reservation) = failed.reservation {
-                reservation.discard();
-            }
-            failed.error
-        })
+        put(&target, &list.to_json(), is_damaged.then_some(now))
     }
 }
 
+/// Replaces a small file whose lock is held; a damaged one is kept beside it.
+pub(super) fn put(
+    target: &Path,
+    bytes: &[u8],
+    damaged_at: Option<UnixMillis>,
+) -> Result<(), Error> {
+    let mut reservation = Reservation::new(target, bytes.len() as u64)?;
+    let written = reservation.write(bytes).and_then(|()| {
+        if let Some(now) = damaged_at {
+            damaged_file::set_aside(target, now)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = written {
+        reservation.discard();
+        return Err(error);
+    }
+    reservation.commit().map_err(|failed| {
+        if let Some(reservation) = failed.reservation {
+            reservation.discard();
+        }
+        failed.error
+    })
+}
+
+/// Waits for the lock of a small file, and deletes what a killed writer of it has left.
 #[expect(
     clippy::disallowed_methods,
     reason = "the store runs on threads that may block, and knows no runtime"
 )]
-fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
+pub(super) fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
     let mut waited = Duration::ZERO;
     loop {
         if let Some(lock) = Lock::try_acquire(target)? {
+            leftover::discard(target, &Stored::Nothing);
             return Ok(lock);
         }
         if waited >= PATIENCE {

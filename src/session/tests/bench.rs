@@ -22,7 +22,7 @@ use crate::store::location::{Environment, Location};
 use crate::store::locked::Locked;
 use crate::time::{Clock as _, TestClock, UnixMillis};
 
-const START: UnixMillis = UnixMillis(1_700_000_000_000);
+pub(super) const START: UnixMillis = UnixMillis(1_700_000_000_000);
 pub(super) const HOUR: i64 = 3_600_000;
 pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const TOKEN_ENDPOINT: &str = "https://auth.example.com/token";
@@ -115,6 +115,7 @@ impl Bench {
             client_id: Some("client".to_owned()),
             client_authentication: Some("none".to_owned()),
             registered_client: false,
+            imported: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, ISSUER, TOKEN_ENDPOINT, pass, refusal};
+use super::bench::{Bench, ISSUER, START, TOKEN_ENDPOINT, pass, refusal};
 use crate::error::{Error, ErrorCode};
 use crate::http::scripted::{Received, ScriptedClient, response};
 use crate::http::{FailureKind, Response};
@@ -305,7 +305,7 @@ async fn polls_repeat_at_once_and_the_answer_to_the_code_has_the_nonce() {
 #[tokio::test(start_paused = true)]
 async fn a_proof_that_is_refused_for_the_clock_says_so_and_keeps_the_login() {
     let refused = |skew| Response {
-        clock_skew: Duration::from_secs(skew),
+        date: Some(START.plus(Duration::from_secs(skew))),
         ..response(400, &refusal("invalid_dpop_proof"))
     };
     let bench = bound_and_expired(

@@ -2,6 +2,7 @@
 
 mod abort;
 mod access_token;
+mod accounts;
 mod adoption;
 mod attempts;
 mod authorization_code;
@@ -9,7 +10,9 @@ mod back_off;
 mod bench;
 mod clocks;
 mod device_tokens;
+mod doctor;
 mod dpop;
+mod import_token;
 mod login;
 mod logout;
 mod ownership;

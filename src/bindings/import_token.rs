@@ -1,0 +1,68 @@
+//! `importToken`.
+
+use napi::Env;
+use napi::bindgen_prelude::Unknown;
+use napi_derive::napi;
+
+use crate::session::import_token::ImportedToken as Parsed;
+
+use super::listener::{ListenerFunction, Payload};
+use super::operation::{Operation, start};
+use super::options::{auth_config, object};
+use super::process::{session, settle_before_exit};
+
+/// A token that a person brings, for {@link importToken}.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct ImportedToken {
+    /// The access token: printable ASCII without spaces.
+    pub access: String,
+    /// The refresh token. The config must then name the `clientId` that it was issued to, and the server.
+    pub refresh: Option<String>,
+    /// When the access token ends, Unix milliseconds. @default the `exp` of a JWT, else unknown: valid until rejected
+    pub expires: Option<f64>,
+    /// What it was granted for.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Stores a token that a person pasted, or that another tool made, as the login of the account: whatever was there goes, as
+/// with {@link login}. Asks no server.
+///
+/// A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It
+/// belongs to the `issuer` or `tokenEndpoint` of the config, and to none if the config names none.
+///
+/// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+///
+/// @example
+/// ```ts
+/// import { getValidAccessToken, importToken } from "clawdbot-plugin-auth";
+///
+/// const auth = { pluginId: "my-memory" };
+/// const { state, refreshable } = await importToken(auth, { access: "pasted" });
+/// console.log(state, refreshable, await getValidAccessToken(auth));
+/// ```
+#[napi(
+    ts_args_type = "config: AuthConfig, token: ImportedToken",
+    ts_return_type = "Promise<AuthStatus>"
+)]
+pub fn import_token(
+    env: Env,
+    config: Unknown<'_>,
+    _options: Unknown<'_>,
+    listener: ListenerFunction<'_>,
+    token: Unknown<'_>,
+) -> napi::Result<Operation> {
+    settle_before_exit(env);
+    let parsed = auth_config(&config)
+        .and_then(|config| Ok((config, Parsed::parse(object(&token, "token")?)?)));
+    start(
+        &listener,
+        parsed.map(|(config, token)| {
+            |cancellation: std::sync::Arc<_>, _| async move {
+                let status = session()
+                    .import_token(&config, token, &cancellation)
+                    .await?;
+                Ok(Payload::B(status.into()))
+            }
+        }),
+    )
+}

@@ -1,0 +1,72 @@
+//! `profileOrder`.
+
+use napi::ValueType;
+use napi::bindgen_prelude::Unknown;
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::session::config::invalid;
+
+use super::listener::{ListenerFunction, Payload};
+use super::operation::{Operation, start};
+use super::options::{auth_config, json};
+use super::process::session;
+
+/// The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:
+/// reads it, or sets it to the given names or ids; null removes it. Resolves to the order that then holds, null where there
+/// is none.
+///
+/// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
+///
+/// @example
+/// ```ts
+/// import { profileOrder } from "clawdbot-plugin-auth";
+///
+/// const auth = { pluginId: "my-memory" };
+/// await profileOrder(auth, ["work", "my-memory:personal"]);
+/// console.log(await profileOrder(auth)); // [ "work", "personal" ]
+/// await profileOrder(auth, null);
+/// ```
+#[napi(
+    ts_args_type = "config: AuthConfig, order?: Array<string> | null",
+    ts_return_type = "Promise<Array<string> | null>"
+)]
+pub fn profile_order(
+    config: Unknown<'_>,
+    _options: Unknown<'_>,
+    listener: ListenerFunction<'_>,
+    order: Unknown<'_>,
+) -> napi::Result<Operation> {
+    let parsed = auth_config(&config).and_then(|config| Ok((config, names(&order)?)));
+    start(
+        &listener,
+        parsed.map(|(config, order)| {
+            |_, _| async move {
+                let order = session().profile_order(&config, order).await?;
+                Ok(Payload::I(order))
+            }
+        }),
+    )
+}
+
+/// None: only asked for.
+fn names(order: &Unknown<'_>) -> Result<Option<Vec<String>>, Error> {
+    if matches!(order.get_type(), Ok(ValueType::Undefined)) {
+        return Ok(None);
+    }
+    let names = match json(order, "order")? {
+        Value::Null => Some(Vec::new()),
+        Value::Array(values) => values
+            .into_iter()
+            .map(|value| match value {
+                Value::String(name) => Some(name),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    };
+    names
+        .map(Some)
+        .ok_or_else(|| invalid("`order` must be an array of strings, or null to remove it."))
+}

@@ -1,0 +1,386 @@
+//! What keeps a login from working, and what to do about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::http::{Body, Endpoint, Request, Response};
+use crate::oauth::issuer::Issuer;
+use crate::oauth::metadata::{AuthorizationServerMetadata, discover, well_known_urls};
+use crate::oauth::redirect_uri::RedirectUri;
+use crate::oauth::registration::DEVICE_CODE;
+use crate::store::inspection::{Finding, Level, inspect};
+use crate::store::location::Location;
+use crate::store::locked::Locked;
+use crate::store::registration::Registrations;
+use crate::time::{Clock, UnixMillis};
+
+use super::blocking::blocking;
+use super::config::AuthConfig;
+use super::status::{AuthStatus, State};
+use super::{Session, location_request};
+
+/// How far the clocks may be apart before it is said.
+const TOLERATED_SKEW: Duration = Duration::from_secs(30);
+
+const CLIENT: &str = "client";
+
+/// One finding, and whether it was mended.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) finding: Finding,
+    pub(crate) fixed: bool,
+}
+
+impl From<Finding> for Check {
+    fn from(finding: Finding) -> Self {
+        Self {
+            finding,
+            fixed: false,
+        }
+    }
+}
+
+impl Session {
+    /// Looks at everything; with `mend`, tightens permissions and finishes or deletes what killed processes left.
+    pub(crate) async fn doctor(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        mend: bool,
+    ) -> Result<Vec<Check>, Error> {
+        let (session, whose) = (Arc::clone(self), config.clone());
+        let (mut checks, client) = blocking(move || session.local_checks(&whose, mend)).await??;
+        let servers = self.server_checks(config, client).await;
+        checks.extend(servers.into_iter().map(Check::from));
+        Ok(checks)
+    }
+
+    /// What needs no server, and what is known of the client without one.
+    fn local_checks(
+        &self,
+        config: &AuthConfig,
+        mend: bool,
+    ) -> Result<(Vec<Check>, Option<Finding>), Error> {
+        // A damaged order is one of the findings.
+        let accounts = self
+            .accounts(config)
+            .unwrap_or_else(|_| vec![config.clone()]);
+        let first = self.location(accounts.first().unwrap_or(config))?;
+        let mut checks = vec![Check::from(self.place(config, &first))];
+        for account in &accounts {
+            for check in store_checks(&self.location(account)?, mend) {
+                let known = |other: &Check| other.finding.message == check.finding.message;
+                if !checks.iter().any(known) {
+                    checks.push(check);
+                }
+            }
+        }
+        let (logins, in_use) = self.logins(&accounts);
+        checks.extend(logins.into_iter().map(Check::from));
+        let client = client(config, &first, in_use.as_ref(), self.clock.now());
+        Ok((checks, client))
+    }
+
+    /// Which folder was chosen, and whether a login of this plugin lies in another one.
+    fn place(&self, config: &AuthConfig, location: &Location) -> Finding {
+        const NAME: &str = "place";
+        let (decided_by, rivals) = location.rivals(&location_request(config), &*self.environment);
+        let found = format!("{} decides: {}.", decided_by, location.path().display());
+        match rivals.first() {
+            None => Finding::ok(NAME, found),
+            Some(rival) => Finding::bad(
+                NAME,
+                Level::Warning,
+                format!(
+                    "{found} A login of this plugin also lies in {}.",
+                    rival.display()
+                ),
+                "Where that is the one you mean, start with the host or the variable (OPENCLAW_STATE_DIR) that it belongs to.",
+            ),
+        }
+    }
+
+    /// The state of every account, and the status of the one that is in use.
+    fn logins(&self, accounts: &[AuthConfig]) -> (Vec<Finding>, Option<AuthStatus>) {
+        const NAME: &str = "login";
+        let mut in_use = None;
+        let mut findings = Vec::new();
+        let passed: Vec<_> = accounts
+            .iter()
+            .map(|account| (account, self.passed_over(account)))
+            .collect();
+        let somebody = passed.iter().any(|(_, passed)| matches!(passed, Ok(None)));
+        for (account, passed) in passed {
+            let status = self
+                .location(account)
+                .and_then(|location| self.status_of(account, &location));
+            findings.push(match (passed, status) {
+                (Ok(Some(skipped)), _) => Finding::bad(
+                    NAME,
+                    if somebody {
+                        Level::Warning
+                    } else {
+                        Level::Error
+                    },
+                    skipped.message,
+                    format!("Log in (profile {}).", skipped.profile),
+                ),
+                (Ok(None), Ok(status)) => {
+                    let finding = self.usable(&status);
+                    in_use.get_or_insert(status);
+                    finding
+                }
+                (Err(error), _) | (_, Err(error)) => Finding::error(NAME, error.message()),
+            });
+        }
+        (findings, in_use)
+    }
+
+    fn usable(&self, status: &AuthStatus) -> Finding {
+        const NAME: &str = "login";
+        let renewal = match (status.refreshable, status.imported) {
+            (true, _) => "is renewed by itself",
+            (false, true) => "was imported and cannot be renewed",
+            (false, false) => "cannot be renewed",
+        };
+        let end = status.expires_at.map_or_else(
+            || "has no known end".to_owned(),
+            |expires| ends(expires, self.clock.now()),
+        );
+        let found = format!("Profile {}: the token {end} and {renewal}.", status.profile);
+        match &status.last_error {
+            _ if status.state == State::Expiring => {
+                Finding::bad(NAME, Level::Warning, found, "Log in again before it ends.")
+            }
+            Some(last) => Finding {
+                level: Level::Warning,
+                ..Finding::ok(NAME, format!("{found} {}", last.message))
+            },
+            None => Finding::ok(NAME, found),
+        }
+    }
+
+    async fn server_checks(&self, config: &AuthConfig, client: Option<Finding>) -> Vec<Finding> {
+        const NAME: &str = "server";
+        let url = match (&config.issuer, &config.token_endpoint) {
+            (Some(issuer), _) => well_known_urls(issuer).map(|[first, _]| first),
+            (None, Some(endpoint)) => Ok(endpoint.clone()),
+            (None, None) => {
+                return vec![Finding::ok(
+                    NAME,
+                    "The config names none: enough for an imported token, not for a login.",
+                )];
+            }
+        };
+        let url = match url {
+            Ok(url) => url,
+            Err(error) => return vec![Finding::error(NAME, error.message())],
+        };
+        let way = self.http.proxy_of(&url).map_or_else(
+            || "without a proxy".to_owned(),
+            |proxy| format!("through the proxy {proxy}"),
+        );
+        let request = Request {
+            url: url.clone(),
+            body: Body::Get,
+            authorization: None,
+            dpop: None,
+            timeout: config.request_timeout,
+        };
+        let started = self.clock.boot();
+        let answer = match self.http.send(request).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let error = failure.to_error(&url);
+                return vec![Finding::error(
+                    NAME,
+                    &format!("Asked {way}. {}", error.message()),
+                )];
+            }
+        };
+        let took = self.clock.boot().since(started);
+        let mut findings = vec![
+            Finding::ok(
+                NAME,
+                format!(
+                    "{} answered {way}, after {} ms.",
+                    url.host(),
+                    took.as_millis()
+                ),
+            ),
+            clock(&answer, &*self.clock, took),
+        ];
+        let metadata = match &config.issuer {
+            Some(issuer) => match discover(&*self.http, issuer, config.request_timeout).await {
+                Ok(metadata) => Some(metadata),
+                Err(error) => {
+                    findings.push(Finding::error("metadata", error.message()));
+                    return findings;
+                }
+            },
+            None => None,
+        };
+        findings.push(flow(config, metadata.as_ref()));
+        let registers = config.registration_endpoint.is_some()
+            || metadata.is_some_and(|metadata| metadata.registration_endpoint.is_some());
+        findings.push(client.unwrap_or_else(|| unregistered(registers)));
+        findings
+    }
+}
+
+fn store_checks(location: &Location, mend: bool) -> Vec<Check> {
+    let before = inspect(location);
+    let is_mendable = |finding: &Finding| {
+        finding.level == Level::Warning && matches!(finding.name, "folder" | "file" | "leftovers")
+    };
+    let mut after = Vec::new();
+    let mut refusal = None;
+    if mend && before.iter().any(is_mendable) {
+        // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
+        // holds it, that one has done so, and the check of the lock names it.
+        refusal = Locked::try_acquire(location).map(drop).err();
+        after = inspect(location);
+    }
+    let mut checks: Vec<Check> = before
+        .into_iter()
+        .map(|finding| {
+            let is_ok = |now: &Finding| now.name == finding.name && now.level == Level::Ok;
+            let fixed = is_mendable(&finding) && after.iter().any(is_ok);
+            Check { finding, fixed }
+        })
+        .collect();
+    checks.extend(refusal.map(|error| Finding::error("lock", error.message()).into()));
+    checks
+}
+
+fn ends(expires: UnixMillis, now: UnixMillis) -> String {
+    if expires <= now {
+        return "has ended".to_owned();
+    }
+    let minutes = expires.since(now).as_secs() / 60;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("ends in {minutes} min"),
+        (hours, minutes) if hours < 48 => format!("ends in {hours} h {minutes} min"),
+        (hours, _) => format!("ends in {} days", hours / 24),
+    }
+}
+
+/// RFC 9110 §6.6.1: Date is when the message was originated, in whole seconds.
+fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
+    const NAME: &str = "clock";
+    let Some(theirs) = answer.date else {
+        return Finding::ok(NAME, "Not compared: the answer names no date.");
+    };
+    let theirs = theirs.plus(Duration::from_millis(500));
+    let ours = clock.now().minus(took / 2);
+    let (apart, which) = if ours > theirs {
+        (ours.since(theirs), "ahead of")
+    } else {
+        (theirs.since(ours), "behind")
+    };
+    let found = format!("This clock is {} s {which} the server's.", apart.as_secs());
+    if apart <= TOLERATED_SKEW {
+        return Finding::ok(NAME, found);
+    }
+    let fix = "Set the clock, for example by NTP: tokens seem to end too early or too late.";
+    Finding::bad(NAME, Level::Warning, found, fix)
+}
+
+/// Whether the server has what a login needs.
+fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> Finding {
+    const NAME: &str = "metadata";
+    let device = config
+        .device_authorization_endpoint
+        .as_ref()
+        .or_else(|| metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()));
+    if device.is_none() {
+        return Finding::bad(
+            NAME,
+            Level::Error,
+            "The server names no device authorization endpoint.",
+            "Turn the device flow on at the server, or give `deviceAuthorizationEndpoint`.",
+        );
+    }
+    let Some(metadata) = metadata else {
+        return Finding::ok(NAME, "None is needed: the config names the endpoints.");
+    };
+    let lacks = |grant: &&str| {
+        let supported = metadata.grant_types_supported.as_ref();
+        supported.is_some_and(|grants| !grants.iter().any(|known| known == grant))
+    };
+    let lacking: Vec<&str> = [DEVICE_CODE, "refresh_token"]
+        .into_iter()
+        .filter(lacks)
+        .collect();
+    if lacking.is_empty() {
+        let revocation = metadata
+            .revocation_endpoint
+            .as_ref()
+            .map_or("; it cannot revoke", |_| "");
+        return Finding::ok(
+            NAME,
+            format!("The issuer names itself as configured, and the device flow{revocation}."),
+        );
+    }
+    Finding::bad(
+        NAME,
+        Level::Warning,
+        format!(
+            "The server does not announce the grant types {}.",
+            lacking.join(" and ")
+        ),
+        "Allow them at the server: without device_code nobody can log in, without refresh_token every login is short.",
+    )
+}
+
+/// The client to log in and refresh as; none where the store knows none. Reads the store.
+fn client(
+    config: &AuthConfig,
+    location: &Location,
+    status: Option<&AuthStatus>,
+    now: UnixMillis,
+) -> Option<Finding> {
+    if config.client_id.is_some() {
+        let secret = config.client_secret.as_ref().map_or("without", |_| "with");
+        return Some(Finding::ok(
+            CLIENT,
+            format!("That of the config, {secret} a secret."),
+        ));
+    }
+    let server = config
+        .issuer
+        .as_ref()
+        .map(Issuer::as_str)
+        .or(config.token_endpoint.as_ref().map(Endpoint::as_str))?;
+    let known = match Registrations::load(&location.registration_path(server)) {
+        Ok(known) => known,
+        Err(error) => return Some(Finding::error(CLIENT, error.message())),
+    };
+    let used = status.and_then(|status| status.client_id.as_deref());
+    match used.and_then(|id| known.find(id)) {
+        Some(client) if client.secret_expires_at.is_some_and(|end| end <= now) => {
+            Some(Finding::bad(
+                CLIENT,
+                Level::Error,
+                "The secret of the registered client has ended.",
+                "Log in again: that registers a new one.",
+            ))
+        }
+        Some(_) => Some(Finding::ok(CLIENT, "Registered by this library.")),
+        None => known
+            .current(now, config.redirect_uri().map(RedirectUri::registered))
+            .map(|_| Finding::ok(CLIENT, "The next login uses the one that is kept.")),
+    }
+}
+
+fn unregistered(server_registers: bool) -> Finding {
+    if server_registers {
+        return Finding::ok(CLIENT, "The next login registers one.");
+    }
+    Finding::bad(
+        CLIENT,
+        Level::Error,
+        "There is no `clientId`, and the server offers no registration.",
+        "Register a client at the server by hand and give its `clientId`.",
+    )
+}

@@ -1,0 +1,214 @@
+//! What can be said of a credential file and its surroundings without changing anything.
+
+use std::path::Path;
+
+use crate::error::ErrorCode;
+use crate::fs::atomic_write;
+use crate::fs::lock::Lock;
+use crate::fs::permissions::Permissions;
+use crate::fs::symlink;
+use crate::store::credential::{self, Stored};
+use crate::store::location::Location;
+use crate::store::order;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, but not as well as it should.
+    Warning,
+    /// It does not work.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    /// What was looked at.
+    pub(crate) name: &'static str,
+    /// How bad it is.
+    pub(crate) level: Level,
+    /// What was found.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) fix: Option<String>,
+}
+
+impl Finding {
+    /// All is well.
+    pub(crate) fn ok(name: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            level: Level::Ok,
+            message: message.into(),
+            fix: None,
+        }
+    }
+
+    /// Something to mend.
+    pub(crate) fn bad(
+        name: &'static str,
+        level: Level,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            level,
+            fix: Some(fix.into()),
+            ..Self::ok(name, message)
+        }
+    }
+
+    /// Where the sentence says itself what to do.
+    pub(crate) fn error(name: &'static str, message: &str) -> Self {
+        Self {
+            level: Level::Error,
+            ..Self::ok(name, message)
+        }
+    }
+}
+
+/// Folder, file, format, lock and leftovers of one credential, and the order of the accounts.
+pub(crate) fn inspect(location: &Location) -> Vec<Finding> {
+    let mut findings = vec![folder(location)];
+    let target = match symlink::resolve(location.path()) {
+        Ok(target) => target,
+        Err(error) => {
+            findings.push(Finding::error("file", error.message()));
+            return findings;
+        }
+    };
+    findings.push(file(&target));
+    findings.push(format(location));
+    let (lock, is_held) = lock(location, &target);
+    findings.push(lock);
+    findings.push(leftovers(&target, is_held));
+    if let Err(error) = order::read(location) {
+        findings.push(Finding::error("order", error.message()));
+    }
+    findings
+}
+
+fn folder(location: &Location) -> Finding {
+    const NAME: &str = "folder";
+    let own = location.own_folder();
+    let path = own
+        .or_else(|| location.path().parent())
+        .unwrap_or(location.path());
+    let shown = path.display();
+    match Permissions::of(path, "folder") {
+        Ok(None) => Finding::ok(
+            NAME,
+            format!("{shown} is not there yet; the first login makes it."),
+        ),
+        Ok(Some(permissions)) if !permissions.is_writable => Finding::bad(
+            NAME,
+            Level::Error,
+            format!("{shown} cannot be written to: no login or refresh can be saved."),
+            format!("chmod u+rwx {shown}; a read-only mount has to become writable."),
+        ),
+        // Only the folder of our own is ours to judge.
+        Ok(Some(permissions)) if own.is_some() && permissions.is_open_to_others => Finding::bad(
+            NAME,
+            Level::Warning,
+            format!(
+                "Other users may enter {shown} (mode {:o}).",
+                permissions.mode
+            ),
+            format!("chmod 700 {shown}"),
+        ),
+        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is this user's own.")),
+        Err(error) => Finding::error(NAME, error.message()),
+    }
+}
+
+fn file(target: &Path) -> Finding {
+    const NAME: &str = "file";
+    let shown = target.display();
+    match Permissions::of(target, "file") {
+        Ok(None) => Finding::ok(NAME, format!("{shown} is not there.")),
+        Ok(Some(permissions)) if permissions.is_open_to_others => Finding::bad(
+            NAME,
+            Level::Warning,
+            format!(
+                "Other users may read or write {shown} (mode {:o}).",
+                permissions.mode
+            ),
+            format!(
+                "chmod 600 {shown}; whoever may have read it knows the tokens: log out and in again."
+            ),
+        ),
+        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is readable by this user alone.")),
+        Err(error) => Finding::error(NAME, error.message()),
+    }
+}
+
+fn format(location: &Location) -> Finding {
+    const NAME: &str = "format";
+    match credential::read(location) {
+        Ok(Stored::Nothing) => Finding::ok(NAME, "There is no file to be read."),
+        Ok(Stored::LoggedOut) => Finding::ok(NAME, "Version 1; it says that somebody logged out."),
+        Ok(Stored::Credential(_)) => Finding::ok(NAME, "Version 1, whole."),
+        Ok(Stored::Sealed(_)) => Finding::ok(
+            NAME,
+            "Version 1, whole; the tokens lie in the system's keychain.",
+        ),
+        // The file itself was told of.
+        Err(error) if error.code() == ErrorCode::StoreIo => {
+            Finding::error(NAME, "It could not be read.")
+        }
+        Err(error) => Finding::error(NAME, error.message()),
+    }
+}
+
+fn lock(location: &Location, target: &Path) -> (Finding, bool) {
+    const NAME: &str = "lock";
+    let probe = match Lock::probe(target) {
+        Ok(probe) => probe,
+        Err(error) => return (Finding::error(NAME, error.message()), false),
+    };
+    let finding = if probe.is_held {
+        let holder =
+            Lock::holder(target).unwrap_or_else(|| "a process that left no note".to_owned());
+        Finding::bad(
+            NAME,
+            Level::Warning,
+            format!("Held by {holder}."),
+            "A refresh takes seconds, a login's save less. If it stays held, end that process.",
+        )
+    } else if probe.is_local_fallback {
+        Finding::bad(
+            NAME,
+            Level::Warning,
+            format!(
+                "The file system of {} has no locks: only this user's processes on this machine refresh in turn.",
+                location.path().display()
+            ),
+            "Keep the credential on a local disk (stateDir or credentialsPath) if other machines use it too.",
+        )
+    } else {
+        Finding::ok(NAME, "Free.")
+    };
+    (finding, probe.is_held)
+}
+
+fn leftovers(target: &Path, is_held: bool) -> Finding {
+    const NAME: &str = "leftovers";
+    match atomic_write::leftovers(target) {
+        Ok(found) if found.is_empty() => Finding::ok(NAME, "None."),
+        Ok(_) if is_held => Finding::ok(NAME, "The holder of the lock is writing."),
+        Ok(found) => Finding::bad(
+            NAME,
+            Level::Warning,
+            format!(
+                "A process was killed while it saved: {} temporary file(s) beside {}.",
+                found.len(),
+                target.display()
+            ),
+            "The next refresh, login or logout finishes or deletes them; do not delete them by hand, one may hold the \
+             only copy of a refresh token.",
+        ),
+        Err(error) => Finding::error(NAME, error.message()),
+    }
+}
