@@ -45,6 +45,10 @@ test("profile, else the config's order, else the stored one, else default; ids e
   assert.equal(await other.accessToken(config()), tokens.work);
   assert.equal(await getValidAccessToken(config({ order: ["memory:home", "work"] })), tokens.home);
   assert.equal(await getValidAccessToken(config({ order: [] })), tokens.work);
+  const changing = config({ order: ["home"] });
+  assert.equal(await getValidAccessToken(changing), tokens.home);
+  changing.order = ["work"];
+  assert.equal(await getValidAccessToken(changing), tokens.work);
   assert.equal(await getValidAccessToken(config({ order: ["home"], profile: "memory:default" })), tokens.default);
   assert.deepEqual(
     (await listProfiles(config())).map(({ profile }) => profile),

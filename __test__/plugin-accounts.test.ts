@@ -197,6 +197,32 @@ test("when all of an order need a login, the command that is named logs the firs
   assert.equal((await status(config())).profile, "work");
 });
 
+test("the service asks nobody to log in while one account of the order is usable, and then the first", async (t) => {
+  const { home, config } = offline(t);
+  await profileOrder(config(), ["work", "home"]);
+  const rounds = async () => {
+    const host = new FakeHost({ stateDir: home.stateDir });
+    pluginAuth(host.api, { issuer: "https://auth.example.com" });
+    const [service] = host.services;
+    service?.start();
+    for (let round = 0; round < 3; round += 1) {
+      t.mock.timers.tick(12 * 60_000);
+      // The store answers on a thread of its own.
+      for (let turn = 0; turn < 20; turn += 1) {
+        await status(config());
+      }
+    }
+    service?.stop?.();
+    return host.log;
+  };
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  assert.deepEqual(await rounds(), [
+    "warning: My Memory (account work) needs a login: run `openclaw my-memory login` in a terminal.",
+  ]);
+  await importToken(config("home"), { access: "at-home" });
+  assert.deepEqual(await rounds(), []);
+});
+
 const monitoring = readFileSync(new URL("../docs/monitoring.md", import.meta.url), "utf8");
 const blocks = (language: string) =>
   [...monitoring.matchAll(new RegExp(`\`\`\`${language}\n(.*?)\n\`\`\``, "gs"))].map(([, text = ""]) => text);
