@@ -271,7 +271,7 @@ mod unix {
 
     use crate::error::Error;
     use crate::fs::folder::{self, Folder};
-    use crate::fs::io_failure::{self, Attempt};
+    use crate::fs::io_failure::Attempt;
     use crate::fs::regular_file::open_with;
 
     pub(super) fn create_new(folder: &Folder, path: &Path) -> io::Result<File> {
@@ -326,6 +326,7 @@ mod unix {
     /// Finds what would make the rename fail before there is something to lose.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn require_replaceable(target: &Path) -> Result<(), Error> {
+        use crate::fs::io_failure;
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
         // Comparing st_dev would miss bind mounts within one disk. Old kernels and sandboxes have no statx: there the
         // rename itself tells.
