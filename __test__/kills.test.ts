@@ -51,10 +51,9 @@ describe("killed once the answer is written, nothing is lost", { concurrency: 6,
   const steps: (Step & { stored: "old" | "new" })[] = [
     { name: "the temp file is written", stored: "old", at: (login) => ({ calls: "ftruncate", path: login.temp() }) },
     { name: "the temp file is truncated", stored: "old", at: (login) => ({ calls: "fsync", path: login.temp() }) },
-    { name: "the temp file is synced", stored: "old", at: (login) => ({ calls: "/^rename", path: login.temp() }) },
-    { name: "renamed", stored: "new", at: ({ folder }) => ({ calls: "/^open", path: folder }) },
-    { name: "the folder is opened", stored: "new", at: ({ folder }) => ({ calls: "fsync", path: folder }) },
-    { name: "the folder is synced", stored: "new", at: ({ folder }) => ({ calls: "close", path: folder }) },
+    { name: "the temp file is synced", stored: "old", at: ({ folder }) => ({ calls: "/^rename", path: folder }) },
+    { name: "renamed, and the folder is opened", stored: "new", at: ({ folder }) => ({ calls: "fsync", path: folder }) },
+    { name: "the folder is synced", stored: "new", at: ({ path }) => ({ calls: "write", path: `${path}.lock` }) },
     {
       name: "the lock is about to be freed",
       stored: "new",

@@ -108,7 +108,7 @@ describe("doctor moves ~/.clawdbot to ~/.openclaw and leaves a link", { concurre
     const held = await login.heldAnswer();
     const token = running.accessToken(login.config);
     await held.arrived;
-    const tracer = await Tracer.attach(t, running.child.pid, { calls: "/stat", path: login.path }, { none: true });
+    const tracer = await Tracer.attach(t, running.child.pid, { calls: "/stat", path: login.folder }, { none: true });
     renameSync(clawdbot(login.home), login.home.stateDir);
     await held.release();
     // It looks, and finds nothing.

@@ -121,7 +121,7 @@ describe("stopped between any two steps of the save", { concurrency: 6, skip: aw
     { after: "truncation", calls: "ftruncate", of: (login: ExpiredLogin) => login.temp() },
     { after: "sync", calls: "fsync", of: (login: ExpiredLogin) => login.temp() },
     { after: "reading the file again", calls: "close", of: (login: ExpiredLogin) => login.path },
-    { after: "rename", calls: "/^rename", of: (login: ExpiredLogin) => login.temp() },
+    { after: "rename", calls: "/^rename", of: (login: ExpiredLogin) => login.folder },
     { after: "sync of the folder", calls: "fsync", of: (login: ExpiredLogin) => login.folder },
   ];
   for (const { after, calls, of } of steps) {

@@ -10,7 +10,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::fs::folder::{self, Folder};
+use crate::fs::folder::{self, Folder, Refusal};
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::regular_file;
 use crate::secret::{hex, random};
@@ -22,7 +22,6 @@ const RANDOM_DIGITS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Reservation {
     file: File,
-    folder: Folder,
     temp: Box<Path>,
     target: Box<Path>,
     is_whole: bool,
@@ -49,7 +48,6 @@ impl Reservation {
         let (file, temp) = create_temp(&folder, target)?;
         let mut reservation = Self {
             file,
-            folder,
             temp: temp.into_boxed_path(),
             target: target.into(),
             is_whole: false,
@@ -84,10 +82,17 @@ impl Reservation {
     /// # Errors
     /// `STORE_IO`, with the reservation for another try.
     pub(crate) fn commit(mut self) -> Result<(), Uncommitted> {
-        match self
-            .folder
-            .rename(folder::name(&self.temp), folder::name(&self.target))
-        {
+        let folder = match Folder::of(&self.temp, Attempt::Write) {
+            Ok(folder) => folder,
+            Err(refusal) => {
+                let gone = matches!(refusal, Refusal::Missing);
+                return Err(Uncommitted {
+                    error: refusal.explain(Attempt::Write, &self.target),
+                    reservation: (!gone).then_some(self),
+                });
+            }
+        };
+        match folder.rename(folder::name(&self.temp), folder::name(&self.target)) {
             Ok(()) => {
                 // There is nothing left to remove.
                 self.is_whole = true;
@@ -114,7 +119,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         // A whole one may be the only copy: the next holder of the lock finishes or removes it.
         if !self.is_whole {
-            drop(self.folder.unlink(folder::name(&self.temp)));
+            drop(folder::unlink(&self.temp));
         }
     }
 }
@@ -271,7 +276,7 @@ mod unix {
 
     use crate::error::Error;
     use crate::fs::folder::{self, Folder};
-    use crate::fs::io_failure::{self, Attempt};
+    use crate::fs::io_failure::Attempt;
     use crate::fs::regular_file::open_with;
 
     pub(super) fn create_new(folder: &Folder, path: &Path) -> io::Result<File> {
@@ -326,6 +331,7 @@ mod unix {
     /// Finds what would make the rename fail before there is something to lose.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn require_replaceable(target: &Path) -> Result<(), Error> {
+        use crate::fs::io_failure;
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
         // Comparing st_dev would miss bind mounts within one disk. Old kernels and sandboxes have no statx: there the
         // rename itself tells.

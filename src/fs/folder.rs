@@ -16,6 +16,7 @@ use crate::fs::io_failure::{self, Attempt};
 /// Why something cannot be used.
 pub(super) enum Refusal {
     /// It is not there.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "Windows finds out later"))]
     Missing,
     /// It must not, or it failed.
     Failed(Error),

@@ -14,16 +14,16 @@ const MAX_LINKS: usize = 40;
 /// # Errors
 /// `STORE_IO` for a link of another user, a circle, or a folder that may not be searched.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    follow(path, false)
+    follow(path, |_owner| false)
 }
 
 /// The same for the folder that a file lies in, where root's links count too: `/var/run` is one.
 #[cfg(unix)]
 pub(super) fn resolve_folder(path: &Path) -> Result<PathBuf, Error> {
-    follow(path, true)
+    follow(path, |owner| owner == 0)
 }
 
-fn follow(path: &Path, is_root_trusted: bool) -> Result<PathBuf, Error> {
+fn follow(path: &Path, is_trusted: fn(u32) -> bool) -> Result<PathBuf, Error> {
     let mut current = path.to_path_buf();
     for _ in 0..MAX_LINKS {
         let link = match read_link(&current) {
@@ -32,8 +32,8 @@ fn follow(path: &Path, is_root_trusted: bool) -> Result<PathBuf, Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(current),
             Err(error) => return Err(io_failure::explain(&error, Attempt::Read, &current)),
         };
-        #[cfg(unix)]
-        if !(is_root_trusted && link.owner == 0) {
+        if !is_trusted(link.owner) {
+            #[cfg(unix)]
             crate::fs::ownership::require_ours(link.owner, "symbolic link", &current)?;
         }
         current = current.parent().unwrap_or(Path::new("")).join(link.to);
@@ -42,7 +42,7 @@ fn follow(path: &Path, is_root_trusted: bool) -> Result<PathBuf, Error> {
 }
 
 struct Link {
-    #[cfg(unix)]
+    /// Nobody in particular on Windows, where making a link takes a privilege.
     owner: u32,
     to: PathBuf,
 }
@@ -81,6 +81,8 @@ fn read_link(path: &Path) -> io::Result<Option<Link>> {
     Ok(Some(Link {
         #[cfg(unix)]
         owner: metadata.uid(),
+        #[cfg(not(unix))]
+        owner: 0,
         to: std::fs::read_link(path)?,
     }))
 }

@@ -16,7 +16,7 @@ use crate::store::registration::Registrations;
 use crate::time::{Clock, UnixMillis};
 
 use super::blocking::blocking;
-use super::config::AuthConfig;
+use super::config::{AuthConfig, Flow};
 use super::status::{AuthStatus, State};
 use super::{Session, location_request};
 
@@ -289,17 +289,32 @@ fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
 /// Whether the server has what a login needs.
 fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> Finding {
     const NAME: &str = "metadata";
-    let device = config
-        .device_authorization_endpoint
-        .as_ref()
-        .or_else(|| metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()));
-    if device.is_none() {
-        return Finding::bad(
-            NAME,
-            Level::Error,
-            "The server names no device authorization endpoint.",
-            "Turn the device flow on at the server, or give `deviceAuthorizationEndpoint`.",
-        );
+    let (endpoint, announced, grant, missing) = match config.flow {
+        Flow::DeviceCode => (
+            &config.device_authorization_endpoint,
+            metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()),
+            DEVICE_CODE,
+            Finding::bad(
+                NAME,
+                Level::Error,
+                "The server names no device authorization endpoint.",
+                "Turn the device flow on at the server, or give `deviceAuthorizationEndpoint`.",
+            ),
+        ),
+        Flow::AuthorizationCode(_) => (
+            &config.authorization_endpoint,
+            metadata.and_then(|metadata| metadata.authorization_endpoint.as_ref()),
+            "authorization_code",
+            Finding::bad(
+                NAME,
+                Level::Error,
+                "The server names no authorization endpoint.",
+                "Give `authorizationEndpoint`.",
+            ),
+        ),
+    };
+    if endpoint.is_none() && announced.is_none() {
+        return missing;
     }
     let Some(metadata) = metadata else {
         return Finding::ok(NAME, "None is needed: the config names the endpoints.");
@@ -308,10 +323,7 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
         let supported = metadata.grant_types_supported.as_ref();
         supported.is_some_and(|grants| !grants.iter().any(|known| known == grant))
     };
-    let lacking: Vec<&str> = [DEVICE_CODE, "refresh_token"]
-        .into_iter()
-        .filter(lacks)
-        .collect();
+    let lacking: Vec<&str> = [grant, "refresh_token"].into_iter().filter(lacks).collect();
     if lacking.is_empty() {
         let revocation = metadata
             .revocation_endpoint
@@ -319,7 +331,7 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
             .map_or("; it cannot revoke", |_| "");
         return Finding::ok(
             NAME,
-            format!("The issuer names itself as configured, and the device flow{revocation}."),
+            format!("The issuer names itself as configured, and what the login needs{revocation}."),
         );
     }
     Finding::bad(
@@ -329,7 +341,7 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
             "The server does not announce the grant types {}.",
             lacking.join(" and ")
         ),
-        "Allow them at the server: without device_code nobody can log in, without refresh_token every login is short.",
+        "Allow them at the server: without refresh_token every login is short, without the other one nobody can log in.",
     )
 }
 

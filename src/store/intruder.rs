@@ -303,8 +303,11 @@ fn our_lock_and_temp_files_swapped_for_links() {
     );
 }
 
+/// Lays something down at a path, which may lead to the decoy.
+type Lay = fn(&Path, &Path);
+
 /// What another user can lay down where nothing of ours is yet.
-const LAID: [(&str, fn(&Path, &Path)); 5] = [
+const LAID: [(&str, Lay); 5] = [
     ("a file", |path, _| std::fs::write(path, "{}").unwrap()),
     ("a folder", |path, _| std::fs::create_dir(path).unwrap()),
     ("a link", |path, decoy| symlink(decoy, path).unwrap()),
@@ -335,7 +338,7 @@ fn what_he_has_laid_down_before_is_refused_and_blocks_nobody() {
             if let Some(parent) = path.parent().filter(|parent| *parent != shared.open) {
                 std::fs::create_dir(parent).unwrap();
             }
-            let decoy = match (is_folder, name.ends_with(".lock")) {
+            let decoy = match (is_folder, name == "c.json.lock") {
                 (true, _) => shared.decoy.clone(),
                 (false, true) => shared.decoy.join("default.json.lock"),
                 (false, false) => shared.decoy.join("default.json"),

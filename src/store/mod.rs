@@ -8,7 +8,8 @@ pub(crate) mod credential;
 mod format;
 pub(crate) mod handwritten;
 pub(crate) mod inspection;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod intruder;
 mod leftover;
