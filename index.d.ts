@@ -253,7 +253,7 @@ export interface AuthStatus {
   createdAt?: number
   /** When the tokens were last renewed, Unix milliseconds. */
   refreshedAt?: number
-  /** Where the tokens lie. */
+  /** Where the tokens lie, once they are stored. */
   storage?: "file" | "keychain"
   /** The last failure that is still of consequence. */
   lastError?: LastError

@@ -212,7 +212,9 @@ describe("the keychain fails", { concurrency: 4, skip }, () => {
     const access = await refreshed;
     assert.notEqual(access, old);
     assert.equal(login.text, before);
-    assert.match((await plugin.status(login.config)).lastError?.message ?? "", /not saved yet .* keychain/);
+    const { lastError, storage } = await plugin.status(login.config);
+    assert.match(lastError?.message ?? "", /not saved yet .* keychain/);
+    assert.equal(storage, undefined);
     const other = await login.plugin();
     await assert.rejects(other.accessToken({ ...login.config, lockTimeoutMs: 0 }));
     await login.keyring.startDaemon();

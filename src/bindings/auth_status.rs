@@ -39,7 +39,7 @@ pub struct AuthStatus {
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
     pub refreshed_at: Option<f64>,
-    /// Where the tokens lie.
+    /// Where the tokens lie, once they are stored.
     #[napi(ts_type = "\"file\" | \"keychain\"")]
     pub storage: Option<String>,
     /// The last failure that is still of consequence.

@@ -349,8 +349,12 @@ impl Session {
 
     /// Why this build cannot open it.
     #[cfg(not(feature = "keychain"))]
-    async fn opened(&self, location: &Location, sealed: Arc<Outline>) -> Result<Snapshot, Error> {
-        self.cache.opened(location, sealed)
+    fn opened(
+        &self,
+        location: &Location,
+        sealed: Arc<Outline>,
+    ) -> std::future::Ready<Result<Snapshot, Error>> {
+        std::future::ready(self.cache.opened(location, sealed))
     }
 
     /// The stored credential, on a thread that may block.

@@ -58,7 +58,7 @@ pub(crate) struct AuthStatus {
     pub(crate) imported: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
-    /// Where the tokens lie, if there are any.
+    /// Where the tokens lie, if they are stored.
     pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
     /// The accounts of an order that were passed over.
@@ -179,7 +179,9 @@ impl Session {
         } else {
             State::Valid
         };
-        let last_error = match self.unsaved.get(location.path()) {
+        let unsaved = self.unsaved.get(location.path());
+        let in_keychain = unsaved.is_none().then(|| credential.is_in_keychain());
+        let last_error = match unsaved {
             Some(waiting) => Some(LastError {
                 code: waiting.cause.code(),
                 message: format!(
@@ -209,7 +211,7 @@ impl Session {
             created_at: Some(credential.created_at()),
             refreshed_at: Some(credential.refreshed_at()),
             last_error,
-            in_keychain: Some(credential.is_in_keychain()),
+            in_keychain,
             ..nothing(location)
         }
     }
