@@ -79,7 +79,7 @@ test("a public client logs in, its token opens the API and is refreshed", async 
   assert.match(page.text, /<h1>The login was approved<\/h1>/);
   assert.equal(page.headers["cache-control"], "no-store");
   assert.equal(page.headers["referrer-policy"], "no-referrer");
-  assert.match(page.headers["content-security-policy"] ?? "", /default-src 'none'/);
+  assert.match(String(page.headers["content-security-policy"]), /default-src 'none'/);
   const loggedIn = await begun.outcome;
   assert.equal(loggedIn.state, "valid");
   assert.equal(loggedIn.refreshable, true);
