@@ -356,14 +356,14 @@ fn pasted_in_vain(wrong: &str) -> Error {
 /// Takes the port of the redirect URI. None where the person has to bring the answer.
 fn listen(redirect_uri: &RedirectUri, can_paste: bool) -> Result<Option<CallbackListener>, Error> {
     let Some(place) = redirect_uri.loopback() else {
-        return match can_paste {
-            true => Ok(None),
-            false => Err(invalid(format!(
-                "`redirectUri` is {}, where this machine cannot wait for the browser: give `onPaste` to ask for what that page \
-                 shows, or a redirect URI on http://127.0.0.1.",
-                redirect_uri.registered()
-            ))),
-        };
+        if can_paste {
+            return Ok(None);
+        }
+        return Err(invalid(format!(
+            "`redirectUri` is {}, where this machine cannot wait for the browser: give `onPaste` to ask for what that page \
+             shows, or a redirect URI on http://127.0.0.1.",
+            redirect_uri.registered()
+        )));
     };
     match CallbackListener::bind(place) {
         Ok(listener) => Ok(Some(listener)),
