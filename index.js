@@ -94,7 +94,7 @@ function remember(config, { isFresh }, { token, stamp, due }) {
 async function authorizationHeaders(config, request, options) {
   await getValidAccessToken(config, options);
   // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
-  const signed = native.authorizationHeaders(config, request);
+  const signed = buildFor("authorizationHeaders", config).authorizationHeaders(config, request);
   if (!Array.isArray(signed)) throw new AuthError(signed);
   const [Authorization, DPoP] = signed;
   return DPoP === undefined ? { Authorization } : { Authorization, DPoP };

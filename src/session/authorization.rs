@@ -42,6 +42,7 @@ impl Session {
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
+        let config = &self.choose(config)?.config;
         let location = self.location(config)?;
         let Stored::Credential(credential) = self.look(&location)? else {
             return Err(login_required(config));

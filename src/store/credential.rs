@@ -107,6 +107,10 @@ impl Secrets {
 }
 
 /// What may be known of a credential without its secrets, which may lie in the system's keychain.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, as the file has it"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outline {
     /// Identifies the secrets.
