@@ -480,6 +480,7 @@ export interface PasteRequest {
   /** The browser has come back by itself, or the login is over. */
   signal: AbortSignal
 }
+
 /**
  * The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:
  * reads it, or sets it to the given names or ids; null removes it. Resolves to the order that then holds, null where there
