@@ -52,7 +52,11 @@ describe("killed once the answer is written, nothing is lost", { concurrency: 6,
     { name: "the temp file is written", stored: "old", at: (login) => ({ calls: "ftruncate", path: login.temp() }) },
     { name: "the temp file is truncated", stored: "old", at: (login) => ({ calls: "fsync", path: login.temp() }) },
     { name: "the temp file is synced", stored: "old", at: ({ folder }) => ({ calls: "/^rename", path: folder }) },
-    { name: "renamed, and the folder is opened", stored: "new", at: ({ folder }) => ({ calls: "fsync", path: folder }) },
+    {
+      name: "renamed, and the folder is opened",
+      stored: "new",
+      at: ({ folder }) => ({ calls: "fsync", path: folder }),
+    },
     { name: "the folder is synced", stored: "new", at: ({ path }) => ({ calls: "write", path: `${path}.lock` }) },
     {
       name: "the lock is about to be freed",
