@@ -3,6 +3,8 @@
 //! The trait is the seam for tests: [`native`] is the real client, `scripted` the fake.
 
 pub(crate) mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod message;
 pub(crate) mod native;
 pub(crate) mod retry_after;

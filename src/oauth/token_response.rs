@@ -8,11 +8,15 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::answer::{Malformed, Members, positive_seconds};
-use super::server_text::{Secrets, visible};
+use super::server_text::visible;
 use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 const BEARER: &str = "Bearer";
+/// The other token types of the registry (RFC 6749 §11.1).
+const UNDERSTOOD_ELSEWHERE: [&str; 3] = ["DPoP", "PoP", "N_A"];
+/// More scopes than any server grants: each is compared with all others.
+const MOST_SCOPES: usize = 1000;
 
 /// Tokens as they were issued.
 #[derive(Debug)]
@@ -57,11 +61,16 @@ fn token_type(told: Option<String>) -> Result<String, Malformed> {
         None => Ok(BEARER.to_owned()),
         Some(told) if told.trim().eq_ignore_ascii_case(BEARER) => Ok(BEARER.to_owned()),
         // RFC 6749 §7.1: "The client MUST NOT use an access token if it does not understand the token type."
-        Some(told) => {
-            let told = Secrets::default().description(&told).unwrap_or_default();
-            let told: String = told.chars().take(40).collect();
-            Err(format!("the `token_type` \"{told}\" is not Bearer"))
-        }
+        // Never quoted: a server that mixes its members up has put a token there.
+        Some(told) => Err(
+            match UNDERSTOOD_ELSEWHERE
+                .iter()
+                .find(|name| told.eq_ignore_ascii_case(name))
+            {
+                Some(name) => format!("the `token_type` {name} is not Bearer"),
+                None => "the `token_type` is not Bearer".to_owned(),
+            },
+        ),
     }
 }
 
@@ -76,7 +85,7 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
         _ => return None,
     };
     let mut scopes = Vec::new();
-    for scope in listed {
+    for scope in listed.into_iter().take(MOST_SCOPES) {
         let scope = visible(scope.trim());
         if !scope.is_empty() && !scopes.contains(&scope) {
             scopes.push(scope);
@@ -129,7 +138,7 @@ pub(crate) mod tests {
         let response = read(
             r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"example-no-bearer","expires_in":3600}"#,
         );
-        assert!(response.unwrap_err().contains("example-no-bearer"));
+        assert!(response.unwrap_err().contains("is not Bearer"));
         let response = read(
             r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"bEARER","expires_in":3600,
                 "refresh_token":"tGzv3JOkF0XG5Qx2TlKWIA","scope":"a b","id_token":"x.y.z","example_parameter":"v"}"#,
@@ -176,6 +185,21 @@ pub(crate) mod tests {
             let reason = read(body).unwrap_err();
             assert!(!reason.contains("X-Evil"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_its_type_is_not_quoted() {
+        let swapped = read(r#"{"access_token":"bearer","token_type":"canary-access-token"}"#);
+        assert!(!swapped.unwrap_err().contains("canary"));
+        let other = with(r#""token_type":"dpop""#).unwrap_err();
+        assert!(other.contains("DPoP"), "{other}");
+    }
+
+    #[test]
+    fn a_flood_of_scopes_is_cut() {
+        let flood: Vec<String> = (0..200_000).map(|number| format!("{number:x}")).collect();
+        let response = with(&format!(r#""scope":"{}""#, flood.join(" "))).unwrap();
+        assert_eq!(response.scopes.unwrap(), flood[..MOST_SCOPES]);
     }
 
     #[test]

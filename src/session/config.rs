@@ -9,6 +9,7 @@ use crate::http::endpoint::Endpoint;
 use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::server_text::visible;
 use crate::secret::Secret;
 
 /// Where to authenticate, as which client, and whose credential it is.
@@ -292,7 +293,7 @@ pub(crate) fn known_names<'a>(
             }
             _ => format!("known are {}.", known.join(", ")),
         };
-        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let name: String = visible(name).chars().take(64).collect();
         return Err(invalid(format!("Unknown {what} `{name}`: {hint}")));
     }
     Ok(())

@@ -10,6 +10,8 @@ pub(crate) mod device_tokens;
 mod forced_refreshes;
 mod foreign_clocks;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lock_wait;
 pub(crate) mod login;
 pub(crate) mod logout;

@@ -11,10 +11,10 @@ use crate::store::credential::{Snapshot, Stored};
 use crate::store::format::{self, Document};
 
 /// A leftover that takes the stored credential's place.
-struct Successor {
+pub(super) struct Successor {
     temp: PathBuf,
     length: u64,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
 }
 
 /// Finishes the leftover that replaces the stored refresh token and deletes all others. Says whether the file changed.
@@ -31,7 +31,7 @@ pub(super) fn recover(target: &Path, stored: &Stored) -> Result<bool, Error> {
         let Some(file) = RegularFile::read(&temp)? else {
             continue;
         };
-        match successor(&temp, &file, stored)? {
+        match successor(&temp, file.bytes(), stored)? {
             Some(found)
                 if best.as_ref().is_none_or(|best| {
                     found.snapshot.refreshed_at() > best.snapshot.refreshed_at()
@@ -60,11 +60,15 @@ pub(super) fn discard(target: &Path) {
     }
 }
 
-fn successor(temp: &Path, file: &RegularFile, stored: &Stored) -> Result<Option<Successor>, Error> {
+pub(super) fn successor(
+    temp: &Path,
+    bytes: Option<&[u8]>,
+    stored: &Stored,
+) -> Result<Option<Successor>, Error> {
     let Some(current) = stored.credential() else {
         return Ok(None);
     };
-    let Some(bytes) = file.bytes().map(format::without_padding) else {
+    let Some(bytes) = bytes.map(format::without_padding) else {
         return Ok(None);
     };
     let replaces = Document::from_json(bytes).and_then(|document| document.replaces());

@@ -1,0 +1,85 @@
+// Fuzzes what reads foreign bytes (fuzz/, docs/security-testing.md) with cargo-fuzz, which is installed where it is missing.
+//
+//   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
+//
+// Grows the kept corpora; `--minimize` then keeps only what adds something. Exit code 1 where a property does not hold;
+// the input lies in fuzz/artifacts, and `cargo fuzz run <target> <input>` plays it again.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { output, run } from "./command.mjs";
+import { root } from "./setup.mjs";
+
+const version = "0.13.2";
+const tools = join(root, "target", "tools");
+const built = join(root, "target", "fuzz");
+const fuzz = join(root, "fuzz");
+const targets = readdirSync(join(fuzz, "fuzz_targets")).map((name) => name.replace(/\.rs$/, ""));
+// What cargo-fuzz wants of a nightly compiler, a stable one gives when told to.
+const env = { RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: built };
+const cargoFuzz = join(tools, "bin", "cargo-fuzz");
+
+async function installed() {
+  const found = existsSync(cargoFuzz) ? await output(cargoFuzz, ["--version"]) : "";
+  if (found.trim() !== `cargo-fuzz ${version}`) {
+    console.log(`Installing cargo-fuzz ${version} (a minute or two, once) …`);
+    await output("cargo", ["install", "cargo-fuzz", "--locked", "--version", version, "--root", tools]);
+  }
+}
+
+/** The code of our own and all it uses is safe Rust: the sanitizers would find nothing, at half the speed. */
+function build() {
+  return run(cargoFuzz, ["build", "--release", "--sanitizer", "none", "--strip-dead-code"], { env });
+}
+
+function program(target) {
+  const release = readdirSync(built).find((name) => existsSync(join(built, name, "release", target)));
+  return join(built, release, "release", target);
+}
+
+function fuzzed(target, { seconds, runs }) {
+  const corpus = join(fuzz, "corpus", target);
+  const artifacts = join(fuzz, "artifacts", target);
+  mkdirSync(artifacts, { recursive: true });
+  const limits = [`-max_total_time=${seconds}`, `-runs=${runs}`, "-max_len=1024", "-timeout=30", "-rss_limit_mb=1024"];
+  const files = [`-dict=${join(fuzz, "dictionary.txt")}`, `-artifact_prefix=${artifacts}/`, corpus];
+  return run(program(target), [...limits, "-verbosity=0", "-print_final_stats=1", ...files]);
+}
+
+/** Keeps the smallest inputs that together reach what all reach. */
+async function minimized(target) {
+  const corpus = join(fuzz, "corpus", target);
+  const kept = `${corpus}.kept`;
+  rmSync(kept, { recursive: true, force: true });
+  mkdirSync(kept);
+  const code = await run(program(target), ["-merge=1", "-verbosity=0", kept, corpus]);
+  if (code === 0) {
+    rmSync(corpus, { recursive: true });
+    renameSync(kept, corpus);
+  }
+  return code;
+}
+
+async function main(args) {
+  const number = (name, otherwise) => {
+    const at = args.indexOf(name);
+    return at === -1 ? otherwise : Number(args.splice(at, 2)[1]);
+  };
+  const runs = number("--runs", -1);
+  const limits = { runs, seconds: number("--seconds", runs === -1 ? 60 : 0) };
+  const minimize = args.includes("--minimize");
+  const wanted = args.filter((argument) => !argument.startsWith("--"));
+  await installed();
+  let code = await build();
+  for (const target of wanted.length > 0 ? wanted : targets) {
+    if (code !== 0) break;
+    console.log(`\n${target}`);
+    code = await fuzzed(target, limits);
+    if (code === 0 && minimize) code = await minimized(target);
+  }
+  return code;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch((error) => {
+  console.error(error.message);
+  return 1;
+});
