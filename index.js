@@ -102,6 +102,7 @@ function refreshTokens(config, refreshToken, options) {
 
 // Runs a native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
 function start(name, caller, config, options, argument) {
+  bringCertificates();
   return new Promise((resolve, reject) => {
     const origin = {};
     Error.captureStackTrace(origin, caller);
@@ -154,6 +155,14 @@ function start(name, caller, config, options, argument) {
   });
 }
 
+// Slim containers have no certificates of their own, but Node brings Mozilla's.
+let broughtCertificates = false;
+function bringCertificates() {
+  if (broughtCertificates) return;
+  broughtCertificates = true;
+  if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
+}
+
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
 // Calls what may throw or reject.
@@ -178,13 +187,14 @@ function load() {
   const failures = new Map();
   for (const abi of abis) {
     const triple = abi === undefined ? `${platform}-${arch}` : `${platform}-${arch}-${abi}`;
-    for (const path of [`./clawdbot-plugin-auth.${triple}.node`, `clawdbot-plugin-auth-${triple}`]) {
-      try {
-        if (platform === "linux") checkWhole(require.resolve(path));
-        return require(path);
-      } catch (error) {
-        if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
-      }
+    // In a checkout it lies beside this file. Looking costs less than a require that fails.
+    const built = `${__dirname}/clawdbot-plugin-auth.${triple}.node`;
+    const path = fs.existsSync(built) ? built : `clawdbot-plugin-auth-${triple}`;
+    try {
+      if (platform === "linux") checkWhole(require.resolve(path));
+      return require(path);
+    } catch (error) {
+      if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
     }
   }
   throw new Error(unloadable(abis, failures));

@@ -3,6 +3,8 @@
  * authorization server speaks https under a name that exists nowhere; whoever asks by the right proxy finds it.
  */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { AuthConfig } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
@@ -12,6 +14,7 @@ import { complete } from "./support/login.ts";
 import { mend } from "./support/network-fault.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess, type ReportedError } from "./support/plugin-process.ts";
+import { PrivateMounts } from "./support/private-mounts.ts";
 import { HttpProxy, Wire } from "./support/proxy.ts";
 import { StoredCredential } from "./support/stored-credential.ts";
 import { StubServer } from "./support/stub-server.ts";
@@ -158,6 +161,35 @@ describe("names, proxies and TLS", { concurrency: 5 }, () => {
       assert.equal(await timesSent(refresh), 1);
     });
   }
+
+  test("a machine without certificates: those that Node brings are trusted, unless SSL_CERT_FILE names others", {
+    skip: PrivateMounts.unavailable(),
+  }, async (t) => {
+    const home = TempHome.create(t);
+    const mounts = await PrivateMounts.create(t);
+    mounts.run("mount", "-t", "tmpfs", "tmpfs", "/etc/ssl");
+    // Node's list cannot be changed; what a process sees of it can.
+    const brings = join(home.path, "brings.cjs");
+    writeFileSync(
+      brings,
+      `const { Module } = require("node:module");
+       const pem = require("node:fs").readFileSync(${JSON.stringify(authority.path)}, "utf8");
+       const load = Module._load;
+       Module._load = (name, ...more) => name === "node:tls" ? { rootCertificates: [pem] } : load(name, ...more);`,
+    );
+    const proxy = await HttpProxy.start(t, { resolve: { [named]: real } });
+    const env = { HTTPS_PROXY: proxy.url, NODE_OPTIONS: `--require ${brings}` };
+    const config = configOf(home);
+
+    const bare = await PluginProcess.start(t, { env: home.env(env), launcher: mounts.launcher });
+    const login = bare.login(config);
+    await approve(complete(await bare.verification()));
+    assert.equal((await login).state, "valid");
+
+    const others = { ...env, SSL_CERT_FILE: (await CertificateAuthority.create(home.path, "Another CA")).path };
+    const choosy = await PluginProcess.start(t, { env: home.env(others), launcher: mounts.launcher });
+    await assert.rejects(choosy.login({ ...config, profile: "other" }), { code: "NETWORK" });
+  });
 
   for (const [name, begin] of [
     ["the proxy goes down", ({ wire }: Route) => wire.refuse()],

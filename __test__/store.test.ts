@@ -72,6 +72,16 @@ test("a login written by hand is adopted without a new login, and refreshed from
   assert.equal((await status(config)).state, "logged_out");
 });
 
+test("the client of a login written by hand is taken over where the config names none", async (t) => {
+  const { server, config, home, path } = await loggedIn(t);
+  const { clientId: client_id, ...withoutClient } = config;
+  movedToExtensions(home, path, { client_id });
+  assert.ok(await getValidAccessToken(withoutClient));
+  await expireLogin(withoutClient);
+  assert.ok(await getValidAccessToken(withoutClient));
+  assert.equal((await server.requests({ endpoint: "registration" })).length, 0);
+});
+
 test("status tells of a login written by hand, and changes nothing", async (t) => {
   const { config, home, path } = await loggedIn(t);
   const handwritten = movedToExtensions(home, path);

@@ -119,7 +119,7 @@ const parts = {
     const found = Object.fromEntries(names.map((name) => [name, { time: [], memory: [], threads: [], processor: [] }]));
     for (let round = 0; round < 15; round += 1) {
       for (const name of names) {
-        const args = ["--expose-gc", join(here, "start.mjs"), name];
+        const args = ["--expose-gc", join(here, "start.cjs"), name];
         const { time, memory, threads, processor } = await result(process.execPath, args);
         for (const [key, value] of Object.entries({ time, memory, threads, processor })) found[name][key].push(value);
       }

@@ -20,6 +20,7 @@
 pub mod access_token;
 pub mod auth_config;
 pub mod auth_status;
+pub mod certificates;
 pub mod device_tokens;
 pub mod listener;
 pub mod login;

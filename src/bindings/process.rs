@@ -9,6 +9,7 @@ use napi::Env;
 use tokio::runtime::{Builder, Handle};
 
 use crate::error::{Error, ErrorCode};
+use crate::http::HttpClient;
 use crate::http::native::NativeClient;
 use crate::session::Session;
 use crate::store::location::ProcessEnvironment;
@@ -21,11 +22,17 @@ pub(super) fn session() -> &'static Arc<Session> {
     static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
     SESSION.get_or_init(|| {
         Session::new(
-            Arc::new(NativeClient::new()),
+            Arc::clone(http()) as Arc<dyn HttpClient>,
             Arc::new(SystemClock),
             Box::new(ProcessEnvironment),
         )
     })
+}
+
+/// The one HTTP client.
+pub(super) fn http() -> &'static Arc<NativeClient> {
+    static HTTP: OnceLock<Arc<NativeClient>> = OnceLock::new();
+    HTTP.get_or_init(|| Arc::new(NativeClient::new()))
 }
 
 /// One thread, started with the first work: all that this library does is wait. It ends with the process.

@@ -41,6 +41,8 @@ pub(crate) struct NativeClient {
     proxied: OnceLock<Connector>,
     /// For loopback, never through a proxy.
     loopback: OnceLock<Connector>,
+    /// What to trust on a machine that has no certificates of its own.
+    brought: OnceLock<Vec<CertificateDer<'static>>>,
 }
 
 impl NativeClient {
@@ -59,8 +61,19 @@ impl NativeClient {
             return Ok(connector);
         }
         // A failure is not kept: the next request tries again.
-        let built = Connector::build(route, &TrustSources::from_environment())?;
+        let brought = self.brought.get().map_or(&[][..], Vec::as_slice);
+        let built = Connector::build(route, &TrustSources::from_environment(), brought)?;
         Ok(cell.get_or_init(|| built))
+    }
+
+    /// Takes the certificates, in PEM, that are trusted where the machine has none. Only what comes before the first
+    /// request counts.
+    pub(crate) fn bring_certificates(&self, pem: &str) {
+        self.brought.get_or_init(|| {
+            CertificateDer::pem_slice_iter(pem.as_bytes())
+                .filter_map(Result::ok)
+                .collect()
+        });
     }
 }
 
@@ -83,7 +96,11 @@ struct Connector {
 }
 
 impl Connector {
-    fn build(route: Route, sources: &TrustSources) -> Result<Self, Failure> {
+    fn build(
+        route: Route,
+        sources: &TrustSources,
+        brought: &[CertificateDer<'static>],
+    ) -> Result<Self, Failure> {
         install_crypto_provider();
         let (extra, trust_notes) = sources.extra_certificates();
         let builder = || {
@@ -107,7 +124,7 @@ impl Connector {
             (Ok(client), true) => Ok(client),
             (Ok(_), false) => merge(builder(), &extra),
             (Err(_), _) => builder()
-                .tls_backend_preconfigured(sources.fallback_tls(&extra)?)
+                .tls_backend_preconfigured(sources.fallback_tls(brought, &extra)?)
                 .build(),
         };
         let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
@@ -364,12 +381,16 @@ impl TrustSources {
         (certificates, notes)
     }
 
-    /// For machines without a certificate store, such as slim containers: Mozilla's roots. Not where the user has said
-    /// by `SSL_CERT_FILE` or `SSL_CERT_DIR` which roots to trust instead.
-    fn fallback_tls(&self, extra: &[CertificateDer<'static>]) -> Result<ClientConfig, Failure> {
+    /// For machines without a certificate store, such as slim containers: what Node brought. Not where the user has
+    /// said by `SSL_CERT_FILE` or `SSL_CERT_DIR` which roots to trust instead.
+    fn fallback_tls(
+        &self,
+        brought: &[CertificateDer<'static>],
+        extra: &[CertificateDer<'static>],
+    ) -> Result<ClientConfig, Failure> {
         let mut roots = RootCertStore::empty();
         if self.ssl_cert_file.is_none() && self.ssl_cert_dir.is_none() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            roots.add_parsable_certificates(brought.iter().cloned());
         }
         roots.add_parsable_certificates(extra.iter().cloned());
         let config = ClientConfig::builder_with_provider(Arc::new(crypto_provider()))
@@ -377,6 +398,19 @@ impl TrustSources {
             .map_err(|error| failure(FailureKind::NotSent, &format!("TLS: {error}")))?;
         Ok(config.with_root_certificates(roots).with_no_client_auth())
     }
+}
+
+/// Whether this machine may have no certificates of its own: none of the usual bundles is there.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+pub(crate) fn may_lack_certificates() -> bool {
+    let bundle = openssl_probe::probe().cert_file;
+    !bundle.is_some_and(|path| path.metadata().is_ok_and(|bundle| bundle.len() > 0))
+}
+
+/// macOS and Windows always have some.
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+pub(crate) fn may_lack_certificates() -> bool {
+    false
 }
 
 /// The usable certificates of a PEM file; the error completes "the file …".
@@ -902,7 +936,7 @@ mod tests {
 
     async fn send_over_tls(host: &str, sources: &TrustSources) -> Result<Response, Failure> {
         let request = post_to(&format!("https://{host}:{}/token", serve_tls()), 5 * SECOND);
-        Connector::build(Route::Loopback, sources)?
+        Connector::build(Route::Loopback, sources, &[])?
             .send(request)
             .await
     }
@@ -946,14 +980,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_store_mozillas_roots_are_trusted_unless_the_user_chose_others() {
-        let fallback = |sources: &TrustSources| sources.fallback_tls(&[]).is_ok();
-        assert!(fallback(&TrustSources::default()));
+    fn without_a_store_what_node_brought_is_trusted_unless_the_user_chose_others() {
+        let brought = NativeClient::new();
+        brought.bring_certificates("none\n");
+        assert!(brought.brought.get().is_some_and(Vec::is_empty));
         let chosen = TrustSources {
             ssl_cert_file: Some("/none".into()),
             ..TrustSources::default()
         };
-        assert!(fallback(&chosen));
+        assert!(chosen.fallback_tls(&[], &[]).is_ok());
         assert!(chosen.extra_certificates().1[0].contains("SSL_CERT_FILE"));
     }
 

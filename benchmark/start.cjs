@@ -1,11 +1,10 @@
 // What loading costs a process that does nothing else: time, memory, threads.
 //
-//   node start.mjs <what>
-import { readdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { report } from "./measure.mjs";
+//   node start.cjs <what>
+"use strict";
 
-const require = createRequire(import.meta.url);
+const { readdirSync } = require("node:fs");
+
 const loaders = {
   nothing: () => {},
   "clawdbot-plugin-auth": () => require("../index.js"),
@@ -22,14 +21,19 @@ const loaders = {
   "google-auth-library": () => require("google-auth-library"),
 };
 const threads = () => (process.platform === "linux" ? readdirSync("/proc/self/task").length : 0);
-globalThis.gc?.();
-const [memory, before, started] = [process.memoryUsage().rss, threads(), process.hrtime.bigint()];
-await loaders[process.argv[2]]();
-const time = Number(process.hrtime.bigint() - started);
-const { user, system } = process.cpuUsage();
-report({
-  time,
-  memory: process.memoryUsage().rss - memory,
-  threads: threads() - before,
-  processor: (user + system) * 1000,
-});
+const measured = async () => {
+  globalThis.gc?.();
+  const [memory, before, started] = [process.memoryUsage().rss, threads(), process.hrtime.bigint()];
+  const loading = loaders[process.argv[2]]();
+  if (loading instanceof Promise) await loading;
+  const time = Number(process.hrtime.bigint() - started);
+  const { user, system } = process.cpuUsage();
+  const result = {
+    time,
+    memory: process.memoryUsage().rss - memory,
+    threads: threads() - before,
+    processor: (user + system) * 1000,
+  };
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+};
+measured();
