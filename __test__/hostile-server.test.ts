@@ -69,10 +69,16 @@ const answers: Record<string, [Code, StubAnswer]> = {
     "TIMEOUT",
     { chunks: () => forever("", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)) },
   ],
-  "switching protocols": ["NETWORK", raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")],
+  "switching protocols": [
+    "INVALID_RESPONSE",
+    raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+  ],
   "a Content-Length too long": ["NETWORK", raw(`${json}Content-Length: 500\r\n\r\n{"device_code"`)],
   "a Content-Length of exabytes": ["INVALID_RESPONSE", raw(`${json}Content-Length: 9999999999999999999\r\n\r\n{}`)],
-  "a Content-Length too short": ["INVALID_RESPONSE", raw(`${json}Content-Length: 2\r\n\r\n{}{"error":"access_denied"}`)],
+  "a Content-Length too short": [
+    "INVALID_RESPONSE",
+    raw(`${json}Content-Length: 2\r\n\r\n{}{"error":"access_denied"}`),
+  ],
   "a negative Content-Length": ["NETWORK", raw(`${json}Content-Length: -1\r\n\r\n{}`)],
   "two lengths": ["NETWORK", raw(`${json}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} `)],
   "a chunk of an odd size": ["NETWORK", raw(`${json}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}`)],
@@ -81,15 +87,24 @@ const answers: Record<string, [Code, StubAnswer]> = {
   "another protocol": ["NETWORK", raw("SSH-2.0-OpenSSH_9.9\r\n")],
   "a TLS alert": ["NETWORK", raw(Buffer.from([21, 3, 1, 0, 2, 2, 70]))],
   "nothing but NUL": ["NETWORK", raw(Buffer.alloc(65_536))],
-  "status 999": ["SERVER_ERROR", raw(`HTTP/1.1 999 ${tricks.replaceAll(/[\r\n\0]/g, "")}\r\nContent-Length: 0\r\n\r\n`)],
+  "a status line with tricks in it": [
+    "NETWORK",
+    raw(`HTTP/1.1 999 ${tricks.replaceAll(/[\r\n\0]/g, "")}\r\nContent-Length: 0\r\n\r\n`),
+  ],
   "a gzip bomb": [
     "INVALID_RESPONSE",
     { status: 200, headers: { "content-encoding": "gzip" }, body: gzipSync(Buffer.alloc(256 * mebibyte)) },
   ],
   "deep JSON": ["INVALID_RESPONSE", body(`{"device_code":${"[".repeat(400_000)}${"]".repeat(400_000)}}`)],
   "wide JSON": ["INVALID_RESPONSE", body(`{"device_code":[${"{},".repeat(340_000)}{}]}`)],
-  "JSON with bytes that are no UTF-8": ["INVALID_RESPONSE", raw(Buffer.from(`${json}\r\n{"device_code":"\xff"}`, "latin1"))],
-  "JSON in UTF-16": ["INVALID_RESPONSE", raw(Buffer.concat([Buffer.from(`${json}\r\n`), Buffer.from("\ufeff{}", "utf16le")]))],
+  "JSON with bytes that are no UTF-8": [
+    "INVALID_RESPONSE",
+    raw(Buffer.from(`${json}\r\n{"device_code":"\xff"}`, "latin1")),
+  ],
+  "JSON in UTF-16": [
+    "INVALID_RESPONSE",
+    raw(Buffer.concat([Buffer.from(`${json}\r\n`), Buffer.from("\ufeff{}", "utf16le")])),
+  ],
   "a list": ["INVALID_RESPONSE", body('[{"device_code":"x"}]')],
   "a page": ["INVALID_RESPONSE", raw(`HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<title>${tricks}</title>`)],
   "a hostile error": [
@@ -104,9 +119,9 @@ const answers: Record<string, [Code, StubAnswer]> = {
     "INVALID_RESPONSE",
     body(`{"error":${'{"error":'.repeat(100)}"${"access_denied"}"${"}".repeat(101)}`),
   ],
-  "an error with a description of 900 KB": [
+  "an error with a description of 500 KB": [
     "OAUTH_ERROR",
-    { status: 400, body: { error: "invalid_request", error_description: `${tricks}é `.repeat(8000) } },
+    { status: 400, body: { error: "invalid_request", error_description: `${tricks}é `.repeat(3000) } },
   ],
   "an error page that is an ms-msdt link": [
     "OAUTH_ERROR",
@@ -149,7 +164,12 @@ interface Scene {
 }
 
 /** An honest server and a stored login, which `expires` then. */
-function scene(t: Parameters<typeof TempHome.create>[0], stub: StubServer, expires: number, more: Partial<AuthConfig>): Scene {
+function scene(
+  t: Parameters<typeof TempHome.create>[0],
+  stub: StubServer,
+  expires: number,
+  more: Partial<AuthConfig>,
+): Scene {
   const home = TempHome.create(t);
   const path = home.credentialPath("memory");
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -184,7 +204,10 @@ function scene(t: Parameters<typeof TempHome.create>[0], stub: StubServer, expir
 const anHour = 3_600_000;
 
 /** Each endpoint that is read; how a call comes to it, and what it then must have left. */
-const endpoints: Record<string, { paths: string[]; expires: number; client?: "registered"; call: (s: Scene) => Promise<void> }> = {
+const endpoints: Record<
+  string,
+  { paths: string[]; expires: number; client?: "registered"; call: (s: Scene) => Promise<void> }
+> = {
   discovery: {
     paths: ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"],
     expires: anHour,
@@ -285,9 +308,15 @@ describe("whatever is answered", { concurrency: 16 }, () => {
         if (client === "registered") delete set.config.clientId;
         for (const path of paths) stub.route(path, answer);
         await call(set);
-        assert.ok(paths.some((path) => stub.requestsOf(path).length > 0), "the answer was given");
+        assert.ok(
+          paths.some((path) => stub.requestsOf(path).length > 0),
+          "the answer was given",
+        );
         const asked = new Set(stub.requests.map(({ path }) => path));
-        assert.ok(!asked.has("/etc/passwd") && stub.requests.length <= 8, "no redirect is followed, and nobody is flooded");
+        assert.ok(
+          !asked.has("/etc/passwd") && stub.requests.length <= 8,
+          "no redirect is followed, and nobody is flooded",
+        );
       });
     }
   }
@@ -324,7 +353,10 @@ interface Shown {
 async function answered(t: Parameters<typeof TempHome.create>[0], members: string): Promise<AuthConfig> {
   const stub = await StubServer.start(t);
   const { config } = scene(t, stub, Date.now() + anHour, {});
-  stub.route("/device", body(`{"device_code":"D","user_code":"ABCD","verification_uri":"https://a.example/",${members}}`));
+  stub.route(
+    "/device",
+    body(`{"device_code":"D","user_code":"ABCD","verification_uri":"https://a.example/",${members}}`),
+  );
   return config;
 }
 
@@ -488,7 +520,10 @@ describe("what a person is shown", { concurrency: 16 }, () => {
     });
   }
   test("a URL that readers take apart differently is shown as it is opened", async (t) => {
-    const { opened, verification } = await shown(t, '"verification_uri_complete":"https:\\\\\\\\a.example\\\\@evil.example"');
+    const { opened, verification } = await shown(
+      t,
+      '"verification_uri_complete":"https:\\\\\\\\a.example\\\\@evil.example"',
+    );
     assert.equal(opened, "https://a.example/@evil.example");
     assert.equal(verification.verificationUriComplete, opened);
     assert.ok(verification.message.includes(opened));
@@ -546,12 +581,18 @@ test("memory stays bounded, whatever is poured in", { skip: process.platform !==
   };
   await pour("a list");
   const before = peak();
-  const poured = ["an endless body", "an endless chunked body", "a gzip bomb", "an endless header", "a flood of headers"];
+  const poured = [
+    "an endless body",
+    "an endless chunked body",
+    "a gzip bomb",
+    "an endless header",
+    "a flood of headers",
+  ];
   for (const name of [...poured, "an endless chunk extension", "a body over 1 MiB"]) {
     for (let round = 0; round < 5; round += 1) await pour(name);
   }
   const afterBytes = peak();
-  for (const name of ["deep JSON", "wide JSON", "an error with a description of 900 KB"]) {
+  for (const name of ["deep JSON", "wide JSON", "an error with a description of 500 KB"]) {
     for (let round = 0; round < 5; round += 1) await pour(name);
   }
   const afterJson = peak();

@@ -43,7 +43,9 @@ function fromShapes(): void {
   for (const { step, status, body } of providerShapes()) {
     const played = answer(status ?? 400, body);
     for (const target of responses) {
-      const own = step.startsWith("device_authorization") ? ["device_authorization", "verification"] : responses.slice(1, 3);
+      const own = step.startsWith("device_authorization")
+        ? ["device_authorization", "verification"]
+        : responses.slice(1, 3);
       if (own.includes(target) || target === "error_response") {
         seed(target, played);
       }
@@ -240,7 +242,14 @@ function byHand(): void {
     idToken: "x.y.z",
     foreign: { a: [1, 2.5, null, "x"] },
   };
-  const failed = { failedAt: 1, nextAttemptAt: 1700000060000, code: "NETWORK", message: "x", final: false, boundTo: "0" };
+  const failed = {
+    failedAt: 1,
+    nextAttemptAt: 1700000060000,
+    code: "NETWORK",
+    message: "x",
+    final: false,
+    boundTo: "0",
+  };
   for (const file of [
     credential,
     { ...credential, lastRefresh: failed },
@@ -253,19 +262,42 @@ function byHand(): void {
     seed("credential_file", JSON.stringify(file, null, 2));
   }
   // Fingerprint::of("spent"): each part after its length in eight bytes.
-  const spent = createHash("sha256").update(Buffer.from([0, 0, 0, 0, 0, 0, 0, 5])).update("spent").digest("hex");
+  const spent = createHash("sha256")
+    .update(Buffer.from([0, 0, 0, 0, 0, 0, 0, 5]))
+    .update("spent")
+    .digest("hex");
   seed("leftover_file", JSON.stringify({ ...credential, replaces: spent }), Buffer.alloc(8));
   seed("leftover_file", JSON.stringify({ version: 1, access: "a", refresh: "spent", refreshedAt: 5, replaces: spent }));
   seed("leftover_file", JSON.stringify({ version: 2, replaces: spent }));
   seed("leftover_file", JSON.stringify(credential));
   for (const login of [
-    { access: "canary-secret-a", refresh: "r", expires: 1700000000000, clientId: "c", tokenEndpoint: "t", scopes: ["x"] },
-    { access_token: "a", refresh_token: "r", expires_at: "1700000000", client_id: "c", created_at: 1.6e9, scope: "x y" },
+    {
+      access: "canary-secret-a",
+      refresh: "r",
+      expires: 1700000000000,
+      clientId: "c",
+      tokenEndpoint: "t",
+      scopes: ["x"],
+    },
+    {
+      access_token: "a",
+      refresh_token: "r",
+      expires_at: "1700000000",
+      client_id: "c",
+      created_at: 1.6e9,
+      scope: "x y",
+    },
     { accessToken: "a", expiresAt: -1, version: 1 },
   ]) {
     seed("handwritten_login", JSON.stringify(login));
   }
-  const stored = { clientId: "c", clientSecret: "canary-secret-s", secretExpiresAt: 1, authentication: "none", createdAt: 1 };
+  const stored = {
+    clientId: "c",
+    clientSecret: "canary-secret-s",
+    secretExpiresAt: 1,
+    authentication: "none",
+    createdAt: 1,
+  };
   const many = Array.from({ length: 9 }, (_, index) => ({ clientId: `c${index}` }));
   seed("registrations_file", JSON.stringify({ version: 1, clients: [stored, { clientId: "new", x: 1 }], y: 2 }));
   seed("registrations_file", JSON.stringify({ version: 1, clients: many }));

@@ -45,13 +45,20 @@ function fuzzed(target, { seconds, runs }) {
   return run(program(target), [...limits, "-verbosity=0", "-print_final_stats=1", ...files]);
 }
 
-/** Keeps the smallest inputs that together reach what all reach. */
+/** Keeps the smallest inputs that together reach every edge that all reach. */
 async function minimized(target) {
   const corpus = join(fuzz, "corpus", target);
   const kept = `${corpus}.kept`;
   rmSync(kept, { recursive: true, force: true });
   mkdirSync(kept);
-  const code = await run(program(target), ["-merge=1", "-verbosity=0", kept, corpus]);
+  const code = await run(program(target), [
+    "-merge=1",
+    "-use_counters=0",
+    "-max_len=1024",
+    "-verbosity=0",
+    kept,
+    corpus,
+  ]);
   if (code === 0) {
     rmSync(corpus, { recursive: true });
     renameSync(kept, corpus);

@@ -1,5 +1,7 @@
 //! What must hold for whatever comes over a connection, and for whatever is taken for the URL of an endpoint.
 
+#![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -150,7 +152,9 @@ fn imf_fixdate(seconds: u64) -> String {
     ];
     let mut days = seconds / 86_400;
     let mut year = 1970;
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // The calendar repeats itself every 400 years.
     year += 400 * (days / 146_097);
     days %= 146_097;

@@ -1,5 +1,7 @@
 //! What must hold whatever an authorization server answers.
 
+#![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
+
 use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::Duration;

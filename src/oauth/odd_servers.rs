@@ -9,6 +9,7 @@
 //!
 //! Beyond it, because real servers do so: a BOM, numbers as strings, members that are null, any 2xx, any status for an error.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -103,7 +104,7 @@ fn escaped(text: &str, every: usize) -> String {
     let mut json = String::from('"');
     for (place, c) in text.chars().enumerate() {
         if place % every == 0 && c.is_ascii() {
-            json.push_str(&format!("\\u{:04x}", u32::from(c)));
+            write!(json, "\\u{:04x}", u32::from(c)).unwrap();
         } else {
             json.push_str(&Value::from(c.to_string()).to_string().replace('"', ""));
         }

@@ -1,5 +1,7 @@
 //! What must hold for whatever a file holds.
 
+#![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
