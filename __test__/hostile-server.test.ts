@@ -326,7 +326,9 @@ describe("what a login says of the device authorization answer", { concurrency: 
   for (const [name, [code, answer]] of Object.entries(answers)) {
     test(`${name} is ${code}`, async (t) => {
       const stub = await StubServer.start(t);
-      const { config } = scene(t, stub, Date.now() + anHour, {});
+      // On a busy machine a mebibyte takes its time.
+      const requestTimeoutMs = code === "TIMEOUT" ? 1500 : 30_000;
+      const { config } = scene(t, stub, Date.now() + anHour, { requestTimeoutMs });
       stub.route("/device", answer);
       const error = await rejection(login(config, { onVerification: () => assert.fail("shown") }), code);
       assert.equal(error.oauthErrorUri, undefined);
