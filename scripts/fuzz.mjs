@@ -2,9 +2,9 @@
 //
 //   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
 //
-// Grows the kept corpora; `--minimize` then keeps only what adds something. Exit code 1 where a property does not hold;
+// New inputs go to target/fuzz; `--minimize` takes what they add into the kept corpora. Exit code 1 where a property does not hold;
 // the input lies in fuzz/artifacts, and `cargo fuzz run <target> <input>` plays it again.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { output, run } from "./command.mjs";
 import { root } from "./setup.mjs";
@@ -17,6 +17,9 @@ const targets = readdirSync(join(fuzz, "fuzz_targets")).map((name) => name.repla
 // What cargo-fuzz wants of a nightly compiler, a stable one gives when told to.
 const env = { RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: built };
 const cargoFuzz = join(tools, "bin", "cargo-fuzz");
+
+const kept = (target) => join(fuzz, "corpus", target);
+const grown = (target) => join(built, "grown", target);
 
 async function installed() {
   const found = existsSync(cargoFuzz) ? await output(cargoFuzz, ["--version"]) : "";
@@ -37,31 +40,28 @@ function program(target) {
 }
 
 function fuzzed(target, { seconds, runs }) {
-  const corpus = join(fuzz, "corpus", target);
   const artifacts = join(fuzz, "artifacts", target);
-  mkdirSync(artifacts, { recursive: true });
+  for (const folder of [artifacts, grown(target)]) mkdirSync(folder, { recursive: true });
   const limits = [`-max_total_time=${seconds}`, `-runs=${runs}`, "-max_len=1024", "-timeout=30", "-rss_limit_mb=1024"];
-  const files = [`-dict=${join(fuzz, "dictionary.txt")}`, `-artifact_prefix=${artifacts}/`, corpus];
+  const files = [
+    `-dict=${join(fuzz, "dictionary.txt")}`,
+    `-artifact_prefix=${artifacts}/`,
+    grown(target),
+    kept(target),
+  ];
   return run(program(target), [...limits, "-verbosity=0", "-print_final_stats=1", ...files]);
 }
 
 /** Keeps the smallest inputs that together reach every edge that all reach. */
 async function minimized(target) {
-  const corpus = join(fuzz, "corpus", target);
-  const kept = `${corpus}.kept`;
-  rmSync(kept, { recursive: true, force: true });
-  mkdirSync(kept);
-  const code = await run(program(target), [
-    "-merge=1",
-    "-use_counters=0",
-    "-max_len=1024",
-    "-verbosity=0",
-    kept,
-    corpus,
-  ]);
+  const smallest = join(built, "smallest", target);
+  rmSync(smallest, { recursive: true, force: true });
+  mkdirSync(smallest, { recursive: true });
+  const merge = ["-set_cover_merge=1", "-use_counters=0", "-max_len=1024", "-verbosity=0"];
+  const code = await run(program(target), [...merge, smallest, kept(target), grown(target)]);
   if (code === 0) {
-    rmSync(corpus, { recursive: true });
-    renameSync(kept, corpus);
+    rmSync(kept(target), { recursive: true });
+    cpSync(smallest, kept(target), { recursive: true });
   }
   return code;
 }

@@ -53,6 +53,22 @@ mod tests {
     use super::TARGETS;
 
     #[test]
+    fn the_fuzz_crate_has_what_the_sources_need() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let manifest = |path| std::fs::read_to_string(root.join(path)).unwrap();
+        let (ours, theirs) = (manifest("Cargo.toml"), manifest("fuzz/Cargo.toml"));
+        let (ours, _) = ours.split_once("[dev-dependencies]").unwrap();
+        let (_, ours) = ours.split_once("[dependencies]").unwrap();
+        for line in ours.lines().filter(|line| !line.starts_with(['#', '['])) {
+            let Some((name, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            let is_there = theirs.contains(&format!("\n{name} = "));
+            assert!(is_there || name.starts_with("napi"), "{name}");
+        }
+    }
+
+    #[test]
     fn every_file_of_the_corpora_keeps_the_rules() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
         for (name, target) in TARGETS {
