@@ -13,7 +13,12 @@ mod session;
 mod store;
 mod time;
 
+// The fuzz targets need no JavaScript, and so no napi.
+#[cfg(not(fuzzing))]
 pub mod bindings;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 #[cfg(test)]
 mod tests {

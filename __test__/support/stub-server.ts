@@ -3,6 +3,7 @@
  *
  *     const stub = await StubServer.start(t, { routes: { "/token": [{ status: 502 }, { status: 200, body: { … } }] } });
  */
+import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
@@ -22,10 +23,14 @@ export interface StubRequest {
   form: URLSearchParams;
 }
 
-/** A whole answer; or bytes as they are, head included; or no answer: the connection breaks, or nothing ever comes. */
+/**
+ * A whole answer; or bytes as they are, head included, at once or chunk by chunk for as long as somebody takes them; or no
+ * answer: the connection breaks, or nothing ever comes.
+ */
 export type StubAnswer =
   | RawAnswer
   | { bytes: string | Buffer; ending?: "close" | "reset" | "stall" }
+  | { chunks: () => Iterable<string | Buffer> | AsyncIterable<string | Buffer> }
   | "reset"
   | "stall";
 export type StubHandler = (request: StubRequest, nth: number) => StubAnswer | Promise<StubAnswer>;
@@ -137,6 +142,8 @@ export class StubServer {
     }
     if (answer === "reset") {
       reset(socket);
+    } else if ("chunks" in answer) {
+      await poured(answer.chunks(), socket);
     } else if ("bytes" in answer) {
       socket.write(answer.bytes, () => {
         if (answer.ending === "reset") {
@@ -152,6 +159,19 @@ export class StubServer {
       response.writeHead(status, { ...json, ...headers }).end(bytes);
     }
   }
+}
+
+async function poured(chunks: Iterable<string | Buffer> | AsyncIterable<string | Buffer>, socket: Socket) {
+  // Who has had enough closes, or resets.
+  const gone = new Promise<void>((resolve) => void socket.once("close", resolve).on("error", () => resolve()));
+  for await (const chunk of chunks) {
+    const drained = socket.write(chunk) ? undefined : once(socket, "drain").catch(() => {});
+    await Promise.race([drained, gone]);
+    // A reader that keeps up must not keep this process from everything else.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (socket.destroyed) return;
+  }
+  socket.end();
 }
 
 function chosen(route: StubRoute | undefined, request: StubRequest, nth: number): StubAnswer | Promise<StubAnswer> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
+const LONGEST: usize = 2048;
+
 /// The URL of an OAuth endpoint. `Debug` and `Display` leave its query out, so that it can be named in messages.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint(Url);
@@ -27,6 +29,10 @@ impl Endpoint {
         // RFC 6749 §3.1, §3.2: "The endpoint URI MUST NOT include a fragment component."
         if url.fragment().is_some() {
             return Err("must not contain a fragment (#)".to_owned());
+        }
+        // It is named in messages, and kept in the credential file.
+        if url.as_str().len() > LONGEST {
+            return Err("must not be longer than 2048 characters".to_owned());
         }
         Ok(Self(url))
     }
@@ -121,6 +127,12 @@ mod tests {
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_url_that_would_fill_a_terminal_is_refused() {
+        let of = |length| Endpoint::parse(&format!("https://a.example/{}", "x".repeat(length)));
+        assert!(of(2000).is_ok() && of(3000).is_err());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 pub(crate) mod callback_listener;
 pub(crate) mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod message;
 pub(crate) mod native;
 mod proxy;

@@ -33,7 +33,7 @@ pub(super) fn http_date(text: &str) -> Option<UnixMillis> {
             let (day, month) = (date.next()?, date.next()?);
             let year: i64 = date.next()?.parse().ok()?;
             // RFC 9110 §5.6.7 asks for a sliding window of fifty years; no server sends 19xx today.
-            (2000 + year, month, day, time)
+            (year.saturating_add(2000), month, day, time)
         }
         _ => return None,
     };
@@ -108,6 +108,7 @@ mod tests {
             "Sun, 06 Foo 1994 08:49:37 GMT",
             "Sun, 06 Nov 1994 08:49 GMT",
             "Sun, 06 Nov 1994 25:49:37 GMT",
+            "Sunday, 06-Nov-9223372036854775807 08:49:37 GMT",
             "tomorrow",
         ] {
             assert_eq!(http_date(bad), None, "{bad}");

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 pub(crate) type Malformed = String;
 
 /// No lifetime is taken for longer.
-const CENTURY: Duration = Duration::from_hours(24 * 36_525);
+pub(super) const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
 /// An endpoint's answer, whatever its status.
 #[derive(Debug)]
@@ -368,11 +368,11 @@ impl Members {
     }
 }
 
-/// A positive number of seconds as a duration, at most a century; nothing if it is not positive.
+/// A positive number of seconds as a duration, at most a century; nothing if it is not positive, or too little to count.
 pub(crate) fn positive_seconds(seconds: f64) -> Option<Duration> {
-    (seconds > 0.0).then(|| {
-        Duration::try_from_secs_f64(seconds).map_or(CENTURY, |duration| duration.min(CENTURY))
-    })
+    let duration =
+        Duration::try_from_secs_f64(seconds.max(0.0)).map_or(CENTURY, |time| time.min(CENTURY));
+    (!duration.is_zero()).then_some(duration)
 }
 
 impl Drop for Members {
@@ -472,6 +472,7 @@ pub(crate) mod tests {
         }
         assert_eq!(positive_seconds(0.0), None);
         assert_eq!(positive_seconds(-5.0), None);
+        assert_eq!(positive_seconds(1e-300), None);
         assert_eq!(positive_seconds(1.9e19), Some(CENTURY));
     }
 

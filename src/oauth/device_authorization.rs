@@ -145,7 +145,7 @@ impl DeviceAuthorizationRequest<'_> {
 }
 
 impl DeviceAuthorization {
-    fn read(members: &mut Members) -> Result<Self, Malformed> {
+    pub(super) fn read(members: &mut Members) -> Result<Self, Malformed> {
         let expires_in = seconds(members, "expires_in")?.unwrap_or(DEFAULT_LIFETIME);
         let interval = interval(members, expires_in)?;
         let device_code = members.take_text("device_code")?.map(Secret::new);

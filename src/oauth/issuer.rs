@@ -21,9 +21,12 @@ impl Issuer {
         if endpoint.url().query().is_some() {
             return Err("must not contain a query (?)".to_owned());
         }
-        // What a URL parser forgives would differ from what the server's metadata says.
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("must not contain spaces".to_owned());
+        // RFC 3986 §2: a URI is ASCII. What a URL parser forgives would differ from what the server's metadata says, and
+        // could hide something where the issuer is shown.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(
+                "must not contain spaces or anything else that a URL has to encode".to_owned(),
+            );
         }
         Ok(Self {
             text: text.to_owned(),
@@ -85,6 +88,8 @@ mod tests {
             "https://user@a.example/",
             " https://a.example",
             "https://a.example/\n",
+            "https://a.example/\u{202e}tnanet",
+            "https://a.example/\u{e9}",
             "a.example",
         ] {
             assert!(Issuer::parse(text).is_err(), "{text:?}");

@@ -12,8 +12,12 @@ pub(crate) mod device_access_token;
 pub(crate) mod device_authorization;
 pub(crate) mod dpop;
 pub(crate) mod error_response;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod issuer;
 pub(crate) mod metadata;
+#[cfg(test)]
+mod odd_servers;
 pub(crate) mod pkce;
 pub(crate) mod poll_schedule;
 #[cfg(test)]

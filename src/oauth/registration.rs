@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, Content, Malformed, Members};
 use super::client::{Client, ClientAuthentication};
 use super::error_response::{ErrorKind, ErrorResponse};
-use super::server_text::Secrets;
+use super::server_text::{Secrets, visible};
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, HttpClient};
 use crate::secret::Secret;
@@ -16,6 +16,7 @@ use crate::time::UnixMillis;
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// RFC 8252 §7.3: "http://127.0.0.1:{port}/{path}", where the server "MUST allow any port". Never used: it only satisfies.
 const LOOPBACK_REDIRECT: &str = "http://127.0.0.1/callback";
+const LONGEST_CLIENT_ID: usize = 1024;
 const WHAT: &str = "The client could not be registered";
 const BY_HAND: &str = "Register a client at the server by hand and configure its clientId.";
 
@@ -215,7 +216,8 @@ impl Registration {
     fn read(members: &mut Members, asked: ClientAuthentication) -> Result<Self, Malformed> {
         let id = members
             .take_text("client_id")?
-            .filter(|id| !id.chars().any(char::is_control))
+            // RFC 6749 appendix A.1 allows visible ASCII and spaces. It is shown in `status` and in messages.
+            .filter(|id| visible(id) == *id && id.len() <= LONGEST_CLIENT_ID)
             .ok_or_else(|| "`client_id` is missing or unusable".to_owned())?;
         let secret = members.take_text("client_secret")?.map(Secret::new);
         let authentication = authentication(members, asked, secret.is_some())?;
@@ -234,8 +236,8 @@ impl Registration {
             },
             registration_client_uri: members
                 .text("registration_client_uri")
-                .filter(|uri| Endpoint::parse(uri).is_ok())
-                .map(str::to_owned),
+                .and_then(|uri| Endpoint::parse(uri).ok())
+                .map(|uri| uri.as_str().to_owned()),
             registration_access_token: members
                 .take_token("registration_access_token")
                 .ok()
@@ -461,6 +463,8 @@ mod tests {
             r#"{"client_id":""}"#,
             r#"{"client_id":5}"#,
             r#"{"client_id":"a\nb"}"#,
+            r#"{"client_id":"a\u202eb"}"#,
+            &format!(r#"{{"client_id":"{}"}}"#, "x".repeat(2000)),
             r#"{"client_id":"c","token_endpoint_auth_method":"private_key_jwt"}"#,
             r#"{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}"#,
             r#"{"client_id":"c","client_secret":"s","client_secret_expires_at":1e308}"#,

@@ -9,11 +9,15 @@ use zeroize::Zeroizing;
 
 use super::answer::{Malformed, Members, positive_seconds};
 use super::dpop::{DPOP, DpopKey};
-use super::server_text::{Secrets, visible};
+use super::server_text::visible;
 use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 const BEARER: &str = "Bearer";
+/// The other token types of the registry (RFC 6749 §11.1).
+const UNDERSTOOD_ELSEWHERE: [&str; 3] = ["DPoP", "PoP", "N_A"];
+/// More scopes than any server grants: each is compared with all others.
+const MOST_SCOPES: usize = 1000;
 
 /// Tokens as they were issued.
 #[derive(Debug)]
@@ -69,10 +73,7 @@ fn bearer(told: Option<String>) -> Result<&'static str, Malformed> {
         None => Ok(BEARER),
         Some(told) if told.trim().eq_ignore_ascii_case(BEARER) => Ok(BEARER),
         // RFC 6749 §7.1: "The client MUST NOT use an access token if it does not understand the token type."
-        Some(told) => Err(format!(
-            "the `token_type` \"{}\" is not Bearer",
-            shown(&told)
-        )),
+        Some(told) => Err(format!("{} is not Bearer", named(&told))),
     }
 }
 
@@ -83,16 +84,22 @@ fn bound(told: Option<String>) -> Result<&'static str, Malformed> {
         // protection provided by DPoP is not given. The client MUST discard the response in this case if this protection
         // is deemed important": who sets `dpop` deems it so.
         told => Err(format!(
-            "the `token_type` \"{}\" is not DPoP, so the tokens are not bound to the key that was proved. Turn DPoP on for \
-             this client at the server, or log in without `dpop`",
-            shown(&told)
+            "{} is not DPoP, so the tokens are not bound to the key that was proved. Turn DPoP on for this client at the \
+             server, or log in without `dpop`",
+            named(&told)
         )),
     }
 }
 
-fn shown(told: &str) -> String {
-    let told = Secrets::default().description(told).unwrap_or_default();
-    told.chars().take(40).collect()
+/// A type that is known by name. Anything else is never quoted: a server that mixes its members up has put a token there.
+fn named(told: &str) -> String {
+    let known = UNDERSTOOD_ELSEWHERE
+        .iter()
+        .find(|name| told.eq_ignore_ascii_case(name));
+    known.map_or_else(
+        || "the `token_type`".to_owned(),
+        |name| format!("the `token_type` {name}"),
+    )
 }
 
 /// RFC 6749 §3.3: "a list of space-delimited, case-sensitive strings". GitHub delimits with commas; some send an array.
@@ -106,7 +113,7 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
         _ => return None,
     };
     let mut scopes = Vec::new();
-    for scope in listed {
+    for scope in listed.into_iter().take(MOST_SCOPES) {
         let scope = visible(scope.trim());
         if !scope.is_empty() && !scopes.contains(&scope) {
             scopes.push(scope);
@@ -169,7 +176,7 @@ pub(crate) mod tests {
         let response = read(
             r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"example-no-bearer","expires_in":3600}"#,
         );
-        assert!(response.unwrap_err().contains("example-no-bearer"));
+        assert!(response.unwrap_err().contains("is not Bearer"));
         let response = read(
             r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA","token_type":"bEARER","expires_in":3600,
                 "refresh_token":"tGzv3JOkF0XG5Qx2TlKWIA","scope":"a b","id_token":"x.y.z","example_parameter":"v"}"#,
@@ -216,6 +223,21 @@ pub(crate) mod tests {
             let reason = read(body).unwrap_err();
             assert!(!reason.contains("X-Evil"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_its_type_is_not_quoted() {
+        let swapped = read(r#"{"access_token":"bearer","token_type":"canary-access-token"}"#);
+        assert!(!swapped.unwrap_err().contains("canary"));
+        let other = with(r#""token_type":"dpop""#).unwrap_err();
+        assert!(other.contains("DPoP"), "{other}");
+    }
+
+    #[test]
+    fn a_flood_of_scopes_is_cut() {
+        let flood: Vec<String> = (0..200_000).map(|number| format!("{number:x}")).collect();
+        let response = with(&format!(r#""scope":"{}""#, flood.join(" "))).unwrap();
+        assert_eq!(response.scopes.unwrap(), flood[..MOST_SCOPES]);
     }
 
     #[test]

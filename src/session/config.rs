@@ -10,6 +10,7 @@ use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
+use crate::oauth::server_text::visible;
 use crate::secret::Secret;
 use crate::store::location::DEFAULT_PROFILE;
 
@@ -427,7 +428,7 @@ pub(crate) fn known_names<'a>(
             }
             _ => format!("known are {}.", known.join(", ")),
         };
-        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let name: String = visible(name).chars().take(64).collect();
         return Err(invalid(format!("Unknown {what} `{name}`: {hint}")));
     }
     Ok(())

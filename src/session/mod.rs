@@ -14,6 +14,8 @@ pub(crate) mod doctor;
 mod forced_refreshes;
 mod foreign_clocks;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod import_token;
 mod lock_wait;
 pub(crate) mod login;

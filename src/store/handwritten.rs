@@ -15,7 +15,7 @@ use crate::store::location::Location;
 use crate::time::UnixMillis;
 
 /// Times below are seconds: as milliseconds they would lie before March 1973.
-const SECONDS_BELOW: i64 = 100_000_000_000;
+const SECONDS_BELOW: u64 = 100_000_000_000;
 
 /// A login found in the old place.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Handwritten {
     }
 
     /// Other things are kept in files of that name too: what does not look like a login is none.
-    fn parse(path: PathBuf, bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(path: PathBuf, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut value: Value = serde_json::from_slice(bytes).ok()?;
         let login = match &value {
@@ -151,7 +151,7 @@ fn time(value: &Value) -> Option<UnixMillis> {
         Value::String(text) => format::millis(&text.trim().parse().ok()?)?,
         _ => return None,
     };
-    Some(UnixMillis(if number.abs() < SECONDS_BELOW {
+    Some(UnixMillis(if number.unsigned_abs() < SECONDS_BELOW {
         number.saturating_mul(1000)
     } else {
         number
@@ -216,6 +216,8 @@ mod tests {
         ] {
             assert!(parsed(text).is_none(), "{text}");
         }
+        let beyond = parsed(r#"{"access":"a","expires":-9223372036854775808}"#).unwrap();
+        assert_eq!(beyond.expires, Some(UnixMillis(i64::MIN)));
         let sparse = parsed("\u{feff}{\"access\":\"a\",\"expires\":\"tomorrow\"}").unwrap();
         assert_eq!(sparse.expires, None);
         assert_eq!(sparse.refresh, None);

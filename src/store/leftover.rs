@@ -14,14 +14,14 @@ use crate::store::sealed::{self, CAN_OPEN};
 use crate::time::UnixMillis;
 
 /// A leftover that takes the stored credential's place.
-struct Successor {
+pub(super) struct Successor {
     temp: PathBuf,
     length: u64,
-    refreshed_at: UnixMillis,
+    pub(super) refreshed_at: UnixMillis,
 }
 
 /// What a leftover is worth.
-enum Leftover {
+pub(super) enum Leftover {
     Successor(Successor),
     Nothing,
     /// Only the keychain can tell.
@@ -54,7 +54,7 @@ pub(super) fn recover(
         let Some(file) = RegularFile::read(&temp)? else {
             continue;
         };
-        match successor(&temp, &file, stored, secrets)? {
+        match successor(&temp, file.bytes(), stored, secrets)? {
             Leftover::Successor(found)
                 if best
                     .as_ref()
@@ -84,16 +84,16 @@ pub(super) fn discard(target: &Path, stored: &Stored) {
     }
 }
 
-fn successor(
+pub(super) fn successor(
     temp: &Path,
-    file: &RegularFile,
+    bytes: Option<&[u8]>,
     stored: &Stored,
     secrets: SecretsOfLeftovers,
 ) -> Result<Leftover, Error> {
     let Some(current) = stored.outline() else {
         return Ok(Leftover::Nothing);
     };
-    let Some(bytes) = file.bytes().map(format::without_padding) else {
+    let Some(bytes) = bytes.map(format::without_padding) else {
         return Ok(Leftover::Nothing);
     };
     let replaces = Document::from_json(bytes).and_then(|document| document.replaces());

@@ -6,6 +6,8 @@
 pub(crate) mod cache;
 pub(crate) mod credential;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod handwritten;
 pub(crate) mod inspection;
 #[cfg(test)]

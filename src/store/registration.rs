@@ -185,9 +185,9 @@ pub(super) fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
 
 /// The file: `{ "version": 1, "clients": [ … ] }`. Members that this version does not know stay.
 #[derive(Default)]
-struct StoredList {
+pub(super) struct StoredList {
     document: Document,
-    clients: Vec<StoredClient>,
+    pub(super) clients: Vec<StoredClient>,
 }
 
 impl StoredList {
@@ -195,8 +195,11 @@ impl StoredList {
         let Some(file) = RegularFile::read(target)? else {
             return Ok(Self::default());
         };
-        let document = file
-            .bytes()
+        Self::parse(file.bytes(), target)
+    }
+
+    pub(super) fn parse(bytes: Option<&[u8]>, target: &Path) -> Result<Self, Error> {
+        let document = bytes
             .and_then(Document::from_json)
             .ok_or_else(|| format::corrupt(target, "it is not a whole JSON object"))?;
         format::require_version(document.members(), target)?;
@@ -214,7 +217,7 @@ impl StoredList {
         Ok(Self { document, clients })
     }
 
-    fn insert(&mut self, client: StoredClient) {
+    pub(super) fn insert(&mut self, client: StoredClient) {
         let value = value_of(&client);
         self.clients.insert(0, client);
         self.clients.truncate(KEPT);
@@ -226,7 +229,7 @@ impl StoredList {
         });
     }
 
-    fn remove(&mut self, client_id: &str) -> bool {
+    pub(super) fn remove(&mut self, client_id: &str) -> bool {
         let before = self.clients.len();
         self.clients.retain(|client| client.client_id != client_id);
         self.document.edit_list("clients", |values| {
@@ -241,7 +244,7 @@ impl StoredList {
         self.clients.len() != before
     }
 
-    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         self.document.to_json()
     }
 }

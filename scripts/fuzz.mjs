@@ -1,0 +1,92 @@
+// Fuzzes what reads foreign bytes (fuzz/, docs/security-testing.md) with cargo-fuzz, which is installed where it is missing.
+//
+//   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
+//
+// New inputs go to target/fuzz; `--minimize` takes what they add into the kept corpora. Exit code 1 where a property does not hold;
+// the input lies in fuzz/artifacts, and `cargo fuzz run <target> <input>` plays it again.
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { output, run } from "./command.mjs";
+import { root } from "./setup.mjs";
+
+const version = "0.13.2";
+const tools = join(root, "target", "tools");
+const built = join(root, "target", "fuzz");
+const fuzz = join(root, "fuzz");
+const targets = readdirSync(join(fuzz, "fuzz_targets")).map((name) => name.replace(/\.rs$/, ""));
+// What cargo-fuzz wants of a nightly compiler, a stable one gives when told to.
+const env = { RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: built };
+const cargoFuzz = join(tools, "bin", "cargo-fuzz");
+
+const kept = (target) => join(fuzz, "corpus", target);
+const grown = (target) => join(built, "grown", target);
+
+async function installed() {
+  const found = existsSync(cargoFuzz) ? await output(cargoFuzz, ["--version"]) : "";
+  if (found.trim() !== `cargo-fuzz ${version}`) {
+    console.log(`Installing cargo-fuzz ${version} (a minute or two, once) …`);
+    await output("cargo", ["install", "cargo-fuzz", "--locked", "--version", version, "--root", tools]);
+  }
+}
+
+/** The code of our own and all it uses is safe Rust: the sanitizers would find nothing, at half the speed. */
+function build() {
+  return run(cargoFuzz, ["build", "--release", "--sanitizer", "none", "--strip-dead-code"], { env });
+}
+
+function program(target) {
+  const release = readdirSync(built).find((name) => existsSync(join(built, name, "release", target)));
+  return join(built, release, "release", target);
+}
+
+function fuzzed(target, { seconds, runs }) {
+  const artifacts = join(fuzz, "artifacts", target);
+  for (const folder of [artifacts, grown(target)]) mkdirSync(folder, { recursive: true });
+  const limits = [`-max_total_time=${seconds}`, `-runs=${runs}`, "-max_len=1024", "-timeout=30", "-rss_limit_mb=1024"];
+  const files = [
+    `-dict=${join(fuzz, "dictionary.txt")}`,
+    `-artifact_prefix=${artifacts}/`,
+    grown(target),
+    kept(target),
+  ];
+  return run(program(target), [...limits, "-verbosity=0", "-print_final_stats=1", ...files]);
+}
+
+/** Keeps the smallest inputs that together reach every edge that all reach. */
+async function minimized(target) {
+  const smallest = join(built, "smallest", target);
+  rmSync(smallest, { recursive: true, force: true });
+  mkdirSync(smallest, { recursive: true });
+  const merge = ["-set_cover_merge=1", "-use_counters=0", "-max_len=1024", "-verbosity=0"];
+  const code = await run(program(target), [...merge, smallest, kept(target), grown(target)]);
+  if (code === 0) {
+    rmSync(kept(target), { recursive: true });
+    cpSync(smallest, kept(target), { recursive: true });
+  }
+  return code;
+}
+
+async function main(args) {
+  const number = (name, otherwise) => {
+    const at = args.indexOf(name);
+    return at === -1 ? otherwise : Number(args.splice(at, 2)[1]);
+  };
+  const runs = number("--runs", -1);
+  const limits = { runs, seconds: number("--seconds", runs === -1 ? 60 : 0) };
+  const minimize = args.includes("--minimize");
+  const wanted = args.filter((argument) => !argument.startsWith("--"));
+  await installed();
+  let code = await build();
+  for (const target of wanted.length > 0 ? wanted : targets) {
+    if (code !== 0) break;
+    console.log(`\n${target}`);
+    code = await fuzzed(target, limits);
+    if (code === 0 && minimize) code = await minimized(target);
+  }
+  return code;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch((error) => {
+  console.error(error.message);
+  return 1;
+});
