@@ -19,6 +19,9 @@ import { root } from "./setup.mjs";
 /** What every Linux since 2014 has; Rust's own floor. */
 const glibc = "2.17";
 
+/** What the default binary may have, in bytes: hosts copy it into every capture of a plugin. */
+const largest = 2_900_000;
+
 const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
 
 /** Where Debian's pip would refuse to install anything: a Python environment of our own. */
@@ -59,13 +62,16 @@ async function prebuild(platform) {
   ];
   const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") };
   let command = ["build", "--target", target];
+  const ownStd = libc === "glibc" && (await hasRustSource());
+  // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
+  if (ownStd) env.RUSTC_BOOTSTRAP = "1";
+  const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features="] : [];
   if (os === "linux") {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
     command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
   }
-  const code = await run("cargo", [...command, "--release", "--locked", "--lib", `--features=${features}`], {
-    env,
-  });
+  const options = ["--release", "--locked", "--lib", `--features=${features}`, ...std];
+  const code = await run("cargo", [...command, ...options], { env });
   if (code !== 0) throw new Error(`cargo ${command.join(" ")} failed (exit code ${code}).`);
   copyFileSync(join(root, "target", target, "release", built[os]), join(platform.folder, platform.binary));
 }
@@ -76,6 +82,12 @@ async function addTarget(target) {
   if (installed !== undefined && !installed.split("\n").includes(target)) {
     await output("rustup", ["target", "add", target]);
   }
+}
+
+/** Without rustup there is only the std that came with the compiler: larger, and otherwise the same. */
+async function hasRustSource() {
+  const added = await output("rustup", ["component", "add", "rust-src"]).catch(() => undefined);
+  return added !== undefined;
 }
 
 /** What each kind of Linux may be asked for: no more than Node itself asks for. */
@@ -91,6 +103,8 @@ export function check(platform) {
   const problems = [];
   const facts = [`${kilobytes(content)} KB`, `${kilobytes(gzipSync(content))} KB compressed`];
   if (content.includes(homedir()) || content.includes(root)) problems.push("it names folders of this machine");
+  const isDefault = platform.features.length === 0;
+  if (isDefault && content.length > largest) problems.push(`it is larger than ${largest} bytes`);
   if (platform.os === "linux") {
     const elf = readElf(path);
     const highest = elf.versions
