@@ -270,12 +270,12 @@ describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () =>
     assert.equal(await disk.plugin.accessToken(valid), disk.stored("valid").access);
     const due = { ...valid, refreshBufferMs: 86_400_000 };
     assert.equal(await disk.plugin.accessToken(due), disk.stored("valid").access);
-    for (const call of [
+    const calls = [
       disk.plugin.accessToken(expired),
       refusedLogin(disk.plugin, expired),
       disk.plugin.call("logout", [expired]),
-    ]) {
-      const told = await failure(call);
+    ];
+    for (const told of await Promise.all(calls.map(failure))) {
       assert.equal(told.code, "STORE_IO");
       assert.match(told.message, /is read-only\. Make it writable/);
     }

@@ -261,7 +261,7 @@ describe("what servers may do", { concurrency: 4 }, () => {
     const { server, config } = await started(t);
     await server.intercept({ grant: "device_code" }, { edit: { token_type: "Bearer" } });
     const refused = await rejection(approvedLogin(config), "INVALID_RESPONSE");
-    assert.match(refused.message, /`token_type` "Bearer" is not DPoP/);
+    assert.match(refused.message, /`token_type` Bearer is not DPoP/);
     assert.equal((await status(config)).state, "logged_out");
   });
 

@@ -18,7 +18,7 @@ const skip = Keyring.unavailable() || (await Tracer.unavailable());
 
 /** Where the process dies; the call itself is not made any more. */
 type At = (login: KeychainLogin) => Calls;
-const rename: At = (login) => ({ calls: "/^rename", path: temp(login) });
+const rename: At = (login) => ({ calls: "/^rename", path: dirname(login.path) });
 
 describe("killed in a refresh, after the server has rotated", { concurrency: 4, skip }, () => {
   test("the keychain has the new tokens, the file does not name them yet: the next process finishes it", async (t) => {

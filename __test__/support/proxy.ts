@@ -1,4 +1,5 @@
 /** What can lie between a client and a server: a wire that misbehaves on command, and an HTTP proxy. */
+import { randomInt } from "node:crypto";
 import http from "node:http";
 import net, { type AddressInfo, type Socket } from "node:net";
 import type { Lifetime } from "./lifetime.ts";
@@ -30,7 +31,7 @@ export class Wire {
   /** @param target Origin or URL of the server behind. */
   static async start(lifetime: Lifetime, target: string): Promise<Wire> {
     const { hostname, port } = new URL(target);
-    const server = await listening(0);
+    const server = await listeningForGood();
     const wire = new Wire(server, { host: hostname, port: Number(port) });
     lifetime.after(() => wire.stop());
     return wire;
@@ -173,6 +174,19 @@ function later(milliseconds: number, act: () => unknown): void {
     act();
   } else {
     setTimeout(act, milliseconds);
+  }
+}
+
+/** On a port that systems hand to nobody by themselves, so that it is still free after `refuse()`. */
+async function listeningForGood(): Promise<net.Server> {
+  for (;;) {
+    try {
+      return await listening(10_000 + randomInt(20_000));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") {
+        throw error;
+      }
+    }
   }
 }
 

@@ -14,8 +14,8 @@ use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 const BEARER: &str = "Bearer";
-/// The other token types of the registry (RFC 6749 §11.1).
-const UNDERSTOOD_ELSEWHERE: [&str; 3] = ["DPoP", "PoP", "N_A"];
+/// The token types of the registry (RFC 6749 §11.1).
+const KNOWN_TYPES: [&str; 4] = ["Bearer", "DPoP", "PoP", "N_A"];
 /// More scopes than any server grants: each is compared with all others.
 const MOST_SCOPES: usize = 1000;
 
@@ -93,7 +93,7 @@ fn bound(told: Option<String>) -> Result<&'static str, Malformed> {
 
 /// A type that is known by name. Anything else is never quoted: a server that mixes its members up has put a token there.
 fn named(told: &str) -> String {
-    let known = UNDERSTOOD_ELSEWHERE
+    let known = KNOWN_TYPES
         .iter()
         .find(|name| told.eq_ignore_ascii_case(name));
     known.map_or_else(
