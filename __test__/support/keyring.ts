@@ -99,6 +99,22 @@ export class Keyring {
     await this.#named();
   }
 
+  /**
+   * Starts it again if it has died by itself, as the bus of a session would: gnome-keyring may when a client dies in the
+   * middle of a conversation. Says whether it had.
+   */
+  async revive(error: unknown): Promise<boolean> {
+    const daemon = this.#daemon;
+    if (daemon === undefined || !/disconnected from message bus|not provided by any/.test(String(error))) {
+      return false;
+    }
+    if (daemon.exitCode === null && daemon.signalCode === null) {
+      await once(daemon, "exit");
+    }
+    await this.startDaemon();
+    return true;
+  }
+
   async killDaemon(): Promise<void> {
     const daemon = this.#daemon;
     this.#daemon = undefined;
