@@ -3,12 +3,13 @@
 //   node benchmark/run.mjs [fast-path refresh herd start growth instructions]   all parts, or only these (nothing is written)
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build, isBuilt } from "../scripts/build.mjs";
+import { platforms } from "../scripts/platforms.mjs";
 import { root, setUp } from "../scripts/setup.mjs";
 import { median, summary } from "./measure.mjs";
 import { Scratch } from "./scratch.mjs";
@@ -149,15 +150,16 @@ const parts = {
       ]);
       rows.push([part, "installed size", bytes(size), "", "", ""]);
     }
-    const binary = readdirSync(root).find((name) => /^clawdbot-plugin-auth\..+\.node$/.test(name));
-    rows.push([
-      "binary",
-      `stripped, ${binary}`,
-      `${statSync(join(root, binary)).size.toLocaleString("en")} B`,
-      "",
-      "",
-      crates(),
-    ]);
+    const platform = platforms.find(({ binary }) => existsSync(join(root, binary)));
+    const published = join(platform.folder, platform.binary);
+    for (const [what, path] of [
+      ["as built in a checkout", join(root, platform.binary)],
+      ["as published (scripts/prebuild.mjs)", published],
+    ]) {
+      const size = existsSync(path) ? `${statSync(path).size.toLocaleString("en")} B` : "not built here";
+      rows.push(["binary", `stripped, ${platform.binary}, ${what}`, size, "", "", ""]);
+    }
+    rows.push(["binary", "made of", crates(), "", "", ""]);
   },
 
   async growth() {

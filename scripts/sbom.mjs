@@ -10,6 +10,15 @@ import { output } from "./command.mjs";
 import { platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
+/** `name@version` of everything that the addon of that target is linked from, the keychain's included. */
+async function linkedCrates(target) {
+  const tree = await output("cargo", [
+    ...["tree", "--locked", "--all-features", "--edges", "normal", "--prefix", "none", "--target", target],
+    ...["--format", "{p}"],
+  ]);
+  return new Set([...tree.matchAll(/^(\S+) v(\S+)/gm)].map(([, name, version]) => `${name}@${version}`));
+}
+
 async function sbom() {
   const dependencies = new Map();
   const crates = new Map();
@@ -21,13 +30,16 @@ async function sbom() {
     for (const crate of packages) crates.set(crate.id, crate);
     const nodes = new Map(resolve.nodes.map((node) => [node.id, node]));
     const seen = new Set();
+    // Metadata has what features of development would turn on as well; the tree has not.
+    const linked = await linkedCrates(target);
     const visit = (id) => {
       if (seen.has(id)) return;
       seen.add(id);
       if (!dependencies.has(id)) dependencies.set(id, new Set());
       for (const { pkg, dep_kinds: kinds } of nodes.get(id).deps) {
         // Neither what only tests use nor what only build scripts use.
-        if (!kinds.some(({ kind }) => kind === null)) continue;
+        const { name, version } = crates.get(pkg);
+        if (!kinds.some(({ kind }) => kind === null) || !linked.has(`${name}@${version}`)) continue;
         dependencies.get(id).add(pkg);
         visit(pkg);
       }

@@ -57,7 +57,7 @@ async function linked() {
   const crates = new Set();
   for (const { target } of platforms) {
     const tree = await output("cargo", [
-      ...["tree", "--locked", "--edges", "normal", "--prefix", "none", "--target", target],
+      ...["tree", "--all-features", "--locked", "--edges", "normal", "--prefix", "none", "--target", target],
       ...["--format", "{p}"],
     ]);
     for (const line of tree.split("\n")) {
