@@ -249,14 +249,14 @@ function tolerate(callback) {
 function buildFor(name, config) {
   const storage = config?.storage;
   if (storage === undefined) return native;
-  const isChange = name === "login" || name === "logout";
+  const isChange = name === "login" || name === "logout" || name === "importToken";
   // With "file" as well: what takes the place of a login in the keychain, or ends it, removes its secrets there.
   const isWanted = storage === "keychain" || storage === "auto" || (storage === "file" && isChange);
   if (!isWanted || name === "authorizeDevice" || name === "refreshTokens") return native;
   keychainBuild ??= loadKeychainBuild();
   if (keychainBuild.native !== undefined) return keychainBuild.native;
   // A login that is not to be changed is described without the keychain; and with "auto" there need not be one.
-  const isReading = name === "status" || name === "listProfiles";
+  const isReading = ["status", "listProfiles", "doctor", "profileOrder"].includes(name);
   const isOptional = isReading || storage === "file" || (storage === "auto" && keychainBuild.isMissing);
   return isOptional ? native : undefined;
 }

@@ -33,6 +33,10 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     login.assertTidy();
 
     const last = await login.plugin();
+    const request = { method: "GET", url: "https://api.example.com/" };
+    assert.deepEqual(await last.call("authorizationHeaders", [login.config, request]), {
+      Authorization: `Bearer ${second.access}`,
+    });
     assert.equal(await last.accessToken(login.config), second.access);
     assert.deepEqual(await last.call("logout", [login.config]), { revoked: true, removed: true });
     assert.deepEqual(login.keyring.accounts(), []);
@@ -331,6 +335,8 @@ describe("builds", { concurrency: 4, skip }, () => {
       await assert.rejects(plugin.call(call, [login.config]), missing);
     }
     assert.equal((await plugin.status(login.config)).state, "logged_out");
+    // The doctor never rejects for what it finds.
+    assert.equal(((await plugin.call("doctor", [login.config])) as { checks: unknown[] }).checks.length > 0, true);
     const auto = { ...login.config, storage: "auto" as const };
     assert.equal((await login.logIn(plugin, auto)).storage, "file");
     assert.equal(await plugin.accessToken(auto), login.stored.access);
