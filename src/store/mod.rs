@@ -19,5 +19,6 @@ pub(crate) mod location;
 pub(crate) mod locked;
 mod name;
 pub(crate) mod order;
+mod own_file;
 pub(crate) mod registration;
 pub(crate) mod sealed;
