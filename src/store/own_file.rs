@@ -1288,7 +1288,7 @@ mod tests {
             Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    &format!("store::locked::tests::unix::{test}"),
+                    &format!("store::own_file::tests::unix::{test}"),
                     "--ignored",
                     "--nocapture",
                 ])
@@ -1556,7 +1556,7 @@ mod tests {
                 .arg(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    "store::locked::tests::unix::child_with_mounts_of_its_own",
+                    "store::own_file::tests::unix::child_with_mounts_of_its_own",
                     "--ignored",
                     "--nocapture",
                 ])
