@@ -39,6 +39,9 @@ function getValidAccessToken(config, options) {
       last.order === config.order &&
       last.stateDir === config.stateDir &&
       last.credentialsPath === config.credentialsPath &&
+      last.credentialsFormat === config.credentialsFormat &&
+      last.agentId === config.agentId &&
+      last.profileId === config.profileId &&
       last.issuer === config.issuer &&
       last.tokenEndpoint === config.tokenEndpoint &&
       last.clientId === config.clientId &&
@@ -66,6 +69,9 @@ function remember(config, { isFresh }, { token, stamp, due }) {
     order,
     stateDir,
     credentialsPath,
+    credentialsFormat,
+    agentId,
+    profileId,
     issuer,
     tokenEndpoint,
     clientId,
@@ -78,6 +84,9 @@ function remember(config, { isFresh }, { token, stamp, due }) {
     order,
     stateDir,
     credentialsPath,
+    credentialsFormat,
+    agentId,
+    profileId,
     issuer,
     tokenEndpoint,
     clientId,

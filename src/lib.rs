@@ -1,11 +1,12 @@
 //! OAuth 2.0 device login for Clawdbot, Moltbot and `OpenClaw` plugins, as a Node native addon.
 //!
 //! Layers, each importing only downward (a test below enforces it):
-//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`time`, `secret`, `error`}.
+//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`jwt`, `time`, `secret`, `error`}.
 
 mod error;
 mod fs;
 mod http;
+mod jwt;
 mod keychain;
 mod oauth;
 mod secret;
@@ -30,7 +31,7 @@ mod tests {
     use std::path::Path;
 
     /// The layers from the top down, with what each may import besides itself.
-    const LAYERS: [(&str, &[&str]); 10] = [
+    const LAYERS: [(&str, &[&str]); 11] = [
         (
             "bindings",
             &["session", "store", "http", "time", "secret", "error"],
@@ -39,11 +40,15 @@ mod tests {
             "session",
             &["oauth", "store", "http", "time", "secret", "error"],
         ),
-        ("oauth", &["http", "time", "secret", "error"]),
-        ("store", &["fs", "keychain", "time", "secret", "error"]),
+        ("oauth", &["http", "jwt", "time", "secret", "error"]),
+        (
+            "store",
+            &["fs", "keychain", "jwt", "time", "secret", "error"],
+        ),
         ("http", &["time", "secret", "error"]),
         ("fs", &["time", "secret", "error"]),
         ("keychain", &["secret", "error"]),
+        ("jwt", &["secret"]),
         ("time", &[]),
         ("secret", &["error"]),
         ("error", &[]),

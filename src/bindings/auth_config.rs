@@ -81,6 +81,16 @@ pub struct AuthConfig {
     pub state_dir: Option<String>,
     /// The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`.
     pub credentials_path: Option<String>,
+    /// The login is the one that another program keeps in a file of its own, in its format: clawdbot's `auth-profiles.json`,
+    /// or the file of Claude Code, Codex or Qwen Code. It is read, refreshed and written back there, and all else in the file
+    /// stays as it is. Excludes `profile`, `order`, `storage` and `dpop`. @default our own format
+    #[napi(ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\"")]
+    pub credentials_format: Option<String>,
+    /// With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main"
+    pub agent_id: Option<String>,
+    /// With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
+    /// `order`, else `lastGood`, decides. @default pluginId, as a provider
+    pub profile_id: Option<String>,
     /// Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
     /// Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
     /// choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::fs::folder::{self, Folder, Refusal};
 use crate::fs::io_failure::{self, Attempt};
-use crate::fs::regular_file;
+use crate::fs::regular_file::{self, RegularFile};
 use crate::secret::{hex, random};
 
 /// Hexadecimal digits in a temp name.
@@ -75,6 +75,39 @@ impl Reservation {
         // Whole even if the disk cannot promise to keep it: better than nothing, should this process end now.
         self.is_whole = true;
         sync(&self.file)
+    }
+
+    /// Gives it the mode and, as far as this process may, the group of the file that it will replace.
+    ///
+    /// # Errors
+    /// `STORE_IO` if it cannot have that mode.
+    #[cfg(unix)]
+    pub(crate) fn permit_as(&self, model: &RegularFile) -> Result<(), Error> {
+        use rustix::fs::{Gid, Mode, fchmod, fchown, fstat};
+        let fail = |errno: rustix::io::Errno| {
+            io_failure::explain(&errno.into(), Attempt::Write, &self.target)
+        };
+        let (model, own) = (
+            fstat(model.file()).map_err(fail)?,
+            fstat(&self.file).map_err(fail)?,
+        );
+        if model.st_gid != own.st_gid {
+            let group = Gid::from_raw(model.st_gid);
+            if fchown(&self.file, None, Some(group)).is_err() {
+                // Another group must not get what was that group's.
+                let mode = Mode::from_raw_mode(model.st_mode & 0o707);
+                return fchmod(&self.file, mode).map_err(fail);
+            }
+        }
+        fchmod(&self.file, Mode::from_raw_mode(model.st_mode & 0o777)).map_err(fail)
+    }
+
+    /// Windows keeps the permissions of the folder.
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+    pub(crate) fn permit_as(&self, _model: &RegularFile) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Puts the temp file in the target's place.

@@ -9,6 +9,7 @@ mod folder;
 pub(crate) mod identity;
 pub(crate) mod io_failure;
 pub(crate) mod lock;
+pub(crate) mod lock_folder;
 pub(crate) mod ownership;
 pub(crate) mod permissions;
 pub(crate) mod private_dir;

@@ -71,6 +71,12 @@ impl RegularFile {
         self.identity
     }
 
+    /// The open file.
+    #[cfg(unix)]
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The descriptor, to be held.
     pub(crate) fn into_file(self) -> File {
         self.file

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::answer::{Malformed, Members, positive_seconds};
 use super::dpop::{DPOP, DpopKey};
 use super::server_text::visible;
+use crate::jwt;
 use crate::secret::Secret;
 use crate::time::UnixMillis;
 
@@ -144,20 +142,14 @@ pub(crate) fn jwt_expiry(token: &Secret) -> Option<UnixMillis> {
 }
 
 fn jwt_claims(token: &Secret) -> Option<Members> {
-    let mut parts = token.expose().split('.');
-    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
-    let Ok(Value::Object(claims)) = serde_json::from_slice(&payload) else {
-        return None;
-    };
-    Some(Members(claims))
+    jwt::claims(token).map(Members)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::oauth::answer::tests::members;
 

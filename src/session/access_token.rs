@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
+use crate::store::foreign::patiently;
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
@@ -15,7 +16,7 @@ use crate::time::{BootInstant, UnixMillis};
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
-use super::freshness::{Assessment, Freshness, Lifetime, assess, is_from_the_future};
+use super::freshness::{Assessment, Freshness, Lifetime, Renewal, assess, is_from_the_future};
 use super::ownership;
 use super::refresh_attempts::Effort;
 use super::refresh_round::{binding, blocked, whose};
@@ -361,6 +362,9 @@ impl Session {
     pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
         match self.unsaved.get(location.path()) {
             Some(waiting) => Ok(Stored::Credential(waiting.credential)),
+            None if location.foreign_format().is_some() => {
+                patiently(|| self.cache.read(location, self.clock.boot())).map(|(stored, _)| stored)
+            }
             None => Ok(self.cache.read(location, self.clock.boot())?.0),
         }
     }
@@ -433,7 +437,7 @@ impl Session {
             refreshed_at: credential.refreshed_at(),
             deadline,
             exact,
-            refreshable: credential.is_refreshable(),
+            renewal: Renewal::of(credential),
             from_the_future: is_from_the_future(credential.refreshed_at(), now)
                 && self.foreign_clocks.is_worth_a_refresh(
                     location.path(),

@@ -12,6 +12,7 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
 use crate::secret::Secret;
+use crate::store::foreign::Format;
 use crate::store::location::DEFAULT_PROFILE;
 
 /// How a person logs in.
@@ -50,6 +51,8 @@ pub(crate) struct AuthConfig {
     pub(crate) extra_parameters: Vec<(String, String)>,
     pub(crate) state_dir: Option<String>,
     pub(crate) credentials_path: Option<String>,
+    pub(crate) credentials_format: Option<Format>,
+    pub(crate) agent_id: String,
     pub(crate) storage: WantedStorage,
     pub(crate) refresh_buffer: Duration,
     pub(crate) request_timeout: Duration,
@@ -65,7 +68,7 @@ pub(crate) enum WantedStorage {
     Auto,
 }
 
-const OPTIONS: [&str; 28] = [
+const OPTIONS: [&str; 31] = [
     "pluginId",
     "profile",
     "order",
@@ -90,6 +93,9 @@ const OPTIONS: [&str; 28] = [
     "extraParameters",
     "stateDir",
     "credentialsPath",
+    "credentialsFormat",
+    "agentId",
+    "profileId",
     "storage",
     "refreshBufferMs",
     "requestTimeoutMs",
@@ -120,12 +126,34 @@ impl AuthConfig {
             Some(profile) => profiles(&plugin_id, "profile", vec![profile])?,
             None => order,
         };
+        let credentials_format = options.parsed("credentialsFormat", credentials_format)?;
+        let agent_id = options.text("agentId")?;
+        let profile_id = options.text("profileId")?;
+        if credentials_format != Some(Format::AuthProfiles)
+            && (agent_id.is_some() || profile_id.is_some())
+        {
+            return Err(invalid(
+                "`agentId` and `profileId` are for `credentialsFormat: \"auth-profiles\"`: give that, or leave them out.",
+            ));
+        }
+        let (profile, accounts) = match credentials_format {
+            Some(_) if !accounts.is_empty() => {
+                return Err(invalid(
+                    "`profile` and `order` are for our own files: with `credentialsFormat` leave them out; \"auth-profiles\" \
+                     takes `profileId`.",
+                ));
+            }
+            Some(Format::AuthProfiles) => host_profile(&plugin_id, profile_id),
+            _ => {
+                let first = accounts.first().map_or(DEFAULT_PROFILE, String::as_str);
+                (first.to_owned(), (!accounts.is_empty()).then_some(accounts))
+            }
+        };
         let config = Self {
-            profile: accounts
-                .first()
-                .map_or(DEFAULT_PROFILE, String::as_str)
-                .to_owned(),
-            accounts: (!accounts.is_empty()).then_some(accounts),
+            profile,
+            accounts,
+            credentials_format,
+            agent_id: agent_id.unwrap_or_else(|| "main".to_owned()),
             issuer: options.parsed("issuer", Issuer::parse)?,
             flow: options.flow()?,
             authorization_endpoint: options.parsed("authorizationEndpoint", Endpoint::parse)?,
@@ -184,6 +212,14 @@ impl AuthConfig {
             return Err(invalid(
                 "`clientSecret` is given without `clientId`: give both, or neither to register a client.",
             ));
+        }
+        if let Some(format) = self.credentials_format
+            && (self.storage != WantedStorage::File || self.dpop)
+        {
+            return Err(invalid(format!(
+                "`credentialsFormat: \"{}\"` has no place for a key, and is a file: leave `storage` and `dpop` out.",
+                format.name()
+            )));
         }
         match (self.client_authentication, &self.client_secret) {
             (Some(ClientAuthentication::None), Some(_)) => Err(invalid(
@@ -334,6 +370,26 @@ impl Options<'_> {
                     "`{name}` is {number}: it takes milliseconds from {least} to {DAY}."
                 ))
             })
+    }
+}
+
+fn credentials_format(name: &str) -> Result<Format, String> {
+    Format::ALL
+        .iter()
+        .find_map(|(known, format)| (*known == name).then_some(*format))
+        .ok_or_else(|| {
+            "must be \"auth-profiles\", \"claude-code\", \"codex\" or \"qwen-code\"".to_owned()
+        })
+}
+
+/// `provider:name` is one login; a provider alone, by default the plugin, leaves the choice to the host's order.
+fn host_profile(plugin_id: &str, profile_id: Option<String>) -> (String, Option<Vec<String>>) {
+    match profile_id {
+        Some(profile) if profile.contains(':') => (profile.clone(), Some(vec![profile])),
+        provider => {
+            let provider = provider.as_deref().unwrap_or(plugin_id);
+            (format!("{provider}:{DEFAULT_PROFILE}"), None)
+        }
     }
 }
 

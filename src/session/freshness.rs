@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::store::credential::Outline;
 use crate::time::{BootInstant, UnixMillis};
 
 /// A `refreshedAt` this far in the future means that the clock was wrong when it was written, or is now.
@@ -34,10 +35,32 @@ pub(super) struct Lifetime {
     pub(super) deadline: Option<BootInstant>,
     /// The deadline was counted from the server's own answer: wall time has no say.
     pub(super) exact: bool,
-    /// There is a refresh token.
-    pub(super) refreshable: bool,
+    /// Whether and when it is refreshed.
+    pub(super) renewal: Renewal,
     /// To be refreshed because the clock that wrote it was ahead of ours.
     pub(super) from_the_future: bool,
+}
+
+/// Whether and when an access token is refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// There is no refresh token.
+    Never,
+    /// Others refresh it too and do not heed our lock: it is left to them until it has ended.
+    OnceEnded,
+    /// Before it ends.
+    Ahead,
+}
+
+impl Renewal {
+    /// As the credential has it.
+    pub(super) fn of(credential: &Outline) -> Self {
+        match (credential.is_refreshable(), credential.is_refreshed_ahead()) {
+            (false, _) => Self::Never,
+            (true, false) => Self::OnceEnded,
+            (true, true) => Self::Ahead,
+        }
+    }
 }
 
 /// Whether our clock, or the one that gave this time, is wrong.
@@ -61,7 +84,8 @@ pub(super) fn assess(
     now: UnixMillis,
     boot: BootInstant,
 ) -> Assessment {
-    let from_the_future = lifetime.refreshable && lifetime.from_the_future;
+    let is_ahead = lifetime.renewal == Renewal::Ahead;
+    let from_the_future = is_ahead && lifetime.from_the_future;
     let Some(expires) = lifetime.expires else {
         return Assessment {
             freshness: if from_the_future {
@@ -76,7 +100,7 @@ pub(super) fn assess(
         };
     };
     let total = expires.since(lifetime.refreshed_at);
-    let (advisory, mandatory) = if lifetime.refreshable {
+    let (advisory, mandatory) = if is_ahead {
         // A token whose whole life is shorter than the buffer must not be refreshed at every call.
         (
             buffer.min(total / 4),
@@ -126,7 +150,7 @@ mod tests {
             refreshed_at: UnixMillis(0),
             deadline: None,
             exact: false,
-            refreshable: true,
+            renewal: Renewal::Ahead,
             from_the_future: false,
         }
     }
@@ -154,9 +178,19 @@ mod tests {
     }
 
     #[test]
+    fn what_others_refresh_without_our_lock_is_left_to_them_until_it_ends() {
+        let shared = Lifetime {
+            renewal: Renewal::OnceEnded,
+            ..token(3600)
+        };
+        assert_eq!(at(&shared, 3599), Freshness::Fresh);
+        assert_eq!(at(&shared, 3600), Freshness::Expired);
+    }
+
+    #[test]
     fn without_a_refresh_token_it_is_handed_out_to_the_end() {
         let fixed = Lifetime {
-            refreshable: false,
+            renewal: Renewal::Never,
             ..token(100)
         };
         assert_eq!(at(&fixed, 99), Freshness::Fresh);
@@ -180,7 +214,7 @@ mod tests {
         };
         assert!(matches!(at(&future, 0), Freshness::Advisory { .. }));
         let fixed = Lifetime {
-            refreshable: false,
+            renewal: Renewal::Never,
             ..future
         };
         assert_eq!(at(&fixed, 0), Freshness::Fresh);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::config::AuthConfig;
-use super::freshness::{Freshness, Lifetime, assess, is_from_the_future};
+use super::freshness::{Freshness, Lifetime, Renewal, assess, is_from_the_future};
 use super::ownership;
 use super::refresh_round::{binding, blocked};
 use super::verification::Verification;
@@ -129,7 +129,7 @@ pub(crate) fn credential_file(input: &[u8]) {
                 .expires()
                 .map(|expires| BootInstant(expires.since(NOW))),
             exact,
-            refreshable: snapshot.is_refreshable(),
+            renewal: Renewal::of(&snapshot),
             from_the_future: is_from_the_future(snapshot.refreshed_at(), NOW),
         };
         let assessment = assess(&lifetime, DAY, NOW, BootInstant::default());

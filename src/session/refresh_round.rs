@@ -340,6 +340,8 @@ impl Session {
         let issuer = credential
             .issuer()
             .and_then(|text| Issuer::parse(text).ok())
+            // A file of another program says nothing about it.
+            .or_else(|| config.issuer.clone())
             .ok_or_else(|| cannot_refresh(config))?;
         let limit = deadline.since(self.clock.boot());
         let discovery = discover(&*self.http, &issuer, config.request_timeout);

@@ -208,8 +208,8 @@ impl Session {
             refreshable,
             dpop: credential.is_bound(),
             imported: credential.imported(),
-            created_at: Some(credential.created_at()),
-            refreshed_at: Some(credential.refreshed_at()),
+            created_at: known(credential.created_at()),
+            refreshed_at: known(credential.refreshed_at()),
             last_error,
             in_keychain,
             ..nothing(location)
@@ -229,6 +229,11 @@ impl Session {
             at: since,
         })
     }
+}
+
+/// Other programs' files do not say it.
+fn known(time: UnixMillis) -> Option<UnixMillis> {
+    (time != UnixMillis::default()).then_some(time)
 }
 
 fn nothing(location: &Location) -> AuthStatus {

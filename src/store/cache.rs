@@ -17,8 +17,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
-use crate::fs::symlink;
 use crate::store::credential::{self, Outline, Snapshot, Stored};
+use crate::store::foreign::SeenNote;
 use crate::store::location::Location;
 use crate::store::sealed;
 use crate::time::{BootInstant, Clock, SystemClock};
@@ -66,6 +66,8 @@ struct Check {
     identity: Option<Identity>,
     held: Option<Arc<File>>,
     is_racy: bool,
+    /// What else was read.
+    note: Option<SeenNote>,
     path_checked: BootInstant,
 }
 
@@ -74,6 +76,7 @@ struct Check {
 pub(crate) struct Watch {
     identity: Identity,
     on: Watched,
+    note: Option<SeenNote>,
 }
 
 enum Watched {
@@ -85,6 +88,9 @@ enum Watched {
 impl Watch {
     /// False also when the cache has closed the descriptor.
     pub(crate) fn holds(&self) -> bool {
+        if self.note.as_ref().is_some_and(SeenNote::has_changed) {
+            return false;
+        }
         match &self.on {
             Watched::Held(file) => file
                 .upgrade()
@@ -212,6 +218,7 @@ impl Cache {
         Some(Watch {
             identity: check.identity?,
             on,
+            note: check.note.clone(),
         })
     }
 
@@ -305,14 +312,11 @@ impl State {
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
         self.check = None;
-        let target = symlink::resolve(location.path())?;
+        // Before what it is about, so that no newer one is missed.
+        let note = SeenNote::of(location);
         let before = clock.now();
-        let file = RegularFile::read(&target)?;
+        let (stored, file) = credential::find(location)?;
         let after = clock.now();
-        let stored = match &file {
-            Some(file) => credential::parse(file, &target)?.0,
-            None => Stored::Nothing,
-        };
         // The same secrets need not be asked for again.
         let opened = match &self.stored {
             Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
@@ -332,6 +336,7 @@ impl State {
             identity,
             held,
             is_racy: identity.is_some_and(|identity| identity.is_racy(before, after)),
+            note,
             path_checked: boot_now,
         });
         Ok((stored, self.generation))
@@ -340,7 +345,7 @@ impl State {
 
 impl Check {
     fn holds(&mut self, path: &Path, boot_now: BootInstant) -> bool {
-        if self.is_racy {
+        if self.is_racy || self.note.as_ref().is_some_and(SeenNote::has_changed) {
             return false;
         }
         if let Some(held) = &self.held {

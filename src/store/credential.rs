@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
+use crate::store::foreign;
 use crate::store::format::{self, Document};
 use crate::store::location::Location;
 use crate::store::sealed;
@@ -61,10 +62,8 @@ impl NewCredential {
             dpop_key: new.dpop_key,
         };
         let outline = Outline {
-            identity: secrets.identity(),
             refreshable: secrets.refresh.is_some(),
             bound: secrets.dpop_key.is_some(),
-            secrets_id: None,
             expires: new.expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
@@ -76,7 +75,7 @@ impl NewCredential {
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
             imported: new.imported,
-            last_refresh: None,
+            ..Outline::unknown(secrets.identity())
         };
         Snapshot::new(outline, secrets)
     }
@@ -131,6 +130,8 @@ pub(crate) struct Outline {
     pub(super) client_authentication: Option<String>,
     pub(super) registered_client: bool,
     pub(super) imported: bool,
+    /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
+    pub(super) is_refreshed_ahead: bool,
     pub(super) last_refresh: Option<LastRefresh>,
 }
 
@@ -205,6 +206,29 @@ impl Snapshot {
 }
 
 impl Outline {
+    /// Of a credential of which only its secrets are known.
+    pub(super) fn unknown(identity: Fingerprint) -> Self {
+        Self {
+            identity,
+            refreshable: false,
+            bound: false,
+            secrets_id: None,
+            expires: None,
+            created_at: UnixMillis::default(),
+            refreshed_at: UnixMillis::default(),
+            scopes: None,
+            issuer: None,
+            token_endpoint: None,
+            revocation_endpoint: None,
+            client_id: None,
+            client_authentication: None,
+            registered_client: false,
+            imported: false,
+            is_refreshed_ahead: true,
+            last_refresh: None,
+        }
+    }
+
     /// When the access token ends, if known.
     pub(crate) fn expires(&self) -> Option<UnixMillis> {
         self.expires
@@ -258,6 +282,11 @@ impl Outline {
     /// Whether a person brought it, instead of logging in.
     pub(crate) fn imported(&self) -> bool {
         self.imported
+    }
+
+    /// Whether it may be refreshed before it must be.
+    pub(crate) fn is_refreshed_ahead(&self) -> bool {
+        self.is_refreshed_ahead
     }
 
     /// Whether there is a refresh token.
@@ -365,11 +394,22 @@ pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapsh
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
 pub(crate) fn read(location: &Location) -> Result<Stored, Error> {
-    let target = symlink::resolve(location.path())?;
-    match RegularFile::read(&target)? {
-        Some(file) => Ok(parse(&file, &target)?.0),
-        None => Ok(Stored::Nothing),
+    find(location).map(|(stored, _)| stored)
+}
+
+/// The same, with the file that said so.
+pub(super) fn find(location: &Location) -> Result<(Stored, Option<RegularFile>), Error> {
+    if let Some(format) = location.foreign_format() {
+        let found = foreign::read(location, format)?;
+        return Ok((found.stored, found.file));
     }
+    let target = symlink::resolve(location.path())?;
+    let file = RegularFile::read(&target)?;
+    let stored = match &file {
+        Some(file) => parse(file, &target)?.0,
+        None => Stored::Nothing,
+    };
+    Ok((stored, file))
 }
 
 /// What a file says, and all its members.

@@ -93,10 +93,16 @@ impl Document {
         document
     }
 
-    /// What stays after a logout.
-    pub(super) fn of_logout(now: UnixMillis) -> Self {
+    /// One that says nothing yet.
+    pub(super) fn versioned() -> Self {
         let mut document = Self::default();
         document.set("version", Some(Value::from(VERSION)));
+        document
+    }
+
+    /// What stays after a logout.
+    pub(super) fn of_logout(now: UnixMillis) -> Self {
+        let mut document = Self::versioned();
         document.set("loggedOutAt", Some(Value::from(now.0)));
         document
     }
@@ -370,14 +376,10 @@ pub(super) fn secrets(members: &Members<'_>) -> Result<Secrets, Wrong> {
 }
 
 /// The other members; what the secrets tell is for the caller to add.
-fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wrong> {
+pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wrong> {
     let created_at = members.time("createdAt")?;
     let refreshed_at = members.time("refreshedAt")?;
     Ok(Outline {
-        identity,
-        refreshable: false,
-        bound: false,
-        secrets_id: None,
         expires: members.time("expires")?,
         created_at: created_at.or(refreshed_at).unwrap_or_default(),
         refreshed_at: refreshed_at.or(created_at).unwrap_or_default(),
@@ -390,6 +392,7 @@ fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wron
         registered_client: members.flag("registeredClient")?.unwrap_or(false),
         imported: members.flag("imported")?.unwrap_or(false),
         last_refresh: last_refresh(members)?,
+        ..Outline::unknown(identity)
     })
 }
 

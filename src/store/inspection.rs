@@ -8,6 +8,7 @@ use crate::fs::lock::Lock;
 use crate::fs::permissions::Permissions;
 use crate::fs::symlink;
 use crate::store::credential::{self, Stored};
+use crate::store::foreign;
 use crate::store::location::Location;
 use crate::store::order;
 
@@ -147,7 +148,10 @@ fn file(target: &Path) -> Finding {
 fn format(location: &Location) -> Finding {
     const NAME: &str = "format";
     match credential::read(location) {
-        Ok(Stored::Nothing) => Finding::ok(NAME, "There is no file to be read."),
+        Ok(Stored::Nothing) => Finding::ok(NAME, "There is no login to be read."),
+        Ok(_) if location.foreign_format().is_some() => {
+            Finding::ok(NAME, "A whole file of another program.")
+        }
         Ok(Stored::LoggedOut) => Finding::ok(NAME, "Version 1; it says that somebody logged out."),
         Ok(Stored::Credential(_)) => Finding::ok(NAME, "Version 1, whole."),
         Ok(Stored::Sealed(_)) => Finding::ok(
@@ -164,13 +168,17 @@ fn format(location: &Location) -> Finding {
 
 fn lock(location: &Location, target: &Path) -> (Finding, bool) {
     const NAME: &str = "lock";
-    let probe = match Lock::probe(target) {
+    let guard = match location.foreign_format() {
+        Some(_) => foreign::guard(target),
+        None => target.to_owned(),
+    };
+    let probe = match Lock::probe(&guard) {
         Ok(probe) => probe,
         Err(error) => return (Finding::error(NAME, error.message()), false),
     };
     let finding = if probe.is_held {
         let holder =
-            Lock::holder(target).unwrap_or_else(|| "a process that left no note".to_owned());
+            Lock::holder(&guard).unwrap_or_else(|| "a process that left no note".to_owned());
         Finding::bad(
             NAME,
             Level::Warning,

@@ -150,7 +150,7 @@ fn delete(temp: &Path, stored: &Stored) {
 }
 
 /// What is not a file of ours was not left by us.
-fn is_ours(temp: &Path) -> bool {
+pub(super) fn is_ours(temp: &Path) -> bool {
     let Ok(metadata) = std::fs::symlink_metadata(temp) else {
         return false;
     };

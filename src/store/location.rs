@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
 use crate::store::credential::{self, Stored};
+use crate::store::foreign::{self, Format};
 use crate::store::name;
 
 /// Longest `pluginId` and `profile`.
@@ -83,6 +84,8 @@ pub(crate) struct LocationRequest<'a> {
     pub(crate) state_dir: Option<&'a str>,
     /// `credentialsPath`
     pub(crate) credentials_path: Option<&'a str>,
+    /// `credentialsFormat` and `agentId`
+    pub(crate) foreign: Option<(Format, &'a str)>,
 }
 
 /// The place of one credential.
@@ -103,6 +106,15 @@ enum Place {
     },
     /// The config names the file.
     Exact,
+    /// In the file of another program.
+    Foreign {
+        format: Format,
+        /// The plugin's folder, for what that file has no place for.
+        folder: PathBuf,
+        note: PathBuf,
+        /// What the program kept its logins in before.
+        legacy: Option<PathBuf>,
+    },
 }
 
 impl Location {
@@ -116,6 +128,9 @@ impl Location {
     ) -> Result<Self, Error> {
         let plugin = encoded("pluginId", request.plugin_id)?;
         let profile = encoded("profile", request.profile)?;
+        if let Some((format, agent)) = request.foreign {
+            return Self::of_foreign(request, format, agent, &plugin, environment);
+        }
         if let Some(text) = request.credentials_path {
             return Ok(Self {
                 path: exact_path(text, environment)?,
@@ -136,6 +151,59 @@ impl Location {
         })
     }
 
+    fn of_foreign(
+        request: &LocationRequest<'_>,
+        format: Format,
+        agent: &str,
+        plugin: &str,
+        environment: &dyn Environment,
+    ) -> Result<Self, Error> {
+        let (state_dir, _) = state_dir(request.state_dir, environment)?;
+        let path = match request.credentials_path {
+            Some(text) => exact_path(text, environment)?,
+            None => foreign_path(format, &state_dir, agent, environment)?,
+        };
+        let folder = state_dir.join("credentials").join(plugin);
+        // clawdbot takes what is in there for the profiles of that name.
+        let has_legacy = format == Format::AuthProfiles
+            && request.credentials_path.is_none()
+            && request.profile.ends_with(":default");
+        Ok(Self {
+            place: Place::Foreign {
+                format,
+                note: note_path(&folder, format, &path, request.profile),
+                folder,
+                legacy: has_legacy.then(|| state_dir.join("credentials").join("oauth.json")),
+            },
+            path,
+            profile: request.profile.to_owned(),
+        })
+    }
+
+    /// Whose format the file has, if not ours.
+    pub(crate) fn foreign_format(&self) -> Option<Format> {
+        match &self.place {
+            Place::Foreign { format, .. } => Some(*format),
+            Place::State { .. } | Place::Exact => None,
+        }
+    }
+
+    /// Where the program of a foreign file kept its logins before.
+    pub(super) fn legacy_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Foreign { legacy, .. } => legacy.as_deref(),
+            Place::State { .. } | Place::Exact => None,
+        }
+    }
+
+    /// What we keep about a login in a foreign file. A leading dot is never that of a profile.
+    pub(super) fn note_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Foreign { note, .. } => Some(note),
+            Place::State { .. } | Place::Exact => None,
+        }
+    }
+
     /// The credential file; symbolic links are not resolved yet.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -150,7 +218,7 @@ impl Location {
     pub(super) fn own_folder(&self) -> Option<&Path> {
         match &self.place {
             Place::State { folder, .. } => Some(folder),
-            Place::Exact => None,
+            Place::Exact | Place::Foreign { .. } => None,
         }
     }
 
@@ -162,7 +230,7 @@ impl Location {
     /// The file with the clients that were registered at that server (its issuer or token endpoint).
     pub(crate) fn registration_path(&self, server: &str) -> PathBuf {
         let folder = match &self.place {
-            Place::State { folder, .. } => folder.join("clients"),
+            Place::State { folder, .. } | Place::Foreign { folder, .. } => folder.join("clients"),
             Place::Exact => {
                 let mut name = self.path.file_name().unwrap_or_default().to_owned();
                 name.push(".clients");
@@ -187,8 +255,16 @@ impl Location {
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.
     pub(crate) fn profiles(&self) -> Result<Vec<Self>, Error> {
-        let Place::State { folder, .. } = &self.place else {
-            return Ok(vec![self.clone()]);
+        let folder = match &self.place {
+            Place::State { folder, .. } => folder,
+            Place::Foreign { format, .. } if *format == Format::AuthProfiles => {
+                let profiles = foreign::of_provider(self)?;
+                return Ok(profiles
+                    .into_iter()
+                    .map(|profile| self.of_profile(profile))
+                    .collect());
+            }
+            Place::Exact | Place::Foreign { .. } => return Ok(vec![self.clone()]),
         };
         let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
         let entries = match std::fs::read_dir(folder) {
@@ -218,6 +294,22 @@ impl Location {
         Ok(found)
     }
 
+    /// The same for another login in the same foreign file.
+    fn of_profile(&self, profile: String) -> Self {
+        let mut other = self.clone();
+        if let Place::Foreign {
+            format,
+            folder,
+            note,
+            ..
+        } = &mut other.place
+        {
+            *note = note_path(folder, *format, &self.path, &profile);
+        }
+        other.profile = profile;
+        other
+    }
+
     /// What decided on the state folder, and those logins of the same plugin that lie in other ones.
     pub(crate) fn rivals(
         &self,
@@ -230,7 +322,11 @@ impl Location {
             ..
         } = &self.place
         else {
-            return ("credentialsPath", Vec::new());
+            let decided_by = match self.place {
+                Place::Foreign { .. } => "credentialsFormat",
+                _ => "credentialsPath",
+            };
+            return (decided_by, Vec::new());
         };
         let decided_by = state_dir(request.state_dir, environment).map_or("", |(_, by)| by);
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -288,12 +384,6 @@ impl Location {
             return None;
         };
         // The id is a path here, unencoded, as the hosts write it: `name` or `@scope/name`, and no other.
-        let is_plain = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && !part.contains(['/', '\\', ':', '\0'])
-        };
         let is_id = match plugin_id.split_once('/') {
             Some((scope, name)) => scope.starts_with('@') && is_plain(scope) && is_plain(name),
             None => is_plain(plugin_id),
@@ -305,6 +395,57 @@ impl Location {
                 .join("credentials.json")
         })
     }
+}
+
+/// Where that program keeps its logins.
+fn foreign_path(
+    format: Format,
+    state_dir: &Path,
+    agent: &str,
+    environment: &dyn Environment,
+) -> Result<PathBuf, Error> {
+    let folder = |variable: &str, name: &str| match set(variable, environment) {
+        Some(value) => expanded(variable, &value, environment),
+        None => absolute("HOME", &home(format.name(), environment)?.join(name)),
+    };
+    Ok(match format {
+        Format::AuthProfiles => {
+            if !is_plain(agent) {
+                return Err(invalid(format!(
+                    "`agentId` {agent:?} is no name of an agent: give it as the host's configuration does."
+                )));
+            }
+            // openclaw moved its logins there in 2026.9; a file that lies where they were stops its own login.
+            let database = state_dir.join("state").join("openclaw.sqlite");
+            if database.exists() {
+                return Err(invalid(format!(
+                    "This host keeps its logins in {}, and `credentialsFormat: \"auth-profiles\"` is for hosts before it: \
+                     nothing was written. Register a provider (`api.registerProvider` with `refreshOAuth`) and ask \
+                     `api.runtime.modelAuth.resolveApiKeyForProvider`, or leave `credentialsFormat` out.",
+                    database.display()
+                )));
+            }
+            state_dir
+                .join("agents")
+                .join(agent)
+                .join("agent")
+                .join("auth-profiles.json")
+        }
+        Format::ClaudeCode => folder("CLAUDE_CONFIG_DIR", ".claude")?.join(".credentials.json"),
+        Format::Codex => folder("CODEX_HOME", ".codex")?.join("auth.json"),
+        Format::QwenCode => folder("", ".qwen")?.join("oauth_creds.json"),
+    })
+}
+
+fn note_path(folder: &Path, format: Format, path: &Path, profile: &str) -> PathBuf {
+    let about = Fingerprint::of(&[&path.to_string_lossy(), profile]);
+    let short = about.as_str().get(..16).unwrap_or_default();
+    folder.join(format!(".{}-{short}.json", format.name()))
+}
+
+/// A name that is one folder level.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
 }
 
 fn invalid(message: String) -> Error {
@@ -475,6 +616,7 @@ pub(super) mod tests {
             profile,
             state_dir: state_dir.to_str(),
             credentials_path: None,
+            foreign: None,
         };
         Location::resolve(&request, &FixedEnvironment::default()).unwrap()
     }
@@ -486,6 +628,7 @@ pub(super) mod tests {
             profile: "default",
             state_dir: None,
             credentials_path: path.to_str(),
+            foreign: None,
         };
         Location::resolve(&request, &FixedEnvironment::default()).unwrap()
     }
@@ -496,6 +639,7 @@ pub(super) mod tests {
             profile: "default",
             state_dir: None,
             credentials_path: None,
+            foreign: None,
         };
         Location::resolve(&request, environment)
             .unwrap()
@@ -514,6 +658,7 @@ pub(super) mod tests {
             profile,
             state_dir,
             credentials_path: path,
+            foreign: None,
         };
         let error = Location::resolve(&request, &FixedEnvironment::default()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidConfig);
@@ -630,6 +775,7 @@ pub(super) mod tests {
             profile: "default",
             state_dir: Some("~/x"),
             credentials_path: Some("~/c.json"),
+            foreign: None,
         };
         let location = Location::resolve(&request, &environment()).unwrap();
         assert_eq!(location.path(), Path::new("/h/c.json"));

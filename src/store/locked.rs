@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::foreign::{self, ForeignFile};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::own_file::{self, OwnFile};
@@ -22,6 +23,7 @@ pub(crate) struct Locked(Kept);
 #[derive(Debug)]
 enum Kept {
     OwnFile(OwnFile),
+    ForeignFile(ForeignFile),
 }
 
 /// A stored refresh token, lent by the holder of the lock.
@@ -48,6 +50,7 @@ pub(crate) struct Reserved(Room);
 #[derive(Debug)]
 enum Room {
     OwnFile(own_file::Reserved),
+    ForeignFile(Box<foreign::Reserved>),
 }
 
 /// How a save ended.
@@ -109,19 +112,26 @@ impl Locked {
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
     pub(crate) fn try_acquire(location: &Location) -> Result<Option<Self>, Error> {
-        let file = OwnFile::try_acquire(location)?;
-        Ok(file.map(|file| Self(Kept::OwnFile(file))))
+        let kept = match location.foreign_format() {
+            None => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
+            Some(format) => ForeignFile::try_acquire(location, format)?.map(Kept::ForeignFile),
+        };
+        Ok(kept.map(Self))
     }
 
     /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
     pub(crate) fn holder(location: &Location) -> Option<String> {
-        OwnFile::holder(location)
+        match location.foreign_format() {
+            None => OwnFile::holder(location),
+            Some(format) => ForeignFile::holder(location, format),
+        }
     }
 
     /// Tells others who holds the lock and why. Never a secret: it may lie in a file. Best effort.
     pub(crate) fn note(&self, text: &str) {
         match &self.0 {
             Kept::OwnFile(file) => file.note(text),
+            Kept::ForeignFile(file) => file.note(text),
         }
     }
 
@@ -129,6 +139,7 @@ impl Locked {
     pub(crate) fn is_local_fallback(&self) -> bool {
         match &self.0 {
             Kept::OwnFile(file) => file.is_local_fallback(),
+            Kept::ForeignFile(file) => file.is_local_fallback(),
         }
     }
 
@@ -137,6 +148,7 @@ impl Locked {
     pub(crate) fn stored(&self) -> &Stored {
         match &self.0 {
             Kept::OwnFile(file) => file.stored(),
+            Kept::ForeignFile(file) => file.stored(),
         }
     }
 
@@ -148,6 +160,7 @@ impl Locked {
     pub(crate) fn open(&mut self) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.open(),
+            Kept::ForeignFile(_) => Ok(()),
         }
     }
 
@@ -158,6 +171,8 @@ impl Locked {
     pub(crate) fn try_keychain(&self) -> Result<Storage, Error> {
         match &self.0 {
             Kept::OwnFile(file) => file.try_keychain(),
+            // A config that names a format has no other storage.
+            Kept::ForeignFile(_) => Ok(Storage::File),
         }
     }
 
@@ -176,6 +191,7 @@ impl Locked {
     pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
         match &self.0 {
             Kept::OwnFile(file) => file.reserve().map(Room::OwnFile),
+            Kept::ForeignFile(file) => file.reserve().map(Room::ForeignFile),
         }
         .map(Reserved)
     }
@@ -194,6 +210,17 @@ impl Locked {
             (Kept::OwnFile(file), Room::OwnFile(room)) => file
                 .save(room, credential)
                 .map_err(|failure| failure.map(|room| Reserved(Room::OwnFile(room)))),
+            (Kept::ForeignFile(file), Room::ForeignFile(room)) => file
+                .save(room, credential)
+                .map_err(|failure| failure.map(|room| Reserved(Room::ForeignFile(room)))),
+            // Room is only given back to whom it was taken from.
+            (_, room) => Err(SaveFailure {
+                error: Error::new(
+                    ErrorCode::StoreIo,
+                    "The login moved while it was saved. Try again.",
+                ),
+                reserved: Some(Reserved(room)),
+            }),
         }
     }
 
@@ -208,6 +235,7 @@ impl Locked {
     ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.store_login(credential, storage),
+            Kept::ForeignFile(file) => file.store_login(credential),
         }
     }
 
@@ -225,6 +253,7 @@ impl Locked {
     pub(crate) fn record_failure(&mut self, last_refresh: &LastRefresh) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.record_failure(last_refresh),
+            Kept::ForeignFile(file) => file.record_failure(last_refresh),
         }
     }
 
@@ -235,6 +264,7 @@ impl Locked {
     pub(crate) fn log_out(&mut self, now: UnixMillis) -> Result<Option<Removed>, Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.log_out(now),
+            Kept::ForeignFile(file) => file.log_out(),
         }
     }
 
@@ -250,6 +280,8 @@ impl Locked {
     ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.adopt(handwritten, credential),
+            // No handwritten login belongs to another program's file.
+            Kept::ForeignFile(_) => Ok(()),
         }
     }
 }

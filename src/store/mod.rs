@@ -5,6 +5,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod credential;
+pub(crate) mod foreign;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -14,6 +15,7 @@ pub(crate) mod inspection;
 #[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod intruder;
+mod json_text;
 mod leftover;
 pub(crate) mod location;
 pub(crate) mod locked;

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode};
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
+use crate::store::foreign::{self, Format};
 use crate::store::format::{self, Document};
 use crate::store::location::Location;
 use crate::store::registration::{put, wait_for_lock};
@@ -20,6 +21,10 @@ const ORDER: &str = "order";
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
 pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
+    if location.foreign_format() == Some(Format::AuthProfiles) {
+        let order = foreign::in_order(location)?;
+        return Ok((!order.is_empty()).then_some(order));
+    }
     let Some(path) = location.order_path() else {
         return Ok(None);
     };
@@ -33,10 +38,12 @@ pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
 /// `INVALID_CONFIG` with `credentialsPath`; `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.
 pub(crate) fn write(location: &Location, order: &[String], now: UnixMillis) -> Result<(), Error> {
     let (Some(path), Some(folder)) = (location.order_path(), location.own_folder()) else {
-        return Err(Error::new(
-            ErrorCode::InvalidConfig,
-            "`credentialsPath` is the file of one account, so there is no order: leave it out, or the order.",
-        ));
+        let reason = if location.foreign_format().is_some() {
+            "The order of accounts in another program's file is that program's to set: for \"auth-profiles\", `models auth order set`."
+        } else {
+            "`credentialsPath` is the file of one account, so there is no order: leave it out, or the order."
+        };
+        return Err(Error::new(ErrorCode::InvalidConfig, reason));
     };
     if order.is_empty() && !path.exists() {
         return Ok(());

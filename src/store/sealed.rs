@@ -144,6 +144,14 @@ impl Document {
         (self, Secret::new(text))
     }
 
+    /// The same without what is secret.
+    pub(super) fn without_secrets(mut self) -> Self {
+        for member in SECRET_MEMBERS {
+            self.set(member, None);
+        }
+        self
+    }
+
     /// Records which secrets are to be removed once this document is stored.
     pub(super) fn set_former(&mut self, names: Vec<String>) {
         self.set(FORMER, (!names.is_empty()).then(|| names.into()));

@@ -1,0 +1,153 @@
+//! Credential files of other programs: a login is read where its program keeps it, and written back there, in that program's
+//! own format.
+//!
+//! What such a file has no place for (what a failed refresh taught, whom the login belongs to) lies in a note of our own.
+
+mod file;
+mod layout;
+mod note;
+mod profiles;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorCode};
+use crate::fs::regular_file::RegularFile;
+use crate::fs::symlink;
+use crate::store::credential::{Snapshot, Stored};
+use crate::store::json_text::JsonText;
+use crate::store::location::Location;
+
+pub(crate) use self::file::patiently;
+pub(super) use self::file::{ForeignFile, Reserved, guard};
+pub(super) use self::note::SeenNote;
+pub(super) use self::profiles::{in_order, of_provider};
+
+/// Whose format it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    /// clawdbot's `auth-profiles.json`
+    AuthProfiles,
+    /// Claude Code's `.credentials.json`
+    ClaudeCode,
+    /// Codex' `auth.json`
+    Codex,
+    /// Qwen Code's `oauth_creds.json`
+    QwenCode,
+}
+
+impl Format {
+    /// All of them, by their names in a config.
+    pub(crate) const ALL: [(&str, Self); 4] = [
+        ("auth-profiles", Self::AuthProfiles),
+        ("claude-code", Self::ClaudeCode),
+        ("codex", Self::Codex),
+        ("qwen-code", Self::QwenCode),
+    ];
+
+    /// Its name in a config.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find_map(|(name, format)| (*format == self).then_some(*name))
+            .unwrap_or_default()
+    }
+
+    /// Whether the program whose file it is takes the lock that we take too.
+    pub(super) fn heeds_our_lock(self) -> bool {
+        self == Self::AuthProfiles
+    }
+}
+
+/// What a file was found to hold.
+pub(super) struct Found {
+    pub(super) stored: Stored,
+    /// None where there is no file.
+    pub(super) file: Option<RegularFile>,
+    /// None where there is no file.
+    text: Option<JsonText>,
+}
+
+/// Where the login of a location lies now.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    target: PathBuf,
+    entry: layout::Entry,
+}
+
+impl Place {
+    /// The file that the program uses, or the one that it used before where only that is there.
+    fn of(location: &Location, format: Format) -> Result<Self, Error> {
+        let target = symlink::resolve(location.path())?;
+        if let Some(legacy) = location.legacy_path()
+            && !target.exists()
+            && legacy.exists()
+        {
+            return Ok(Self {
+                target: symlink::resolve(legacy)?,
+                entry: layout::Entry::of_legacy(location.profile()),
+            });
+        }
+        let entry = layout::Entry::new(format, location.profile());
+        Ok(Self { target, entry })
+    }
+}
+
+/// Reads without a lock.
+///
+/// # Errors
+/// `STORE_CORRUPT`, `STORE_IO`.
+pub(super) fn read(location: &Location, format: Format) -> Result<Found, Error> {
+    look(location, &Place::of(location, format)?)
+}
+
+fn look(location: &Location, place: &Place) -> Result<Found, Error> {
+    let Some(file) = RegularFile::read(&place.target)? else {
+        return Ok(Found {
+            stored: Stored::Nothing,
+            file: None,
+            text: None,
+        });
+    };
+    let (text, stored) = parse(&place.entry, file.bytes(), &place.target, |snapshot| {
+        note::completed(location, snapshot)
+    })?;
+    Ok(Found {
+        stored,
+        file: Some(file),
+        text: Some(text),
+    })
+}
+
+/// What bytes of such a file say; `complete` adds what is known of the login from elsewhere.
+fn parse(
+    entry: &layout::Entry,
+    bytes: Option<&[u8]>,
+    target: &Path,
+    complete: impl FnOnce(Snapshot) -> Snapshot,
+) -> Result<(JsonText, Stored), Error> {
+    let Some(bytes) = bytes else {
+        return Err(damaged(target, "it is larger than any credential"));
+    };
+    let Some((text, members)) = JsonText::parse(bytes) else {
+        return Err(damaged(target, "it is not a whole JSON object"));
+    };
+    match entry.login(&members) {
+        Ok(None) => Ok((text, Stored::Nothing)),
+        Ok(Some(snapshot)) => Ok((text, Stored::Credential(complete(snapshot)))),
+        Err(layout::Wrong(member)) => Err(damaged(
+            target,
+            &format!("its member {member:?} has the wrong type"),
+        )),
+    }
+}
+
+/// `STORE_CORRUPT` in words. The file is another program's: it is neither moved nor written.
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::new(
+        ErrorCode::StoreCorrupt,
+        format!(
+            "{} cannot be used: {why}. Mend it with the program that it belongs to; it is left as it is.",
+            path.display()
+        ),
+    )
+}
