@@ -261,7 +261,7 @@ impl Session {
                 .note(location.path(), self.clock.boot(), is_same_token);
         }
         let lifetime = response.lifetime;
-        let credential = merged(current, response, &request, self.clock.now());
+        let credential = merged(config, current, response, &request, self.clock.now());
         if let Some(lifetime) = lifetime {
             self.remember_deadline(
                 location,
@@ -468,11 +468,17 @@ fn opened(mut locked: Locked) -> std::future::Ready<Result<Locked, Error>> {
 
 /// The stored credential with what the server answered.
 fn merged(
+    config: &AuthConfig,
     current: &Snapshot,
     response: TokenResponse,
     request: &RefreshRequest<'_>,
     now: UnixMillis,
 ) -> NewCredential {
+    // Whose login it is, where it did not say so itself and the config's issuer has just accepted it.
+    let accepted_by = config
+        .issuer
+        .as_ref()
+        .filter(|_| current.token_endpoint().is_none());
     NewCredential {
         access: response.access,
         // RFC 6749 §6: "The authorization server MAY issue a new refresh token"; where it does not, the old one stays.
@@ -489,7 +495,10 @@ fn merged(
             .scopes
             .or_else(|| current.scopes().map(<[String]>::to_vec)),
         id_token: response.id_token.or_else(|| current.id_token().cloned()),
-        issuer: current.issuer().map(str::to_owned),
+        issuer: current
+            .issuer()
+            .or(accepted_by.map(Issuer::as_str))
+            .map(str::to_owned),
         token_endpoint: Some(request.endpoint.as_str().to_owned()),
         revocation_endpoint: current.revocation_endpoint().map(str::to_owned),
         client_id: Some(request.client.id.clone()),

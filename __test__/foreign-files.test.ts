@@ -1,0 +1,336 @@
+/** Logins in the files of other programs (`credentialsFormat`): read, refreshed and written back there, and nothing else. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, test } from "node:test";
+import { doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { ForeignFile, formats, jwt, layouts } from "./support/foreign-file.ts";
+import { approvedLogin, configFor } from "./support/login.ts";
+import { rejection } from "./support/rejection.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+for (const format of formats) {
+  describe(format, { concurrency: 4 }, () => {
+    test("refreshed and written back; every other byte, and the mode, stays", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const old = file.tokens();
+      const token = await getValidAccessToken(file.config);
+      const { access, refresh } = file.tokens();
+      assert.equal(token, access);
+      assert.notEqual(access, old.access);
+      assert.notEqual(refresh, old.refresh);
+      assert.equal(file.text(), file.expected());
+      assert.equal(file.mode(), 0o640);
+      // The server rotates and takes no token twice: the one in the file is the right one.
+      const renewed = await getValidAccessToken(file.config, { rejectedToken: token });
+      assert.equal(renewed, file.tokens().access);
+      assert.equal(file.text(), file.expected());
+      assert.equal((await file.refreshes()).length, 2);
+      assert.deepEqual(others(file), [], "nothing is left beside it");
+    });
+
+    test("is left alone while its token lives", async (t) => {
+      // So late that our own files would be refreshed by now.
+      const file = await ForeignFile.create(t, format, { lives: format === "auth-profiles" ? 3_000_000 : 20_000 });
+      const before = file.text();
+      assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+      assert.equal(file.text(), before);
+      assert.deepEqual(await file.refreshes(), []);
+    });
+
+    test("several processes refresh once", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const plugins = await Promise.all([file.plugin(), file.plugin(), file.plugin()]);
+      const tokens = await Promise.all(plugins.map((plugin) => plugin.accessToken(file.config)));
+      assert.deepEqual(new Set(tokens), new Set([file.tokens().access]));
+      assert.equal((await file.refreshes()).length, 1);
+    });
+
+    test("what its program writes is seen at the next call, in place or by rename", async (t) => {
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+      const theirs = ForeignFile.theirs();
+      file.write(theirs);
+      assert.equal(await getValidAccessToken(file.config), theirs.access);
+      rmSync(file.path);
+      await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+    });
+
+    test("what its program wrote while we refreshed is kept", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+      const token = getValidAccessToken(file.config);
+      await held.arrived;
+      file.write(file.tokens(), 7);
+      await held.release();
+      assert.equal(await token, file.tokens().access);
+      assert.equal(file.text(), file.expected(7));
+    });
+
+    test("a login that its program made while we refreshed stays, and ours is revoked", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+      const token = getValidAccessToken(file.config);
+      await held.arrived;
+      const theirs = ForeignFile.theirs(2 * 3_600_000);
+      file.write(theirs);
+      await held.release();
+      assert.equal(await token, theirs.access);
+      assert.deepEqual({ ...file.tokens() }.refresh, theirs.refresh);
+    });
+
+    test("half a file is waited for; a damaged one is an error, and nobody overwrites it", async (t) => {
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      const whole = file.text();
+      writeFileSync(file.path, whole.slice(0, whole.length / 2));
+      const token = getValidAccessToken(file.config);
+      setTimeout(() => writeFileSync(file.path, whole), 30);
+      assert.equal(await token, file.tokens().access);
+      for (const damaged of [whole.slice(0, whole.length / 2), "", "[]", "\u{feff}{}", "\0".repeat(100)]) {
+        writeFileSync(file.path, damaged);
+        const error = await rejection(getValidAccessToken(file.config), "STORE_CORRUPT");
+        assert.match(error.message, /left as it is/);
+        await rejection(importToken(file.config, { access: "new" }), "STORE_CORRUPT");
+        await rejection(logout(file.config), "STORE_CORRUPT");
+        assert.equal(file.text(), damaged);
+      }
+    });
+
+    test("wrong types are no login and no crash", async (t) => {
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      const json = file.text();
+      for (const [from, to] of [
+        [/("(?:access|accessToken|access_token)": ?)"[^"]*"/, "$1{}"],
+        [/("(?:refresh|refreshToken|refresh_token)": ?)"[^"]*"/, "$1[7]"],
+      ] as const) {
+        writeFileSync(file.path, json.replace(from, to));
+        const error = await rejection(getValidAccessToken(file.config), "STORE_CORRUPT");
+        assert.doesNotMatch(error.message, /eyJ|canary/);
+      }
+    });
+
+    test("logout takes the login out and leaves the rest", async (t) => {
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      const { access } = file.tokens();
+      assert.equal((await logout(file.config)).removed, true);
+      const text = file.text();
+      assert.ok(!text.includes(access));
+      for (const kept of keptBy[format]) {
+        assert.ok(text.includes(kept), kept);
+      }
+      assert.equal(file.mode(), 0o640);
+      assert.equal((await status(file.config)).state, "logged_out");
+      await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+    });
+
+    test("login, into a file that is there and into none", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const { status: first } = await approvedLogin(file.config);
+      assert.equal(first.state, "valid");
+      assert.equal(first.refreshable, true);
+      assert.equal(first.path, file.path);
+      assert.equal(file.text(), file.expected());
+      await logout(file.config);
+      rmSync(file.path);
+      await approvedLogin(file.config);
+      assert.equal(file.mode(), 0o600);
+      const { access } = file.tokens();
+      assert.equal(await getValidAccessToken(file.config), access);
+      assert.equal(await getValidAccessToken(file.config, { rejectedToken: access }), file.tokens().access);
+    });
+
+    test("a static token is never refreshed, and says so", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const expires = Date.now() + 3_600_000;
+      const access = jwt({ exp: Math.floor(expires / 1000) });
+      const imported = await importToken(file.config, { access, expires });
+      assert.equal(imported.refreshable, false);
+      assert.equal(imported.state, "expiring");
+      assert.equal(await getValidAccessToken(file.config), access);
+      await rejection(getValidAccessToken(file.config, { rejectedToken: access }), "LOGIN_REQUIRED");
+      // It was refused, and is not handed out again.
+      await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+      assert.deepEqual(await file.refreshes(), []);
+      for (const kept of keptBy[format]) {
+        assert.ok(file.text().includes(kept), kept);
+      }
+    });
+
+    test("what a refresh taught is known to other processes, and is no part of the file", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const before = file.text();
+      await file.server.intercept(
+        { grant: "refresh_token" },
+        { respond: { status: 400, body: { error: "invalid_grant" } } },
+      );
+      await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+      assert.equal(file.text(), before);
+      const other = await file.plugin();
+      await assert.rejects(other.accessToken(file.config), { code: "LOGIN_REQUIRED" });
+      assert.equal((await file.refreshes()).length, 1);
+      assert.equal((await status(file.config)).state, "login_required");
+      // A login of the program itself ends it.
+      const theirs = ForeignFile.theirs();
+      file.write(theirs);
+      assert.equal(await getValidAccessToken(file.config), theirs.access);
+      assert.equal((await status(file.config)).state, "valid");
+    });
+
+    test("the note of ours holds no token", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      await getValidAccessToken(file.config);
+      const { access, refresh } = file.tokens();
+      const folder = join(file.home.path, ".clawdbot/credentials/memory");
+      const names = readdirSync(folder);
+      assert.ok(names.some((name) => name.startsWith(`.${format}-`) && name.endsWith(".json")), `${names}`);
+      for (const name of names) {
+        const text = readFileSync(join(folder, name), "utf8");
+        assert.ok(!text.includes(access) && !text.includes(refresh), name);
+        assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600);
+      }
+    });
+
+    test("a link is followed and stays", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const real = join(file.home.path, "real.json");
+      writeFileSync(real, file.text());
+      rmSync(file.path);
+      symlinkSync(real, file.path);
+      const token = await getValidAccessToken(file.config);
+      assert.ok(readFileSync(real, "utf8").includes(token));
+      assert.equal(file.text(), file.expected());
+    });
+
+    test("status, listProfiles and doctor know it", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const known = await status(file.config);
+      assert.equal(known.state, "valid");
+      assert.equal(known.refreshable, true);
+      assert.equal(known.createdAt, undefined);
+      const listed = await listProfiles(file.config);
+      assert.deepEqual(
+        listed.map(({ state, path }) => ({ state, path })),
+        [{ state: "valid", path: file.path }],
+      );
+      const { checks } = await doctor(file.config);
+      assert.deepEqual(
+        checks.filter(({ level }) => level === "error"),
+        [],
+      );
+      const before = file.text();
+      await doctor(file.config, { fix: true });
+      assert.equal(file.text(), before);
+      assert.equal(file.mode(), 0o640, "another program's mode is its own matter");
+    });
+  });
+}
+
+describe("where they lie", () => {
+  for (const [format, variable] of [
+    ["claude-code", "CLAUDE_CONFIG_DIR"],
+    ["codex", "CODEX_HOME"],
+    ["qwen-code", undefined],
+  ] as const) {
+    test(`${format}: in the home, or where ${variable ?? "nothing else"} says`, async (t) => {
+      const home = TempHome.create(t);
+      const path = join(home.path, layouts[format].path);
+      mkdirSync(dirname(path));
+      writeFileSync(path, layouts[format].text(ForeignFile.theirs(), { counter: 0, lastRefresh: "" }));
+      const config = { pluginId: "memory", issuer: "https://auth.example.com", credentialsFormat: format };
+      const { PluginProcess } = await import("./support/plugin-process.ts");
+      const plugin = await PluginProcess.start(t, { env: home.env() });
+      assert.equal((await plugin.status(config)).path, path);
+      assert.equal(JSON.stringify(JSON.parse(readFileSync(path, "utf8"))).includes(await plugin.accessToken(config)), true);
+      if (variable !== undefined) {
+        const elsewhere = join(home.path, "elsewhere");
+        const moved = await PluginProcess.start(t, { env: home.env({ [variable]: elsewhere }) });
+        const { state, path } = await moved.status(config);
+        assert.equal(dirname(path), elsewhere);
+        assert.equal(state, "logged_out");
+      }
+    });
+  }
+
+  test("Codex' key of its own is a static token", async (t) => {
+    const home = TempHome.create(t);
+    const path = join(home.path, "auth.json");
+    writeFileSync(path, '{"OPENAI_API_KEY":"sk-1","tokens":null}');
+    const config = { pluginId: "memory", stateDir: home.stateDir, credentialsPath: path };
+    assert.equal(await getValidAccessToken({ ...config, credentialsFormat: "codex" }), "sk-1");
+    assert.equal((await status({ ...config, credentialsFormat: "codex" })).refreshable, false);
+  });
+
+  test("a new id token brings the account of Codex' requests", async (t) => {
+    const file = await ForeignFile.create(t, "codex");
+    const id_token = jwt({ "https://api.openai.com/auth": { chatgpt_account_id: "acc-2" } });
+    await file.server.intercept({ grant: "refresh_token" }, { edit: { id_token } });
+    await getValidAccessToken(file.config);
+    assert.equal(file.json().tokens.account_id, "acc-2");
+    assert.equal(file.json().tokens.id_token, id_token);
+    assert.ok(Math.abs(Date.parse(file.json().last_refresh) - Date.now()) < 60_000);
+  });
+});
+
+describe("the later expiry wins where a program takes no lock of ours", { concurrency: 3 }, () => {
+  for (const format of ["claude-code", "codex", "qwen-code"] as const) {
+    test(`${format}: theirs ends sooner, so ours is written`, async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const longer = jwt({ exp: Math.floor(Date.now() / 1000) + 7200 });
+      const held = await file.server.intercept(
+        { grant: "refresh_token" },
+        { hold: "after", ...(format === "codex" ? { edit: { access_token: longer, expires_in: 7200 } } : {}) },
+      );
+      const token = getValidAccessToken(file.config);
+      await held.arrived;
+      file.write(ForeignFile.theirs(60_000), 3);
+      await held.release();
+      assert.equal(await token, file.tokens().access);
+      assert.notEqual(file.tokens().refresh, "theirs");
+      assert.equal(file.text(), file.expected(3));
+    });
+  }
+});
+
+describe("configs that make no sense", () => {
+  const base = { pluginId: "memory", issuer: "https://auth.example.com" };
+  for (const [what, config] of [
+    ["an unknown format", { credentialsFormat: "netrc" }],
+    ["agentId without the format", { agentId: "main" }],
+    ["profileId of another format", { credentialsFormat: "codex", profileId: "a:b" }],
+    ["a profile", { credentialsFormat: "codex", profile: "work" }],
+    ["an order", { credentialsFormat: "auth-profiles", order: ["a", "b"] }],
+    ["the keychain", { credentialsFormat: "codex", storage: "keychain" }],
+    ["a key", { credentialsFormat: "codex", dpop: true }],
+    ["an agent that leads elsewhere", { credentialsFormat: "auth-profiles", agentId: "../x" }],
+  ] as const) {
+    test(what, async () => {
+      await rejection(getValidAccessToken({ ...base, ...config } as never), "INVALID_CONFIG");
+    });
+  }
+});
+
+test("a credential of ours is not read as another program's, nor the other way round", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const own = configFor(server, home.stateDir);
+  const { status: stored } = await approvedLogin(own);
+  const foreign = { ...own, credentialsPath: stored.path, credentialsFormat: "codex" as const };
+  await rejection(getValidAccessToken(foreign), "LOGIN_REQUIRED");
+  assert.equal(existsSync(stored.path), true);
+  assert.equal((await status(own)).state, "valid");
+});
+
+/** What must be there in every file of that format, whatever becomes of the login. */
+const keptBy = {
+  "auth-profiles": ['{"type":"api_key", "provider":"anthropic", "key":"sk-other",   "weight": 1.50e+2}', '"lastUsed": 0'],
+  "claude-code": ['"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":0,"n":1e3}}'],
+  codex: ['"auth_mode": "chatgpt"', '"ratio": 0.10'],
+  "qwen-code": ['"resource_url": "portal.example.com\\/v1"', '"counter": 0'],
+};
+
+/** What lies beside the file, our lock aside. */
+function others(file: ForeignFile): string[] {
+  const own = file.path.slice(dirname(file.path).length + 1);
+  return readdirSync(dirname(file.path)).filter((name) => name !== own && name !== `.${own}.plugin-auth.lock`);
+}
