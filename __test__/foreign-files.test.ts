@@ -1,6 +1,15 @@
 /** Logins in the files of other programs (`credentialsFormat`): read, refreshed and written back there, and nothing else. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
@@ -183,7 +192,10 @@ for (const format of formats) {
       const { access, refresh } = file.tokens();
       const folder = join(file.home.path, ".clawdbot/credentials/memory");
       const names = readdirSync(folder);
-      assert.ok(names.some((name) => name.startsWith(`.${format}-`) && name.endsWith(".json")), `${names}`);
+      assert.ok(
+        names.some((name) => name.startsWith(`.${format}-`) && name.endsWith(".json")),
+        `${names}`,
+      );
       for (const name of names) {
         const text = readFileSync(join(folder, name), "utf8");
         assert.ok(!text.includes(access) && !text.includes(refresh), name);
@@ -241,7 +253,10 @@ describe("where they lie", () => {
       const { PluginProcess } = await import("./support/plugin-process.ts");
       const plugin = await PluginProcess.start(t, { env: home.env() });
       assert.equal((await plugin.status(config)).path, path);
-      assert.equal(JSON.stringify(JSON.parse(readFileSync(path, "utf8"))).includes(await plugin.accessToken(config)), true);
+      assert.equal(
+        JSON.stringify(JSON.parse(readFileSync(path, "utf8"))).includes(await plugin.accessToken(config)),
+        true,
+      );
       if (variable !== undefined) {
         const elsewhere = join(home.path, "elsewhere");
         const moved = await PluginProcess.start(t, { env: home.env({ [variable]: elsewhere }) });
@@ -323,7 +338,10 @@ test("a credential of ours is not read as another program's, nor the other way r
 
 /** What must be there in every file of that format, whatever becomes of the login. */
 const keptBy = {
-  "auth-profiles": ['{"type":"api_key", "provider":"anthropic", "key":"sk-other",   "weight": 1.50e+2}', '"lastUsed": 0'],
+  "auth-profiles": [
+    '{"type":"api_key", "provider":"anthropic", "key":"sk-other",   "weight": 1.50e+2}',
+    '"lastUsed": 0',
+  ],
   "claude-code": ['"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":0,"n":1e3}}'],
   codex: ['"auth_mode": "chatgpt"', '"ratio": 0.10'],
   "qwen-code": ['"resource_url": "portal.example.com\\/v1"', '"counter": 0'],

@@ -167,9 +167,8 @@ impl Entry {
     /// Puts a login in; what is not a part of it stays.
     pub(super) fn put(&self, text: &mut JsonText, login: &Snapshot, now: UnixMillis) {
         let time = |time: UnixMillis| Value::from(time.0);
-        let names = match self.format {
-            Format::AuthProfiles if login.is_refreshable() => OAUTH,
-            Format::AuthProfiles => TOKEN,
+        let names = match &self.provider {
+            Some(_) if !login.is_refreshable() => TOKEN,
             _ => self.names(&Map::new()),
         };
         if let Some(provider) = &self.provider {

@@ -1,0 +1,151 @@
+/**
+ * A process that is killed with SIGKILL at every step of writing into another program's file: the file is whole, the locks
+ * are taken over, and the login lives on unless the server's answer died with the process.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, rmSync, utimesSync } from "node:fs";
+import { dirname } from "node:path";
+import { describe, test } from "node:test";
+import { ForeignFile, type Format, formats } from "./support/foreign-file.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { complete } from "./support/login.ts";
+import { Person } from "./support/person.ts";
+import { type Calls, Tracer } from "./support/tracer.ts";
+
+const skip = await Tracer.unavailable();
+
+interface Step {
+  name: string;
+  at: (file: ForeignFile) => Calls;
+  stored: "old" | "new";
+}
+
+/** The answer has arrived, the process dies at a step of saving it. */
+const steps: Step[] = [
+  { name: "the journal is written", stored: "old", at: () => ({ calls: "ftruncate", when: "1" }) },
+  { name: "the new text is written", stored: "old", at: () => ({ calls: "ftruncate", when: "2" }) },
+  { name: "the new text has its mode", stored: "old", at: () => ({ calls: "fchmod", when: "1" }) },
+  { name: "it is about to be renamed", stored: "old", at: (file) => ({ calls: "/^rename", path: dirname(file.path) }) },
+  {
+    name: "renamed, the journal is about to go",
+    stored: "new",
+    at: (file) => ({ calls: "/^unlink", path: dirname(file.path) }),
+  },
+];
+
+for (const format of formats) {
+  describe(format, { concurrency: 3, skip }, () => {
+    for (const { name, at, stored } of steps) {
+      test(`${name}: nothing is lost`, async (t) => {
+        const file = await ForeignFile.create(t, format);
+        const old = file.tokens().access;
+        await killed(t, file, at(file));
+        assert.equal(file.tokens().access === old ? "old" : "new", stored);
+        assert.equal(file.text(), file.expected());
+        await livesOn(file, format, 1);
+      });
+    }
+
+    test("what its program wrote after the kill is kept as well", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      await killed(t, file, { calls: "/^rename", path: dirname(file.path) });
+      file.write(file.tokens(), 9);
+      forget(file, format);
+      const plugin = await file.plugin();
+      const token = await plugin.accessToken(file.config);
+      assert.equal(token, file.tokens().access);
+      assert.equal(file.text(), file.expected(9));
+      assert.equal((await file.refreshes()).length, 1);
+    });
+
+    test("a login that its program made after the kill stays", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      await killed(t, file, { calls: "/^rename", path: dirname(file.path) });
+      const theirs = ForeignFile.theirs();
+      file.write(theirs, 9);
+      forget(file, format);
+      const plugin = await file.plugin();
+      assert.equal(await plugin.accessToken(file.config), theirs.access);
+      // Whoever writes next clears what was left.
+      await plugin.call("importToken", [file.config, { access: "next" }]);
+      assert.deepEqual(leftovers(file), []);
+      assert.ok(!file.text().includes(theirs.access));
+    });
+
+    test("before the request was sent: nothing was spent", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const before = file.text();
+      const victim = await file.plugin();
+      const tracer = await Tracer.attach(t, victim.child.pid, { calls: "connect" }, { kill: true });
+      victim.begin("getValidAccessToken", [file.config]);
+      await victim.child.exit;
+      await tracer.end;
+      assert.equal(file.text(), before);
+      assert.deepEqual(await file.refreshes(), []);
+      await livesOn(file, format, 1);
+    });
+
+    test("a login or logout that is killed before its rename leaves the file as it was", async (t) => {
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      const before = file.text();
+      for (const call of ["login", "logout"]) {
+        const victim = await file.plugin();
+        const tracer = await Tracer.attach(
+          t,
+          victim.child.pid,
+          { calls: "/^rename", path: dirname(file.path) },
+          { kill: true },
+        );
+        victim.begin(call, [file.config]);
+        if (call === "login") {
+          await new Person().approve(complete(await victim.verification()));
+        }
+        await victim.child.exit;
+        await tracer.end;
+        assert.equal(file.text(), before);
+        forget(file, format);
+      }
+      const plugin = await file.plugin();
+      assert.equal(await plugin.accessToken(file.config), file.tokens().access);
+    });
+  });
+}
+
+async function killed(t: Lifetime, file: ForeignFile, calls: Calls): Promise<void> {
+  const victim = await file.plugin();
+  const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+  const { outcome } = victim.begin("getValidAccessToken", [file.config]);
+  outcome.catch(() => {});
+  await held.arrived;
+  const tracer = await Tracer.attach(t, victim.child.pid, calls, { kill: true });
+  await held.remove();
+  await victim.child.exit;
+  await tracer.end;
+}
+
+/** The next process goes on with the same login, and leaves nothing behind. */
+async function livesOn(file: ForeignFile, format: Format, requests: number): Promise<void> {
+  forget(file, format);
+  const plugin = await file.plugin();
+  const token = await plugin.accessToken(file.config);
+  assert.equal(token, file.tokens().access);
+  assert.equal((await file.refreshes()).length, requests);
+  await plugin.accessToken(file.config, { rejectedToken: token });
+  assert.equal(file.text(), file.expected());
+  assert.deepEqual(leftovers(file), []);
+}
+
+/** A killed holder of the host's lock is waited for half a minute: here it has been. */
+function forget(file: ForeignFile, format: Format): void {
+  const lock = `${file.path}.lock`;
+  if (format === "auth-profiles" && existsSync(lock)) {
+    const longAgo = new Date(Date.now() - 31_000);
+    utimesSync(lock, longAgo, longAgo);
+  } else {
+    rmSync(lock, { recursive: true, force: true });
+  }
+}
+
+function leftovers(file: ForeignFile): string[] {
+  return readdirSync(dirname(file.path)).filter((name) => name.endsWith(".tmp") || name.endsWith(".json.lock"));
+}
