@@ -162,6 +162,12 @@ export interface AuthConfig {
    */
   profileId?: string
   /**
+   * Keeps logins in a store of the plugin's own instead of in files, for several machines that share one: one of them
+   * refreshes, and all use what it got. What another machine stores is seen within a second. Excludes `credentialsPath`,
+   * `credentialsFormat` and `storage`; {@link listProfiles} knows the accounts that the config or the order names.
+   */
+  store?: CredentialStore
+  /**
    * Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
    * Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
    * choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
@@ -278,6 +284,48 @@ export interface AuthStatus {
 }
 
 /**
+ * Where logins are kept instead of in files, for several machines that share one: a database. All three may be called
+ * several times at once. A rejection, or an answer of another shape, is `STORE_IO`; nothing that was stored is lost by it.
+ *
+ * @example
+ * ```ts
+ * import type { CredentialStore } from "clawdbot-plugin-auth";
+ *
+ * // For one process; docs/several-machines.md has one for PostgreSQL.
+ * const kept = new Map<string, { value: string; version: string }>();
+ * const locks = new Map<string, Promise<void>>();
+ * export const store: CredentialStore = {
+ *   read: async (key) => kept.get(key),
+ *   write: async (key, value, expected) => {
+ *     if (kept.get(key)?.version !== expected) return undefined;
+ *     const version = `${Number(expected ?? 0) + 1}`;
+ *     kept.set(key, { value, version });
+ *     return version;
+ *   },
+ *   withLock: async (key, work) => {
+ *     const turn = (locks.get(key) ?? Promise.resolve()).then(work);
+ *     locks.set(key, turn.catch(() => {}));
+ *     await turn;
+ *   },
+ * };
+ * ```
+ */
+export interface CredentialStore {
+  /** What is kept under that key, exactly as it was written, with its version; undefined where nothing is. */
+  read: (key: string) => KeptValue | undefined | Promise<KeptValue | undefined>
+  /**
+   * Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
+   * new version, which no earlier one of that key may equal, or to undefined if another was faster.
+   */
+  write: (key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>
+  /**
+   * Runs `work` while nobody else, on any machine, holds the lock of that key; lets go when the promise of `work` settles, which
+   * never rejects. `signal` fires when nobody waits for the lock any more.
+   */
+  withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
+}
+
+/**
  * Looks for what keeps the login from working: place, permissions, format, lock and leftovers of the files, the login itself,
  * the clock, the way to the server, its metadata, the client. Changes nothing unless `fix` is true.
  *
@@ -386,6 +434,14 @@ export interface ImportedToken {
  * ```
  */
 export declare function importToken(config: AuthConfig, token: ImportedToken): Promise<AuthStatus>
+
+/** A value that a {@link CredentialStore} keeps. */
+export interface KeptValue {
+  /** As it was given to `write`. */
+  value: string
+  /** What `write` resolved to. */
+  version: string
+}
 
 /** A failure that is remembered. */
 export interface LastError {

@@ -42,6 +42,7 @@ function getValidAccessToken(config, options) {
       last.credentialsFormat === config.credentialsFormat &&
       last.agentId === config.agentId &&
       last.profileId === config.profileId &&
+      last.store === config.store &&
       last.issuer === config.issuer &&
       last.tokenEndpoint === config.tokenEndpoint &&
       last.clientId === config.clientId &&
@@ -53,7 +54,7 @@ function getValidAccessToken(config, options) {
       if (last.isFresh()) return last.promise;
     }
     const build = buildFor("getValidAccessToken", config);
-    const fresh = build?.freshToken(config) ?? null;
+    const fresh = build?.freshToken(numbered(config)) ?? null;
     if (fresh !== null) return remember(config, build, fresh);
   }
   return start("getValidAccessToken", getValidAccessToken, config, options).then((fresh) => fresh.token);
@@ -72,6 +73,7 @@ function remember(config, { isFresh }, { token, stamp, due }) {
     credentialsFormat,
     agentId,
     profileId,
+    store,
     issuer,
     tokenEndpoint,
     clientId,
@@ -87,6 +89,7 @@ function remember(config, { isFresh }, { token, stamp, due }) {
     credentialsFormat,
     agentId,
     profileId,
+    store,
     issuer,
     tokenEndpoint,
     clientId,
@@ -103,7 +106,7 @@ function remember(config, { isFresh }, { token, stamp, due }) {
 async function authorizationHeaders(config, request, options) {
   await getValidAccessToken(config, options);
   // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
-  const signed = buildFor("authorizationHeaders", config).authorizationHeaders(config, request);
+  const signed = buildFor("authorizationHeaders", config).authorizationHeaders(numbered(config), request);
   if (!Array.isArray(signed)) throw new AuthError(signed);
   const [Authorization, DPoP] = signed;
   return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
@@ -206,7 +209,7 @@ function start(name, caller, config, options, argument) {
       settle(reject, error);
     };
     const operation = build[name](
-      config,
+      numbered(config),
       options,
       (kind, payload) => {
         if (kind === "resolved") settle(resolve, payload);
@@ -238,6 +241,95 @@ function bringCertificates(build) {
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
+// The addon knows a plugin's store by its number, and asks its functions through this file.
+const numbers = new WeakMap();
+
+function numbered(config) {
+  const store = config?.store;
+  if (store === undefined) return config;
+  const isOne =
+    typeof store === "object" &&
+    store !== null &&
+    ["read", "write", "withLock"].every((name) => typeof store[name] === "function");
+  // What is none the addon refuses, with the right words.
+  if (!isOne) return { ...config, store: null };
+  if (!numbers.has(store)) numbers.set(store, give(store));
+  return { ...config, store: numbers.get(store) };
+}
+
+function give(store) {
+  const locks = new Map();
+  const number = native.giveStore((what, [request, key, value, expected]) => {
+    const id = Number(request);
+    const answer = (...parts) => native.answerStore(number, id, parts);
+    // Not its words: they may hold the password of a database.
+    const failed = (error) => answer("failed", /^[\w.-]{1,40}$/.exec(error?.code ?? error?.name)?.[0] ?? "Error");
+    const settle = async (ask, answered) => {
+      try {
+        answered(await ask());
+      } catch (error) {
+        failed(error);
+      }
+    };
+    if (what === "read") {
+      settle(
+        () => store.read(key),
+        (kept) => {
+          const { value, version } = kept ?? {};
+          const isValue = typeof value === "string" && typeof version === "string";
+          if (kept === undefined || kept === null) answer("nothing");
+          else if (isValue) answer("value", value, version);
+          else answer("malformed");
+        },
+      );
+    } else if (what === "write") {
+      settle(
+        () => store.write(key, value, expected),
+        (version) => {
+          if (version === undefined || version === null) answer("nothing");
+          else if (typeof version === "string") answer("version", version);
+          else answer("malformed");
+        },
+      );
+    } else if (what === "lock") lock(id, key, answer, settle);
+    else locks.get(id)?.letGo();
+  });
+
+  // One that is asked for again is waited for a little longer.
+  function lock(id, key, answer, settle) {
+    if (locks.has(id)) {
+      locks.get(id).waitOn();
+      return;
+    }
+    const controller = new AbortController();
+    let timer;
+    const waitOn = () => {
+      clearTimeout(timer);
+      timer = setTimeout(letGo, 5_000);
+      timer.unref?.();
+    };
+    const letGo = () => controller.abort();
+    locks.set(id, { waitOn, letGo });
+    waitOn();
+    const work = () =>
+      new Promise((resolve) => {
+        clearTimeout(timer);
+        locks.set(id, { waitOn: () => {}, letGo: resolve });
+        answer("granted");
+      });
+    settle(
+      () =>
+        Promise.resolve(store.withLock(key, work, { signal: controller.signal })).finally(() => {
+          clearTimeout(timer);
+          locks.delete(id);
+        }),
+      () => answer("ended"),
+    );
+  }
+
+  return number;
+}
+
 // Calls what may throw or reject.
 function attempt(callback, failed) {
   try {
@@ -257,7 +349,7 @@ function tolerate(callback) {
 // The build that a call goes to; undefined where `storage` wants the keychain and nothing here can reach it.
 function buildFor(name, config) {
   const storage = config?.storage;
-  if (storage === undefined) return native;
+  if (storage === undefined || config.store !== undefined) return native;
   const isChange = name === "login" || name === "logout" || name === "importToken";
   // With "file" as well: what takes the place of a login in the keychain, or ends it, removes its secrets there.
   const isWanted = storage === "keychain" || storage === "auto" || (storage === "file" && isChange);

@@ -91,6 +91,11 @@ pub struct AuthConfig {
     /// With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
     /// `order`, else `lastGood`, decides. @default pluginId, as a provider
     pub profile_id: Option<String>,
+    /// Keeps logins in a store of the plugin's own instead of in files, for several machines that share one: one of them
+    /// refreshes, and all use what it got. What another machine stores is seen within a second. Excludes `credentialsPath`,
+    /// `credentialsFormat` and `storage`; {@link listProfiles} knows the accounts that the config or the order names.
+    #[napi(ts_type = "CredentialStore")]
+    pub store: Option<()>,
     /// Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
     /// Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
     /// choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;

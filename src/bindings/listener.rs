@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use napi::Status;
 use napi::bindgen_prelude::{Either10, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Status};
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -74,10 +74,28 @@ impl Listener {
 
     fn tell(&self, kind: &str, payload: Payload) {
         // An environment that is being torn down has nobody left to tell.
-        let _: Status = self.queue.call(
+        self.told(kind, payload);
+    }
+
+    /// False where there is nobody left to be told.
+    pub(super) fn told(&self, kind: &str, payload: Payload) -> bool {
+        let status = self.queue.call(
             (kind.to_owned(), payload).into(),
             ThreadsafeFunctionCallMode::NonBlocking,
         );
+        status == Status::Ok
+    }
+
+    /// The same, without keeping the event loop alive.
+    #[expect(
+        deprecated,
+        reason = "a queue that is weak by its type would be a second one, of several kilobytes"
+    )]
+    pub(super) fn letting_go(mut self, env: Env) -> napi::Result<Self> {
+        if let Some(queue) = Arc::get_mut(&mut self.queue) {
+            queue.unref(&env)?;
+        }
+        Ok(self)
     }
 
     /// For as long as this lives the event loop does.

@@ -6,7 +6,7 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::{RegistrationRequest, register};
 use crate::store::credential::Outline;
 use crate::store::location::Location;
-use crate::store::registration::{Registrations, StoredClient};
+use crate::store::registration::StoredClient;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
@@ -39,10 +39,10 @@ pub(super) async fn registered(
     location: &Location,
     server: &AuthorizationServer,
 ) -> Result<(Client, bool), Error> {
-    let path = location.registration_path(server.key());
+    let shelf = location.shelf(server.key());
     let now = session.clock.now();
-    let load = path.clone();
-    match blocking(move || Registrations::load(&load)).await? {
+    let load = shelf.clone();
+    match blocking(move || load.load()).await? {
         Ok(known) => {
             let redirect_uri = config.redirect_uri().map(RedirectUri::registered);
             if let Some(client) = known.current(now, redirect_uri) {
@@ -55,7 +55,7 @@ pub(super) async fn registered(
     }
     let client = new_registration(session, config, server).await?;
     let stored = client.clone();
-    blocking(move || Registrations::save_with(&path, stored)).await??;
+    blocking(move || shelf.save_with(stored)).await??;
     Ok((as_client(&client), true))
 }
 
@@ -101,9 +101,9 @@ pub(super) async fn forget(
     server: &AuthorizationServer,
     client_id: &str,
 ) -> Result<(), Error> {
-    let path = location.registration_path(server.key());
+    let shelf = location.shelf(server.key());
     let client_id = client_id.to_owned();
-    blocking(move || Registrations::forget(&path, &client_id)).await?
+    blocking(move || shelf.forget(&client_id)).await?
 }
 
 /// The client that a stored credential belongs to, for its refresh and revocation. Reads the store: call it on a blocking thread.
@@ -127,7 +127,7 @@ pub(super) fn of_credential(
     };
     let server = credential.issuer().or_else(|| credential.token_endpoint());
     if let Some(server) = server.filter(|_| credential.registered_client()) {
-        let registrations = Registrations::load(&location.registration_path(server))?;
+        let registrations = location.shelf(server).load()?;
         if let Some(client) = registrations.find(client_id) {
             return Ok(Some(as_client(client)));
         }

@@ -13,6 +13,7 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
 use crate::secret::Secret;
 use crate::store::foreign::Format;
+use crate::store::given::GivenStore;
 use crate::store::location::DEFAULT_PROFILE;
 
 /// How a person logs in.
@@ -53,6 +54,8 @@ pub(crate) struct AuthConfig {
     pub(crate) credentials_path: Option<String>,
     pub(crate) credentials_format: Option<Format>,
     pub(crate) agent_id: String,
+    /// What the plugin gave to keep logins in.
+    pub(crate) store: Option<GivenStore>,
     pub(crate) storage: WantedStorage,
     pub(crate) refresh_buffer: Duration,
     pub(crate) request_timeout: Duration,
@@ -68,7 +71,7 @@ pub(crate) enum WantedStorage {
     Auto,
 }
 
-const OPTIONS: [&str; 31] = [
+const OPTIONS: [&str; 32] = [
     "pluginId",
     "profile",
     "order",
@@ -96,6 +99,7 @@ const OPTIONS: [&str; 31] = [
     "credentialsFormat",
     "agentId",
     "profileId",
+    "store",
     "storage",
     "refreshBufferMs",
     "requestTimeoutMs",
@@ -154,6 +158,7 @@ impl AuthConfig {
             accounts,
             credentials_format,
             agent_id: agent_id.unwrap_or_else(|| "main".to_owned()),
+            store: options.no_store()?,
             issuer: options.parsed("issuer", Issuer::parse)?,
             flow: options.flow()?,
             authorization_endpoint: options.parsed("authorizationEndpoint", Endpoint::parse)?,
@@ -196,6 +201,25 @@ impl AuthConfig {
             ));
         }
         Ok(config)
+    }
+
+    /// The same, with logins that are kept in that store.
+    ///
+    /// # Errors
+    /// `INVALID_CONFIG` where the config says that they are kept elsewhere.
+    pub(crate) fn keeping_in(self, store: GivenStore) -> Result<Self, Error> {
+        if self.credentials_path.is_some()
+            || self.credentials_format.is_some()
+            || self.storage != WantedStorage::File
+        {
+            return Err(invalid(
+                "`store` takes the place of the file: leave `credentialsPath`, `credentialsFormat` and `storage` out.",
+            ));
+        }
+        Ok(Self {
+            store: Some(store),
+            ..self
+        })
     }
 
     /// The same, for this account alone.
@@ -269,6 +293,16 @@ impl Options<'_> {
                 "`{name}` is empty: give a value or leave it out."
             ))),
             Some(other) => Err(wrong_type(name, "a string", &other)),
+        }
+    }
+
+    /// The binding takes a store out of what is one.
+    fn no_store(&mut self) -> Result<Option<GivenStore>, Error> {
+        match self.0.remove("store") {
+            None => Ok(None),
+            Some(_) => Err(invalid(
+                "`store` must be an object with the functions `read`, `write` and `withLock`.",
+            )),
         }
     }
 

@@ -12,7 +12,6 @@ use crate::oauth::registration::DEVICE_CODE;
 use crate::store::inspection::{Finding, Level, inspect};
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::store::registration::Registrations;
 use crate::time::{Clock, UnixMillis};
 
 use super::blocking::blocking;
@@ -85,7 +84,7 @@ impl Session {
     fn place(&self, config: &AuthConfig, location: &Location) -> Finding {
         const NAME: &str = "place";
         let (decided_by, rivals) = location.rivals(&location_request(config), &*self.environment);
-        let found = format!("{} decides: {}.", decided_by, location.path().display());
+        let found = format!("{decided_by} decides: {}.", location.shown());
         match rivals.first() {
             None => Finding::ok(NAME, found),
             Some(rival) => Finding::bad(
@@ -364,7 +363,7 @@ fn client(
         .as_ref()
         .map(Issuer::as_str)
         .or(config.token_endpoint.as_ref().map(Endpoint::as_str))?;
-    let known = match Registrations::load(&location.registration_path(server)) {
+    let known = match location.shelf(server).load() {
         Ok(known) => known,
         Err(error) => return Some(Finding::error(CLIENT, error.message())),
     };

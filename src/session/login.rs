@@ -158,7 +158,7 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
     ) -> Result<Storage, Error> {
-        let locked = self.lock(location, config.lock_timeout).await?;
+        let mut locked = self.lock(location, config.lock_timeout).await?;
         let wanted = config.storage;
         blocking(move || {
             locked.reserve().map(drop)?;
@@ -181,7 +181,7 @@ impl Session {
             .await?;
         // From here on an abort comes too late: the login is complete.
         cancellation.commit()?;
-        let unsettled = self.flights.unsettled();
+        let unsettled = self.flights.unsettled(location.is_given());
         let credential = credential.clone();
         let saved = blocking(move || locked.store_login(&credential, storage)).await?;
         drop(unsettled);

@@ -117,6 +117,7 @@ fn location_request(config: &AuthConfig) -> LocationRequest<'_> {
         foreign: config
             .credentials_format
             .map(|format| (format, config.agent_id.as_str())),
+        given: config.store.as_ref(),
     }
 }
 

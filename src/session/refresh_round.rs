@@ -111,7 +111,7 @@ impl Session {
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
         // What is sent belongs to the process: from here on nobody's abort is heard.
-        let unsettled = self.flights.unsettled();
+        let unsettled = self.flights.unsettled(location.is_given());
         let answer = self.spend(&prepared, location, purpose).await;
         let Prepared {
             locked,
@@ -158,7 +158,7 @@ impl Session {
         };
         let deadline = self.clock.boot().plus(CRITICAL_SECTION);
         let now = self.clock.now();
-        let locked = opened(locked).await?;
+        let mut locked = opened(locked).await?;
         let current = match locked.stored() {
             // After taking the lock: use what another has written.
             Stored::Credential(credential) => credential.clone(),

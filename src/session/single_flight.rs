@@ -92,10 +92,14 @@ impl Flights {
         flight.outcome.send_replace(Some(outcome));
     }
 
-    /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved.
-    pub(super) fn unsettled(self: &Arc<Self>) -> Unsettled {
+    /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved. Where JavaScript
+    /// saves it, an exit need not wait: no JavaScript runs by then.
+    pub(super) fn unsettled(self: &Arc<Self>, by_javascript: bool) -> Unsettled {
+        if by_javascript {
+            return Unsettled(None);
+        }
         *lock(&self.unsettled) += 1;
-        Unsettled(Arc::clone(self))
+        Unsettled(Some(Arc::clone(self)))
     }
 
     /// Blocks the thread until nothing is unsettled, for `limit` at most.
@@ -136,12 +140,14 @@ impl Drop for Landing {
 }
 
 /// Counts as unsettled until dropped.
-pub(super) struct Unsettled(Arc<Flights>);
+pub(super) struct Unsettled(Option<Arc<Flights>>);
 
 impl Drop for Unsettled {
     fn drop(&mut self) {
-        *lock(&self.0.unsettled) -= 1;
-        self.0.settled.notify_all();
+        if let Some(flights) = &self.0 {
+            *lock(&flights.unsettled) -= 1;
+            flights.settled.notify_all();
+        }
     }
 }
 

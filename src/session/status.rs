@@ -86,7 +86,16 @@ impl Session {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move || {
             let mut statuses = Vec::new();
-            for location in session.location(&config)?.profiles()? {
+            let location = session.location(&config)?;
+            let locations = if location.is_given() {
+                // Such a store cannot be listed.
+                let accounts = session.accounts(&config)?;
+                let locations = accounts.iter().map(|account| session.location(account));
+                locations.collect::<Result<Vec<_>, _>>()?
+            } else {
+                location.profiles()?
+            };
+            for location in locations {
                 let status = match session.status_of(&config, &location) {
                     Ok(status) => status,
                     // One damaged file must not hide the other accounts.
@@ -240,7 +249,7 @@ fn nothing(location: &Location) -> AuthStatus {
     AuthStatus {
         state: State::LoggedOut,
         profile: location.profile().to_owned(),
-        path: location.path().to_string_lossy().into_owned(),
+        path: location.shown(),
         issuer: None,
         client_id: None,
         scopes: None,

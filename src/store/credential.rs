@@ -10,6 +10,7 @@ use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::foreign;
 use crate::store::format::{self, Document};
+use crate::store::given;
 use crate::store::location::Location;
 use crate::store::sealed;
 use crate::time::UnixMillis;
@@ -399,6 +400,9 @@ pub(crate) fn read(location: &Location) -> Result<Stored, Error> {
 
 /// The same, with the file that said so.
 pub(super) fn find(location: &Location) -> Result<(Stored, Option<RegularFile>), Error> {
+    if let Some(slot) = location.slot() {
+        return Ok((given::read(slot)?, None));
+    }
     if let Some(format) = location.foreign_format() {
         let found = foreign::read(location, format)?;
         return Ok((found.stored, found.file));

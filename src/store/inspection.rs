@@ -10,6 +10,7 @@ use crate::fs::symlink;
 use crate::store::credential::{self, Stored};
 use crate::store::foreign;
 use crate::store::location::Location;
+use crate::store::locked::Locked;
 use crate::store::order;
 
 /// How bad a finding is.
@@ -72,6 +73,13 @@ impl Finding {
 
 /// Folder, file, format, lock and leftovers of one credential, and the order of the accounts.
 pub(crate) fn inspect(location: &Location) -> Vec<Finding> {
+    if location.is_given() {
+        let mut findings = vec![format(location), given_lock(location)];
+        if let Err(error) = order::read(location) {
+            findings.push(Finding::error("order", error.message()));
+        }
+        return findings;
+    }
     let mut findings = vec![folder(location)];
     let target = match symlink::resolve(location.path()) {
         Ok(target) => target,
@@ -149,6 +157,9 @@ fn format(location: &Location) -> Finding {
     const NAME: &str = "format";
     match credential::read(location) {
         Ok(Stored::Nothing) => Finding::ok(NAME, "There is no login to be read."),
+        Ok(Stored::Credential(_)) if location.is_given() => {
+            Finding::ok(NAME, "Version 1, whole, in the plugin's store.")
+        }
         Ok(_) if location.foreign_format().is_some() => {
             Finding::ok(NAME, "A whole file of another program.")
         }
@@ -199,6 +210,21 @@ fn lock(location: &Location, target: &Path) -> (Finding, bool) {
         Finding::ok(NAME, "Free.")
     };
     (finding, probe.is_held)
+}
+
+/// Only taking it tells; it is let go at once.
+fn given_lock(location: &Location) -> Finding {
+    const NAME: &str = "lock";
+    match Locked::try_acquire(location) {
+        Ok(Some(_)) => Finding::ok(NAME, "Free."),
+        Ok(None) => Finding::bad(
+            NAME,
+            Level::Warning,
+            "Held by another.",
+            "A refresh takes seconds, a login's save less. If it stays held, look into the plugin's store.",
+        ),
+        Err(error) => Finding::error(NAME, error.message()),
+    }
 }
 
 fn leftovers(target: &Path, is_held: bool) -> Finding {

@@ -11,7 +11,9 @@ use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
 use crate::store::credential::{self, Stored};
 use crate::store::foreign::{self, Format};
+use crate::store::given::{GivenStore, Slot};
 use crate::store::name;
+use crate::store::registration::Shelf;
 
 /// Longest `pluginId` and `profile`.
 const MAX_NAME: usize = 128;
@@ -86,6 +88,8 @@ pub(crate) struct LocationRequest<'a> {
     pub(crate) credentials_path: Option<&'a str>,
     /// `credentialsFormat` and `agentId`
     pub(crate) foreign: Option<(Format, &'a str)>,
+    /// `store`
+    pub(crate) given: Option<&'a GivenStore>,
 }
 
 /// The place of one credential.
@@ -115,6 +119,12 @@ enum Place {
         /// What the program kept its logins in before.
         legacy: Option<PathBuf>,
     },
+    /// In a store that the plugin gave.
+    Given {
+        /// Where the plugin's documents are.
+        plugin: String,
+        slot: Slot,
+    },
 }
 
 impl Location {
@@ -128,6 +138,21 @@ impl Location {
     ) -> Result<Self, Error> {
         let plugin = encoded("pluginId", request.plugin_id)?;
         let profile = encoded("profile", request.profile)?;
+        if let Some(store) = request.given {
+            let key = format!("{plugin}/{profile}");
+            return Ok(Self {
+                // No path, but as unique as one: others may give a store as well.
+                path: PathBuf::from(format!("{key} (store {})", store.id())),
+                profile: request.profile.to_owned(),
+                place: Place::Given {
+                    plugin,
+                    slot: Slot {
+                        store: store.clone(),
+                        key,
+                    },
+                },
+            });
+        }
         if let Some((format, agent)) = request.foreign {
             return Self::of_foreign(request, format, agent, &plugin, environment);
         }
@@ -180,11 +205,32 @@ impl Location {
         })
     }
 
+    /// Where it is in a store that the plugin gave, if it is in one.
+    pub(super) fn slot(&self) -> Option<&Slot> {
+        match &self.place {
+            Place::Given { slot, .. } => Some(slot),
+            Place::State { .. } | Place::Exact | Place::Foreign { .. } => None,
+        }
+    }
+
+    /// Whether it is in a store that the plugin gave.
+    pub(crate) fn is_given(&self) -> bool {
+        self.slot().is_some()
+    }
+
+    /// What a person is told: the file, or the key in a given store.
+    pub(crate) fn shown(&self) -> String {
+        match self.slot() {
+            Some(slot) => slot.key.clone(),
+            None => self.path.to_string_lossy().into_owned(),
+        }
+    }
+
     /// Whose format the file has, if not ours.
     pub(crate) fn foreign_format(&self) -> Option<Format> {
         match &self.place {
             Place::Foreign { format, .. } => Some(*format),
-            Place::State { .. } | Place::Exact => None,
+            Place::State { .. } | Place::Exact | Place::Given { .. } => None,
         }
     }
 
@@ -192,7 +238,7 @@ impl Location {
     pub(super) fn legacy_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Foreign { legacy, .. } => legacy.as_deref(),
-            Place::State { .. } | Place::Exact => None,
+            Place::State { .. } | Place::Exact | Place::Given { .. } => None,
         }
     }
 
@@ -200,7 +246,7 @@ impl Location {
     pub(super) fn note_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Foreign { note, .. } => Some(note),
-            Place::State { .. } | Place::Exact => None,
+            Place::State { .. } | Place::Exact | Place::Given { .. } => None,
         }
     }
 
@@ -218,7 +264,7 @@ impl Location {
     pub(super) fn own_folder(&self) -> Option<&Path> {
         match &self.place {
             Place::State { folder, .. } => Some(folder),
-            Place::Exact | Place::Foreign { .. } => None,
+            Place::Exact | Place::Foreign { .. } | Place::Given { .. } => None,
         }
     }
 
@@ -227,27 +273,41 @@ impl Location {
         Some(self.own_folder()?.join(".order.json"))
     }
 
-    /// The file with the clients that were registered at that server (its issuer or token endpoint).
+    /// The order of the plugin's accounts in a given store.
+    pub(super) fn order_slot(&self) -> Option<Slot> {
+        // A name of a profile holds no `!`.
+        self.other_slot("!order")
+    }
+
+    /// The clients that were registered at that server (its issuer or token endpoint).
+    pub(crate) fn shelf(&self, server: &str) -> Shelf {
+        match self.other_slot(&format!("!clients/{}", server_name(server))) {
+            Some(slot) => Shelf::Given(slot),
+            None => Shelf::File(self.registration_path(server)),
+        }
+    }
+
+    fn other_slot(&self, name: &str) -> Option<Slot> {
+        let Place::Given { plugin, slot } = &self.place else {
+            return None;
+        };
+        Some(Slot {
+            store: slot.store.clone(),
+            key: format!("{plugin}/{name}"),
+        })
+    }
+
+    /// The file with the clients that were registered at that server.
     pub(crate) fn registration_path(&self, server: &str) -> PathBuf {
         let folder = match &self.place {
             Place::State { folder, .. } | Place::Foreign { folder, .. } => folder.join("clients"),
-            Place::Exact => {
+            Place::Exact | Place::Given { .. } => {
                 let mut name = self.path.file_name().unwrap_or_default().to_owned();
                 name.push(".clients");
                 self.path.with_file_name(name)
             }
         };
-        let host: String = Url::parse(server)
-            .ok()
-            .and_then(|url| url.host_str().map(str::to_owned))
-            .unwrap_or_else(|| "server".to_owned())
-            .chars()
-            .filter(char::is_ascii)
-            .take(60)
-            .collect();
-        let digest = Fingerprint::of(&[server]);
-        let short = digest.as_str().get(..16).unwrap_or_default();
-        folder.join(format!("{}-{short}.json", name::encode(&host)))
+        folder.join(format!("{}.json", server_name(server)))
     }
 
     /// Every profile of this plugin that has a file, sorted, logged-out ones included; with `credentialsPath`, this one.
@@ -264,7 +324,9 @@ impl Location {
                     .map(|profile| self.of_profile(profile))
                     .collect());
             }
-            Place::Exact | Place::Foreign { .. } => return Ok(vec![self.clone()]),
+            Place::Exact | Place::Foreign { .. } | Place::Given { .. } => {
+                return Ok(vec![self.clone()]);
+            }
         };
         let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
         let entries = match std::fs::read_dir(folder) {
@@ -324,6 +386,7 @@ impl Location {
         else {
             let decided_by = match self.place {
                 Place::Foreign { .. } => "credentialsFormat",
+                Place::Given { .. } => "store",
                 _ => "credentialsPath",
             };
             return (decided_by, Vec::new());
@@ -435,6 +498,21 @@ fn foreign_path(
         Format::Codex => folder("CODEX_HOME", ".codex")?.join("auth.json"),
         Format::QwenCode => folder("", ".qwen")?.join("oauth_creds.json"),
     })
+}
+
+/// Its host, for people, and a hash.
+fn server_name(server: &str) -> String {
+    let host: String = Url::parse(server)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_else(|| "server".to_owned())
+        .chars()
+        .filter(char::is_ascii)
+        .take(60)
+        .collect();
+    let digest = Fingerprint::of(&[server]);
+    let short = digest.as_str().get(..16).unwrap_or_default();
+    format!("{}-{short}", name::encode(&host))
 }
 
 fn note_path(folder: &Path, format: Format, path: &Path, profile: &str) -> PathBuf {
@@ -617,6 +695,7 @@ pub(super) mod tests {
             state_dir: state_dir.to_str(),
             credentials_path: None,
             foreign: None,
+            given: None,
         };
         Location::resolve(&request, &FixedEnvironment::default()).unwrap()
     }
@@ -629,6 +708,7 @@ pub(super) mod tests {
             state_dir: None,
             credentials_path: path.to_str(),
             foreign: None,
+            given: None,
         };
         Location::resolve(&request, &FixedEnvironment::default()).unwrap()
     }
@@ -640,6 +720,7 @@ pub(super) mod tests {
             state_dir: None,
             credentials_path: None,
             foreign: None,
+            given: None,
         };
         Location::resolve(&request, environment)
             .unwrap()
@@ -659,6 +740,7 @@ pub(super) mod tests {
             state_dir,
             credentials_path: path,
             foreign: None,
+            given: None,
         };
         let error = Location::resolve(&request, &FixedEnvironment::default()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidConfig);
@@ -776,6 +858,7 @@ pub(super) mod tests {
             state_dir: Some("~/x"),
             credentials_path: Some("~/c.json"),
             foreign: None,
+            given: None,
         };
         let location = Location::resolve(&request, &environment()).unwrap();
         assert_eq!(location.path(), Path::new("/h/c.json"));

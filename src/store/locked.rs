@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::foreign::{self, ForeignFile};
+use crate::store::given::{self, GivenLock};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::own_file::{self, OwnFile};
@@ -24,6 +25,7 @@ pub(crate) struct Locked(Kept);
 enum Kept {
     OwnFile(OwnFile),
     ForeignFile(ForeignFile),
+    Given(GivenLock),
 }
 
 /// A stored refresh token, lent by the holder of the lock.
@@ -51,6 +53,7 @@ pub(crate) struct Reserved(Room);
 enum Room {
     OwnFile(own_file::Reserved),
     ForeignFile(Box<foreign::Reserved>),
+    Given(given::Reserved),
 }
 
 /// How a save ended.
@@ -112,18 +115,23 @@ impl Locked {
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
     pub(crate) fn try_acquire(location: &Location) -> Result<Option<Self>, Error> {
-        let kept = match location.foreign_format() {
-            None => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
-            Some(format) => ForeignFile::try_acquire(location, format)?.map(Kept::ForeignFile),
+        let kept = match (location.slot(), location.foreign_format()) {
+            (Some(slot), _) => GivenLock::try_acquire(slot)?.map(Kept::Given),
+            (None, Some(format)) => {
+                ForeignFile::try_acquire(location, format)?.map(Kept::ForeignFile)
+            }
+            (None, None) => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
         };
         Ok(kept.map(Self))
     }
 
     /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
     pub(crate) fn holder(location: &Location) -> Option<String> {
-        match location.foreign_format() {
-            None => OwnFile::holder(location),
-            Some(format) => ForeignFile::holder(location, format),
+        match (location.slot(), location.foreign_format()) {
+            // Only the store could tell.
+            (Some(_), _) => None,
+            (None, Some(format)) => ForeignFile::holder(location, format),
+            (None, None) => OwnFile::holder(location),
         }
     }
 
@@ -132,6 +140,7 @@ impl Locked {
         match &self.0 {
             Kept::OwnFile(file) => file.note(text),
             Kept::ForeignFile(file) => file.note(text),
+            Kept::Given(_) => {}
         }
     }
 
@@ -140,6 +149,7 @@ impl Locked {
         match &self.0 {
             Kept::OwnFile(file) => file.is_local_fallback(),
             Kept::ForeignFile(file) => file.is_local_fallback(),
+            Kept::Given(_) => false,
         }
     }
 
@@ -149,6 +159,7 @@ impl Locked {
         match &self.0 {
             Kept::OwnFile(file) => file.stored(),
             Kept::ForeignFile(file) => file.stored(),
+            Kept::Given(given) => given.stored(),
         }
     }
 
@@ -160,7 +171,7 @@ impl Locked {
     pub(crate) fn open(&mut self) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.open(),
-            Kept::ForeignFile(_) => Ok(()),
+            Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
         }
     }
 
@@ -171,8 +182,8 @@ impl Locked {
     pub(crate) fn try_keychain(&self) -> Result<Storage, Error> {
         match &self.0 {
             Kept::OwnFile(file) => file.try_keychain(),
-            // A config that names a format has no other storage.
-            Kept::ForeignFile(_) => Ok(Storage::File),
+            // A config that names a format or a store has no other storage.
+            Kept::ForeignFile(_) | Kept::Given(_) => Ok(Storage::File),
         }
     }
 
@@ -188,10 +199,11 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words.
-    pub(crate) fn reserve(&self) -> Result<Reserved, Error> {
-        match &self.0 {
+    pub(crate) fn reserve(&mut self) -> Result<Reserved, Error> {
+        match &mut self.0 {
             Kept::OwnFile(file) => file.reserve().map(Room::OwnFile),
             Kept::ForeignFile(file) => file.reserve().map(Room::ForeignFile),
+            Kept::Given(given) => given.reserve().map(Room::Given),
         }
         .map(Reserved)
     }
@@ -213,6 +225,9 @@ impl Locked {
             (Kept::ForeignFile(file), Room::ForeignFile(room)) => file
                 .save(room, credential)
                 .map_err(|failure| failure.map(|room| Reserved(Room::ForeignFile(room)))),
+            (Kept::Given(given), Room::Given(room)) => given
+                .save(room, credential)
+                .map_err(|failure| failure.map(|room| Reserved(Room::Given(room)))),
             // Room is only given back to whom it was taken from.
             (_, room) => Err(SaveFailure {
                 error: Error::new(
@@ -236,6 +251,7 @@ impl Locked {
         match &mut self.0 {
             Kept::OwnFile(file) => file.store_login(credential, storage),
             Kept::ForeignFile(file) => file.store_login(credential),
+            Kept::Given(given) => given.store_login(credential),
         }
     }
 
@@ -254,6 +270,7 @@ impl Locked {
         match &mut self.0 {
             Kept::OwnFile(file) => file.record_failure(last_refresh),
             Kept::ForeignFile(file) => file.record_failure(last_refresh),
+            Kept::Given(given) => given.record_failure(last_refresh),
         }
     }
 
@@ -265,6 +282,7 @@ impl Locked {
         match &mut self.0 {
             Kept::OwnFile(file) => file.log_out(now),
             Kept::ForeignFile(file) => file.log_out(),
+            Kept::Given(given) => given.log_out(now),
         }
     }
 
@@ -280,8 +298,8 @@ impl Locked {
     ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.adopt(handwritten, credential),
-            // No handwritten login belongs to another program's file.
-            Kept::ForeignFile(_) => Ok(()),
+            // Handwritten logins are adopted by our own files alone.
+            Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod foreign;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub(crate) mod given;
 pub(crate) mod handwritten;
 pub(crate) mod inspection;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::foreign::{self, Format};
 use crate::store::format::{self, Document};
+use crate::store::given::as_value;
 use crate::store::location::Location;
 use crate::store::registration::{put, wait_for_lock};
 use crate::time::UnixMillis;
@@ -25,6 +26,12 @@ pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
         let order = foreign::in_order(location)?;
         return Ok((!order.is_empty()).then_some(order));
     }
+    if let Some(slot) = location.order_slot() {
+        let kept = slot.store.read_recent(&slot.key)?;
+        let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
+        let order = parse(value, Path::new(&slot.key))?.1;
+        return Ok((!order.is_empty()).then_some(order));
+    }
     let Some(path) = location.order_path() else {
         return Ok(None);
     };
@@ -37,6 +44,20 @@ pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
 /// # Errors
 /// `INVALID_CONFIG` with `credentialsPath`; `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.
 pub(crate) fn write(location: &Location, order: &[String], now: UnixMillis) -> Result<(), Error> {
+    if let Some(slot) = location.order_slot() {
+        return slot.store.change(&slot.key, |value| {
+            let mut document = match parse(value, Path::new(&slot.key)) {
+                Err(error) if error.code() == ErrorCode::StoreCorrupt => {
+                    let damaged = value.unwrap_or_default();
+                    slot.store.set_aside(&slot.key, damaged, now)?;
+                    Document::default()
+                }
+                parsed => parsed?.0,
+            };
+            document.edit_list(ORDER, |values| *values = listed(order));
+            Ok(Some(as_value(&document)))
+        });
+    }
     let (Some(path), Some(folder)) = (location.order_path(), location.own_folder()) else {
         let reason = if location.foreign_format().is_some() {
             "The order of accounts in another program's file is that program's to set: for \"auth-profiles\", `models auth order set`."
@@ -56,23 +77,30 @@ pub(crate) fn write(location: &Location, order: &[String], now: UnixMillis) -> R
         Err(error) if error.code() == ErrorCode::StoreCorrupt => (Document::default(), Some(now)),
         Err(error) => return Err(error),
     };
-    document.edit_list(ORDER, |values| {
-        *values = order
-            .iter()
-            .map(|profile| profile.as_str().into())
-            .collect();
-    });
+    document.edit_list(ORDER, |values| *values = listed(order));
     put(&target, &document.to_json(), damaged_at)
 }
 
+fn listed(order: &[String]) -> Vec<Value> {
+    order
+        .iter()
+        .map(|profile| profile.as_str().into())
+        .collect()
+}
+
 fn look(target: &Path) -> Result<(Document, Vec<String>), Error> {
-    let Some(file) = RegularFile::read(target)? else {
+    match RegularFile::read(target)? {
+        // What is too large for any order is empty here.
+        Some(file) => parse(Some(file.bytes().unwrap_or_default()), target),
+        None => parse(None, target),
+    }
+}
+
+fn parse(bytes: Option<&[u8]>, target: &Path) -> Result<(Document, Vec<String>), Error> {
+    let Some(bytes) = bytes else {
         return Ok((Document::default(), Vec::new()));
     };
-    let document = file
-        .bytes()
-        .and_then(Document::from_json)
-        .ok_or_else(|| damaged(target))?;
+    let document = Document::from_json(bytes).ok_or_else(|| damaged(target))?;
     format::require_version(document.members(), target).map_err(|error| match error.code() {
         ErrorCode::StoreCorrupt => damaged(target),
         _ => error,

@@ -1,6 +1,6 @@
 //! The clients that were registered at one server (RFC 7591). They outlive a logout: the next login needs no new one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -16,6 +16,7 @@ use crate::fs::symlink;
 use crate::secret::Secret;
 use crate::store::credential::Stored;
 use crate::store::format::{self, Document, Members};
+use crate::store::given::{Slot, as_value};
 use crate::store::leftover;
 use crate::time::UnixMillis;
 
@@ -129,6 +130,70 @@ impl Registrations {
             return Ok(());
         }
         put(&target, &list.to_json(), is_damaged.then_some(now))
+    }
+}
+
+/// Where the clients of one server are kept.
+#[derive(Clone, Debug)]
+pub(crate) enum Shelf {
+    /// In a file.
+    File(PathBuf),
+    /// In a store that the plugin gave, where other machines find them.
+    Given(Slot),
+}
+
+impl Shelf {
+    /// As [`Registrations::load`].
+    pub(crate) fn load(&self) -> Result<Registrations, Error> {
+        match self {
+            Self::File(path) => Registrations::load(path),
+            Self::Given(slot) => {
+                let kept = slot.store.read_recent(&slot.key)?;
+                let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
+                Ok(Registrations {
+                    clients: list_in(value, &slot.key)?.clients,
+                })
+            }
+        }
+    }
+
+    /// As [`Registrations::save_with`].
+    pub(crate) fn save_with(&self, client: StoredClient) -> Result<(), Error> {
+        match self {
+            Self::File(path) => Registrations::save_with(path, client),
+            Self::Given(slot) => slot.store.change(&slot.key, |value| {
+                let mut list = match list_in(value, &slot.key) {
+                    Err(error) if error.code() == ErrorCode::StoreCorrupt => {
+                        let damaged = value.unwrap_or_default();
+                        slot.store
+                            .set_aside(&slot.key, damaged, client.created_at)?;
+                        StoredList::default()
+                    }
+                    list => list?,
+                };
+                list.remove(&client.client_id);
+                list.insert(client.clone());
+                Ok(Some(as_value(&list.document)))
+            }),
+        }
+    }
+
+    /// As [`Registrations::forget`].
+    pub(crate) fn forget(&self, client_id: &str) -> Result<(), Error> {
+        match self {
+            Self::File(path) => Registrations::forget(path, client_id),
+            Self::Given(slot) => slot.store.change(&slot.key, |value| {
+                let mut list = list_in(value, &slot.key)?;
+                Ok(list.remove(client_id).then(|| as_value(&list.document)))
+            }),
+        }
+    }
+}
+
+fn list_in(value: Option<&[u8]>, key: &str) -> Result<StoredList, Error> {
+    match value {
+        Some(value) => StoredList::parse(Some(value), Path::new(key)),
+        None => Ok(StoredList::default()),
     }
 }
 

@@ -1,0 +1,409 @@
+//! `CredentialStore`: a plugin's own store, asked through JavaScript.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use napi::Env;
+use napi::bindgen_prelude::Unknown;
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::error::{Error, ErrorCode};
+use crate::secret::Secret;
+use crate::store::given::{GivenStore, Held, Keeper, Versioned};
+
+use super::listener::{Listener, ListenerFunction, Payload};
+use super::options::json;
+
+/// How long a `read` or `write` may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one try for a lock waits. Who goes on trying keeps his place.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where logins are kept instead of in files, for several machines that share one: a database. All three may be called
+/// several times at once. A rejection, or an answer of another shape, is `STORE_IO`; nothing that was stored is lost by it.
+///
+/// @example
+/// ```ts
+/// import type { CredentialStore } from "clawdbot-plugin-auth";
+///
+/// // For one process; docs/several-machines.md has one for PostgreSQL.
+/// const kept = new Map<string, { value: string; version: string }>();
+/// const locks = new Map<string, Promise<void>>();
+/// export const store: CredentialStore = {
+///   read: async (key) => kept.get(key),
+///   write: async (key, value, expected) => {
+///     if (kept.get(key)?.version !== expected) return undefined;
+///     const version = `${Number(expected ?? 0) + 1}`;
+///     kept.set(key, { value, version });
+///     return version;
+///   },
+///   withLock: async (key, work) => {
+///     const turn = (locks.get(key) ?? Promise.resolve()).then(work);
+///     locks.set(key, turn.catch(() => {}));
+///     await turn;
+///   },
+/// };
+/// ```
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct CredentialStore {
+    /// What is kept under that key, exactly as it was written, with its version; undefined where nothing is.
+    #[napi(ts_type = "(key: string) => KeptValue | undefined | Promise<KeptValue | undefined>")]
+    pub read: (),
+    /// Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
+    /// new version, which no earlier one of that key may equal, or to undefined if another was faster.
+    #[napi(
+        ts_type = "(key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>"
+    )]
+    pub write: (),
+    /// Runs `work` while nobody else, on any machine, holds the lock of that key; lets go when the promise of `work` settles, which
+    /// never rejects. `signal` fires when nobody waits for the lock any more.
+    #[napi(
+        ts_type = "(key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>"
+    )]
+    pub with_lock: (),
+}
+
+/// A value that a {@link CredentialStore} keeps.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct KeptValue {
+    /// As it was given to `write`.
+    pub value: String,
+    /// What `write` resolved to.
+    pub version: String,
+}
+
+/// Makes a store of what `index.js` asks the plugin's functions through; the number goes into configs in its place.
+#[napi(skip_typescript)]
+pub fn give_store(env: Env, listener: ListenerFunction<'_>) -> napi::Result<u32> {
+    let asker = Listener::new(&listener, Arc::default())?.letting_go(env)?;
+    let asker = Arc::new(Asker {
+        listener: asker,
+        thread: thread::current().id(),
+        state: Mutex::default(),
+        changed: Condvar::new(),
+    });
+    let mut stores = stores();
+    let id = u32::try_from(stores.len()).unwrap_or(u32::MAX);
+    let keeper: Arc<dyn Keeper> = Arc::new(Askers(Arc::clone(&asker)));
+    stores.push((GivenStore::new(id, keeper), asker));
+    Ok(id)
+}
+
+/// What a function of the plugin's store came to.
+#[napi(skip_typescript)]
+pub fn answer_store(store: u32, request: u32, answer: Unknown<'_>) {
+    let asker = usize::try_from(store)
+        .ok()
+        .and_then(|at| stores().get(at).map(|(_, asker)| Arc::clone(asker)));
+    let Some(asker) = asker else { return };
+    let parts = match json(&answer, "answer") {
+        Ok(Value::Array(parts)) => parts,
+        _ => Vec::new(),
+    };
+    let parts = parts
+        .into_iter()
+        .map(|part| match part {
+            Value::String(text) => text,
+            _ => String::new(),
+        })
+        .collect();
+    asker.answered(request, parts);
+}
+
+/// The store of that number.
+pub(super) fn store(id: &Value) -> Option<GivenStore> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "index.js gives what it got from `give_store`"
+    )]
+    let at = id.as_f64()? as usize;
+    stores().get(at).map(|(store, _)| store.clone())
+}
+
+type Stores = Vec<(GivenStore, Arc<Asker>)>;
+
+fn stores() -> MutexGuard<'static, Stores> {
+    static STORES: OnceLock<Mutex<Stores>> = OnceLock::new();
+    STORES
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks the functions of one store, on the JavaScript thread that gave it.
+struct Asker {
+    listener: Listener,
+    thread: ThreadId,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    last: u32,
+    /// What was asked, and what came of it so far.
+    requests: HashMap<u32, Request>,
+    /// The requests for locks that are not granted yet.
+    waiting: HashMap<String, u32>,
+}
+
+#[derive(Default)]
+struct Request {
+    answer: Option<Vec<String>>,
+    /// Who waits for it.
+    waiters: usize,
+    is_granted: bool,
+    has_ended: bool,
+}
+
+impl Asker {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self, id: u32, answer: Vec<String>) {
+        let mut state = self.lock();
+        let Some(request) = state.requests.get_mut(&id) else {
+            return;
+        };
+        match answer.first().map(String::as_str) {
+            Some("granted") => {
+                request.is_granted = true;
+                if request.waiters == 0 {
+                    // Nobody wants it any more.
+                    state.waiting.retain(|_, waiting| *waiting != id);
+                    self.tell("unlock", id, Vec::new());
+                }
+            }
+            Some("ended") => request.has_ended = true,
+            _ => {
+                request.has_ended = true;
+                request.answer = Some(answer);
+            }
+        }
+        state.forget_if_over(id);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Asks, and waits for the answer.
+    fn ask(&self, what: &str, rest: Vec<String>) -> Result<Vec<String>, Error> {
+        self.require_other_thread()?;
+        let id = {
+            let mut state = self.lock();
+            let id = state.begin();
+            if let Some(request) = state.requests.get_mut(&id) {
+                request.waiters = 1;
+            }
+            id
+        };
+        if !self.tell(what, id, rest) {
+            self.lock().requests.remove(&id);
+            return Err(gone());
+        }
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), PATIENCE, |state| {
+                state
+                    .requests
+                    .get(&id)
+                    .is_some_and(|request| request.answer.is_none())
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match state
+            .requests
+            .remove(&id)
+            .and_then(|request| request.answer)
+        {
+            Some(answer) => refusal(what, answer),
+            None => Err(failed(
+                what,
+                &format!("did not answer within {} s", PATIENCE.as_secs()),
+            )),
+        }
+    }
+
+    fn tell(&self, what: &str, id: u32, rest: Vec<String>) -> bool {
+        let mut parts = vec![id.to_string()];
+        parts.extend(rest);
+        self.listener.told(what, Payload::I(Some(parts)))
+    }
+
+    /// On the thread that has to answer nothing can be waited for: the caller then asks again from another.
+    fn require_other_thread(&self) -> Result<(), Error> {
+        if thread::current().id() == self.thread {
+            return Err(failed("read", "cannot be waited for here"));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Forgets a request that has ended and that nobody waits for.
+    fn forget_if_over(&mut self, id: u32) {
+        let is_over = |request: &Request| request.has_ended && request.waiters == 0;
+        if self.requests.get(&id).is_some_and(is_over) {
+            self.requests.remove(&id);
+            self.waiting.retain(|_, waiting| *waiting != id);
+        }
+    }
+
+    fn begin(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        self.requests.insert(self.last, Request::default());
+        self.last
+    }
+}
+
+/// So that a held lock can hold its asker.
+struct Askers(Arc<Asker>);
+
+impl Keeper for Askers {
+    fn read(&self, key: &str) -> Result<Option<Versioned>, Error> {
+        let mut answer = self.0.ask("read", vec![key.to_owned()])?.into_iter();
+        match (answer.next().as_deref(), answer.next(), answer.next()) {
+            (Some("value"), Some(value), Some(version)) => Ok(Some(Versioned {
+                value: Secret::new(value),
+                version,
+            })),
+            (Some("nothing"), ..) => Ok(None),
+            _ => Err(malformed(
+                "read",
+                "undefined or { value, version }, both strings",
+            )),
+        }
+    }
+
+    fn write(
+        &self,
+        key: &str,
+        value: &Secret,
+        expected: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        let mut rest = vec![key.to_owned(), value.expose().to_owned()];
+        rest.extend(expected.map(str::to_owned));
+        let mut answer = self.0.ask("write", rest)?.into_iter();
+        match (answer.next().as_deref(), answer.next()) {
+            (Some("version"), Some(version)) if Some(version.as_str()) != expected => {
+                Ok(Some(version))
+            }
+            (Some("version"), Some(_)) => Err(malformed("write", "a version that is new")),
+            (Some("nothing"), _) => Ok(None),
+            _ => Err(malformed(
+                "write",
+                "the new version, a string, or undefined",
+            )),
+        }
+    }
+
+    fn try_lock(&self, key: &str) -> Result<Option<Box<dyn Held>>, Error> {
+        let asker = &self.0;
+        asker.require_other_thread()?;
+        let mut state = asker.lock();
+        let known = state.waiting.get(key).copied();
+        let id = known.unwrap_or_else(|| state.begin());
+        state.waiting.insert(key.to_owned(), id);
+        if let Some(request) = state.requests.get_mut(&id) {
+            request.waiters += 1;
+        }
+        drop(state);
+        // Said at every try: who is silent for long waits no more.
+        let is_told = asker.tell("lock", id, vec![key.to_owned()]);
+        let (mut state, _) = asker
+            .changed
+            .wait_timeout_while(asker.lock(), LOCK_PATIENCE, |state| {
+                is_told
+                    && state.waiting.get(key) == Some(&id)
+                    && state
+                        .requests
+                        .get(&id)
+                        .is_some_and(|request| !request.is_granted && !request.has_ended)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_mine = state.waiting.get(key) == Some(&id);
+        let Some(request) = state.requests.get_mut(&id) else {
+            return Ok(None);
+        };
+        if request.is_granted && !request.has_ended && is_mine {
+            // The one who waits for it is its holder now; others ask for a lock of their own.
+            state.waiting.remove(key);
+            asker.changed.notify_all();
+            return Ok(Some(Box::new(HeldLock {
+                asker: Arc::clone(asker),
+                id,
+            })));
+        }
+        request.waiters = request.waiters.saturating_sub(1);
+        if request.has_ended {
+            let answer = request.answer.clone();
+            state.waiting.retain(|_, waiting| *waiting != id);
+            state.forget_if_over(id);
+            return match answer {
+                Some(answer) => refusal("withLock", answer).map(|_| None),
+                None => Err(malformed(
+                    "withLock",
+                    "a promise that lasts as long as that of `work`",
+                )),
+            };
+        }
+        if is_told { Ok(None) } else { Err(gone()) }
+    }
+}
+
+struct HeldLock {
+    asker: Arc<Asker>,
+    id: u32,
+}
+
+impl Held for HeldLock {
+    fn is_lost(&self) -> bool {
+        self.asker
+            .lock()
+            .requests
+            .get(&self.id)
+            .is_none_or(|request| request.has_ended)
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        let mut state = self.asker.lock();
+        if let Some(request) = state.requests.get_mut(&self.id) {
+            request.waiters = 0;
+        }
+        state.forget_if_over(self.id);
+        drop(state);
+        self.asker.tell("unlock", self.id, Vec::new());
+    }
+}
+
+/// A failure that JavaScript reported: by its code alone, for the words may hold the password of a database.
+fn refusal(what: &str, answer: Vec<String>) -> Result<Vec<String>, Error> {
+    if answer.first().map(String::as_str) != Some("failed") {
+        return Ok(answer);
+    }
+    let code = answer.get(1).map_or("Error", String::as_str);
+    Err(failed(what, &format!("failed ({code})")))
+}
+
+fn malformed(what: &str, wanted: &str) -> Error {
+    failed(what, &format!("gave something else than {wanted}"))
+}
+
+fn gone() -> Error {
+    failed("read", "belongs to a JavaScript thread that has ended")
+}
+
+fn failed(what: &str, how: &str) -> Error {
+    Error::new(
+        ErrorCode::StoreIo,
+        format!(
+            "`store.{what}` of the plugin {how}. Nothing that was stored is lost; mend the store and try again."
+        ),
+    )
+}
