@@ -193,7 +193,6 @@ impl Asker {
 
     /// Asks, and waits for the answer.
     fn ask(&self, what: &str, rest: Vec<String>) -> Result<Vec<String>, Error> {
-        self.require_other_thread()?;
         let id = {
             let mut state = self.lock();
             let id = state.begin();
@@ -233,14 +232,6 @@ impl Asker {
         parts.extend(rest);
         self.listener.told(what, Payload::I(Some(parts)))
     }
-
-    /// On the thread that has to answer nothing can be waited for: the caller then asks again from another.
-    fn require_other_thread(&self) -> Result<(), Error> {
-        if thread::current().id() == self.thread {
-            return Err(failed("read", "cannot be waited for here"));
-        }
-        Ok(())
-    }
 }
 
 impl State {
@@ -264,6 +255,10 @@ impl State {
 struct Askers(Arc<Asker>);
 
 impl Keeper for Askers {
+    fn may_block(&self) -> bool {
+        thread::current().id() != self.0.thread
+    }
+
     fn read(&self, key: &str) -> Result<Option<Versioned>, Error> {
         let mut answer = self.0.ask("read", vec![key.to_owned()])?.into_iter();
         match (answer.next().as_deref(), answer.next(), answer.next()) {
@@ -303,7 +298,6 @@ impl Keeper for Askers {
 
     fn try_lock(&self, key: &str) -> Result<Option<Box<dyn Held>>, Error> {
         let asker = &self.0;
-        asker.require_other_thread()?;
         let mut state = asker.lock();
         let known = state.waiting.get(key).copied();
         let id = known.unwrap_or_else(|| state.begin());

@@ -33,6 +33,9 @@ pub(crate) struct Versioned {
 
 /// What the plugin gave. All of it may block.
 pub(crate) trait Keeper: Send + Sync {
+    /// Whether this thread may wait for it: not if it is the one that has to answer.
+    fn may_block(&self) -> bool;
+
     /// What is kept under that key.
     ///
     /// # Errors
@@ -69,6 +72,8 @@ pub(crate) struct GivenStore {
     id: u32,
     keeper: Arc<dyn Keeper>,
     recent: Arc<Mutex<Recent>>,
+    /// Held while a key is read: whoever comes meanwhile uses what that gives.
+    reading: Arc<Mutex<HashMap<String, Arc<Mutex<()>>>>>,
 }
 
 type Recent = HashMap<String, (BootInstant, Option<Versioned>)>;
@@ -80,6 +85,7 @@ impl GivenStore {
             id,
             keeper,
             recent: Arc::default(),
+            reading: Arc::default(),
         }
     }
 
@@ -90,12 +96,32 @@ impl GivenStore {
 
     /// What is kept under that key, as of a second ago or later.
     pub(super) fn read_recent(&self, key: &str) -> Result<Option<Versioned>, Error> {
-        let now = SystemClock.boot();
-        let known = self.recent().get(key).cloned();
-        match known {
-            Some((read, kept)) if now.since(read) < RECENT => Ok(kept),
-            _ => self.read(key),
+        if let Some(kept) = self.known(key) {
+            return Ok(kept);
         }
+        if !self.keeper.may_block() {
+            return Err(Error::new(
+                ErrorCode::StoreIo,
+                format!("{key} has to be read from the plugin's store first. Try again."),
+            ));
+        }
+        let turn = Arc::clone(lock(&self.reading).entry(key.to_owned()).or_default());
+        let _turn = lock(&turn);
+        match self.known(key) {
+            Some(kept) => Ok(kept),
+            None => self.read(key),
+        }
+    }
+
+    #[expect(
+        clippy::option_option,
+        reason = "it may be known that nothing is kept"
+    )]
+    fn known(&self, key: &str) -> Option<Option<Versioned>> {
+        let now = SystemClock.boot();
+        let recent = self.recent();
+        let (read, kept) = recent.get(key)?;
+        (now.since(*read) < RECENT).then(|| kept.clone())
     }
 
     /// What is kept under that key now.
@@ -166,8 +192,12 @@ impl GivenStore {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.recent)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for GivenStore {

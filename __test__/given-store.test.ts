@@ -1,0 +1,434 @@
+/** Logins in a store that the plugin gives (`store`): what it does right, and all that it can do wrong. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import {
+  type AuthConfig,
+  authorizationHeaders,
+  doctor,
+  getValidAccessToken,
+  importToken,
+  listProfiles,
+  logout,
+  profileOrder,
+  status,
+} from "../index.js";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { approvedLogin, configFor } from "./support/login.ts";
+import { MapStore } from "./support/map-store.ts";
+import { rejection } from "./support/rejection.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+async function loggedIn(t: Lifetime, more: Partial<AuthConfig> = {}) {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const store = new MapStore();
+  const config = configFor(server, home.stateDir, { store, ...more });
+  const { status } = await approvedLogin(config);
+  /** As another machine whose token has ended, or as this one an hour later. */
+  const expire = () => {
+    const members = store.json();
+    store.put({ ...members, expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 });
+  };
+  return { server, home, store, config, status, expire };
+}
+
+/** What is read is believed for a second. */
+const aSecond = () => new Promise((resolve) => setTimeout(resolve, 1_050));
+
+describe("a whole life", { concurrency: 4 }, () => {
+  test("login, token, refresh, logout; and no file anywhere", async (t) => {
+    const { server, home, store, config, status: first, expire } = await loggedIn(t);
+    assert.equal(first.state, "valid");
+    assert.equal(first.path, "memory/default");
+    const { access, refresh } = store.json();
+    assert.equal(await getValidAccessToken(config), access);
+    expire();
+    await aSecond();
+    const renewed = await getValidAccessToken(config);
+    assert.notEqual(renewed, access);
+    assert.equal(store.json().access, renewed);
+    assert.notEqual(store.json().refresh, refresh);
+    assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
+    assert.deepEqual(await logout(config), { revoked: true, removed: true });
+    assert.deepEqual(Object.keys(store.json()), ["version", "loggedOutAt"]);
+    await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
+    assert.equal(existsSync(home.stateDir), false);
+    assert.deepEqual(readdirSync(home.path), ["tmp"]);
+  });
+
+  test("a fresh token costs one read a second, however many ask", async (t) => {
+    const { store, config } = await loggedIn(t);
+    const before = store.count("read");
+    await Promise.all(Array.from({ length: 500 }, () => getValidAccessToken(config)));
+    assert.ok(store.count("read") - before <= 2, `${store.count("read") - before}`);
+  });
+
+  test("what another machine stores is seen within a second", async (t) => {
+    const { store, config } = await loggedIn(t);
+    await getValidAccessToken(config);
+    store.put({ ...store.json(), access: "theirs" });
+    await aSecond();
+    assert.equal(await getValidAccessToken(config), "theirs");
+    store.put({ version: 1, loggedOutAt: 1 });
+    await aSecond();
+    await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
+    assert.equal((await status(config)).state, "logged_out");
+  });
+
+  test("what was refreshed while we waited for the lock is used", async (t) => {
+    const { server, store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    let letGo = () => {};
+    const other = store.withLock("memory/default", () => new Promise((resolve) => (letGo = resolve)), {
+      signal: new AbortController().signal,
+    });
+    const token = getValidAccessToken(config);
+    await until(() => store.count("withLock") >= 2);
+    store.put({ ...store.json(), access: "theirs", expires: Date.now() + 3_600_000, refreshedAt: Date.now() });
+    letGo();
+    await other;
+    assert.equal(await token, "theirs");
+    assert.equal((await server.requests({ grant: "refresh_token" })).length, 0);
+  });
+
+  test("a registered client is kept there too, for the other machines", async (t) => {
+    const server = await AuthorizationServer.start(t);
+    const home = TempHome.create(t);
+    const store = new MapStore();
+    const config = configFor(server, home.stateDir, { store });
+    delete config.clientId;
+    await approvedLogin(config);
+    const keys = [...store.kept.keys()];
+    assert.equal(keys.filter((key) => key.startsWith("memory/!clients/127.0.0.1-")).length, 1, `${keys}`);
+    const members = store.json();
+    store.put({ ...members, expires: 1, refreshedAt: 1 });
+    // Another process of another machine, in this test another object.
+    const other = new MapStore();
+    for (const [key, kept] of store.kept) other.kept.set(key, kept);
+    const token = await getValidAccessToken({ ...config, store: other });
+    assert.notEqual(token, members.access);
+    assert.equal(other.json().access, token);
+  });
+
+  test("accounts and their order", async (t) => {
+    const { store, config } = await loggedIn(t);
+    await importToken({ ...config, profile: "work" }, { access: "w" });
+    assert.equal(await profileOrder(config, ["work", "default"]).then((order) => order?.join()), "work,default");
+    assert.equal(await getValidAccessToken(config), "w");
+    assert.deepEqual(
+      (await listProfiles(config)).map(({ profile, path }) => [profile, path]),
+      [
+        ["work", "memory/work"],
+        ["default", "memory/default"],
+      ],
+    );
+    await logout({ ...config, profile: "work" });
+    assert.equal(await getValidAccessToken(config), store.json().access);
+  });
+
+  test("bound tokens, with their key", async (t) => {
+    const { store, config } = await loggedIn(t, { dpop: true, clientId: "bound" });
+    assert.equal(typeof store.json().dpopKey, "string");
+    const headers = await authorizationHeaders(config, { method: "GET", url: "https://api.example.com/" });
+    assert.equal(headers.Authorization, `DPoP ${store.json().access}`);
+    assert.equal(typeof headers.DPoP, "string");
+  });
+
+  test("the doctor asks it", async (t) => {
+    const { store, config } = await loggedIn(t);
+    const { ok, checks } = await doctor(config);
+    assert.equal(ok, true, JSON.stringify(checks));
+    assert.match(checks.find(({ name }) => name === "place")?.message ?? "", /^store decides: memory\/default/);
+    store.instead.withLock = () => Promise.reject(new Error("down"));
+    const lock = (await doctor(config)).checks.find(({ name }) => name === "lock");
+    assert.equal(lock?.level, "error");
+  });
+
+  test("callbacks that answer at once, without a promise", async (t) => {
+    const { store, config } = await loggedIn(t);
+    const inner = store.kept;
+    const sync = {
+      read: (key: string) => inner.get(key),
+      write: () => "v",
+      withLock: async (_key: string, work: () => Promise<void>) => await work(),
+    };
+    assert.equal(await getValidAccessToken({ ...config, store: sync }), store.json().access);
+  });
+
+  test("two stores in one process do not mix", async (t) => {
+    const { store, config } = await loggedIn(t);
+    const other = new MapStore();
+    await importToken({ ...config, store: other }, { access: "other" });
+    const [one, two] = await Promise.all([
+      getValidAccessToken(config),
+      getValidAccessToken({ ...config, store: other }),
+    ]);
+    assert.deepEqual([one, two], [store.json().access, "other"]);
+  });
+
+  test("it keeps no process alive, and worker threads have their own", async (t) => {
+    const { config } = await loggedIn(t);
+    const worker = new Worker(
+      `const { workerData, parentPort } = require("node:worker_threads");
+       const { importToken, getValidAccessToken } = require(workerData.addon);
+       const kept = new Map();
+       const store = {
+         read: async (key) => kept.get(key),
+         write: async (key, value) => { const version = String(Math.random()); kept.set(key, { value, version }); return version; },
+         withLock: (key, work) => work(),
+       };
+       const config = { ...workerData.config, store };
+       importToken(config, { access: "worker" }).then(() => getValidAccessToken(config)).then((token) => parentPort.postMessage(token));`,
+      {
+        eval: true,
+        workerData: {
+          addon: fileURLToPath(new URL("../index.js", import.meta.url)),
+          config: { ...config, store: undefined },
+        },
+      },
+    );
+    const ended = new Promise((resolve) => worker.once("exit", resolve));
+    assert.equal(await new Promise((resolve) => worker.once("message", resolve)), "worker");
+    assert.equal(await ended, 0);
+  });
+});
+
+describe("what it can do wrong", { concurrency: 4 }, () => {
+  for (const [what, break_, message] of [
+    [
+      "read rejects",
+      (store: MapStore) => (store.instead.read = () => Promise.reject(coded("ECONNREFUSED"))),
+      /store\.read.*ECONNREFUSED/,
+    ],
+    [
+      "read throws",
+      (store: MapStore) =>
+        (store.instead.read = () => {
+          throw new TypeError("canary");
+        }),
+      /store\.read.*TypeError/,
+    ],
+    ["read gives a number", (store: MapStore) => (store.instead.read = () => 5), /store\.read.*something else/],
+    [
+      "read gives no version",
+      (store: MapStore) => (store.instead.read = () => ({ value: "{}" })),
+      /store\.read.*something else/,
+    ],
+    [
+      "withLock rejects",
+      (store: MapStore) => (store.instead.withLock = () => Promise.reject(coded("57P01"))),
+      /store\.withLock.*57P01/,
+    ],
+    [
+      "withLock ends without work",
+      (store: MapStore) => (store.instead.withLock = () => Promise.resolve()),
+      /store\.withLock.*something else/,
+    ],
+    [
+      "write rejects",
+      (store: MapStore) => (store.instead.write = () => Promise.reject(coded("40001"))),
+      /store\.write.*40001/,
+    ],
+    ["write gives a number", (store: MapStore) => (store.instead.write = () => 7), /store\.write.*something else/],
+    [
+      "write gives the same version",
+      (store: MapStore) => (store.instead.write = () => store.kept.get("memory/default")?.version),
+      /store\.write.*something else/,
+    ],
+  ] as const) {
+    test(`${what}: an error in words, nothing is spent, nothing is lost`, async (t) => {
+      const { server, store, config, expire } = await loggedIn(t);
+      expire();
+      const before = store.json();
+      await aSecond();
+      break_(store);
+      const error = await rejection(getValidAccessToken(config), "STORE_IO");
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /canary|password/);
+      await rejection(importToken(config, { access: "x" }), "STORE_IO");
+      assert.deepEqual(store.json(), before);
+      assert.equal((await server.requests({ grant: "refresh_token" })).length, 0);
+      store.instead = {};
+      assert.equal(await getValidAccessToken(config), store.json().access);
+    });
+  }
+
+  test("a valid token is handed out once it was read, whatever becomes of locks and writes", async (t) => {
+    const { store, config } = await loggedIn(t);
+    store.instead = { write: () => Promise.reject(new Error()), withLock: () => Promise.reject(new Error()) };
+    store.put({ ...store.json(), expires: Date.now() + 30_000, refreshedAt: Date.now() - 3_570_000 });
+    await aSecond();
+    assert.equal(await getValidAccessToken(config), store.json().access);
+  });
+
+  test("a login says so before a person is troubled", async (t) => {
+    const { server, store, config } = await loggedIn(t);
+    const codes = (await server.requests({ endpoint: "device_authorization" })).length;
+    store.instead.write = () => Promise.reject(coded("25006"));
+    await rejection(approvedLogin(config), "STORE_IO");
+    assert.equal((await server.requests({ endpoint: "device_authorization" })).length, codes);
+  });
+
+  test("a save that fails: the token is handed out, and saved once the store is back", async (t) => {
+    const { server, store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    const token = getValidAccessToken(config);
+    await held.arrived;
+    const old = store.json().access;
+    store.instead.write = () => Promise.reject(coded("53100"));
+    await held.release();
+    const renewed = await token;
+    assert.notEqual(renewed, old);
+    assert.equal(store.json().access, old);
+    assert.match((await status(config)).lastError?.message ?? "", /not saved yet/);
+    store.instead = {};
+    await until(() => store.json().access === renewed);
+  });
+
+  test("the word of a write is lost, but not the write: nothing is sent twice", async (t) => {
+    const { server, store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    const token = getValidAccessToken(config);
+    await held.arrived;
+    store.instead.write = async (proper) => {
+      await proper();
+      throw coded("ECONNRESET");
+    };
+    await held.release();
+    assert.equal(await token, store.json().access);
+    assert.equal((await status(config)).lastError, undefined);
+    store.instead = {};
+    assert.equal(await getValidAccessToken(config, { rejectedToken: await token }), store.json().access);
+    assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
+  });
+
+  test("who lost the lock without knowing overwrites nothing, and what it got is revoked", async (t) => {
+    const { server, store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    const token = getValidAccessToken(config);
+    await held.arrived;
+    const theirs = {
+      ...store.json(),
+      access: "theirs",
+      refresh: "theirs",
+      expires: Date.now() + 3_600_000,
+      refreshedAt: Date.now(),
+    };
+    store.put(theirs);
+    await held.release();
+    assert.equal(await token, "theirs");
+    assert.deepEqual(store.json(), theirs);
+    await until(async () => (await server.requests({ endpoint: "revocation" })).length === 1);
+  });
+
+  test("a lock that ends by itself before anything was sent: nothing is sent", async (t) => {
+    const { server, store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    store.instead.withLock = (proper) => Promise.race([proper(), until(() => store.count("write") > 3)]);
+    const writes = store.count("write");
+    store.instead.write = async (proper) => {
+      const version = await proper();
+      // The connection that held the lock is gone by now.
+      if (store.count("write") === writes + 1)
+        for (let nth = 0; nth < 4; nth += 1) store.calls.push({ call: "write", key: "" });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return version;
+    };
+    const error = await rejection(getValidAccessToken({ ...config, lockTimeoutMs: 2_000 }), "STORE_LOCKED");
+    assert.match(error.message, /ended while it was held/);
+    assert.equal((await server.requests({ grant: "refresh_token" })).length, 0);
+  });
+
+  test("a lock that nobody waits for any more is given back, and its signal fires", async (t) => {
+    const { store, config, expire } = await loggedIn(t);
+    expire();
+    await aSecond();
+    let signal: AbortSignal | undefined;
+    const proper = store.withLock;
+    store.withLock = (key, work, options) => {
+      signal = options.signal;
+      return proper(key, work, options);
+    };
+    let letGo = () => {};
+    const other = proper("memory/default", () => new Promise((resolve) => (letGo = resolve)), {
+      signal: new AbortController().signal,
+    });
+    await rejection(getValidAccessToken({ ...config, lockTimeoutMs: 100 }), "STORE_LOCKED");
+    await until(() => signal?.aborted === true);
+    letGo();
+    await other;
+    store.withLock = proper;
+    assert.equal(await getValidAccessToken(config), store.json().access);
+  });
+
+  test("damaged and newer values are never overwritten; a login keeps the damaged one under another key", async (t) => {
+    const { store, config } = await loggedIn(t);
+    for (const damaged of [
+      "",
+      "no json",
+      "[]",
+      '{"version":1,"access":5}',
+      '{"version":1,"storage":"keychain","secretsId":"x"}',
+    ]) {
+      store.put(damaged);
+      await aSecond();
+      await rejection(getValidAccessToken(config), "STORE_CORRUPT");
+      assert.equal(store.kept.get("memory/default")?.value, damaged);
+      await importToken(config, { access: "new" });
+      assert.equal(store.json().access, "new");
+      const aside = [...store.kept].filter(([key]) => key.startsWith("memory/default.corrupt-"));
+      assert.ok(aside.some(([, { value }]) => value === damaged));
+    }
+    store.put('{"version":2}');
+    await aSecond();
+    await rejection(getValidAccessToken(config), "STORE_VERSION");
+    await rejection(importToken(config, { access: "new" }), "STORE_VERSION");
+    assert.equal(store.kept.get("memory/default")?.value, '{"version":2}');
+  });
+
+  test("unknown members stay", async (t) => {
+    const { store, config } = await loggedIn(t);
+    store.put({ ...store.json(), expires: 1, refreshedAt: 1, note: { by: "a later version" } });
+    await aSecond();
+    await getValidAccessToken(config);
+    assert.deepEqual(store.json().note, { by: "a later version" });
+  });
+});
+
+describe("configs that make no sense", () => {
+  const store = new MapStore();
+  for (const [what, config] of [
+    ["no object", { store: 5 }],
+    ["null", { store: null }],
+    ["a function is missing", { store: { read: () => {}, write: () => {} } }],
+    ["a file as well", { store, credentialsPath: "/tmp/x.json" }],
+    ["a format as well", { store, credentialsFormat: "codex" }],
+    ["the keychain as well", { store, storage: "keychain" }],
+  ] as const) {
+    test(what, async () => {
+      await rejection(getValidAccessToken({ pluginId: "memory", ...config } as never), "INVALID_CONFIG");
+    });
+  }
+});
+
+function coded(code: string): Error {
+  return Object.assign(new Error("canary: password=hunter2"), { code });
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
