@@ -10,6 +10,7 @@ import { basename, join, relative } from "node:path";
 import { build, buildKeychain, generatedTypes } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
+import { installPostgresql } from "./postgresql.mjs";
 import { installProxies } from "./proxies.mjs";
 import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
 
@@ -113,6 +114,7 @@ async function main() {
   await setUp(names.includes("tests") ? { nodes: nodeMajors, programs: testPrograms } : {});
   if (names.includes("tests")) {
     await installProxies();
+    await installPostgresql();
   }
   const passed = [];
   for (const [index, name] of names.entries()) {

@@ -94,7 +94,7 @@ impl GivenStore {
         self.id
     }
 
-    /// What is kept under that key, as of a second ago or later.
+    /// What is kept under that key, as of a second ago or later; what it last was, while the store fails.
     pub(super) fn read_recent(&self, key: &str) -> Result<Option<Versioned>, Error> {
         if let Some(kept) = self.known(key) {
             return Ok(kept);
@@ -107,16 +107,19 @@ impl GivenStore {
         }
         let turn = Arc::clone(lock(&self.reading).entry(key.to_owned()).or_default());
         let _turn = lock(&turn);
-        match self.known(key) {
-            Some(kept) => Ok(kept),
-            None => self.read(key),
+        if let Some(kept) = self.known(key) {
+            return Ok(kept);
         }
+        self.read(key).or_else(|error| {
+            // A database that cannot be reached says nothing against what it said last: a valid token stays one.
+            let mut recent = self.recent();
+            let (read, kept) = recent.get_mut(key).ok_or(error)?;
+            *read = SystemClock.boot();
+            Ok(kept.clone())
+        })
     }
 
-    #[expect(
-        clippy::option_option,
-        reason = "it may be known that nothing is kept"
-    )]
+    #[expect(clippy::option_option, reason = "it may be known that nothing is kept")]
     fn known(&self, key: &str) -> Option<Option<Versioned>> {
         let now = SystemClock.boot();
         let recent = self.recent();

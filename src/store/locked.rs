@@ -218,7 +218,7 @@ impl Locked {
         reserved: Reserved,
         credential: &NewCredential,
     ) -> Result<Saved, SaveFailure> {
-        match (&mut self.0, reserved.0) {
+        let saved = match (&mut self.0, reserved.0) {
             (Kept::OwnFile(file), Room::OwnFile(room)) => file
                 .save(room, credential)
                 .map_err(|failure| failure.map(|room| Reserved(Room::OwnFile(room)))),
@@ -236,7 +236,13 @@ impl Locked {
                 ),
                 reserved: Some(Reserved(room)),
             }),
-        }
+        }?;
+        // A server that gives the same tokens to whoever asks twice gave them to another as well: they are in use.
+        let is_same = self
+            .stored()
+            .credential()
+            .is_some_and(|stored| stored.identity == credential.snapshot().identity);
+        Ok(if is_same { Saved::Written } else { saved })
     }
 
     /// Stores a login, whatever was there. A damaged file is kept beside it.

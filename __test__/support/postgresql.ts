@@ -1,0 +1,106 @@
+/** A real PostgreSQL server of a test's own, in a temp folder and on a port of loopback that was free. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { postgresql } from "../../scripts/postgresql.mjs";
+import type { Lifetime } from "./lifetime.ts";
+
+const installation = postgresql();
+
+/** It refuses to run as root, which tests may be. */
+const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
+
+export class PostgreSql {
+  /** Why there can be none here; false where there can. */
+  static readonly unavailable = installation === undefined ? "PostgreSQL is not installed" : false;
+
+  readonly connection: pg.ClientConfig;
+  readonly #folder: string;
+  readonly #port: number;
+  #server: ChildProcess | undefined;
+
+  static async start(lifetime: Lifetime): Promise<PostgreSql> {
+    const folder = mkdtempSync(join(tmpdir(), "plugin-auth-pg-"));
+    const database = new PostgreSql(folder, await freePort());
+    lifetime.after(async () => {
+      await database.stop();
+      rmSync(folder, { recursive: true, force: true });
+    });
+    const options = ["--pgdata", join(folder, "data"), "--username", "plugin", "--auth", "trust", "--no-sync"];
+    database.#run("initdb", [...options, "--encoding", "UTF8", "--locale", "C"]);
+    await database.startAgain();
+    return database;
+  }
+
+  private constructor(folder: string, port: number) {
+    this.#folder = folder;
+    this.#port = port;
+    this.connection = { host: "127.0.0.1", port, user: "plugin", database: "postgres" };
+  }
+
+  async startAgain(): Promise<void> {
+    const [program = "", ...args] = this.#command("postgres", [
+      ...["-D", join(this.#folder, "data"), "-p", `${this.#port}`, "-k", this.#folder],
+      ...["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=100"],
+    ]);
+    this.#server = spawn(program, args, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
+    let log = "";
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#server?.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        log += text;
+        if (log.includes("ready to accept connections")) resolve();
+      });
+      this.#server?.once("close", () => reject(new Error(`PostgreSQL has ended:\n${log}`)));
+    });
+    await ready;
+  }
+
+  /** At once: connections are broken, what was committed stays. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (server === undefined) return;
+    const ended = once(server, "close");
+    server.kill("SIGQUIT");
+    await ended;
+  }
+
+  /** The rows of one statement. */
+  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    const client = new pg.Client(this.connection);
+    await client.connect();
+    try {
+      return (await client.query<Row>(text, values)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  get #env(): NodeJS.ProcessEnv {
+    const libraries = installation?.libraries ?? "";
+    const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+    return { PATH: process.env.PATH, LD_LIBRARY_PATH: `${libraries}/${machine}:${libraries}`, TZ: "UTC" };
+  }
+
+  #command(program: string, args: string[]): string[] {
+    return [...launcher, join(installation?.programs ?? "", program), ...args];
+  }
+
+  #run(program: string, args: string[]): void {
+    const [command = "", ...rest] = this.#command(program, args);
+    execFileSync(command, rest, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}

@@ -1,0 +1,41 @@
+// Packages of Debian, unpacked in target/tools: nothing is installed and no service started.
+import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { output } from "./command.mjs";
+
+/** Puts these packages, and what this machine lacks of what they need, into a folder. */
+export async function unpack(wanted, folder) {
+  const unfinished = `${folder}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { recursive: true });
+  const download = async () => {
+    const plan = await output("apt-get", ["--simulate", "install", "--no-install-recommends", ...wanted]);
+    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name);
+    const names = [...new Set([...wanted, ...missing])];
+    await output("apt-get", ["-o", "APT::Sandbox::User=root", "download", ...names], { cwd: unfinished });
+  };
+  // A machine that has just been made knows no packages yet.
+  await download().catch(async () => {
+    await output("apt-get", ["update"]);
+    await download();
+  });
+  for (const name of readdirSync(unfinished).filter((file) => file.endsWith(".deb"))) {
+    await output("dpkg", ["--extract", join(unfinished, name), unfinished]);
+    rmSync(join(unfinished, name));
+  }
+  renameSync(unfinished, folder);
+}
+
+/** Installs once; where that cannot be done, the tests that need it say that they are skipped. */
+export async function once(what, isThere, install) {
+  if (isThere()) return;
+  const started = Date.now();
+  process.stdout.write(`Installing ${what} … `);
+  try {
+    await install();
+    process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
+  } catch (error) {
+    const [reason] = String(error.message).split("\n");
+    process.stdout.write(`not possible (${reason}); the tests that need it will be skipped\n`);
+  }
+}
