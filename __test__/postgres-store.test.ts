@@ -1,7 +1,7 @@
 /** Logins in a real PostgreSQL, through the example in examples/postgres-store: several hosts, one login. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { postgresStore } from "../examples/postgres-store/postgres-store.ts";
+import { postgresStore } from "../examples/postgres-store/postgres-store.mts";
 import { type AuthConfig, getValidAccessToken, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { GraceWindow } from "./support/grace-window.ts";
