@@ -246,6 +246,8 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
       expire();
       const before = store.json();
       await aSecond();
+      // What was read once is believed while the store fails: that it has ended, in this case.
+      await status(config);
       break_(store);
       const error = await rejection(getValidAccessToken(config), "STORE_IO");
       assert.match(error.message, message);
@@ -264,6 +266,18 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     store.put({ ...store.json(), expires: Date.now() + 30_000, refreshedAt: Date.now() - 3_570_000 });
     await aSecond();
     assert.equal(await getValidAccessToken(config), store.json().access);
+  });
+
+  test("while it fails, what it last said counts", async (t) => {
+    const { store, config } = await loggedIn(t);
+    const token = await getValidAccessToken(config);
+    store.instead.read = () => Promise.reject(coded("ECONNREFUSED"));
+    await aSecond();
+    assert.equal(await getValidAccessToken(config), token);
+    store.instead = {};
+    store.put({ ...store.json(), access: "theirs" });
+    await aSecond();
+    assert.equal(await getValidAccessToken(config), "theirs");
   });
 
   test("a login says so before a person is troubled", async (t) => {

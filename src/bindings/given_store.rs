@@ -1,6 +1,5 @@
 //! `CredentialStore`: a plugin's own store, asked through JavaScript.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -147,13 +146,14 @@ struct Asker {
 struct State {
     last: u32,
     /// What was asked, and what came of it so far.
-    requests: HashMap<u32, Request>,
-    /// The requests for locks that are not granted yet.
-    waiting: HashMap<String, u32>,
+    requests: Vec<Request>,
 }
 
 #[derive(Default)]
 struct Request {
+    id: u32,
+    /// The lock that it is for, until that is granted.
+    lock: Option<String>,
     answer: Option<Vec<String>>,
     /// Who waits for it.
     waiters: usize,
@@ -168,7 +168,7 @@ impl Asker {
 
     fn answered(&self, id: u32, answer: Vec<String>) {
         let mut state = self.lock();
-        let Some(request) = state.requests.get_mut(&id) else {
+        let Some(request) = state.get_mut(id) else {
             return;
         };
         match answer.first().map(String::as_str) {
@@ -176,7 +176,7 @@ impl Asker {
                 request.is_granted = true;
                 if request.waiters == 0 {
                     // Nobody wants it any more.
-                    state.waiting.retain(|_, waiting| *waiting != id);
+                    request.lock = None;
                     self.tell("unlock", id, Vec::new());
                 }
             }
@@ -195,30 +195,25 @@ impl Asker {
     fn ask(&self, what: &str, rest: Vec<String>) -> Result<Vec<String>, Error> {
         let id = {
             let mut state = self.lock();
-            let id = state.begin();
-            if let Some(request) = state.requests.get_mut(&id) {
+            let id = state.begin(None);
+            if let Some(request) = state.get_mut(id) {
                 request.waiters = 1;
             }
             id
         };
         if !self.tell(what, id, rest) {
-            self.lock().requests.remove(&id);
+            self.lock().remove(id);
             return Err(gone());
         }
         let (mut state, _) = self
             .changed
             .wait_timeout_while(self.lock(), PATIENCE, |state| {
                 state
-                    .requests
-                    .get(&id)
+                    .get_mut(id)
                     .is_some_and(|request| request.answer.is_none())
             })
             .unwrap_or_else(PoisonError::into_inner);
-        match state
-            .requests
-            .remove(&id)
-            .and_then(|request| request.answer)
-        {
+        match state.remove(id).and_then(|request| request.answer) {
             Some(answer) => refusal(what, answer),
             None => Err(failed(
                 what,
@@ -238,16 +233,39 @@ impl State {
     /// Forgets a request that has ended and that nobody waits for.
     fn forget_if_over(&mut self, id: u32) {
         let is_over = |request: &Request| request.has_ended && request.waiters == 0;
-        if self.requests.get(&id).is_some_and(is_over) {
-            self.requests.remove(&id);
-            self.waiting.retain(|_, waiting| *waiting != id);
-        }
+        self.requests
+            .retain(|request| request.id != id || !is_over(request));
     }
 
-    fn begin(&mut self) -> u32 {
+    fn begin(&mut self, lock: Option<&str>) -> u32 {
         self.last = self.last.wrapping_add(1);
-        self.requests.insert(self.last, Request::default());
+        self.requests.push(Request {
+            id: self.last,
+            lock: lock.map(str::to_owned),
+            ..Request::default()
+        });
         self.last
+    }
+
+    fn get_mut(&mut self, id: u32) -> Option<&mut Request> {
+        self.requests.iter_mut().find(|request| request.id == id)
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Request> {
+        let at = self.requests.iter().position(|request| request.id == id)?;
+        Some(self.requests.swap_remove(at))
+    }
+
+    /// The request for that lock that is not granted yet, or a new one; with one more who waits for it.
+    fn wait_for(&mut self, key: &str) -> u32 {
+        let is_for_it = |request: &&Request| request.lock.as_deref() == Some(key);
+        let known = self.requests.iter().find(is_for_it);
+        let known = known.map(|request| request.id);
+        let id = known.unwrap_or_else(|| self.begin(Some(key)));
+        if let Some(request) = self.get_mut(id) {
+            request.waiters += 1;
+        }
+        id
     }
 }
 
@@ -298,34 +316,23 @@ impl Keeper for Askers {
 
     fn try_lock(&self, key: &str) -> Result<Option<Box<dyn Held>>, Error> {
         let asker = &self.0;
-        let mut state = asker.lock();
-        let known = state.waiting.get(key).copied();
-        let id = known.unwrap_or_else(|| state.begin());
-        state.waiting.insert(key.to_owned(), id);
-        if let Some(request) = state.requests.get_mut(&id) {
-            request.waiters += 1;
-        }
-        drop(state);
+        let id = asker.lock().wait_for(key);
         // Said at every try: who is silent for long waits no more.
         let is_told = asker.tell("lock", id, vec![key.to_owned()]);
         let (mut state, _) = asker
             .changed
             .wait_timeout_while(asker.lock(), LOCK_PATIENCE, |state| {
                 is_told
-                    && state.waiting.get(key) == Some(&id)
-                    && state
-                        .requests
-                        .get(&id)
-                        .is_some_and(|request| !request.is_granted && !request.has_ended)
+                    && state.get_mut(id).is_some_and(|request| {
+                        request.lock.is_some() && !request.is_granted && !request.has_ended
+                    })
             })
             .unwrap_or_else(PoisonError::into_inner);
-        let is_mine = state.waiting.get(key) == Some(&id);
-        let Some(request) = state.requests.get_mut(&id) else {
+        let Some(request) = state.get_mut(id) else {
             return Ok(None);
         };
-        if request.is_granted && !request.has_ended && is_mine {
-            // The one who waits for it is its holder now; others ask for a lock of their own.
-            state.waiting.remove(key);
+        if request.is_granted && !request.has_ended && request.lock.take().is_some() {
+            // The first to see it is its holder now; others ask for a lock of their own.
             asker.changed.notify_all();
             return Ok(Some(Box::new(HeldLock {
                 asker: Arc::clone(asker),
@@ -335,7 +342,7 @@ impl Keeper for Askers {
         request.waiters = request.waiters.saturating_sub(1);
         if request.has_ended {
             let answer = request.answer.clone();
-            state.waiting.retain(|_, waiting| *waiting != id);
+            request.lock = None;
             state.forget_if_over(id);
             return match answer {
                 Some(answer) => refusal("withLock", answer).map(|_| None),
@@ -358,8 +365,7 @@ impl Held for HeldLock {
     fn is_lost(&self) -> bool {
         self.asker
             .lock()
-            .requests
-            .get(&self.id)
+            .get_mut(self.id)
             .is_none_or(|request| request.has_ended)
     }
 }
@@ -367,7 +373,7 @@ impl Held for HeldLock {
 impl Drop for HeldLock {
     fn drop(&mut self) {
         let mut state = self.asker.lock();
-        if let Some(request) = state.requests.get_mut(&self.id) {
+        if let Some(request) = state.get_mut(self.id) {
             request.waiters = 0;
         }
         state.forget_if_over(self.id);

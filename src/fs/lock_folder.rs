@@ -4,11 +4,10 @@
 //! Two programs that find the same stale folder at once may both remove one and make one. The protocol cannot exclude that;
 //! whoever then finds a time that is not his own has lost.
 
-use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
@@ -141,21 +140,23 @@ impl State {
 /// unchanged.
 fn is_abandoned(folder: &Path) -> io::Result<bool> {
     /// Held folders, with the time that they had when we first saw them so, and when that was.
-    static SEEN: OnceLock<Mutex<HashMap<PathBuf, (SystemTime, BootInstant)>>> = OnceLock::new();
+    static SEEN: Mutex<Vec<(PathBuf, SystemTime, BootInstant)>> = Mutex::new(Vec::new());
 
     let Some(modified) = modified(folder)? else {
         return Ok(false);
     };
-    let seen = SEEN.get_or_init(Mutex::default);
-    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let now = SystemClock.boot();
-    let (then, since) = seen.entry(folder.to_owned()).or_insert((modified, now));
-    if *then != modified {
-        (*then, *since) = (modified, now);
-    }
-    let is_abandoned = now.since(*since) > STALE || wall_age(modified) > STALE;
-    if is_abandoned {
-        seen.remove(folder);
+    let known = seen
+        .iter()
+        .position(|(known, then, _)| known == folder && *then == modified);
+    let since = known
+        .and_then(|at| seen.get(at))
+        .map_or(now, |(_, _, since)| *since);
+    seen.retain(|(known, ..)| known != folder);
+    let is_abandoned = now.since(since) > STALE || wall_age(modified) > STALE;
+    if !is_abandoned {
+        seen.push((folder.to_owned(), modified, since));
     }
     Ok(is_abandoned)
 }

@@ -3,6 +3,7 @@
 //! The trait is the seam for tests: [`native`] is the real client, `scripted` the fake.
 
 pub(crate) mod callback_listener;
+mod crypto_provider;
 pub(crate) mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -16,13 +16,13 @@ use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use rustls::crypto::{CryptoProvider, KeyProvider, ring};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::SigningKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::crypto_provider::crypto_provider;
 use super::proxy::{NoProxy, Proxy, only_for_http};
 use super::running_time::within;
 use super::{
@@ -376,28 +376,6 @@ fn install_crypto_provider() {
     if CryptoProvider::get_default().is_none() {
         // An error only says that another thread was faster.
         drop(crypto_provider().install_default());
-    }
-}
-
-/// ring, without what signs with a client's private key: none is ever loaded, and the linker leaves 50 KB out.
-fn crypto_provider() -> CryptoProvider {
-    CryptoProvider {
-        key_provider: &NoClientKeys,
-        ..ring::default_provider()
-    }
-}
-
-#[derive(Debug)]
-struct NoClientKeys;
-
-impl KeyProvider for NoClientKeys {
-    fn load_private_key(
-        &self,
-        _: PrivateKeyDer<'static>,
-    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General(
-            "client certificates are not supported".to_owned(),
-        ))
     }
 }
 
@@ -1004,7 +982,7 @@ mod tests {
         let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
         // Ours cannot sign.
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -4,7 +4,6 @@
 //! doing harm is the version: nothing is written over what was not read. Room for the result of a refresh is a write of
 //! the document as it is; the version that this gives is the one that the result has to find.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
@@ -71,12 +70,18 @@ pub(crate) trait Held: Send + Sync {
 pub(crate) struct GivenStore {
     id: u32,
     keeper: Arc<dyn Keeper>,
-    recent: Arc<Mutex<Recent>>,
-    /// Held while a key is read: whoever comes meanwhile uses what that gives.
-    reading: Arc<Mutex<HashMap<String, Arc<Mutex<()>>>>>,
+    /// Of the few keys that a plugin has.
+    recent: Arc<Mutex<Vec<Recent>>>,
 }
 
-type Recent = HashMap<String, (BootInstant, Option<Versioned>)>;
+/// What is known of a key.
+struct Recent {
+    key: String,
+    /// When it was read, and what was there; none: it has to be read.
+    known: Option<(BootInstant, Option<Versioned>)>,
+    /// Held while it is read: whoever comes meanwhile uses what that gives.
+    reading: Arc<Mutex<()>>,
+}
 
 impl GivenStore {
     /// The one of that number, by which it is told from others.
@@ -85,7 +90,6 @@ impl GivenStore {
             id,
             keeper,
             recent: Arc::default(),
-            reading: Arc::default(),
         }
     }
 
@@ -105,33 +109,35 @@ impl GivenStore {
                 format!("{key} has to be read from the plugin's store first. Try again."),
             ));
         }
-        let turn = Arc::clone(lock(&self.reading).entry(key.to_owned()).or_default());
+        let turn = self.recent(key, |recent| Arc::clone(&recent.reading));
         let _turn = lock(&turn);
         if let Some(kept) = self.known(key) {
             return Ok(kept);
         }
         self.read(key).or_else(|error| {
             // A database that cannot be reached says nothing against what it said last: a valid token stays one.
-            let mut recent = self.recent();
-            let (read, kept) = recent.get_mut(key).ok_or(error)?;
-            *read = SystemClock.boot();
-            Ok(kept.clone())
+            self.recent(key, |recent| {
+                let (read, kept) = recent.known.as_mut().ok_or(error)?;
+                *read = SystemClock.boot();
+                Ok(kept.clone())
+            })
         })
     }
 
     #[expect(clippy::option_option, reason = "it may be known that nothing is kept")]
     fn known(&self, key: &str) -> Option<Option<Versioned>> {
         let now = SystemClock.boot();
-        let recent = self.recent();
-        let (read, kept) = recent.get(key)?;
-        (now.since(*read) < RECENT).then(|| kept.clone())
+        self.recent(key, |recent| {
+            let (read, kept) = recent.known.as_ref()?;
+            (now.since(*read) < RECENT).then(|| kept.clone())
+        })
     }
 
     /// What is kept under that key now.
     fn read(&self, key: &str) -> Result<Option<Versioned>, Error> {
         let now = SystemClock.boot();
         let kept = self.keeper.read(key)?;
-        self.recent().insert(key.to_owned(), (now, kept.clone()));
+        self.recent(key, |recent| recent.known = Some((now, kept.clone())));
         Ok(kept)
     }
 
@@ -151,13 +157,12 @@ impl GivenStore {
         expected: Option<&str>,
     ) -> Result<Option<Versioned>, Error> {
         // Whatever comes of it, what was read before need not hold any more.
-        self.recent().remove(key);
+        self.recent(key, |recent| recent.known = None);
         let version = self.keeper.write(key, &value, expected)?;
         Ok(version.map(|version| {
             let kept = Versioned { value, version };
-            let read = SystemClock.boot();
-            self.recent()
-                .insert(key.to_owned(), (read, Some(kept.clone())));
+            let known = Some((SystemClock.boot(), Some(kept.clone())));
+            self.recent(key, |recent| recent.known = known);
             kept
         }))
     }
@@ -194,8 +199,19 @@ impl GivenStore {
         self.put(&aside, value, None).map(drop)
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        lock(&self.recent)
+    fn recent<T>(&self, key: &str, look: impl FnOnce(&mut Recent) -> T) -> T {
+        let mut all = lock(&self.recent);
+        if let Some(recent) = all.iter_mut().find(|recent| recent.key == key) {
+            return look(recent);
+        }
+        let mut recent = Recent {
+            key: key.to_owned(),
+            known: None,
+            reading: Arc::default(),
+        };
+        let outcome = look(&mut recent);
+        all.push(recent);
+        outcome
     }
 }
 

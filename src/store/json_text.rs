@@ -166,9 +166,8 @@ impl JsonText {
 
     fn position(&self, members: &[Member], name: &str) -> Option<usize> {
         members.iter().rposition(|member| {
-            let written: Result<String, _> =
-                serde_json::from_slice(self.slice(member.name.clone()));
-            written.is_ok_and(|written| written == name)
+            let written: Result<Value, _> = serde_json::from_slice(self.slice(member.name.clone()));
+            written.is_ok_and(|written| written == *name)
         })
     }
 

@@ -24,9 +24,12 @@ pub(in crate::store) fn in_order(location: &Location) -> Result<Vec<String>, Err
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_IO`.
 pub(in crate::store) fn of_provider(location: &Location) -> Result<Vec<String>, Error> {
-    let mut profiles = profiles(location, false)?;
-    profiles.sort();
-    Ok(profiles)
+    let mut sorted = Vec::new();
+    for profile in profiles(location, false)? {
+        let at = sorted.partition_point(|other| *other < profile);
+        sorted.insert(at, profile);
+    }
+    Ok(sorted)
 }
 
 fn profiles(location: &Location, by_order: bool) -> Result<Vec<String>, Error> {
