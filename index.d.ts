@@ -151,14 +151,15 @@ export interface AuthConfig {
   /**
    * The login is the one that another program keeps in a file of its own, in its format: clawdbot's `auth-profiles.json`,
    * or the file of Claude Code, Codex or Qwen Code. It is read, refreshed and written back there, and all else in the file
-   * stays as it is. Excludes `profile`, `order`, `storage` and `dpop`. @default our own format
+   * stays as it is. Excludes `order`, `storage` and `dpop`. @default our own format
    */
   credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code"
   /** With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main" */
   agentId?: string
   /**
    * With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
-   * `order`, else `lastGood`, decides. @default pluginId, as a provider
+   * `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here.
+   * @default pluginId, as a provider
    */
   profileId?: string
   /**

@@ -75,6 +75,8 @@ describe("which login is meant", () => {
     ["one that has ended is passed over", { profiles, order: { memory: ["memory:ended", "memory:c"] } }, {}, "c"],
     ["one that is not there is passed over", { profiles, order: { memory: ["memory:none", "memory:b"] } }, {}, "b"],
     ["a profileId", { profiles, order: { memory: ["memory:c"] } }, { profileId: "memory:b" }, "b"],
+    ["a profile", { profiles, order: { memory: ["memory:c"] } }, { profile: "b" }, "b"],
+    ["its id", { profiles, order: { memory: ["memory:c"] } }, { profile: "memory:b" }, "b"],
     ["another provider", { profiles }, { profileId: "other" }, "x"],
   ] as const) {
     test(what, async (t) => {

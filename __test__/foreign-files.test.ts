@@ -314,6 +314,7 @@ describe("configs that make no sense", () => {
     ["agentId without the format", { agentId: "main" }],
     ["profileId of another format", { credentialsFormat: "codex", profileId: "a:b" }],
     ["a profile", { credentialsFormat: "codex", profile: "work" }],
+    ["a profile and a profileId", { credentialsFormat: "auth-profiles", profile: "a", profileId: "memory:b" }],
     ["an order", { credentialsFormat: "auth-profiles", order: ["a", "b"] }],
     ["the keychain", { credentialsFormat: "codex", storage: "keychain" }],
     ["a key", { credentialsFormat: "codex", dpop: true }],

@@ -268,3 +268,47 @@ test("docs/monitoring.md: the units are what systemd takes", {
   assert.equal(status, 0, stderr);
   assert.doesNotMatch(stderr, /my-memory-login/);
 });
+
+test("accounts of the host's own file: listed in its order, checked, logged out by name", async (t) => {
+  const home = TempHome.create(t);
+  const path = join(home.stateDir, "agents/main/agent/auth-profiles.json");
+  mkdirSync(join(path, ".."), { recursive: true });
+  const [soon, later] = [Date.now() + 3_600_000, Date.now() + 10 * day];
+  const profiles = {
+    "my-memory:work": { type: "oauth", provider: "my-memory", access: "w", refresh: "r", expires: later },
+    "my-memory:pasted": { type: "token", provider: "my-memory", token: "p", expires: soon },
+    "other:x": { type: "api_key", provider: "other", key: "k" },
+  };
+  writeFileSync(path, JSON.stringify({ version: 1, profiles, order: { "my-memory": ["my-memory:work"] } }));
+  const options = {
+    stateDir: home.stateDir,
+    issuer: "https://auth.example.com",
+    clientId: "public",
+    credentialsFormat: "auth-profiles",
+  };
+  const run = (...args: string[]) =>
+    outcome(Child.start(t, "plugin-command.mjs", { args: [JSON.stringify(options), ...args], env: home.env() }));
+  assert.match((await run("accounts")).stdout, /^1 {2}my-memory:work +logged in.*\n {3}my-memory:pasted +/);
+  assert.equal((await run("accounts", "order", "get")).stdout, "my-memory:work\n");
+  assert.equal((await run("status", "--check")).code, 0);
+  assert.equal((await run("status", "--check", "--all")).code, 2);
+  assert.equal((await run("status", "--check", "--profile=pasted")).code, 2);
+  assert.match((await run("accounts", "order", "set", "pasted")).stderr, /models auth order set/);
+  assert.match((await run("logout", "--profile=my-memory:pasted")).stdout, /^Logged out/);
+  assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, "utf8")).profiles), ["my-memory:work", "other:x"]);
+  assert.equal((await run("status", "--check", "--all")).code, 0);
+});
+
+test("a login in the file of Codex: status, logout", async (t) => {
+  const home = TempHome.create(t);
+  const path = join(home.path, "auth.json");
+  writeFileSync(path, JSON.stringify({ tokens: { access_token: "a" }, kept: 1 }));
+  const options = { stateDir: home.stateDir, credentialsFormat: "codex", credentialsPath: path };
+  const run = (...args: string[]) =>
+    outcome(Child.start(t, "plugin-command.mjs", { args: [JSON.stringify(options), ...args], env: home.env() }));
+  assert.equal((await run("status", "--check", "--all")).code, 0);
+  assert.match((await run("accounts")).stdout, /^default +logged in/);
+  assert.match((await run("logout")).stdout, /^Logged out/);
+  assert.deepEqual(JSON.parse(readFileSync(path, "utf8")), { kept: 1 });
+  assert.equal((await run("status", "--check")).code, 1);
+});

@@ -28,7 +28,8 @@ export async function allAccounts(config: AuthConfig): Promise<AuthStatus[]> {
   const ordered = await Promise.all(
     (await orderOf(config)).map(async (name) => {
       const profile = plainName(name, config.pluginId);
-      return known.find((account) => account.profile === profile) ?? status({ ...config, profile: name });
+      const isIt = (account: AuthStatus) => plainName(account.profile, config.pluginId) === profile;
+      return known.find(isIt) ?? status({ ...config, profile: name });
     }),
   );
   return [...ordered, ...known.filter((account) => !ordered.includes(account))];
@@ -53,7 +54,7 @@ export function addAccountCommands(parent: PluginCommand, context: CommandContex
         const order = (await orderOf(config)).map((name) => plainName(name, config.pluginId));
         const width = Math.max(...all.map(({ profile }) => profile.length));
         for (const account of all) {
-          const place = order.indexOf(account.profile) + 1;
+          const place = order.indexOf(plainName(account.profile, config.pluginId)) + 1;
           const rank = order.length === 0 ? "" : `${place === 0 ? " " : place}  `;
           print(`${rank}${account.profile.padEnd(width)}  ${stateInWords(account)}`);
         }

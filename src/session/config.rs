@@ -140,18 +140,33 @@ impl AuthConfig {
                 "`agentId` and `profileId` are for `credentialsFormat: \"auth-profiles\"`: give that, or leave them out.",
             ));
         }
+        let is_named = !accounts.is_empty();
+        let first = accounts
+            .first()
+            .map_or(DEFAULT_PROFILE, String::as_str)
+            .to_owned();
         let (profile, accounts) = match credentials_format {
-            Some(_) if !accounts.is_empty() => {
+            None => (first, is_named.then_some(accounts)),
+            Some(_) if has_order => {
                 return Err(invalid(
-                    "`profile` and `order` are for our own files: with `credentialsFormat` leave them out; \"auth-profiles\" \
-                     takes `profileId`.",
+                    "`order` is for files of our own: with `credentialsFormat` leave it out; \"auth-profiles\" has the host's.",
                 ));
             }
-            Some(Format::AuthProfiles) => host_profile(&plugin_id, profile_id),
-            _ => {
-                let first = accounts.first().map_or(DEFAULT_PROFILE, String::as_str);
-                (first.to_owned(), (!accounts.is_empty()).then_some(accounts))
+            Some(Format::AuthProfiles) if is_named && profile_id.is_some() => {
+                return Err(invalid(
+                    "`profile` and `profileId` name the same: leave one of them out.",
+                ));
             }
+            Some(Format::AuthProfiles) => {
+                let named = is_named.then(|| format!("{plugin_id}:{first}"));
+                host_profile(&plugin_id, named.or(profile_id))
+            }
+            Some(_) if first != DEFAULT_PROFILE => {
+                return Err(invalid(
+                    "`profile` names one of several accounts, and the file of `credentialsFormat` holds one: leave it out.",
+                ));
+            }
+            Some(_) => (first, None),
         };
         let config = Self {
             profile,
