@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { getValidAccessToken, importToken, login, logout } from "../../index.js";
 import { Person } from "../support/person.ts";
 import { ProtectedApi } from "../support/protected-api.ts";
+import { rejection } from "../support/rejection.ts";
+import { Host } from "./support/host.ts";
 import { accessTokenSeconds, installPlugin, lifeOfALogin, logIn, stage } from "./support/life-of-a-login.ts";
 import { ModelServer } from "./support/model-server.ts";
 import { pack } from "./support/packages.ts";
@@ -57,4 +62,34 @@ test("openclaw-2026.9.6: a provider logs in by a code; the host keeps the tokens
   assert.equal(await answered(), "The service answered 200.", gateway.output);
   assert.notEqual((await server.requests({ grant: "refresh_token" })).length, 0);
   await gateway.stop();
+});
+
+test("openclaw-2026.9.6: its logins lie in a database, and no auth-profiles.json is ever made beside it", {
+  timeout,
+}, async (t) => {
+  const host = await Host.create(t, "openclaw-2026.9.6", "http://127.0.0.1:9");
+  await host.succeed(["models", "status", "--json"]);
+  assert.equal(existsSync(join(host.stateDir, "state/openclaw.sqlite")), true);
+  const config = {
+    pluginId: "my-model",
+    issuer: "https://auth.example.com",
+    clientId: "public",
+    stateDir: host.stateDir,
+    credentialsFormat: "auth-profiles",
+  } as const;
+  for (const call of [
+    () => getValidAccessToken(config),
+    () => importToken(config, { access: "x" }),
+    () => login(config, { onVerification: () => {} }),
+    () => logout(config),
+  ]) {
+    const { message } = await rejection(call(), "INVALID_CONFIG");
+    assert.match(message, /openclaw\.sqlite.*api\.registerProvider/);
+  }
+  const made = readdirSync(host.stateDir, { recursive: true }).map(String);
+  assert.deepEqual(
+    made.filter((path) => path.includes("auth-profiles")),
+    [],
+  );
+  await host.succeed(["models", "status", "--json"]);
 });

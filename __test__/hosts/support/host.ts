@@ -37,6 +37,8 @@ export class Host {
   readonly home: TempHome;
   readonly stateDir: string;
   readonly port: number;
+  /** More of the environment of its processes. */
+  readonly environment: Record<string, string> = {};
   readonly #lifetime: Lifetime;
   readonly #registry: string;
 
@@ -135,6 +137,7 @@ export class Host {
         npm_config_update_notifier: "false",
         [`${prefix}_DISABLE_BONJOUR`]: "1",
         ...Object.fromEntries(quiet),
+        ...this.environment,
       }),
     });
   }
