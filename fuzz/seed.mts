@@ -11,6 +11,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { AuthorizationServer } from "../__test__/support/authorization-server.ts";
 import { type ExchangeAnswer, exchange } from "../__test__/support/exchange.ts";
+import { ForeignFile, formats, layouts } from "../__test__/support/foreign-file.ts";
 import { Scope } from "../__test__/support/lifetime.ts";
 import { Person } from "../__test__/support/person.ts";
 import { providerShapes } from "../__test__/support/provider-stub.ts";
@@ -38,6 +39,19 @@ function redirects(body: string): void {
 }
 
 const responses = ["device_authorization", "token_response", "error_response", "verification"];
+
+function foreignFiles(): void {
+  const more = { counter: 1, lastRefresh: "2026-01-01T00:00:00Z" };
+  for (const [index, format] of formats.entries()) {
+    seed(
+      "foreign_file",
+      [index],
+      layouts[format].text(ForeignFile.theirs(), more).replaceAll("memory:work", "memory:default"),
+    );
+  }
+  seed("foreign_file", [2], '{"OPENAI_API_KEY":"sk-1","tokens":null}');
+  seed("foreign_file", [4], '{"memory":{"access":"a","refresh":"r","expires":1},"anthropic":{}}');
+}
 
 function fromShapes(): void {
   for (const { step, status, body } of providerShapes()) {
@@ -331,6 +345,7 @@ function byHand(): void {
   }
 }
 
+foreignFiles();
 fromShapes();
 byHand();
 await fromRealServer();

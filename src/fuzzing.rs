@@ -36,6 +36,7 @@ targets! {
     session::verification: "What a person is shown of a device authorization answer, QR code included.",
     session::config: "A config.",
     session::credential_file: "A credential file, and what is concluded from it.",
+    store::foreign_file: "A file in which another program keeps its login.",
     store::leftover_file: "A temp file that another process left.",
     store::handwritten_login: "A login that a plugin wrote by hand.",
     store::registrations_file: "The file of registered clients.",

@@ -123,56 +123,12 @@ impl AuthConfig {
         let plugin_id = options
             .text("pluginId")?
             .ok_or_else(|| invalid("`pluginId` is missing: give the id of your plugin."))?;
-        let profile = options.text("profile")?;
-        let order = profiles(&plugin_id, "order", options.list("order", |_| Ok(()))?)?;
-        let has_order = !order.is_empty();
-        let accounts = match profile {
-            Some(profile) => profiles(&plugin_id, "profile", vec![profile])?,
-            None => order,
-        };
-        let credentials_format = options.parsed("credentialsFormat", credentials_format)?;
-        let agent_id = options.text("agentId")?;
-        let profile_id = options.text("profileId")?;
-        if credentials_format != Some(Format::AuthProfiles)
-            && (agent_id.is_some() || profile_id.is_some())
-        {
-            return Err(invalid(
-                "`agentId` and `profileId` are for `credentialsFormat: \"auth-profiles\"`: give that, or leave them out.",
-            ));
-        }
-        let is_named = !accounts.is_empty();
-        let first = accounts
-            .first()
-            .map_or(DEFAULT_PROFILE, String::as_str)
-            .to_owned();
-        let (profile, accounts) = match credentials_format {
-            None => (first, is_named.then_some(accounts)),
-            Some(_) if has_order => {
-                return Err(invalid(
-                    "`order` is for files of our own: with `credentialsFormat` leave it out; \"auth-profiles\" has the host's.",
-                ));
-            }
-            Some(Format::AuthProfiles) if is_named && profile_id.is_some() => {
-                return Err(invalid(
-                    "`profile` and `profileId` name the same: leave one of them out.",
-                ));
-            }
-            Some(Format::AuthProfiles) => {
-                let named = is_named.then(|| format!("{plugin_id}:{first}"));
-                host_profile(&plugin_id, named.or(profile_id))
-            }
-            Some(_) if first != DEFAULT_PROFILE => {
-                return Err(invalid(
-                    "`profile` names one of several accounts, and the file of `credentialsFormat` holds one: leave it out.",
-                ));
-            }
-            Some(_) => (first, None),
-        };
+        let account = Account::take(&mut options, &plugin_id)?;
         let config = Self {
-            profile,
-            accounts,
-            credentials_format,
-            agent_id: agent_id.unwrap_or_else(|| "main".to_owned()),
+            profile: account.profile,
+            accounts: account.accounts,
+            credentials_format: account.format,
+            agent_id: account.agent_id,
             store: options.no_store()?,
             issuer: options.parsed("issuer", Issuer::parse)?,
             flow: options.flow()?,
@@ -210,7 +166,7 @@ impl AuthConfig {
             plugin_id,
         };
         config.consistent()?;
-        if has_order && config.credentials_path.is_some() {
+        if account.has_order && config.credentials_path.is_some() {
             return Err(invalid(
                 "`order` needs several accounts, and `credentialsPath` is the file of one: leave one of them out.",
             ));
@@ -419,6 +375,70 @@ impl Options<'_> {
                     "`{name}` is {number}: it takes milliseconds from {least} to {DAY}."
                 ))
             })
+    }
+}
+
+/// Whose login is meant, and in whose format it is.
+struct Account {
+    profile: String,
+    accounts: Option<Vec<String>>,
+    has_order: bool,
+    format: Option<Format>,
+    agent_id: String,
+}
+
+impl Account {
+    fn take(options: &mut Options<'_>, plugin_id: &str) -> Result<Self, Error> {
+        let profile = options.text("profile")?;
+        let order = profiles(plugin_id, "order", options.list("order", |_| Ok(()))?)?;
+        let has_order = !order.is_empty();
+        let accounts = match profile {
+            Some(profile) => profiles(plugin_id, "profile", vec![profile])?,
+            None => order,
+        };
+        let format = options.parsed("credentialsFormat", credentials_format)?;
+        let agent_id = options.text("agentId")?;
+        let profile_id = options.text("profileId")?;
+        if format != Some(Format::AuthProfiles) && (agent_id.is_some() || profile_id.is_some()) {
+            return Err(invalid(
+                "`agentId` and `profileId` are for `credentialsFormat: \"auth-profiles\"`: give that, or leave them out.",
+            ));
+        }
+        let is_named = !accounts.is_empty();
+        let first = accounts
+            .first()
+            .map_or(DEFAULT_PROFILE, String::as_str)
+            .to_owned();
+        let (profile, accounts) = match format {
+            None => (first, is_named.then_some(accounts)),
+            Some(_) if has_order => {
+                return Err(invalid(
+                    "`order` is for files of our own: with `credentialsFormat` leave it out; \"auth-profiles\" has the host's.",
+                ));
+            }
+            Some(Format::AuthProfiles) if is_named && profile_id.is_some() => {
+                return Err(invalid(
+                    "`profile` and `profileId` name the same: leave one of them out.",
+                ));
+            }
+            Some(Format::AuthProfiles) => {
+                let named = is_named.then(|| format!("{plugin_id}:{first}"));
+                host_profile(plugin_id, named.or(profile_id))
+            }
+            Some(_) if first != DEFAULT_PROFILE => {
+                return Err(invalid(
+                    "`profile` names one of several accounts, and the file of `credentialsFormat` holds one: leave it out.",
+                ));
+            }
+            Some(_) => (first, None),
+        };
+        Ok(Self {
+            profile,
+            accounts,
+            has_order,
+            format,
+            agent_id: agent_id.unwrap_or_else(|| "main".to_owned()),
+        })
     }
 }
 

@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::time::UnixMillis;
 
+pub(crate) use super::foreign::fuzzing::foreign_file;
+
 const PATH: &str = "/state/credentials/memory/default.json";
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 

@@ -4,6 +4,8 @@
 //! What such a file has no place for (what a failed refresh taught, whom the login belongs to) lies in a note of our own.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod layout;
 mod note;
 mod profiles;
