@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::error::{Error, ErrorCode};
@@ -62,12 +62,13 @@ pub(crate) struct Fingerprint(String);
 impl Fingerprint {
     /// The fingerprint of several parts, each delimited so that no two lists collide.
     pub(crate) fn of(parts: &[&str]) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        Self(hex(context.finish().as_ref()))
+        let digest = sha256(&|context| {
+            for part in parts {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part.as_bytes());
+            }
+        });
+        Self(hex(digest.as_ref()))
     }
 
     /// One that was stored.
@@ -95,7 +96,28 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// SHA-256, base64url without padding (RFC 7636 §4.2 `S256`).
 pub(crate) fn sha256_base64url(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
+    URL_SAFE_NO_PAD.encode(sha256(&|context| context.update(text.as_bytes())))
+}
+
+/// A hash holds the last bytes it was fed in a buffer on the stack, where [`MEMORY`] zeroes nothing.
+fn sha256(feed: &dyn Fn(&mut digest::Context)) -> digest::Digest {
+    let digest = hashed(feed);
+    write_over_the_stack();
+    digest
+}
+
+#[inline(never)]
+fn hashed(feed: &dyn Fn(&mut digest::Context)) -> digest::Digest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    feed(&mut context);
+    context.finish()
+}
+
+/// Covers what a function called just before by the same caller had on the stack.
+#[inline(never)]
+fn write_over_the_stack() {
+    let mut room = [0_u8; 4096];
+    room.zeroize();
 }
 
 /// Bytes from the operating system's random source.
