@@ -13,6 +13,7 @@ use crate::error::ErrorCode;
 use crate::http::fuzzing::is_safe_endpoint;
 use crate::oauth::fuzzing::{authorization, is_printable, is_safe_to_open};
 use crate::oauth::issuer::Issuer;
+use crate::oauth::server_text::visible;
 use crate::store;
 use crate::time::{BootInstant, UnixMillis};
 
@@ -71,10 +72,11 @@ pub(crate) fn config(input: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(input) else {
         return;
     };
-    // The names of options are no secrets.
-    let names_a_secret = value
-        .as_object()
-        .is_some_and(|members| members.keys().any(|name| name.contains("canary-secret")));
+    // The names of options are no secrets; what cannot be seen in one is not printed.
+    let names_a_secret = value.as_object().is_some_and(|members| {
+        let mut names = members.keys();
+        names.any(|name| visible(name).contains("canary-secret"))
+    });
     match AuthConfig::parse(value) {
         Ok(config) => {
             assert!(!config.plugin_id.trim().is_empty() && !config.profile.trim().is_empty());

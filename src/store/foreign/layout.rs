@@ -117,7 +117,7 @@ impl Entry {
         let secrets = Secrets {
             access,
             refresh,
-            id_token: text(entry, "id_token")?.map(Secret::new),
+            id_token: text(entry, "id_token").unwrap_or_default().map(Secret::new),
             dpop_key: None,
         };
         let mut outline = self.outline(&secrets, expires);
