@@ -57,7 +57,8 @@ impl Session {
     pub(crate) fn fresh_token(&self, config: &AuthConfig) -> Option<FreshToken> {
         let config = &self.choose(config).ok()?.config;
         let location = self.location(config).ok()?;
-        if self.unsaved.get(location.path()).is_some() {
+        // The keychain is not asked on the caller's thread.
+        if self.unsaved.get(location.path()).is_some() || location.keychain_item().is_some() {
             return None;
         }
         let (stored, generation) = self.cache.read(&location, self.clock.boot()).ok()?;

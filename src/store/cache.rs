@@ -156,8 +156,9 @@ impl Cache {
         let (outcome, holds) = {
             let mut state = slot.lock();
             state.last_used = boot_now;
-            // Of a given store there is nothing to look at but what it says.
+            // Of a given store or an item there is nothing to look at but what it says.
             if location.slot().is_none()
+                && location.keychain_item().is_none()
                 && state.is_unchanged(location.path(), boot_now)
                 && let Some(stored) = &state.stored
             {

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
 use crate::store::credential::{self, Stored};
-use crate::store::foreign::{self, Format};
+use crate::store::foreign::{self, Format, KeychainItem};
 use crate::store::given::{GivenStore, Slot};
 use crate::store::name;
 use crate::store::registration::Shelf;
@@ -118,6 +118,8 @@ enum Place {
         note: PathBuf,
         /// What the program kept its logins in before.
         legacy: Option<PathBuf>,
+        /// What it keeps them in instead of the file, where there is such an item.
+        item: Option<KeychainItem>,
     },
     /// In a store that the plugin gave.
     Given {
@@ -199,6 +201,7 @@ impl Location {
                 note: note_path(&folder, format, &path, request.profile),
                 folder,
                 legacy: has_legacy.then(|| state_dir.join("credentials").join("oauth.json")),
+                item: keychain_item(request, format, environment),
             },
             path,
             profile: request.profile.to_owned(),
@@ -238,6 +241,14 @@ impl Location {
     pub(super) fn legacy_path(&self) -> Option<&Path> {
         match &self.place {
             Place::Foreign { legacy, .. } => legacy.as_deref(),
+            Place::State { .. } | Place::Exact | Place::Given { .. } => None,
+        }
+    }
+
+    /// The item of the keychain in which its program keeps the login, if it has one.
+    pub(crate) fn keychain_item(&self) -> Option<&KeychainItem> {
+        match &self.place {
+            Place::Foreign { item, .. } => item.as_ref(),
             Place::State { .. } | Place::Exact | Place::Given { .. } => None,
         }
     }
@@ -500,6 +511,36 @@ fn foreign_path(
     })
 }
 
+/// Claude Code names it after the folder of its configuration, where that is not the usual one.
+#[cfg(target_os = "macos")]
+fn keychain_item(
+    request: &LocationRequest<'_>,
+    format: Format,
+    environment: &dyn Environment,
+) -> Option<KeychainItem> {
+    if format != Format::ClaudeCode || request.credentials_path.is_some() {
+        return None;
+    }
+    let mut service = "Claude Code-credentials".to_owned();
+    if let Some(folder) = set("CLAUDE_CONFIG_DIR", environment) {
+        let digest = ring::digest::digest(&ring::digest::SHA256, folder.as_encoded_bytes());
+        let digest = crate::secret::hex(digest.as_ref());
+        service.push('-');
+        service.push_str(digest.get(..8)?);
+    }
+    let account = set("USER", environment)?.into_string().ok()?;
+    Some(KeychainItem::new(
+        PathBuf::from("/usr/bin/security"),
+        service,
+        account,
+    ))
+}
+
+#[cfg(not(target_os = "macos"))]
+fn keychain_item(_: &LocationRequest<'_>, _: Format, _: &dyn Environment) -> Option<KeychainItem> {
+    None
+}
+
 /// Its host, for people, and a hash.
 fn server_name(server: &str) -> String {
     let host: String = Url::parse(server)
@@ -711,6 +752,24 @@ pub(super) mod tests {
             given: None,
         };
         Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+    }
+
+    /// Claude Code's login, in that item, with its file in that folder.
+    pub(in crate::store) fn claude_code_with(folder: &Path, item: KeychainItem) -> Location {
+        let path = folder.join(".credentials.json");
+        let request = LocationRequest {
+            plugin_id: "demo",
+            profile: "default",
+            state_dir: folder.to_str(),
+            credentials_path: path.to_str(),
+            foreign: Some((Format::ClaudeCode, "main")),
+            given: None,
+        };
+        let mut location = Location::resolve(&request, &FixedEnvironment::default()).unwrap();
+        if let Place::Foreign { item: place, .. } = &mut location.place {
+            *place = Some(item);
+        }
+        location
     }
 
     fn resolved(environment: &FixedEnvironment) -> PathBuf {

@@ -256,6 +256,14 @@ impl ForeignFile {
         if found.text.as_ref() == Some(&text) {
             return Ok(true);
         }
+        if let Some(item) = &found.item {
+            let now = item.read()?;
+            let held = now.as_ref().map(|held| held.expose().as_bytes());
+            if held != found.text.as_ref().map(JsonText::bytes) {
+                return Ok(false);
+            }
+            return item.write(text.bytes()).map(|()| true);
+        }
         let mut taken = match room.take() {
             Some(room) => room,
             None => self.room(found)?,
@@ -297,11 +305,14 @@ impl ForeignFile {
     }
 
     fn room(&self, found: &Found) -> Result<Reservation, Error> {
-        let size = found
-            .text
-            .as_ref()
-            .map_or(0, |text| text.bytes().len() as u64);
-        Reservation::new(&self.place.target, size.saturating_add(SPARE_BYTES))
+        let size = found.text.as_ref().map_or(0, |text| text.bytes().len());
+        if let Some(item) = &found.item {
+            item.require_room(size)?;
+        }
+        Reservation::new(
+            &self.place.target,
+            (size as u64).saturating_add(SPARE_BYTES),
+        )
     }
 
     fn look(&self) -> Result<Found, Error> {

@@ -6,6 +6,7 @@
 mod file;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
+mod keychain_item;
 mod layout;
 mod note;
 mod profiles;
@@ -15,12 +16,14 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorCode};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
+use crate::secret::Secret;
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::json_text::JsonText;
 use crate::store::location::Location;
 
 pub(crate) use self::file::patiently;
 pub(super) use self::file::{ForeignFile, Reserved, guard};
+pub(crate) use self::keychain_item::KeychainItem;
 pub(super) use self::note::SeenNote;
 pub(super) use self::profiles::{in_order, of_provider};
 
@@ -65,8 +68,10 @@ pub(super) struct Found {
     pub(super) stored: Stored,
     /// None where there is no file.
     pub(super) file: Option<RegularFile>,
-    /// None where there is no file.
+    /// None where there is neither file nor item.
     text: Option<JsonText>,
+    /// It came from this item of the keychain, or would go there.
+    item: Option<KeychainItem>,
 }
 
 /// Where the login of a location lies now.
@@ -99,23 +104,47 @@ impl Place {
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_IO`.
 pub(super) fn read(location: &Location, format: Format) -> Result<Found, Error> {
-    look(location, &Place::of(location, format)?)
+    found(
+        location,
+        &Place::of(location, format)?,
+        KeychainItem::read_recent,
+    )
 }
 
 fn look(location: &Location, place: &Place) -> Result<Found, Error> {
-    let Some(file) = RegularFile::read(&place.target)? else {
-        return Ok(Found {
-            stored: Stored::Nothing,
-            file: None,
-            text: None,
-        });
+    found(location, place, KeychainItem::read)
+}
+
+fn found(
+    location: &Location,
+    place: &Place,
+    read_item: fn(&KeychainItem) -> Result<Option<Secret>, Error>,
+) -> Result<Found, Error> {
+    let item = location.keychain_item();
+    let held = item.map(read_item).transpose()?.flatten();
+    let file = match &held {
+        Some(_) => None,
+        None => RegularFile::read(&place.target)?,
     };
-    let (text, stored) = parse(&place.entry, file.bytes(), &place.target, |snapshot| {
+    let bytes = match (&held, &file) {
+        (Some(held), _) => Some(held.expose().as_bytes()),
+        (None, Some(file)) => file.bytes(),
+        (None, None) => {
+            return Ok(Found {
+                stored: Stored::Nothing,
+                file: None,
+                text: None,
+                item: item.cloned(),
+            });
+        }
+    };
+    let (text, stored) = parse(&place.entry, bytes, &place.target, |snapshot| {
         note::completed(location, snapshot)
     })?;
     Ok(Found {
         stored,
-        file: Some(file),
+        item: item.filter(|_| file.is_none()).cloned(),
+        file,
         text: Some(text),
     })
 }

@@ -1,0 +1,324 @@
+//! The item of macOS' login keychain in which Claude Code keeps what it keeps in a file elsewhere.
+//!
+//! It is read and written with the system's own `security`, as Claude Code does: the item then belongs to that program, and nobody
+//! is asked. What is written goes through its input, where no list of processes shows it. Not run on a Mac yet; the tests
+//! run it against a stand-in.
+
+#[cfg(any(target_os = "macos", test))]
+pub(crate) use tool::KeychainItem;
+
+/// There is none elsewhere.
+#[cfg(not(any(target_os = "macos", test)))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum KeychainItem {}
+
+#[cfg(not(any(target_os = "macos", test)))]
+impl KeychainItem {
+    pub(super) fn read(&self) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
+        match *self {}
+    }
+
+    pub(super) fn read_recent(&self) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
+        match *self {}
+    }
+
+    pub(super) fn write(&self, _: &[u8]) -> Result<(), crate::error::Error> {
+        match *self {}
+    }
+
+    pub(super) fn require_room(&self, _: usize) -> Result<(), crate::error::Error> {
+        match *self {}
+    }
+}
+
+#[cfg(any(target_os = "macos", test))]
+mod tool {
+    use std::io::{self, Write as _};
+    use std::path::PathBuf;
+    use std::process::{Command, Output, Stdio};
+    use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
+
+    use crate::error::{Error, ErrorCode};
+    use crate::secret::{Secret, hex};
+    use crate::time::{BootInstant, Clock as _, SystemClock};
+
+    /// How long what was read is believed: each look starts a program.
+    const RECENT: Duration = Duration::from_secs(1);
+
+    /// A longer line is cut by `security`.
+    const LONGEST_LINE: usize = 4000;
+
+    /// `errSecItemNotFound`, as its exit code.
+    const NOT_FOUND: i32 = 44;
+
+    /// Where it is, and with what it is asked for.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    pub(crate) struct KeychainItem {
+        program: PathBuf,
+        service: String,
+        account: String,
+    }
+
+    static READ: Mutex<Vec<(KeychainItem, BootInstant, Option<Secret>)>> = Mutex::new(Vec::new());
+
+    impl KeychainItem {
+        pub(in crate::store) fn new(program: PathBuf, service: String, account: String) -> Self {
+            Self {
+                program,
+                service,
+                account,
+            }
+        }
+
+        /// What it holds, as of a second ago or later.
+        pub(in crate::store::foreign) fn read_recent(&self) -> Result<Option<Secret>, Error> {
+            let now = SystemClock.boot();
+            let known = READ
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .find(|(item, read, _)| item == self && now.since(*read) < RECENT)
+                .map(|(_, _, held)| held.clone());
+            match known {
+                Some(held) => Ok(held),
+                None => self.read(),
+            }
+        }
+
+        /// What it holds now; none if there is no such item.
+        pub(in crate::store::foreign) fn read(&self) -> Result<Option<Secret>, Error> {
+            let now = SystemClock.boot();
+            let arguments = ["find-generic-password", "-w", "-a", &self.account, "-s"];
+            let output = self.run(
+                Command::new(&self.program)
+                    .args(arguments)
+                    .arg(&self.service),
+                "",
+            )?;
+            let held = match output.status.code() {
+                Some(0) => {
+                    Some(text_of(&output.stdout).ok_or_else(|| self.failed("gave no text"))?)
+                }
+                Some(NOT_FOUND) => None,
+                _ => return Err(self.failed("refused it")),
+            };
+            let mut all = READ.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|(item, ..)| item != self);
+            all.push((self.clone(), now, held.clone()));
+            Ok(held)
+        }
+
+        /// Proves, as far as that can be known, that it can take so many bytes.
+        pub(in crate::store::foreign) fn require_room(&self, size: usize) -> Result<(), Error> {
+            let longest = LONGEST_LINE.saturating_sub(self.command("").len()) / 2;
+            if size <= longest {
+                return Ok(());
+            }
+            Err(self.failed("takes no more than 4,000 characters, and it is larger"))
+        }
+
+        /// Replaces what it holds, and reads it back.
+        pub(in crate::store::foreign) fn write(&self, text: &[u8]) -> Result<(), Error> {
+            self.require_room(text.len())?;
+            let line = Secret::new(self.command(&hex(text)));
+            let output = self.run(Command::new(&self.program).arg("-i"), line.expose())?;
+            let held = self.read()?;
+            let is_written = held.is_some_and(|held| held.expose().as_bytes() == trimmed(text));
+            if output.status.success() && is_written {
+                return Ok(());
+            }
+            Err(self.failed("did not take it"))
+        }
+
+        fn command(&self, hex: &str) -> String {
+            let quoted = |text: &str| text.replace(['"', '\\', '\n'], "");
+            format!(
+                "add-generic-password -U -a \"{}\" -s \"{}\" -X \"{hex}\"\n",
+                quoted(&self.account),
+                quoted(&self.service)
+            )
+        }
+
+        fn run(&self, command: &mut Command, input: &str) -> Result<Output, Error> {
+            let mut run = || -> io::Result<Output> {
+                let mut child = command
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()?;
+                if let Some(mut stdin) = child.stdin.take() {
+                    stdin.write_all(input.as_bytes())?;
+                }
+                child.wait_with_output()
+            };
+            run().map_err(|error| self.failed(&format!("could not be run: {error}")))
+        }
+
+        fn failed(&self, how: &str) -> Error {
+            Error::new(
+                ErrorCode::StoreIo,
+                format!(
+                    "The login lies in the keychain's item {:?}, and {} {how}. Unlock the keychain, or give `credentialsPath`.",
+                    self.service,
+                    self.program.display()
+                ),
+            )
+        }
+    }
+
+    /// What is no ASCII is printed in hexadecimal digits.
+    fn text_of(printed: &[u8]) -> Option<Secret> {
+        let printed = std::str::from_utf8(printed).ok()?.trim_end_matches('\n');
+        if printed.starts_with('{') {
+            return Some(Secret::from(printed));
+        }
+        let digits = printed.as_bytes().chunks(2);
+        let bytes = digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?)
+            .ok()
+            .map(Secret::new)
+    }
+
+    fn trimmed(text: &[u8]) -> &[u8] {
+        text.strip_suffix(b"\n").unwrap_or(text)
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::store::credential::tests::sample;
+    use crate::store::credential::{self, Stored};
+    use crate::store::location::Location;
+    use crate::store::location::tests::claude_code_with;
+    use crate::store::locked::{Locked, Saved};
+
+    /// Keeps one item in a file, and notes what it was called with.
+    const STAND_IN: &str = r#"#!/bin/sh
+cd "$(dirname "$0")"
+echo "$*" >> arguments
+case "$1" in
+find-generic-password) [ -e item ] || exit 44; cat item; echo ;;
+-i) read -r line; [ -e locked ] && exit 36
+    printf '%s' "$line" | sed 's/.*-X "//; s/"$//' | perl -ne 'print pack("H*", $_)' > item ;;
+esac
+"#;
+
+    const TEXT: &str = r#"{"claudeAiOauth":{"accessToken":"a1","refreshToken":"r1","expiresAt":1700003600000,"subscriptionType":"max"},"mcpOAuth":{"n":1e3}}"#;
+
+    struct Mac {
+        folder: TempDir,
+        location: Location,
+    }
+
+    impl Mac {
+        fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let program = folder.path().join("security");
+            std::fs::write(&program, STAND_IN).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+            let item = KeychainItem::new(program, "Claude Code-credentials".into(), "ann".into());
+            let location = claude_code_with(&folder.path().join("home"), item);
+            Self { folder, location }
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn item(&self) -> String {
+            std::fs::read_to_string(self.at("item")).unwrap()
+        }
+
+        fn locked(&self) -> Locked {
+            Locked::try_acquire(&self.location).unwrap().unwrap()
+        }
+    }
+
+    fn access(stored: &Stored) -> Option<&str> {
+        Some(stored.credential()?.access().expose())
+    }
+
+    fn file_of(mac: &Mac) -> &Path {
+        mac.location.path()
+    }
+
+    #[test]
+    fn a_refresh_is_written_back_and_nothing_else_changes() {
+        let mac = Mac::new();
+        std::fs::write(mac.at("item"), TEXT).unwrap();
+        assert_eq!(
+            access(&credential::read(&mac.location).unwrap()),
+            Some("a1")
+        );
+        let mut locked = mac.locked();
+        let reserved = locked.reserve().unwrap();
+        let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        assert_eq!(saved, Saved::Written);
+        let expected = TEXT.replace("a1", "a2").replace("r1", "r2");
+        let item = mac.item();
+        let without_scopes = item.replace(r#","scopes":["memory","offline_access"]"#, "");
+        assert_eq!(without_scopes, expected);
+        assert_eq!(
+            access(&credential::read(&mac.location).unwrap()),
+            Some("a2")
+        );
+        assert!(!file_of(&mac).exists());
+        let arguments = std::fs::read_to_string(mac.at("arguments")).unwrap();
+        assert!(
+            !arguments.contains("a2") && arguments.contains("-a ann -s Claude Code-credentials")
+        );
+    }
+
+    #[test]
+    fn without_an_item_the_file_counts_and_without_both_a_login_makes_the_item() {
+        let mac = Mac::new();
+        mac.locked().replace(&sample("a1", Some("r1"))).unwrap();
+        assert!(mac.item().contains("a1") && !file_of(&mac).exists());
+        mac.locked().log_out(crate::time::UnixMillis(1)).unwrap();
+        assert_eq!(mac.item().trim(), "{}");
+        std::fs::remove_file(mac.at("item")).unwrap();
+        std::fs::write(file_of(&mac), TEXT).unwrap();
+        let mut locked = mac.locked();
+        let reserved = locked.reserve().unwrap();
+        locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        assert!(
+            std::fs::read_to_string(file_of(&mac))
+                .unwrap()
+                .contains("a2")
+        );
+        assert!(!mac.at("item").exists());
+    }
+
+    #[test]
+    fn what_it_would_not_take_is_known_before_anything_is_spent() {
+        let mac = Mac::new();
+        let long = TEXT.replace("1e3", &format!("\"{}\"", "x".repeat(2000)));
+        std::fs::write(mac.at("item"), long).unwrap();
+        let error = mac.locked().reserve().unwrap_err();
+        assert_eq!(error.code(), ErrorCode::StoreIo);
+        assert!(error.message().contains("4,000"), "{error}");
+        std::fs::write(mac.at("item"), TEXT).unwrap();
+        std::fs::write(mac.at("locked"), "").unwrap();
+        let mut locked = mac.locked();
+        let reserved = locked.reserve().unwrap();
+        let failure = locked
+            .save(reserved, &sample("a2", Some("r2")))
+            .unwrap_err();
+        assert!(failure.error.message().contains("did not take it"));
+        assert_eq!(mac.item(), TEXT);
+        // It waits for the keychain, and so does the journal for the next holder.
+        std::fs::remove_file(mac.at("locked")).unwrap();
+        drop((failure, locked));
+        assert_eq!(access(mac.locked().stored()), Some("a2"));
+    }
+}
