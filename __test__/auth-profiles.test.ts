@@ -293,7 +293,8 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
     })();
     const refreshing = (async () => {
       for (let round = 1; round <= 10; round += 1) {
-        await getValidAccessToken(file.config, { rejectedToken: file.tokens().access }).catch((error) => {
+        const rejectedToken = await getValidAccessToken(file.config);
+        await getValidAccessToken(file.config, { rejectedToken }).catch((error) => {
           // Forced at most three times a minute.
           assert.equal(error.code, "STORE_LOCKED");
         });

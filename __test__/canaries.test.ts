@@ -11,6 +11,7 @@ import { describe, test } from "node:test";
 import { type AuthConfig, login } from "../index.js";
 import { CertificateAuthority } from "./support/certificate-authority.ts";
 import { Child } from "./support/child.ts";
+import { exchange } from "./support/exchange.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { HttpProxy } from "./support/proxy.ts";
 import { type StubAnswer, type StubHandler, StubServer } from "./support/stub-server.ts";
@@ -21,6 +22,7 @@ const secrets = {
   access: "canary-access-token",
   refresh: "canary-refresh-token",
   idToken: "canary-id-token",
+  code: "canary-authorization-code",
   clientSecret: "canary-client-secret",
   registrationToken: "canary-registration-token",
   cookie: "canary-cookie",
@@ -70,6 +72,12 @@ const scenarios: Record<string, Scenario> = {
       authorizeDevice: "ok",
       refreshTokens: "ok",
       logout: "ok",
+      doctor: "ok",
+      profileOrder: "ok",
+      authorizationHeaders: "ok",
+      importToken: "ok",
+      "login through a browser": "ok",
+      "login by pasting": "INVALID_RESPONSE",
     },
     arrange: () => undefined,
   },
@@ -241,6 +249,53 @@ describe("nothing is given away", { concurrency: 6 }, () => {
     });
   }
 
+  const { access, refresh, idToken, clientSecret } = secrets;
+  const client = { clientId: "registered", clientSecret };
+  const elsewhere = {
+    "auth-profiles": { version: 1, profiles: { "memory:a": { type: "oauth", provider: "memory", access, refresh } } },
+    "claude-code": { claudeAiOauth: { accessToken: access, refreshToken: refresh, expiresAt: 1 } },
+    codex: { tokens: { access_token: access, refresh_token: refresh, id_token: idToken } },
+    "qwen-code": { access_token: access, refresh_token: refresh, expiry_date: 1 },
+  } as const;
+  for (const [format, members] of Object.entries(elsewhere)) {
+    const text = JSON.stringify({ ...members, more: "a member that we do not know" });
+    for (const [name, kept, ends] of [
+      ["all is well", text, { status: "ok", rejectedToken: "ok", login: "ok", doctor: "ok", logout: "ok" }],
+      ["LOGIN_REQUIRED", text, { rejectedToken: "LOGIN_REQUIRED", status: "ok" }],
+      ["STORE_CORRUPT", text.slice(0, -9), { rejectedToken: "STORE_CORRUPT", login: "STORE_CORRUPT", doctor: "ok" }],
+    ] as const) {
+      test(`${format}: ${name}`, async (t) => {
+        const login = await loggedIn(t);
+        if (name === "LOGIN_REQUIRED") login.stub.route("/token", oauthError("invalid_grant"));
+        const credentialsPath = join(login.home.path, "kept.json");
+        writeFileSync(credentialsPath, kept);
+        const credentialsFormat = format as keyof typeof elsewhere;
+        Object.assign(login.config, { credentialsFormat, credentialsPath, ...client });
+        const codes = await everyFunction(t, login);
+        assert.deepEqual(Object.fromEntries(Object.keys(ends).map((called) => [called, codes[called]])), ends);
+        const now = readFileSync(credentialsPath, "utf8");
+        assert.ok(name === "STORE_CORRUPT" ? now === kept : now.includes("that we do not know"));
+      });
+    }
+  }
+
+  for (const fails of [undefined, "read", "write", "withLock"] as const) {
+    test(`a plugin's own store${fails === undefined ? "" : `, whose ${fails} fails with all it knows`}`, async (t) => {
+      const login = await loggedIn(t);
+      const kept = { "memory/default": readFileSync(login.path, "utf8") };
+      rmSync(dirname(login.path), { recursive: true });
+      const { stateDir: _, ...config } = login.config;
+      const codes = await everyFunction(t, {
+        ...login,
+        config: { ...config, ...client, store: { kept, fails } as never },
+      });
+      const code = fails === undefined ? "ok" : "STORE_IO";
+      for (const called of ["rejectedToken", "login", "login through a browser", "importToken", "logout"]) {
+        assert.equal(codes[called], code, called);
+      }
+    });
+  }
+
   const password = "canary-proxy-password";
   for (const [name, proxied, code] of [
     ["a proxy that refuses the password", (url: string) => url.replace("//", `//user:${password}@`), "NETWORK"],
@@ -296,10 +351,12 @@ async function everyFunction(t: Lifetime, login: Login, env: Record<string, stri
       ...env,
     }),
   });
-  const { access, refresh, clientSecret } = secrets;
-  child.send({ config, functions, api: `${stub.origin}/api`, kept: { access, refresh, clientSecret } });
+  const { access, refresh, clientSecret, code } = secrets;
+  child.send({ config, functions, api: `${stub.origin}/api`, kept: { access, refresh, clientSecret, code } });
+  const browsed = browser(child, code, functions);
   const { codes } = (await child.event("codes")) as unknown as { codes: Record<string, string> };
   assert.deepEqual(await child.exit, { code: 0, signal: null });
+  await browsed;
 
   const verifiers = stub.requests.flatMap(({ form }) => form.get("code_verifier") ?? []);
   const secret = new RegExp(["canary", ...verifiers].join("|"));
@@ -310,20 +367,36 @@ async function everyFunction(t: Lifetime, login: Login, env: Record<string, stri
   }
   const store = dirname(path);
   for (const file of files(home.path)) {
-    const isStored = [store, join(store, "clients")].includes(dirname(file)) && /\.json(\.corrupt-\d+)?$/.test(file);
+    const isStored =
+      file === config.credentialsPath ||
+      ([store, join(store, "clients")].includes(dirname(file)) && /\.json(\.corrupt-\d+)?$/.test(file));
     const text = readFileSync(file, "latin1");
     assert.ok(isStored || !secret.test(text), file);
-    assert.doesNotMatch(text, /canary-(device|cookie|unknown)|CNRY-CODE/, file);
+    assert.doesNotMatch(text, /canary-(device|cookie|unknown|authorization)|CNRY-CODE/, file);
   }
   assert.ok(!existsSync(join(home.path, "tls-keys")), "SSLKEYLOGFILE has no say");
   return codes;
+}
+
+/** A browser that comes back at once, where a login gets that far. */
+async function browser(child: Child, code: string, functions?: string[]): Promise<void> {
+  if (functions !== undefined) return;
+  const opened = await Promise.race([child.event("open").catch(() => undefined), child.exit]);
+  if (opened === undefined || !("event" in opened)) return;
+  const { searchParams } = new URL(String(opened.url));
+  const back = new URL(searchParams.get("redirect_uri") ?? "");
+  back.search = String(new URLSearchParams({ code, state: searchParams.get("state") ?? "" }));
+  assert.doesNotMatch((await exchange(String(back))).text, /canary/);
 }
 
 async function loggedIn(t: Parameters<typeof TempHome.create>[0]): Promise<Login> {
   const home = TempHome.create(t);
   const stub = await StubServer.start(t);
   const headers = { "set-cookie": `session=${secrets.cookie}`, "x-trace": all };
-  stub.describe({ registration_endpoint: `${stub.origin}/register` });
+  stub.describe({
+    registration_endpoint: `${stub.origin}/register`,
+    authorization_endpoint: `${stub.origin}/authorize`,
+  });
   stub.route("/register", {
     status: 201,
     headers,

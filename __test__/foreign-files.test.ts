@@ -86,7 +86,9 @@ for (const format of formats) {
       file.write(theirs);
       await held.release();
       assert.equal(await token, theirs.access);
-      assert.deepEqual({ ...file.tokens() }.refresh, theirs.refresh);
+      assert.equal(file.tokens().refresh, theirs.refresh);
+      await file.server.request({ endpoint: "revocation" });
+      assert.equal(await file.server.stored("RefreshToken"), 0);
     });
 
     test("half a file is waited for; a damaged one is an error, and nobody overwrites it", async (t) => {
@@ -131,6 +133,13 @@ for (const format of formats) {
       assert.equal(file.mode(), 0o640);
       assert.equal((await status(file.config)).state, "logged_out");
       await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+    });
+
+    test("whose server a refresh has found out, a logout revokes at", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      await getValidAccessToken(file.config);
+      assert.deepEqual(await logout(file.config), { revoked: true, removed: true });
+      assert.equal(await file.server.stored("RefreshToken"), 0);
     });
 
     test("login, into a file that is there and into none", async (t) => {

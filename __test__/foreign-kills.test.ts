@@ -85,6 +85,32 @@ for (const format of formats) {
       await livesOn(file, format, 1);
     });
 
+    for (const what of ["what its program writes", "a login that its program makes"]) {
+      test(`${what} in the last moment before the rename is kept`, async (t) => {
+        const file = await ForeignFile.create(t, format);
+        const old = file.tokens();
+        const theirs = ForeignFile.theirs(2 * 3_600_000);
+        const plugin = await file.plugin();
+        const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+        const { outcome } = plugin.begin("getValidAccessToken", [file.config]);
+        await held.arrived;
+        // The new text is made, and about to take the file's place.
+        const tracer = await Tracer.attach(t, plugin.child.pid, { calls: "fchmod", when: "1" }, { stop: true });
+        await held.remove();
+        await tracer.stopped();
+        assert.equal(file.tokens().access, old.access);
+        file.write(what.startsWith("a login") ? theirs : old, 9);
+        await tracer.detach();
+        plugin.child.signal("SIGCONT");
+        const token = await outcome;
+        assert.equal(token, file.tokens().access);
+        assert.notEqual(token, old.access);
+        assert.equal(token === theirs.access, what.startsWith("a login"));
+        assert.equal(file.text(), file.expected(9));
+        assert.deepEqual(leftovers(file), []);
+      });
+    }
+
     test("a login or logout that is killed before its rename leaves the file as it was", async (t) => {
       const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
       const before = file.text();

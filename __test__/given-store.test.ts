@@ -63,8 +63,11 @@ describe("a whole life", { concurrency: 4 }, () => {
   test("a fresh token costs one read a second, however many ask", async (t) => {
     const { store, config } = await loggedIn(t);
     const before = store.count("read");
+    const started = performance.now();
     await Promise.all(Array.from({ length: 500 }, () => getValidAccessToken(config)));
-    assert.ok(store.count("read") - before <= 2, `${store.count("read") - before}`);
+    const seconds = Math.floor((performance.now() - started) / 1000);
+    const reads = store.count("read") - before;
+    assert.ok(reads <= 2 + seconds, `${reads} in ${seconds} s`);
   });
 
   test("what another machine stores is seen within a second", async (t) => {

@@ -4,6 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AuthConfig } from "../index.js";
+import { DpopApi } from "./support/dpop-api.ts";
+import { exchange } from "./support/exchange.ts";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { Keyring } from "./support/keyring.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
@@ -45,6 +47,26 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     }
     login.assertInNoFile(first.access, first.refresh, second.access, second.refresh);
     assert.equal(await login.server.stored("RefreshToken"), 0);
+  });
+
+  test("the key of a DPoP login lies there as well, and other processes prove it", async (t) => {
+    const login = await KeychainLogin.prepare(t, { dpop: "nonce" }, { clientId: "bound", dpop: true });
+    assert.equal((await login.logIn(await login.plugin())).dpop, true);
+    const { dpopKey } = login.tokens();
+    // The key itself, 32 bytes in the middle of the PKCS#8.
+    const scalar = Buffer.from(String(dpopKey), "base64url").subarray(36, 68);
+    const next = await login.plugin();
+    login.expire();
+    const api = await DpopApi.start(t, login.server);
+    const headers = await next.call("authorizationHeaders", [login.config, { method: "GET", url: api.origin }]);
+    const { status, text } = await exchange(api.origin, { headers: headers as Record<string, string> });
+    assert.equal(status, 200, text);
+    const tokens = login.tokens();
+    assert.equal(tokens.dpopKey, dpopKey, "a refresh keeps the key");
+    login.assertInNoFile(String(dpopKey), scalar.toString("base64"), scalar.toString("hex"), tokens.access);
+    login.assertTidy();
+    assert.deepEqual(await next.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
   });
 
   test("status and listProfiles do not ask the keychain", async (t) => {

@@ -81,7 +81,7 @@ export const layouts: Record<Format, Layout> = {
     path: ".claude/.credentials.json",
     config: {},
     text: ({ access, refresh, expires }, { counter }) =>
-      `{"claudeAiOauth":{"accessToken":"${access}","refreshToken":"${refresh}","expiresAt":${expires},"scopes":["memory","offline_access"],"subscriptionType":"max","rateLimitTier":"default_claude_max_5x"},"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":${counter},"n":1e3}}}`,
+      `{"claudeAiOauth":{"accessToken":"${access}","refreshToken":"${refresh}","expiresAt":${expires},"scopes":["memory", "offline_access"],"subscriptionType":"max","rateLimitTier":"default_claude_max_5x"},"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":${counter},"n":1e3}}}`,
     tokens: ({ claudeAiOauth: { accessToken, refreshToken, expiresAt } }) => ({
       access: accessToken,
       refresh: refreshToken,

@@ -16,6 +16,8 @@ import { TempHome } from "./temp-home.ts";
 export interface Tokens {
   access: string;
   refresh: string;
+  /** Of a login with `dpop: true`. */
+  dpopKey?: string;
 }
 
 export class KeychainLogin {

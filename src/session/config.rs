@@ -350,7 +350,7 @@ impl Options<'_> {
                 ))),
                 Value::String(text) => Ok((parameter, text)),
                 other => Err(wrong_type(
-                    &format!("{name}.{parameter}"),
+                    &format!("{name}.{}", printable(&parameter)),
                     "a string",
                     &other,
                 )),
@@ -553,10 +553,15 @@ pub(crate) fn known_names<'a>(
             }
             _ => format!("known are {}.", known.join(", ")),
         };
-        let name: String = visible(name).chars().take(64).collect();
+        let name = printable(name);
         return Err(invalid(format!("Unknown {what} `{name}`: {hint}")));
     }
     Ok(())
+}
+
+/// A name that somebody else chose.
+fn printable(name: &str) -> String {
+    visible(name).chars().take(64).collect()
 }
 
 /// `client_id`, `clientID` and `clientId` are the same slip.
@@ -707,6 +712,10 @@ mod tests {
             (
                 json!({ "pluginId": "p", "extraParameters": { "a": 1 } }),
                 "`extraParameters.a` must be a string",
+            ),
+            (
+                json!({ "pluginId": "p", "extraParameters": { "a\u{1b}[2J\u{202e}": 1 } }),
+                "`extraParameters.a[2J` must be a string",
             ),
         ] {
             let message = refusal(config);

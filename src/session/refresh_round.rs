@@ -55,6 +55,12 @@ struct Prepared {
     deadline: BootInstant,
 }
 
+/// Where the refresh token goes, and where the new one is revoked.
+struct Server {
+    token_endpoint: Endpoint,
+    revocation_endpoint: Option<String>,
+}
+
 /// How often a round begins anew because the file changed under the lock.
 const ROUNDS: usize = 2;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
@@ -232,15 +238,15 @@ impl Session {
             .locked
             .refresh_token()
             .ok_or_else(|| RefreshFailure::Failed(cannot_refresh(config)))?;
-        let endpoint = self
-            .token_endpoint(config, current, prepared.deadline)
+        let server = self
+            .server(config, current, prepared.deadline)
             .await
             .map_err(RefreshFailure::Failed)?;
         // RFC 9449 §5: a public client "MUST present a DPoP proof for the same key that was used to obtain the refresh token".
         let key = current.dpop_key().map(DpopKey::from_stored).transpose();
         let key = key.map_err(RefreshFailure::Failed)?;
         let request = RefreshRequest {
-            endpoint: &endpoint,
+            endpoint: &server.token_endpoint,
             client: &prepared.client,
             refresh_token: refresh_token.secret(),
             resources: &config.resource,
@@ -261,7 +267,14 @@ impl Session {
                 .note(location.path(), self.clock.boot(), is_same_token);
         }
         let lifetime = response.lifetime;
-        let credential = merged(config, current, response, &request, self.clock.now());
+        let credential = merged(
+            config,
+            current,
+            response,
+            &request,
+            server.revocation_endpoint,
+            self.clock.now(),
+        );
         if let Some(lifetime) = lifetime {
             self.remember_deadline(
                 location,
@@ -319,23 +332,32 @@ impl Session {
         }
     }
 
-    /// The endpoint that issued the credential. An adopted login may not know it yet.
-    async fn token_endpoint(
+    /// The server that issued the credential. A login that was made by another program may not know its endpoints yet.
+    async fn server(
         &self,
         config: &AuthConfig,
         credential: &Snapshot,
         deadline: BootInstant,
-    ) -> Result<Endpoint, Error> {
+    ) -> Result<Server, Error> {
         if let Some(stored) = credential.token_endpoint() {
-            return Endpoint::parse(stored).map_err(|reason| {
+            let token_endpoint = Endpoint::parse(stored).map_err(|reason| {
                 Error::new(
                     ErrorCode::LoginRequired,
                     format!("The stored token endpoint {reason}. Log in again."),
                 )
+            })?;
+            return Ok(Server {
+                token_endpoint,
+                revocation_endpoint: credential.revocation_endpoint().map(str::to_owned),
             });
         }
-        if let Some(endpoint) = &config.token_endpoint {
-            return Ok(endpoint.clone());
+        let revocation_endpoint = config.revocation_endpoint.as_ref();
+        if let Some(token_endpoint) = &config.token_endpoint {
+            return Ok(Server {
+                token_endpoint: token_endpoint.clone(),
+                revocation_endpoint: revocation_endpoint
+                    .map(|endpoint| endpoint.as_str().to_owned()),
+            });
         }
         let issuer = credential
             .issuer()
@@ -354,9 +376,13 @@ impl Session {
                 ),
             )
         })??;
-        metadata
-            .token_endpoint
-            .ok_or_else(|| no_token_endpoint(issuer.as_str()))
+        let revocation_endpoint = revocation_endpoint.or(metadata.revocation_endpoint.as_ref());
+        Ok(Server {
+            revocation_endpoint: revocation_endpoint.map(|endpoint| endpoint.as_str().to_owned()),
+            token_endpoint: metadata
+                .token_endpoint
+                .ok_or_else(|| no_token_endpoint(issuer.as_str()))?,
+        })
     }
 
     /// None when the file changed meanwhile.
@@ -472,6 +498,7 @@ fn merged(
     current: &Snapshot,
     response: TokenResponse,
     request: &RefreshRequest<'_>,
+    revocation_endpoint: Option<String>,
     now: UnixMillis,
 ) -> NewCredential {
     // Whose login it is, where it did not say so itself and the config's issuer has just accepted it.
@@ -500,7 +527,7 @@ fn merged(
             .or(accepted_by.map(Issuer::as_str))
             .map(str::to_owned),
         token_endpoint: Some(request.endpoint.as_str().to_owned()),
-        revocation_endpoint: current.revocation_endpoint().map(str::to_owned),
+        revocation_endpoint,
         client_id: Some(request.client.id.clone()),
         client_authentication: Some(request.client.authentication.as_str().to_owned()),
         registered_client: current.registered_client(),
