@@ -258,6 +258,9 @@ pub(super) fn require_version(members: &Map<String, Value>, path: &Path) -> Resu
     match members.get("version") {
         Some(Value::Number(version)) if version.as_u64() == Some(VERSION) => Ok(()),
         Some(Value::Number(version)) if version.as_f64().is_some_and(|version| version > 1.0) => {
+            let version = version
+                .as_u64()
+                .map_or("another".into(), |version| version.to_string());
             Err(Error::new(
                 ErrorCode::StoreVersion,
                 format!(
@@ -537,11 +540,11 @@ mod tests {
 
     #[test]
     fn newer_versions_are_told_apart_from_damage() {
-        for newer in ["2", "3.5", "1e9", "99999999999999999999"] {
-            assert_eq!(
-                code_of(&format!(r#"{{"version":{newer},"access":7}}"#)),
-                ErrorCode::StoreVersion
-            );
+        for newer in ["2", "3.5", "1e9", "99999999999999999999", &"7".repeat(300)] {
+            let text = format!(r#"{{"version":{newer},"access":7}}"#);
+            let error = parse(text.as_bytes(), Path::new("/x.json")).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::StoreVersion);
+            assert!(error.message().len() < 200, "{error}");
         }
         for damaged in [
             "",

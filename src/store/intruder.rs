@@ -242,10 +242,17 @@ fn astray(attack: &str, place: impl FnOnce(&Shared) -> Location) {
     let location = place(&shared);
     drop(store(&location, 0));
     let intruder = Intruder::start(&shared.open, attack);
-    let (done, refused) = work(&location);
+    // Until he got in the way, and we got through: who is let run how long is for a busy machine to say.
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..20 {
+        let turn = work(&location);
+        (done, refused) = (done + turn.0, refused + turn.1);
+        if done > 100 && refused > 100 {
+            break;
+        }
+    }
     drop(intruder);
     shared.is_unharmed();
-    // He got in the way, and we got through.
     assert!(
         done > 100 && refused > 100,
         "{done} done, {refused} refused"
