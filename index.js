@@ -105,11 +105,18 @@ function remember(config, { isFresh }, { token, stamp, due }) {
 
 async function authorizationHeaders(config, request, options) {
   await getValidAccessToken(config, options);
-  // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
-  const signed = buildFor("authorizationHeaders", config).authorizationHeaders(numbered(config), request);
-  if (!Array.isArray(signed)) throw new AuthError(signed);
-  const [Authorization, DPoP] = signed;
-  return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
+  for (let turn = 0; turn < 4; turn += 1) {
+    // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
+    const signed = buildFor("authorizationHeaders", config).authorizationHeaders(numbered(config), request);
+    if (Array.isArray(signed)) {
+      const [Authorization, DPoP] = signed;
+      return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
+    }
+    if (signed !== null) throw new AuthError(signed);
+    // What is stored by now lies in a keychain or a database, and was not fetched yet.
+    await getValidAccessToken(config, options?.signal && { signal: options.signal });
+  }
+  throw new AuthError(KEEPS_CHANGING);
 }
 
 function login(config, options) {
@@ -239,6 +246,12 @@ function bringCertificates(build) {
   if (build.mayLackCertificates()) build.bringCertificates(require("node:tls").rootCertificates.join("\n"));
 }
 
+const KEEPS_CHANGING = {
+  code: "STORE_LOCKED",
+  message: "The login keeps changing while a request is signed with it. Try again.",
+  retryable: true,
+  needsLogin: false,
+};
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
 // The addon knows a plugin's store by its number, and asks its functions through this file.

@@ -326,6 +326,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     store.instead = {};
     assert.equal(await getValidAccessToken(config, { rejectedToken: await token }), store.json().access);
     assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
+    assert.deepEqual(await server.requests({ endpoint: "revocation" }), []);
   });
 
   test("who lost the lock without knowing overwrites nothing, and what it got is revoked", async (t) => {

@@ -1,6 +1,6 @@
 //! `authorizationHeaders`: its native half, which signs; `index.js` has made the token valid before.
 
-use napi::bindgen_prelude::{Either, Unknown};
+use napi::bindgen_prelude::{Either3, Null, Unknown};
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -80,17 +80,18 @@ const REQUEST: [Known; 3] = [
 pub fn authorization_headers(
     config: Unknown<'_>,
     request: Unknown<'_>,
-) -> Either<Vec<String>, ErrorDetails> {
+) -> Either3<Vec<String>, ErrorDetails, Null> {
     let headers = auth_config(&config)
         .and_then(|config| session().authorization(&config, &resource_request(&request)?));
     match headers {
-        Ok(headers) => {
+        Ok(None) => Either3::C(Null),
+        Ok(Some(headers)) => {
             let values = [Some(headers.authorization), headers.dpop]
                 .into_iter()
                 .flatten();
-            Either::A(values.map(|value| value.expose().to_owned()).collect())
+            Either3::A(values.map(|value| value.expose().to_owned()).collect())
         }
-        Err(error) => Either::B(ErrorDetails::from(&error)),
+        Err(error) => Either3::B(ErrorDetails::from(&error)),
     }
 }
 

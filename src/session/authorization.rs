@@ -1,7 +1,7 @@
 //! The headers of a request to a protected resource: the stored token and, where it is bound to a key, the proof for
 //! that one request (RFC 6750 §2.1, RFC 9449 §7.1).
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::dpop::{DPOP, Dpop, DpopKey};
 use crate::secret::Secret;
@@ -28,11 +28,12 @@ pub(crate) struct Authorization {
 
 impl Session {
     /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
+    /// None where they have to be fetched first, from a keychain or a plugin's store: a token that is asked for does that.
     pub(crate) fn authorization(
         &self,
         config: &AuthConfig,
         request: &ResourceRequest,
-    ) -> Result<Authorization, Error> {
+    ) -> Result<Option<Authorization>, Error> {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
         let target = request.url.split('#').next().unwrap_or_default();
         let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
@@ -42,12 +43,20 @@ impl Session {
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
-        let config = &self.choose(config)?.config;
-        let location = self.location(config)?;
-        let Stored::Credential(credential) = self.look(&location)? else {
-            return Err(login_required(config));
+        let found = self.choose(config).and_then(|chosen| {
+            let location = self.location(&chosen.config)?;
+            Ok((self.look(&location)?, chosen.config))
+        });
+        let (credential, config) = match found {
+            Ok((Stored::Credential(credential), config)) => (credential, config),
+            Ok((Stored::Sealed(_), _)) => return Ok(None),
+            Ok((_, config)) => return Err(login_required(&config)),
+            Err(error) if config.store.is_some() && error.code() == ErrorCode::StoreIo => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
-        ownership::check(config, &credential)?;
+        ownership::check(&config, &credential)?;
         let token = credential.access();
         let (scheme, dpop) = match credential.dpop_key() {
             None => ("Bearer", None),
@@ -60,10 +69,10 @@ impl Session {
                 (DPOP, Some(proof))
             }
         };
-        Ok(Authorization {
+        Ok(Some(Authorization {
             authorization: Secret::new(format!("{scheme} {}", token.expose())),
             dpop,
-        })
+        }))
     }
 
     /// Proves possession of that key.

@@ -113,7 +113,9 @@ fn authorization(
         url: url.into(),
         nonce: nonce.map(str::to_owned),
     };
-    session.authorization(config, &request)
+    session
+        .authorization(config, &request)
+        .map(|authorization| authorization.expect("nothing has to be fetched"))
 }
 
 #[tokio::test(start_paused = true)]
