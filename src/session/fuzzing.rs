@@ -68,15 +68,20 @@ pub(crate) fn verification(input: &[u8]) {
     }
 }
 
+/// The names of options and parameters are no secrets; what cannot be seen in one is not printed.
+fn names_a_secret(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| {
+        members
+            .iter()
+            .any(|(name, value)| visible(name).contains("canary-secret") || names_a_secret(value))
+    })
+}
+
 pub(crate) fn config(input: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(input) else {
         return;
     };
-    // The names of options are no secrets; what cannot be seen in one is not printed.
-    let names_a_secret = value.as_object().is_some_and(|members| {
-        let mut names = members.keys();
-        names.any(|name| visible(name).contains("canary-secret"))
-    });
+    let names_a_secret = names_a_secret(&value);
     match AuthConfig::parse(value) {
         Ok(config) => {
             assert!(!config.plugin_id.trim().is_empty() && !config.profile.trim().is_empty());
