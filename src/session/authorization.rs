@@ -28,7 +28,8 @@ pub(crate) struct Authorization {
 
 impl Session {
     /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
-    /// None where they have to be fetched first, from a keychain or a plugin's store: a token that is asked for does that.
+    /// None where they have to be fetched or waited for first (a keychain, a plugin's store, a program that is writing its
+    /// file): a token that is asked for does that.
     pub(crate) fn authorization(
         &self,
         config: &AuthConfig,
@@ -45,13 +46,25 @@ impl Session {
         }
         let found = self.choose(config).and_then(|chosen| {
             let location = self.location(&chosen.config)?;
-            Ok((self.look(&location)?, chosen.config))
+            // On the thread of JavaScript: nothing may wait here, as `look` does.
+            let stored = match self.unsaved.get(location.path()) {
+                Some(waiting) => Stored::Credential(waiting.credential),
+                None => self.cache.read(&location, self.clock.boot())?.0,
+            };
+            Ok((stored, chosen.config))
         });
         let (credential, config) = match found {
             Ok((Stored::Credential(credential), config)) => (credential, config),
             Ok((Stored::Sealed(_), _)) => return Ok(None),
             Ok((_, config)) => return Err(login_required(&config)),
             Err(error) if config.store.is_some() && error.code() == ErrorCode::StoreIo => {
+                return Ok(None);
+            }
+            // Half written, perhaps.
+            Err(error)
+                if config.credentials_format.is_some()
+                    && error.code() == ErrorCode::StoreCorrupt =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(error),

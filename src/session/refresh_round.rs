@@ -348,15 +348,18 @@ impl Session {
             })?;
             return Ok(Server {
                 token_endpoint,
+                // The config may mean another server by now.
                 revocation_endpoint: credential.revocation_endpoint().map(str::to_owned),
             });
         }
-        let revocation_endpoint = config.revocation_endpoint.as_ref();
+        let known = credential
+            .revocation_endpoint()
+            .or(config.revocation_endpoint.as_ref().map(Endpoint::as_str))
+            .map(str::to_owned);
         if let Some(token_endpoint) = &config.token_endpoint {
             return Ok(Server {
                 token_endpoint: token_endpoint.clone(),
-                revocation_endpoint: revocation_endpoint
-                    .map(|endpoint| endpoint.as_str().to_owned()),
+                revocation_endpoint: known,
             });
         }
         let issuer = credential
@@ -376,9 +379,9 @@ impl Session {
                 ),
             )
         })??;
-        let revocation_endpoint = revocation_endpoint.or(metadata.revocation_endpoint.as_ref());
+        let found = metadata.revocation_endpoint.as_ref();
         Ok(Server {
-            revocation_endpoint: revocation_endpoint.map(|endpoint| endpoint.as_str().to_owned()),
+            revocation_endpoint: known.or_else(|| found.map(|found| found.as_str().to_owned())),
             token_endpoint: metadata
                 .token_endpoint
                 .ok_or_else(|| no_token_endpoint(issuer.as_str()))?,
