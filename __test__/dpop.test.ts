@@ -417,6 +417,54 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.match(statusText(await auth.status(), "Memory"), /^ {2}bound +to a key of this login \(DPoP\)$/m);
   });
 
+  test("the kit's fetch follows a redirect with a new proof on the same origin, and with none elsewhere", async (t) => {
+    const { server, home, config } = await started(t);
+    const { pluginId, stateDir, ...options } = config;
+    const auth = pluginAuth(new FakeHost({ id: "memory", stateDir: home.stateDir }).api, options);
+    await approvedLogin(config);
+    const api = await DpopApi.start(t, server);
+    const elsewhere = await StubServer.start(t, {
+      routes: { "/file": { status: 200, headers: { "dpop-nonce": "foreign" }, body: { from: "elsewhere" } } },
+    });
+    const seen = () => api.requests.splice(0).map(({ line, status }) => `${line} ${status}`);
+    Object.assign(api.redirects, {
+      "/moved": [301, "/notes"],
+      "/made": [303, "notes?q=1"],
+      "/kept": [308, `${api.origin}/notes`],
+      "/away": [302, `${elsewhere.origin}/file`],
+      "/round": [302, "/round"],
+    });
+
+    assert.deepEqual(await (await auth.fetch(`${api.origin}/moved`)).json(), { subject: "ada" });
+    assert.deepEqual(seen(), ["GET /moved 301", "GET /notes 200"]);
+    // A nonce that the second step wants: what the first one did is not done again.
+    const posted = { method: "POST", body: "tea", headers: { "content-type": "text/plain" } };
+    api.nonce = "first";
+    assert.equal((await auth.fetch(`${api.origin}/made`, posted)).status, 200);
+    assert.deepEqual(seen(), ["POST /made 401", "POST /made 303", "GET /notes?q=1 200"]);
+    assert.equal((await auth.fetch(new Request(`${api.origin}/moved`))).status, 200);
+    assert.equal((await auth.fetch(`${api.origin}/kept`, posted)).status, 200);
+    assert.deepEqual(
+      api.requests.map(({ body }) => body),
+      ["", "", "tea", "tea"],
+    );
+    assert.deepEqual(seen(), ["GET /moved 301", "GET /notes 200", "POST /kept 308", "POST /notes 200"]);
+
+    const away = await auth.fetch(`${api.origin}/away`, { headers: { "x-trace": "1" } });
+    assert.deepEqual(await away.json(), { from: "elsewhere" });
+    const headers = elsewhere.requests[0]?.headers;
+    assert.deepEqual([headers?.authorization, headers?.dpop, headers?.["x-trace"]], [undefined, undefined, "1"]);
+    // Its nonce is its own: the next request to the service has the service's.
+    assert.equal((await auth.fetch(api.origin)).status, 200);
+    assert.deepEqual(seen(), ["GET /away 302", "GET / 200"]);
+
+    assert.equal((await auth.fetch(`${api.origin}/moved`, { redirect: "manual" })).status, 301);
+    await assert.rejects(auth.fetch(`${api.origin}/moved`, { redirect: "error" }), TypeError);
+    seen();
+    await assert.rejects(auth.fetch(`${api.origin}/round`), /redirected more than 20 times/);
+    assert.equal(seen().length, 21);
+  });
+
   test("the kit's fetch refreshes nothing for a proof that is refused, and sends no stream twice", async (t) => {
     const { server, home, config } = await started(t);
     const { pluginId, stateDir, ...options } = config;

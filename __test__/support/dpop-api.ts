@@ -11,6 +11,8 @@ import { exchange } from "./exchange.ts";
 import type { Lifetime } from "./lifetime.ts";
 
 export interface DpopApiRequest {
+  /** Such as "GET /". */
+  line: string;
   status: number;
   /** Why it was refused. */
   error?: string;
@@ -26,6 +28,8 @@ export class DpopApi {
   nonce: string | undefined;
   /** Comes with answers that are no refusal, for the next request. */
   nextNonce: string | undefined;
+  /** What a path answers instead, to who may ask: the status and where to. */
+  readonly redirects: Record<string, [status: number, location: string]> = {};
   readonly #server: AuthorizationServer;
   readonly #seen = new Set<string>();
 
@@ -54,13 +58,23 @@ export class DpopApi {
     for await (const chunk of request) {
       chunks.push(chunk);
     }
-    const logged: DpopApiRequest = { status: 200, body: Buffer.concat(chunks).toString() };
+    const logged: DpopApiRequest = {
+      line: `${request.method} ${request.url}`,
+      status: 200,
+      body: Buffer.concat(chunks).toString(),
+    };
     this.requests.push(logged);
     try {
       const subject = await this.#subject(request, logged);
       if (this.nextNonce !== undefined) {
         this.nonce = this.nextNonce;
         response.setHeader("dpop-nonce", this.nextNonce);
+      }
+      const [status, location] = this.redirects[request.url ?? ""] ?? [];
+      if (status !== undefined) {
+        logged.status = status;
+        response.writeHead(status, { location }).end();
+        return;
       }
       response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ subject }));
     } catch (error) {
