@@ -21,7 +21,7 @@ use super::ownership;
 use super::refresh_attempts::Effort;
 use super::refresh_round::{binding, blocked, whose};
 use super::single_flight::{Flight, Hold, Outcome, Purpose};
-use super::{Session, client, lock};
+use super::{Session, client};
 
 /// An advisory refresh may cost its one caller this much at most.
 const ADVISORY_WAIT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Session {
         let config = &self.choose(config).ok()?.config;
         let location = self.location(config).ok()?;
         // The keychain is not asked on the caller's thread.
-        if self.unsaved.get(location.path()).is_some() || location.keychain_item().is_some() {
+        if self.logins.unsaved(&location.key()).is_some() || location.keychain_item().is_some() {
             return None;
         }
         let (stored, generation) = self.cache.read(&location, self.clock.boot()).ok()?;
@@ -160,7 +160,7 @@ impl Session {
         location: &Location,
         request: &TokenRequest,
     ) -> Option<Result<Secret, Error>> {
-        let waiting = self.unsaved.get(location.path())?;
+        let waiting = self.logins.unsaved(&location.key())?;
         let token = waiting.credential.access();
         let is_usable = request.rejected.as_ref() != Some(token)
             && self.is_alive(location, &waiting.credential);
@@ -197,13 +197,13 @@ impl Session {
         }
         let stopped = self.stopped(location, config, &credential).await;
         let purpose = |effort| Purpose {
-            path: location.path().to_owned(),
             config: config.clone(),
             effort,
             rejected: None,
         };
         if let Freshness::Advisory { remaining } = freshness {
-            if stopped.is_some() || self.flights.is_flying(location.path()) {
+            let key = location.key();
+            if stopped.is_some() || self.logins.of(&key, |login| login.flights.is_flying()) {
                 return Ok(credential.access().clone());
             }
             let purpose = purpose(Effort::OneAttempt);
@@ -290,14 +290,14 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Option<Result<Secret, Error>> {
         let purpose = Purpose {
-            path: location.path().to_owned(),
             config: request.config.clone(),
             effort: Effort::Full,
             rejected: Some(rejected.clone()),
         };
-        let (flight, opened) = self.flights.join(&purpose, request.hold.clone(), || {
-            !credential.is_refreshable()
-                || self.forced.may_force(location.path(), self.clock.boot())
+        let now = self.clock.boot();
+        let (flight, opened) = self.logins.of(&location.key(), |login| {
+            let may_open = !credential.is_refreshable() || login.forced.may_force(now);
+            login.flights.join(&purpose, request.hold.clone(), may_open)
         })?;
         if opened {
             self.launch(location, purpose, &flight);
@@ -314,7 +314,9 @@ impl Session {
         request: &TokenRequest,
         cancellation: &Cancellation,
     ) -> Outcome {
-        let joined = self.flights.join(&purpose, request.hold.clone(), || true);
+        let joined = self.logins.of(&location.key(), |login| {
+            login.flights.join(&purpose, request.hold.clone(), true)
+        });
         let Some((flight, opened)) = joined else {
             return Err(login_required(&request.config));
         };
@@ -361,7 +363,7 @@ impl Session {
 
     /// The stored credential, on a thread that may block.
     pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
-        match self.unsaved.get(location.path()) {
+        match self.logins.unsaved(&location.key()) {
             Some(waiting) => Ok(Stored::Credential(waiting.credential)),
             None if location.foreign_format().is_some() => {
                 patiently(|| self.cache.read(location, self.clock.boot())).map(|(stored, _)| stored)
@@ -416,12 +418,13 @@ impl Session {
         buffer: Duration,
     ) -> Assessment {
         let (now, boot) = (self.clock.now(), self.clock.boot());
-        let known = lock(&self.deadlines)
-            .get(location.path())
-            .filter(|deadline| {
+        let key = location.key();
+        let known = self.logins.of(&key, |login| {
+            let deadline = login.deadline.as_ref().filter(|deadline| {
                 deadline.access == *credential.access() && deadline.expires == credential.expires()
-            })
-            .map(|deadline| (deadline.at, deadline.exact));
+            });
+            deadline.map(|deadline| (deadline.at, deadline.exact))
+        });
         let (deadline, exact) = match (known, credential.expires()) {
             (Some((at, exact)), _) => (Some(at), exact),
             // Without a refresh token there is only the file: a person who is asked to log in for a wrong clock's sake
@@ -440,11 +443,11 @@ impl Session {
             exact,
             renewal: Renewal::of(credential),
             from_the_future: is_from_the_future(credential.refreshed_at(), now)
-                && self.foreign_clocks.is_worth_a_refresh(
-                    location.path(),
-                    credential.access(),
-                    boot,
-                ),
+                && self.logins.of(&key, |login| {
+                    login
+                        .foreign_clock
+                        .is_worth_a_refresh(credential.access(), boot)
+                }),
         };
         assess(&lifetime, buffer, now, boot)
     }

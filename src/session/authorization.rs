@@ -47,7 +47,7 @@ impl Session {
         let found = self.choose(config).and_then(|chosen| {
             let location = self.location(&chosen.config)?;
             // On the thread of JavaScript: nothing may wait here, as `look` does.
-            let stored = match self.unsaved.get(location.path()) {
+            let stored = match self.logins.unsaved(&location.key()) {
                 Some(waiting) => Stored::Credential(waiting.credential),
                 None => self.cache.read(&location, self.clock.boot())?.0,
             };

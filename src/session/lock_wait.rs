@@ -1,6 +1,5 @@
 //! Waiting for the kernel lock (DESIGN 3.5): try-lock with a jittered back-off, looking at the file at each round.
 
-use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
@@ -8,8 +7,8 @@ use crate::secret::random;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 
+use super::Session;
 use super::blocking::blocking;
-use super::{Session, lock};
 
 /// What waiting ended with.
 pub(super) enum Waited<L, T> {
@@ -72,20 +71,17 @@ impl Session {
         let whose = location.clone();
         let locked = blocking(move || Locked::try_acquire(&whose)).await??;
         if let Some(locked) = &locked {
-            self.note_lock(location.path(), locked.is_local_fallback());
+            self.note_lock(location, locked.is_local_fallback());
         }
         Ok(locked)
     }
 
     /// `status` tells of a lock that excludes less than it should.
-    pub(super) fn note_lock(&self, path: &Path, is_local: bool) {
-        let mut table = lock(&self.local_locks);
-        if is_local {
-            let now = self.clock.now();
-            table.entry(path.to_owned()).or_insert(now);
-        } else {
-            table.remove(path);
-        }
+    pub(super) fn note_lock(&self, location: &Location, is_local: bool) {
+        let now = self.clock.now();
+        self.logins.of(&location.key(), |login| {
+            login.local_lock = is_local.then(|| login.local_lock.unwrap_or(now));
+        });
     }
 }
 

@@ -181,7 +181,7 @@ impl Session {
             .await?;
         // From here on an abort comes too late: the login is complete.
         cancellation.commit()?;
-        let unsettled = self.flights.unsettled(location.is_given());
+        let unsettled = self.settling.unsettled(location.is_given());
         let credential = credential.clone();
         let saved = blocking(move || locked.store_login(&credential, storage)).await?;
         drop(unsettled);

@@ -14,7 +14,8 @@ use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::of_credential;
 use super::config::AuthConfig;
-use super::{Session, lock, ownership};
+use super::login_state::LoginState;
+use super::{Session, ownership};
 
 /// What a logout did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Session {
                 .map(|removed| (client, was_stored, removed))
         })
         .await??;
-        lock(&self.deadlines).remove(location.path());
+        self.logins.of(&location.key(), LoginState::forget);
         self.cache.forget(&location);
         let Some(removed) = removed else {
             return Ok(LoggedOut {

@@ -12,13 +12,14 @@ pub(crate) mod config;
 pub(crate) mod device_tokens;
 pub(crate) mod doctor;
 mod forced_refreshes;
-mod foreign_clocks;
+mod foreign_clock;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod import_token;
 mod lock_wait;
 pub(crate) mod login;
+mod login_state;
 pub(crate) mod logout;
 mod ownership;
 mod refresh_attempts;
@@ -32,24 +33,19 @@ mod tests;
 mod unsaved;
 pub(crate) mod verification;
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::http::HttpClient;
 use crate::oauth::dpop::Nonces;
-use crate::secret::Secret;
 use crate::store::cache::Cache;
 use crate::store::location::{Environment, Location, LocationRequest};
-use crate::time::{BootInstant, Clock, UnixMillis};
+use crate::time::Clock;
 
 use self::config::AuthConfig;
-use self::forced_refreshes::ForcedRefreshes;
-use self::foreign_clocks::ForeignClocks;
-use self::single_flight::Flights;
-use self::unsaved::Unsaved;
+use self::login_state::Logins;
+use self::single_flight::Settling;
 
 /// What all calls of a process share.
 pub(crate) struct Session {
@@ -57,24 +53,9 @@ pub(crate) struct Session {
     pub(crate) clock: Arc<dyn Clock>,
     environment: Box<dyn Environment>,
     cache: Cache,
-    flights: Arc<Flights>,
-    unsaved: Unsaved,
-    deadlines: Mutex<HashMap<PathBuf, Deadline>>,
-    forced: ForcedRefreshes,
-    foreign_clocks: ForeignClocks,
+    logins: Logins,
+    settling: Arc<Settling>,
     nonces: Nonces,
-    /// Since when the lock of a credential file is only a local one, because its file system has none.
-    local_locks: Mutex<HashMap<PathBuf, UnixMillis>>,
-}
-
-/// When an access token ends on the boot clock, which no clock change moves.
-struct Deadline {
-    /// The token, and the wall time that its file names: a file that says otherwise by now is believed.
-    access: Secret,
-    expires: Option<UnixMillis>,
-    at: BootInstant,
-    /// Counted from the server's own answer, not from a file's wall time.
-    exact: bool,
 }
 
 impl Session {
@@ -88,19 +69,15 @@ impl Session {
             clock,
             environment,
             cache: Cache::new(),
-            flights: Arc::default(),
-            unsaved: Unsaved::default(),
-            deadlines: Mutex::default(),
-            forced: ForcedRefreshes::default(),
-            foreign_clocks: ForeignClocks::default(),
+            logins: Logins::default(),
+            settling: Arc::default(),
             nonces: Nonces::default(),
-            local_locks: Mutex::default(),
         })
     }
 
     /// Blocks until no refresh is between sent and saved, for `limit` at most: a process that exits must not lose one.
     pub(crate) fn settle(&self, limit: Duration) {
-        self.flights.wait_until_settled(limit);
+        self.settling.wait_until_settled(limit);
     }
 
     fn location(&self, config: &AuthConfig) -> Result<Location, Error> {

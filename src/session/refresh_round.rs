@@ -19,6 +19,7 @@ use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 use crate::time::{BootInstant, UnixMillis};
 
+use super::Session;
 use super::access_token::login_required;
 use super::authorization_server::no_token_endpoint;
 use super::blocking::blocking;
@@ -27,11 +28,11 @@ use super::client::of_credential;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::lock_wait::Waited;
+use super::login_state::Deadline;
 use super::ownership;
 use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose, Unsettled};
 use super::unsaved::Save;
-use super::{Deadline, Session, lock};
 
 /// An answer on its way to the disk.
 struct Received {
@@ -76,7 +77,7 @@ impl Session {
         purpose: Purpose,
         flight: Arc<Flight>,
     ) {
-        let mut landing = Landing::new(&self.flights, Arc::clone(&flight));
+        let mut landing = Landing::new(&self, location.key(), Arc::clone(&flight));
         landing.outcome = self.refreshed(&location, &purpose, &flight).await;
     }
 
@@ -117,7 +118,7 @@ impl Session {
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
         // What is sent belongs to the process: from here on nobody's abort is heard.
-        let unsettled = self.flights.unsettled(location.is_given());
+        let unsettled = self.settling.unsettled(location.is_given());
         let answer = self.spend(&prepared, location, purpose).await;
         let Prepared {
             locked,
@@ -263,8 +264,10 @@ impl Session {
             .await?;
         if let Some(rejected) = &purpose.rejected {
             let is_same_token = response.access == *rejected;
-            self.forced
-                .note(location.path(), self.clock.boot(), is_same_token);
+            let now = self.clock.boot();
+            self.logins.of(&location.key(), |login| {
+                login.forced.note(now, is_same_token);
+            });
         }
         let lifetime = response.lifetime;
         let credential = merged(
@@ -425,7 +428,7 @@ impl Session {
             Err(SaveFailure { error, reserved }) => (error, reserved),
         };
         Ok(Some(self.keep_saving(
-            location.path().to_owned(),
+            location.key(),
             Save {
                 locked,
                 reserved,
@@ -479,7 +482,9 @@ impl Session {
             at,
             exact,
         };
-        lock(&self.deadlines).insert(location.path().to_owned(), deadline);
+        self.logins.of(&location.key(), |login| {
+            login.deadline = Some(deadline);
+        });
     }
 }
 

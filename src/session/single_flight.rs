@@ -2,7 +2,6 @@
 //! kernel lock does the same.
 
 use std::any::Any;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,10 +10,11 @@ use tokio::sync::watch;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::Snapshot;
+use crate::store::key::Key;
 
 use super::config::AuthConfig;
-use super::lock;
 use super::refresh_attempts::Effort;
+use super::{Session, lock};
 
 /// Whatever keeps the caller's event loop alive; opaque here.
 pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
@@ -23,7 +23,6 @@ pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
 /// lock puts the two in order.
 #[derive(Clone, PartialEq)]
 pub(super) struct Purpose {
-    pub(super) path: PathBuf,
     pub(super) config: AuthConfig,
     pub(super) effort: Effort,
     pub(super) rejected: Option<Secret>,
@@ -31,9 +30,13 @@ pub(super) struct Purpose {
 
 pub(super) type Outcome = Result<Snapshot, Error>;
 
+/// The refreshes of one login that are under way.
 #[derive(Default)]
-pub(super) struct Flights {
-    flying: Mutex<Vec<Arc<Flight>>>,
+pub(super) struct Flights(Vec<Arc<Flight>>);
+
+/// The refreshes of all logins that are between sent and saved.
+#[derive(Default)]
+pub(super) struct Settling {
     unsettled: Mutex<usize>,
     settled: Condvar,
 }
@@ -54,19 +57,19 @@ struct State {
 impl Flights {
     /// Joins the flight of that purpose, or opens one if it may: then the caller has to run it.
     pub(super) fn join(
-        &self,
+        &mut self,
         purpose: &Purpose,
         hold: Option<Hold>,
-        may_open: impl FnOnce() -> bool,
+        may_open: bool,
     ) -> Option<(Arc<Flight>, bool)> {
-        let mut flying = lock(&self.flying);
-        if let Some(flight) = flying
+        let joined = self
+            .0
             .iter()
-            .find(|flight| flight.purpose == *purpose && flight.board(hold.clone()))
-        {
+            .find(|flight| flight.purpose == *purpose && flight.board(hold.clone()));
+        if let Some(flight) = joined {
             return Some((Arc::clone(flight), false));
         }
-        if !may_open() {
+        if !may_open {
             return None;
         }
         let flight = Arc::new(Flight {
@@ -76,22 +79,21 @@ impl Flights {
             abandoned: watch::Sender::new(false),
         });
         flight.board(hold);
-        flying.push(Arc::clone(&flight));
+        self.0.push(Arc::clone(&flight));
         Some((flight, true))
     }
 
-    /// Whether any flight refreshes that credential.
-    pub(super) fn is_flying(&self, path: &std::path::Path) -> bool {
-        lock(&self.flying)
-            .iter()
-            .any(|flight| flight.purpose.path == path)
+    /// Whether any flight refreshes that login.
+    pub(super) fn is_flying(&self) -> bool {
+        !self.0.is_empty()
     }
 
-    fn land(&self, flight: &Arc<Flight>, outcome: Outcome) {
-        lock(&self.flying).retain(|other| !Arc::ptr_eq(other, flight));
-        flight.outcome.send_replace(Some(outcome));
+    fn land(&mut self, flight: &Arc<Flight>) {
+        self.0.retain(|other| !Arc::ptr_eq(other, flight));
     }
+}
 
+impl Settling {
     /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved. Where JavaScript
     /// saves it, an exit need not wait: no JavaScript runs by then.
     pub(super) fn unsettled(self: &Arc<Self>, by_javascript: bool) -> Unsettled {
@@ -114,15 +116,17 @@ impl Flights {
 
 /// Ends its flight when dropped, a panic included: the waiters get the outcome, their event loops are let go.
 pub(super) struct Landing {
-    flights: Arc<Flights>,
+    session: Arc<Session>,
+    key: Key,
     flight: Arc<Flight>,
     pub(super) outcome: Outcome,
 }
 
 impl Landing {
-    pub(super) fn new(flights: &Arc<Flights>, flight: Arc<Flight>) -> Self {
+    pub(super) fn new(session: &Arc<Session>, key: Key, flight: Arc<Flight>) -> Self {
         Self {
-            flights: Arc::clone(flights),
+            session: Arc::clone(session),
+            key,
             flight,
             outcome: Err(Error::new(
                 ErrorCode::StoreIo,
@@ -135,18 +139,21 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, Err(super::cancellation::aborted()));
-        self.flights.land(&self.flight, outcome);
+        self.session
+            .logins
+            .of(&self.key, |login| login.flights.land(&self.flight));
+        self.flight.outcome.send_replace(Some(outcome));
     }
 }
 
 /// Counts as unsettled until dropped.
-pub(super) struct Unsettled(Option<Arc<Flights>>);
+pub(super) struct Unsettled(Option<Arc<Settling>>);
 
 impl Drop for Unsettled {
     fn drop(&mut self) {
-        if let Some(flights) = &self.0 {
-            *lock(&flights.unsettled) -= 1;
-            flights.settled.notify_all();
+        if let Some(settling) = &self.0 {
+            *lock(&settling.unsettled) -= 1;
+            settling.settled.notify_all();
         }
     }
 }
@@ -203,23 +210,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_while_a_refresh_flies_joins_it_and_another_file_has_its_own() {
+    fn a_call_that_comes_while_a_refresh_is_under_way_joins_it() {
         let config = AuthConfig::parse(json!({ "pluginId": "p", "issuer": "https://a.example" }));
-        let purpose = |path: &str| Purpose {
-            path: path.into(),
-            config: config.clone().unwrap(),
+        let purpose = Purpose {
+            config: config.unwrap(),
             effort: Effort::Full,
             rejected: None,
         };
-        let flights = Arc::new(Flights::default());
-        let join = |path| flights.join(&purpose(path), None, || true).unwrap();
-        let (first, opened) = join("a");
-        assert!(opened);
-        let (second, opened) = join("a");
+        let mut flights = Flights::default();
+        assert!(flights.join(&purpose, None, false).is_none());
+        let (first, opened) = flights.join(&purpose, None, true).unwrap();
+        assert!(opened && flights.is_flying());
+        let (second, opened) = flights.join(&purpose, None, false).unwrap();
         assert!(!opened && Arc::ptr_eq(&first, &second));
-        assert!(join("b").1);
-        // Over: the next one opens another.
-        drop(Landing::new(&flights, first));
-        assert!(join("a").1);
+        // It is over: the next one opens another.
+        flights.land(&first);
+        assert!(!flights.is_flying());
+        assert!(flights.join(&purpose, None, true).unwrap().1);
     }
 }

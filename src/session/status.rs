@@ -9,12 +9,12 @@ use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::time::UnixMillis;
 
+use super::Session;
 use super::access_token::{bind, is_refused_access_token, learned};
 use super::accounts::{Chosen, Skipped};
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
-use super::{Session, lock};
 
 /// What cannot be refreshed and ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
@@ -188,7 +188,7 @@ impl Session {
         } else {
             State::Valid
         };
-        let unsaved = self.unsaved.get(location.path());
+        let unsaved = self.logins.unsaved(&location.key());
         let in_keychain = unsaved.is_none().then(|| credential.is_in_keychain());
         let last_error = match unsaved {
             Some(waiting) => Some(LastError {
@@ -227,7 +227,7 @@ impl Session {
 
     /// A lock that excludes less than it should (DESIGN 3.5).
     fn local_lock(&self, location: &Location) -> Option<LastError> {
-        let since = *lock(&self.local_locks).get(location.path())?;
+        let since = self.logins.of(&location.key(), |login| login.local_lock)?;
         Some(LastError {
             code: ErrorCode::StoreIo,
             message: format!(

@@ -1,32 +1,22 @@
 //! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (DESIGN 3.3).
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::oauth::client::Client;
 use crate::store::credential::{NewCredential, Snapshot};
+use crate::store::key::Key;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 
+use super::Session;
 use super::blocking::blocking;
 use super::config::AuthConfig;
+use super::login_state::Unsaved;
 use super::single_flight::{Hold, Unsettled};
-use super::{Session, lock};
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// The credentials that wait for their disk, by file.
-#[derive(Default)]
-pub(super) struct Unsaved(Mutex<HashMap<PathBuf, Waiting>>);
-
-#[derive(Clone)]
-pub(super) struct Waiting {
-    pub(super) credential: Snapshot,
-    pub(super) cause: Error,
-}
 
 /// All that is needed to save it later.
 pub(super) struct Save {
@@ -40,31 +30,23 @@ pub(super) struct Save {
     pub(super) holds: Vec<Hold>,
 }
 
-impl Unsaved {
-    pub(super) fn get(&self, path: &Path) -> Option<Waiting> {
-        lock(&self.0).get(path).cloned()
-    }
-}
-
 impl Session {
     /// Keeps the lock and the credential, and goes on trying to save. Others get `STORE_LOCKED` meanwhile.
-    pub(super) fn keep_saving(self: &Arc<Self>, path: PathBuf, save: Save) -> Snapshot {
+    pub(super) fn keep_saving(self: &Arc<Self>, key: Key, save: Save) -> Snapshot {
         let snapshot = save.credential.snapshot();
-        lock(&self.unsaved.0).insert(
-            path.clone(),
-            Waiting {
-                credential: snapshot.clone(),
-                cause: save.cause.clone(),
-            },
-        );
+        let unsaved = Unsaved {
+            credential: snapshot.clone(),
+            cause: save.cause.clone(),
+        };
+        self.logins.of(&key, |login| login.unsaved = Some(unsaved));
         let session = Arc::clone(self);
         drop(tokio::spawn(async move {
-            session.save_in_the_end(&path, save).await;
+            session.save_in_the_end(&key, save).await;
         }));
         snapshot
     }
 
-    async fn save_in_the_end(&self, path: &Path, save: Save) {
+    async fn save_in_the_end(&self, key: &Key, save: Save) {
         let Save {
             mut locked,
             mut reserved,
@@ -108,20 +90,22 @@ impl Session {
                 Ok(Saved::Written) => break,
                 Ok(Saved::Superseded) => {
                     drop(locked);
-                    lock(&self.unsaved.0).remove(path);
+                    self.logins.of(key, |login| login.unsaved = None);
                     self.revoke_unused(&credential, &client, &config).await;
                     break;
                 }
                 Err(failure) => {
                     reserved = failure.reserved;
                     cause = failure.error;
-                    if let Some(waiting) = lock(&self.unsaved.0).get_mut(path) {
-                        waiting.cause = cause.clone();
-                    }
+                    self.logins.of(key, |login| {
+                        if let Some(unsaved) = &mut login.unsaved {
+                            unsaved.cause = cause.clone();
+                        }
+                    });
                 }
             }
         }
-        lock(&self.unsaved.0).remove(path);
+        self.logins.of(key, |login| login.unsaved = None);
         drop((unsettled, holds));
     }
 }

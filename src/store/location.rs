@@ -12,6 +12,7 @@ use crate::secret::Fingerprint;
 use crate::store::credential::{self, Stored};
 use crate::store::foreign::{self, Format, KeychainItem};
 use crate::store::given::{GivenStore, Slot};
+use crate::store::key::Key;
 use crate::store::name;
 use crate::store::registration::Shelf;
 
@@ -206,6 +207,24 @@ impl Location {
             path,
             profile: request.profile.to_owned(),
         })
+    }
+
+    /// The login that is meant.
+    pub(crate) fn key(&self) -> Key {
+        let entry = match &self.place {
+            Place::Given { slot, .. } => {
+                return Key::Document {
+                    store: slot.store.id(),
+                    name: slot.key.clone(),
+                };
+            }
+            Place::Foreign { format, .. } => format.is_shared().then(|| self.profile.clone()),
+            Place::State { .. } | Place::Exact => None,
+        };
+        Key::File {
+            path: self.path.clone(),
+            entry,
+        }
     }
 
     /// Where it is in a store that the plugin gave, if it is in one.

@@ -17,6 +17,7 @@ pub(crate) mod inspection;
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod intruder;
 mod json_text;
+pub(crate) mod key;
 mod leftover;
 pub(crate) mod location;
 pub(crate) mod locked;

@@ -21,4 +21,5 @@ mod rejected_token;
 mod single_flight;
 mod status;
 mod superseded;
+mod two_logins;
 mod unsaved;

@@ -101,7 +101,7 @@ async fn a_lock_in_the_local_temp_folder_is_told_while_nothing_worse_is() {
         3600,
     );
     let location = bench.location();
-    bench.session.note_lock(location.path(), true);
+    bench.session.note_lock(&location, true);
     let told = bench.status().await.last_error.unwrap();
     assert_eq!(told.code, ErrorCode::StoreIo);
     assert!(told.message.contains("has no locks"), "{}", told.message);
@@ -110,10 +110,10 @@ async fn a_lock_in_the_local_temp_folder_is_told_while_nothing_worse_is() {
     drop(bench.session.try_lock(&location).await.unwrap());
     assert_eq!(bench.status().await.last_error, None);
     assert!(bench.token().await.is_err());
-    bench.session.note_lock(location.path(), true);
+    bench.session.note_lock(&location, true);
     let told = bench.status().await.last_error.unwrap();
     assert_eq!(told.code, ErrorCode::LoginRequired);
-    bench.session.note_lock(location.path(), false);
+    bench.session.note_lock(&location, false);
     bench.store(&bench.credential("a2", Some("r2"), 0, 3600));
     assert_eq!(bench.status().await.last_error, None);
 }

@@ -57,6 +57,11 @@ impl Format {
             .unwrap_or_default()
     }
 
+    /// Whether one file holds several logins, each under the name of its profile.
+    pub(super) fn is_shared(self) -> bool {
+        self == Self::AuthProfiles
+    }
+
     /// Whether the program whose file it is takes the lock that we take too.
     pub(super) fn heeds_our_lock(self) -> bool {
         self == Self::AuthProfiles

@@ -1,0 +1,75 @@
+//! Everything that this process knows of a login beside what is stored, under the login's one key.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use crate::error::Error;
+use crate::secret::Secret;
+use crate::store::credential::Snapshot;
+use crate::store::key::Key;
+use crate::time::{BootInstant, UnixMillis};
+
+use super::forced_refreshes::ForcedRefreshes;
+use super::foreign_clock::ForeignClock;
+use super::lock;
+use super::single_flight::Flights;
+
+/// What is known of one login.
+#[derive(Default)]
+pub(super) struct LoginState {
+    /// The refreshed credential that could not be saved yet.
+    pub(super) unsaved: Option<Unsaved>,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) forced: ForcedRefreshes,
+    pub(super) foreign_clock: ForeignClock,
+    pub(super) flights: Flights,
+    /// Since when the lock of its file is only a local one, because the file system has none.
+    pub(super) local_lock: Option<UnixMillis>,
+}
+
+/// A credential that waits for its disk, and why.
+#[derive(Clone)]
+pub(super) struct Unsaved {
+    pub(super) credential: Snapshot,
+    pub(super) cause: Error,
+}
+
+/// When an access token ends on the boot clock, which no clock change moves.
+pub(super) struct Deadline {
+    /// The token, and the wall time that its file names: a file that says otherwise by now is believed.
+    pub(super) access: Secret,
+    pub(super) expires: Option<UnixMillis>,
+    pub(super) at: BootInstant,
+    /// Counted from the server's own answer, not from a file's wall time.
+    pub(super) exact: bool,
+}
+
+impl LoginState {
+    /// Forgets a login that was logged out. Its flights end by themselves.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            flights: std::mem::take(&mut self.flights),
+            ..Self::default()
+        };
+    }
+}
+
+/// The logins that this process has met.
+#[derive(Default)]
+pub(super) struct Logins(Mutex<HashMap<Key, LoginState>>);
+
+impl Logins {
+    /// Looks at one, or changes it. `look` must not call this again.
+    pub(super) fn of<T>(&self, key: &Key, look: impl FnOnce(&mut LoginState) -> T) -> T {
+        let mut logins = lock(&self.0);
+        if let Some(login) = logins.get_mut(key) {
+            return look(login);
+        }
+        look(logins.entry(key.clone()).or_default())
+    }
+
+    /// The credential that waits for its disk, if one does.
+    pub(super) fn unsaved(&self, key: &Key) -> Option<Unsaved> {
+        self.of(key, |login| login.unsaved.clone())
+    }
+}
