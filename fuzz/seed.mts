@@ -6,8 +6,7 @@
  *
  * Then `npm run fuzz` grows them, and `npm run fuzz -- --minimize` keeps what each adds.
  */
-import { createHash } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { AuthorizationServer } from "../__test__/support/authorization-server.ts";
 import { type ExchangeAnswer, exchange } from "../__test__/support/exchange.ts";
@@ -21,9 +20,10 @@ const statuses = [200, 201, 202, 204, 301, 302, 307, 308, 400, 401, 403, 404, 40
 
 function seed(target: string, ...parts: (string | Buffer | number[])[]): void {
   const input = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
-  const folder = fileURLToPath(new URL(`corpus/${target}/`, import.meta.url));
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(`${folder}${createHash("sha1").update(input).digest("hex")}`, input);
+  const corpus = fileURLToPath(new URL(`corpus/${target}.base64`, import.meta.url));
+  const line = `${input.toString("base64")}\n`;
+  const known = existsSync(corpus) ? readFileSync(corpus, "utf8") : "";
+  if (!`\n${known}`.includes(`\n${line}`)) appendFileSync(corpus, line);
 }
 
 /** An answer as an input. */

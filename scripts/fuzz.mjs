@@ -2,9 +2,11 @@
 //
 //   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
 //
-// New inputs go to target/fuzz; `--minimize` takes what they add into the kept corpora. Exit code 1 where a property does not hold;
-// the input lies in fuzz/artifacts, and `cargo fuzz run <target> <input>` plays it again.
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+// The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz; `--minimize` packs what
+// they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts, and `cargo fuzz run <target> <input>`
+// plays it again.
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, run } from "./command.mjs";
 import { root } from "./setup.mjs";
@@ -18,8 +20,29 @@ const targets = readdirSync(join(fuzz, "fuzz_targets")).map((name) => name.repla
 const env = { RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: built };
 const cargoFuzz = join(tools, "bin", "cargo-fuzz");
 
-const kept = (target) => join(fuzz, "corpus", target);
+const packed = (target) => join(fuzz, "corpus", `${target}.base64`);
+const kept = (target) => join(built, "kept", target);
 const grown = (target) => join(built, "grown", target);
+
+/** A file for each input, as libFuzzer wants them. */
+function unpack(target) {
+  emptied(kept(target));
+  for (const line of readFileSync(packed(target), "utf8").split("\n").filter(Boolean)) {
+    const input = Buffer.from(line, "base64");
+    writeFileSync(join(kept(target), createHash("sha1").update(input).digest("hex")), input);
+  }
+}
+
+function pack(target, folder) {
+  const lines = readdirSync(folder).map((name) => readFileSync(join(folder, name), "base64"));
+  const inOrder = [...new Set(lines)].filter(Boolean).sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+  writeFileSync(packed(target), `${inOrder.join("\n")}\n`);
+}
+
+function emptied(folder) {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+}
 
 async function installed() {
   const found = existsSync(cargoFuzz) ? await output(cargoFuzz, ["--version"]) : "";
@@ -42,6 +65,7 @@ function program(target) {
 function fuzzed(target, { seconds, runs }) {
   const artifacts = join(fuzz, "artifacts", target);
   for (const folder of [artifacts, grown(target)]) mkdirSync(folder, { recursive: true });
+  unpack(target);
   const limits = [`-max_total_time=${seconds}`, `-runs=${runs}`, "-max_len=1024", "-timeout=30", "-rss_limit_mb=1024"];
   const files = [
     `-dict=${join(fuzz, "dictionary.txt")}`,
@@ -55,14 +79,10 @@ function fuzzed(target, { seconds, runs }) {
 /** Keeps the smallest inputs that together reach every edge that all reach. */
 async function minimized(target) {
   const smallest = join(built, "smallest", target);
-  rmSync(smallest, { recursive: true, force: true });
-  mkdirSync(smallest, { recursive: true });
+  emptied(smallest);
   const merge = ["-set_cover_merge=1", "-use_counters=0", "-max_len=1024", "-verbosity=0"];
   const code = await run(program(target), [...merge, smallest, kept(target), grown(target)]);
-  if (code === 0) {
-    rmSync(kept(target), { recursive: true });
-    cpSync(smallest, kept(target), { recursive: true });
-  }
+  if (code === 0) pack(target, smallest);
   return code;
 }
 
