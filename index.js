@@ -180,6 +180,7 @@ function start(name, caller, config, options, argument) {
       return;
     }
     bringCertificates(build);
+    saveBeforeExit(build);
     const signal = options?.signal;
     if (signal?.aborted === true) {
       reject(aborted());
@@ -244,6 +245,15 @@ function bringCertificates(build) {
   if (haveCertificates.has(build)) return;
   haveCertificates.add(build);
   if (build.mayLackCertificates()) build.bringCertificates(require("node:tls").rootCertificates.join("\n"));
+}
+
+// Node runs no clean-up hook of an addon at process.exit or an uncaught exception, except in workers. What was sent waits
+// there for its answer, and an answer for the disk; nothing waits where nothing was sent.
+const savedBeforeExit = new Set();
+function saveBeforeExit(build) {
+  if (savedBeforeExit.has(build)) return;
+  savedBeforeExit.add(build);
+  if (require("node:worker_threads").isMainThread) process.on("exit", () => build.leave(5_000));
 }
 
 const KEEPS_CHANGING = {

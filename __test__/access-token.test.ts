@@ -241,21 +241,6 @@ test("a refresh that was sent is saved, though its only caller aborted and had n
   assert.ok(await getValidAccessToken(config));
 });
 
-test("process.exit in the middle of a refresh waits for the new credential to be saved", async (t) => {
-  const { server, config, home } = await loggedIn(t);
-  const plugin = await PluginProcess.start(t, { env: home.env() });
-  await expireLogin(config);
-  const held = await server.intercept({ grant: "refresh_token" }, { delay: 500 });
-  plugin.begin("getValidAccessToken", [config]);
-  await held.arrived;
-  plugin.child.send({ exit: 0 });
-  assert.deepEqual(await plugin.child.exit, { code: 0, signal: null });
-  await held.remove();
-  await expireLogin(config);
-  assert.ok(await getValidAccessToken(config));
-  assert.equal((await server.requests({ grant: "refresh_token" })).length, 2);
-});
-
 test("profiles are separate logins", async (t) => {
   const { server, config } = await loggedIn(t);
   const work = { ...config, profile: "work" };

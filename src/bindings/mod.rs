@@ -24,6 +24,7 @@ pub mod authorization_headers;
 pub mod certificates;
 pub mod device_tokens;
 pub mod doctor;
+pub mod ending;
 pub mod given_store;
 pub mod import_token;
 pub mod listener;

@@ -13,7 +13,7 @@ use crate::session::cancellation::Cancellation;
 
 use super::listener::{Listener, ListenerFunction, Payload};
 use super::options;
-use super::process::runtime;
+use super::process::{runtime, session};
 
 /// Handle of a call under way. @internal
 #[napi]
@@ -89,6 +89,7 @@ where
 
 /// One kind of task for all operations: each further one would cost kilobytes of tokio.
 fn run(listener: Listener, work: Result<BoxFuture<'static, Result<Payload, Error>>, Error>) {
+    session().stay();
     match work.and_then(|work| Ok((work, runtime()?))) {
         Ok((work, runtime)) => drop(runtime.spawn(async move {
             // A panic ends its own task alone, and still settles the promise.

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::store::location::ProcessEnvironment;
 use crate::time::SystemClock;
 
-/// How long a process that exits waits for a refresh that was sent to be saved.
+/// How long the end of a thread waits for a refresh that was sent to be saved.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn session() -> &'static Arc<Session> {
@@ -65,7 +65,8 @@ fn start_runtime() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// Makes `process.exit` and the end of a worker wait for what must not be lost.
+/// Makes the end of a worker wait for what must not be lost. On the main thread Node runs no such hook at `process.exit`
+/// or an uncaught exception: there `index.js` calls `leave`.
 pub(super) fn settle_before_exit(env: Env) {
     thread_local! {
         static HOOKED: Cell<bool> = const { Cell::new(false) };

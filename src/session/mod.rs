@@ -25,6 +25,7 @@ mod ownership;
 mod refresh_attempts;
 mod refresh_round;
 mod remote;
+mod settling;
 mod single_flight;
 pub(crate) mod status;
 #[cfg(test)]
@@ -45,7 +46,7 @@ use crate::time::Clock;
 
 use self::config::AuthConfig;
 use self::login_state::Logins;
-use self::single_flight::Settling;
+use self::settling::Settling;
 
 /// What all calls of a process share.
 pub(crate) struct Session {
@@ -75,9 +76,32 @@ impl Session {
         })
     }
 
-    /// Blocks until no refresh is between sent and saved, for `limit` at most: a process that exits must not lose one.
+    /// Blocks until no refresh is between sent and saved, for `limit` at most: the end of a thread of JavaScript must not
+    /// lose one.
     pub(crate) fn settle(&self, limit: Duration) {
-        self.settling.wait_until_settled(limit);
+        self.settling.wait_until_settled(limit, false);
+    }
+
+    /// The same for an exit of the process. From here on nothing is sent, until [`Session::stay`].
+    pub(crate) fn leave(&self, limit: Duration) {
+        self.settling.set_leaving(true);
+        self.settle(limit);
+    }
+
+    /// The exit did not end the process: there is another call.
+    pub(crate) fn stay(&self) {
+        self.settling.set_leaving(false);
+    }
+
+    /// Whether no refresh is between sent and saved.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settling.is_settled()
+    }
+
+    /// Ends when no refresh is between sent and saved, at the latest after `limit`.
+    pub(crate) async fn settled(&self, limit: Duration) -> Result<(), Error> {
+        let settling = Arc::clone(&self.settling);
+        blocking::blocking(move || settling.wait_until_settled(limit, true)).await
     }
 
     fn location(&self, config: &AuthConfig) -> Result<Location, Error> {

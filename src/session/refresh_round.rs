@@ -31,7 +31,8 @@ use super::lock_wait::Waited;
 use super::login_state::Deadline;
 use super::ownership;
 use super::refresh_attempts::{CRITICAL_SECTION, Effort};
-use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose, Unsettled};
+use super::settling::Unsettled;
+use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose};
 use super::unsaved::Save;
 
 /// An answer on its way to the disk.
@@ -118,7 +119,9 @@ impl Session {
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
         // What is sent belongs to the process: from here on nobody's abort is heard.
-        let unsettled = self.settling.unsettled(location.is_given());
+        let Some(unsettled) = self.settling.unsettled(location.is_given()) else {
+            return Err(aborted());
+        };
         let answer = self.spend(&prepared, location, purpose).await;
         let Prepared {
             locked,

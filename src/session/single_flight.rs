@@ -2,8 +2,7 @@
 //! kernel lock does the same.
 
 use std::any::Any;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -33,13 +32,6 @@ pub(super) type Outcome = Result<Snapshot, Error>;
 /// The refreshes of one login that are under way.
 #[derive(Default)]
 pub(super) struct Flights(Vec<Arc<Flight>>);
-
-/// The refreshes of all logins that are between sent and saved.
-#[derive(Default)]
-pub(super) struct Settling {
-    unsettled: Mutex<usize>,
-    settled: Condvar,
-}
 
 pub(super) struct Flight {
     purpose: Purpose,
@@ -93,27 +85,6 @@ impl Flights {
     }
 }
 
-impl Settling {
-    /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved. Where JavaScript
-    /// saves it, an exit need not wait: no JavaScript runs by then.
-    pub(super) fn unsettled(self: &Arc<Self>, by_javascript: bool) -> Unsettled {
-        if by_javascript {
-            return Unsettled(None);
-        }
-        *lock(&self.unsettled) += 1;
-        Unsettled(Some(Arc::clone(self)))
-    }
-
-    /// Blocks the thread until nothing is unsettled, for `limit` at most.
-    pub(super) fn wait_until_settled(&self, limit: Duration) {
-        drop(
-            self.settled
-                .wait_timeout_while(lock(&self.unsettled), limit, |unsettled| *unsettled > 0)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-    }
-}
-
 /// Ends its flight when dropped, a panic included: the waiters get the outcome, their event loops are let go.
 pub(super) struct Landing {
     session: Arc<Session>,
@@ -143,18 +114,6 @@ impl Drop for Landing {
             .logins
             .of(&self.key, |login| login.flights.land(&self.flight));
         self.flight.outcome.send_replace(Some(outcome));
-    }
-}
-
-/// Counts as unsettled until dropped.
-pub(super) struct Unsettled(Option<Arc<Settling>>);
-
-impl Drop for Unsettled {
-    fn drop(&mut self) {
-        if let Some(settling) = &self.0 {
-            *lock(&settling.unsettled) -= 1;
-            settling.settled.notify_all();
-        }
     }
 }
 

@@ -13,7 +13,8 @@ use super::Session;
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::login_state::Unsaved;
-use super::single_flight::{Hold, Unsettled};
+use super::settling::Unsettled;
+use super::single_flight::Hold;
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

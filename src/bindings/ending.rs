@@ -1,0 +1,37 @@
+//! What must be done before a process ends, or a host lets go of a plugin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi_derive::napi;
+
+use super::listener::{Listener, ListenerFunction, Payload};
+use super::operation::start;
+use super::process::session;
+
+/// Blocks until no refresh that was sent waits to be saved, for so many milliseconds at most. From here on none is sent,
+/// until there is another call.
+#[napi(skip_typescript)]
+pub fn leave(limit: u32) {
+    session().leave(milliseconds(limit));
+}
+
+/// Resolves when no refresh that was sent waits to be saved, after so many milliseconds at the latest.
+#[napi(skip_typescript)]
+pub fn settled(limit: u32, listener: ListenerFunction<'_>) -> napi::Result<()> {
+    const NOTHING: Payload = Payload::I(None);
+    if session().is_settled() {
+        // Without a thread, where there is none.
+        Listener::new(&listener, Arc::default())?.settle(Ok(NOTHING));
+        return Ok(());
+    }
+    let wait = |_, _| async move {
+        session().settled(milliseconds(limit)).await?;
+        Ok(NOTHING)
+    };
+    start(&listener, Ok(wait)).map(drop)
+}
+
+fn milliseconds(limit: u32) -> Duration {
+    Duration::from_millis(limit.into())
+}
