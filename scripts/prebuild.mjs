@@ -54,17 +54,19 @@ async function prebuild(platform) {
     `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
     `--remap-path-prefix=${join(sysroot, "lib", "rustlib", "src", "rust")}=/rust`,
     `--remap-path-prefix=${root}=/clawdbot-plugin-auth`,
+    // Where a panic came from: 101 KB of file names and line numbers that no user needs (docs/size.md).
+    "-Zlocation-detail=none",
     // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
     ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
     // Its name within itself, which is else the path that it was linked to.
     ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
   ];
-  const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f") };
+  // Lets the stable compiler take options that begin with -Z.
+  const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" };
   let command = ["build", "--target", target];
   const ownStd = libc === "glibc" && (await hasRustSource());
   // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
-  if (ownStd) env.RUSTC_BOOTSTRAP = "1";
   const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features="] : [];
   if (os === "linux") {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
