@@ -581,7 +581,7 @@ export interface ProgressEvent {
   nextPollAt?: number
   /** When the code ends, or the wait for the browser, Unix milliseconds. */
   expiresAt: number
-  /** What the server or the network said. */
+  /** What the server or the network said; with `waiting`, why a browser that came back was refused. */
   detail?: string
 }
 

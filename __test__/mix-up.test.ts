@@ -132,7 +132,7 @@ describe("endpoints in metadata of an https issuer", { concurrency: 8 }, () => {
     });
     await assert.rejects(plugin.login({ pluginId: "memory", issuer, stateDir: home.stateDir }), {
       code: "NETWORK",
-      message: /could not be reached: TLS: /,
+      message: /could not be reached by TLS: the server accepts no TLS version and cipher that this program has/,
     });
     assert.equal(stub.requests.length, 0);
   });

@@ -79,7 +79,7 @@ const environments: Environment[] = [
   {
     name: "a portal that answers http on the port for https",
     retryable: true,
-    told: /could not be reached: TLS: /,
+    told: /could not be reached: what answers there does not speak TLS \(the port of plain HTTP, /,
     env: async (t) => through(t, new URL((await StubServer.start(t)).origin).host),
   },
   {

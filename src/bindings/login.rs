@@ -83,7 +83,7 @@ pub struct ProgressEvent {
     pub next_poll_at: Option<f64>,
     /// When the code ends, or the wait for the browser, Unix milliseconds.
     pub expires_at: f64,
-    /// What the server or the network said.
+    /// What the server or the network said; with `waiting`, why a browser that came back was refused.
     pub detail: Option<String>,
 }
 

@@ -16,8 +16,11 @@ use zeroize::Zeroizing;
 use super::BoxFuture;
 use crate::secret::Secret;
 
-/// A request's line and headers together.
-const LONGEST_HEAD: usize = 8 * 1024;
+/// A request's line and headers together: more than Node takes (16 KiB of names and values), since the cookies of every
+/// program on this machine come along.
+const LONGEST_HEAD: usize = 32 * 1024;
+/// How much more is read of a longer one, so that its sender gets to read why it was refused.
+const MOST_DISCARDED: usize = 256 * 1024;
 /// For all of a request: browsers also open connections in advance that never send anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that have not sent their request yet; the oldest makes way for the next one.
@@ -57,6 +60,14 @@ pub(crate) struct Page {
     pub(crate) text: &'static str,
 }
 
+/// Somebody came.
+pub(crate) enum Arrival {
+    /// As expected.
+    Visit(Visit),
+    /// A browser meant the path, and was refused for that reason, a part of a sentence.
+    Refused(&'static str),
+}
+
 /// Somebody asked for the path.
 pub(crate) struct Visit {
     /// What stood behind the `?`.
@@ -85,7 +96,7 @@ pub(crate) struct CallbackListener {
     sockets: Vec<TcpListener>,
     port: u16,
     site: Arc<Site>,
-    arriving: Vec<BoxFuture<'static, Option<Visit>>>,
+    arriving: Vec<BoxFuture<'static, Option<Arrival>>>,
 }
 
 /// What a request has to ask for.
@@ -129,7 +140,7 @@ impl CallbackListener {
     }
 
     /// The next request for the path. All others are answered meanwhile.
-    pub(crate) fn poll_visit(&mut self, context: &mut Context<'_>) -> Poll<Visit> {
+    pub(crate) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<Arrival> {
         for socket in &self.sockets {
             while let Poll::Ready(accepted) = socket.poll_accept(context) {
                 let Ok((stream, _)) = accepted else {
@@ -146,20 +157,20 @@ impl CallbackListener {
                     .push(Box::pin(arrival(stream, Arc::clone(&self.site))));
             }
         }
-        let mut visit = None;
+        let mut arrival = None;
         self.arriving.retain_mut(|arriving| {
-            if visit.is_some() {
+            if arrival.is_some() {
                 return true;
             }
             match Pin::as_mut(arriving).poll(context) {
                 Poll::Pending => true,
                 Poll::Ready(arrived) => {
-                    visit = arrived;
+                    arrival = arrived;
                     false
                 }
             }
         });
-        visit.map_or(Poll::Pending, Poll::Ready)
+        arrival.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -183,15 +194,42 @@ fn bound(addresses: &[IpAddr], port: u16) -> io::Result<(Vec<TcpListener>, u16)>
     Ok((sockets, chosen))
 }
 
-async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Visit> {
+async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Arrival> {
     let mut head = Zeroizing::new(vec![0; LONGEST_HEAD]);
     let read = tokio::time::timeout(PATIENCE, read_head(&stream, &mut head)).await;
     let length = read.ok()??;
     match head.get(..length).map(|head| site.judge(head))? {
-        Ok(query) => Some(Visit { query, stream }),
-        Err((status, more)) => {
+        Ok(query) => Some(Arrival::Visit(Visit { query, stream })),
+        Err(Rejected {
+            status,
+            more,
+            reason,
+        }) => {
+            if length == LONGEST_HEAD {
+                // Hanging up on what was not read resets the connection, and the answer with it.
+                let rest = discard(&stream, &mut head);
+                drop(tokio::time::timeout(PATIENCE, rest).await);
+            }
             respond(stream, status, "text/plain", more, status);
-            None
+            reason.map(Arrival::Refused)
+        }
+    }
+}
+
+/// Reads to the end of a head, or as far as that is worth while.
+async fn discard(stream: &TcpStream, buffer: &mut [u8]) {
+    let mut discarded = 0;
+    while discarded < MOST_DISCARDED && stream.readable().await.is_ok() {
+        match stream.try_read(buffer) {
+            Ok(0) => return,
+            Ok(read) => {
+                discarded += read;
+                if buffer.get(..read).is_some_and(|part| part.ends_with(END)) {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
         }
     }
 }
@@ -199,7 +237,6 @@ async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Visit> {
 /// How much of it is the head of a request, the empty line left out; all of it where there was no end. Nothing where the
 /// visitor has gone.
 async fn read_head(stream: &TcpStream, head: &mut [u8]) -> Option<usize> {
-    const END: &[u8] = b"\r\n\r\n";
     let mut filled = 0;
     loop {
         stream.readable().await.ok()?;
@@ -219,17 +256,25 @@ async fn read_head(stream: &TcpStream, head: &mut [u8]) -> Option<usize> {
     }
 }
 
-/// A status, and further headers with a line break before each.
-type Rejected = (&'static str, &'static str);
+/// Ends the head of a request.
+const END: &[u8] = b"\r\n\r\n";
+
+/// Why a request is not heard.
+struct Rejected {
+    status: &'static str,
+    /// Further headers, with a line break before each.
+    more: &'static str,
+    /// For the person, where a browser meant the path.
+    reason: Option<&'static str>,
+}
 
 impl Site {
     /// The query of a request for the path.
     fn judge(&self, head: &[u8]) -> Result<Secret, Rejected> {
-        const BAD: Rejected = ("400 Bad Request", "");
-        if head.len() == LONGEST_HEAD {
-            return Err(("431 Request Header Fields Too Large", ""));
-        }
-        let mut lines = std::str::from_utf8(head).map_err(|_| BAD)?.split("\r\n");
+        const BAD: Rejected = rejected("400 Bad Request");
+        // Not every program keeps to ASCII in its cookies, and none of them matters here.
+        let head_text = String::from_utf8_lossy(head);
+        let mut lines = head_text.split("\r\n");
         let mut request = lines.next().unwrap_or_default().split(' ');
         let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) = (
             request.next(),
@@ -239,6 +284,15 @@ impl Site {
         ) else {
             return Err(BAD);
         };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let is_meant = path == self.path;
+        if head.len() == LONGEST_HEAD {
+            let reason = "its headers are larger than 32 KiB: clear the cookies that the browser has for this host, or take another browser";
+            return Err(Rejected {
+                reason: is_meant.then_some(reason),
+                ..rejected("431 Request Header Fields Too Large")
+            });
+        }
         let mut hosts = lines
             .filter_map(|line| line.split_once(':'))
             .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
@@ -254,16 +308,34 @@ impl Site {
             .iter()
             .any(|authority| authority.eq_ignore_ascii_case(host))
         {
-            return Err(("421 Misdirected Request", ""));
+            let reason = "it names another host than the redirect URI";
+            return Err(Rejected {
+                reason: is_meant.then_some(reason),
+                ..rejected("421 Misdirected Request")
+            });
         }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        if path != self.path {
-            return Err(("404 Not Found", ""));
+        if !is_meant {
+            return Err(rejected("404 Not Found"));
         }
         if method != "GET" {
-            return Err(("405 Method Not Allowed", "\r\nAllow: GET"));
+            // RFC 6749 §4.1.2 adds the answer "to the query component of the redirection URI".
+            let reason =
+                "the server sent its answer by POST, which only `response_mode=form_post` asks for";
+            return Err(Rejected {
+                more: "\r\nAllow: GET",
+                reason: (method == "POST").then_some(reason),
+                ..rejected("405 Method Not Allowed")
+            });
         }
         Ok(Secret::from(query))
+    }
+}
+
+const fn rejected(status: &'static str) -> Rejected {
+    Rejected {
+        status,
+        more: "",
+        reason: None,
     }
 }
 
@@ -300,7 +372,10 @@ mod tests {
     };
 
     async fn visit(listener: &mut CallbackListener) -> Visit {
-        poll_fn(|context| listener.poll_visit(context)).await
+        match poll_fn(|context| listener.poll_arrival(context)).await {
+            Arrival::Visit(visit) => visit,
+            Arrival::Refused(reason) => panic!("{reason}"),
+        }
     }
 
     fn listening() -> CallbackListener {
@@ -407,29 +482,60 @@ mod tests {
             authorities: vec!["localhost:5000".to_owned()],
             path: "/callback".to_owned(),
         };
-        let judge = |head: &str| site.judge(head.as_bytes()).map_err(|(status, _)| status);
+        let judge = |head: &str| {
+            let judged = site.judge(head.as_bytes());
+            judged.map_err(|rejected| (rejected.status, rejected.reason.is_some()))
+        };
         let host = "Host: LOCALHOST:5000";
         assert_eq!(
             judge(&format!("GET /callback HTTP/1.1\r\n{host}")),
             Ok(Secret::from(""))
         );
-        for (head, status) in [
-            (format!("GET /callback?x HTTP/1.1\r\n{host}.evil"), "421"),
-            (format!("GET /callback?x HTTP/1.1\r\nX-{host}"), "400"),
+        let long = |line: &str| {
+            let head = format!("{line} HTTP/1.1\r\n{host}\r\nCookie: ");
+            format!("{head:x<LONGEST_HEAD$}")
+        };
+        // What is said to the person has to be about this login.
+        for (head, status, is_told) in [
+            (
+                format!("GET /callback?x HTTP/1.1\r\n{host}.evil"),
+                "421",
+                true,
+            ),
+            (format!("GET / HTTP/1.1\r\n{host}.evil"), "421", false),
+            (
+                format!("GET /callback?x HTTP/1.1\r\nX-{host}"),
+                "400",
+                false,
+            ),
             (
                 format!("GET /callback?x HTTP/1.1\r\n{host}\r\n{host}"),
                 "400",
+                false,
             ),
-            (format!("GET  /callback?x HTTP/1.1\r\n{host}"), "400"),
-            (format!("GET /callback?x HTTP/3\r\n{host}"), "400"),
-            (format!("GET /callback/?x HTTP/1.1\r\n{host}"), "404"),
-            (format!("GET //callback?x HTTP/1.1\r\n{host}"), "404"),
-            (format!("HEAD /callback?x HTTP/1.1\r\n{host}"), "405"),
-            ("x".repeat(LONGEST_HEAD), "431"),
-            (String::new(), "400"),
+            (format!("GET  /callback?x HTTP/1.1\r\n{host}"), "400", false),
+            (format!("GET /callback?x HTTP/3\r\n{host}"), "400", false),
+            (format!("GET /callback/?x HTTP/1.1\r\n{host}"), "404", false),
+            (format!("GET //callback?x HTTP/1.1\r\n{host}"), "404", false),
+            (format!("HEAD /callback?x HTTP/1.1\r\n{host}"), "405", false),
+            (format!("POST /callback HTTP/1.1\r\n{host}"), "405", true),
+            (long("GET /callback?code=c"), "431", true),
+            (long("GET /favicon.ico"), "431", false),
+            (String::new(), "400", false),
         ] {
-            assert!(judge(&head).unwrap_err().starts_with(status), "{head}");
+            let (judged, told) = judge(&head).unwrap_err();
+            assert!(judged.starts_with(status), "{head}");
+            assert_eq!(told, is_told, "{head}");
         }
         assert!(site.judge(&[0xff, 0xfe]).is_err());
+        let latin = [
+            format!("GET /callback?code=c HTTP/1.1\r\n{host}\r\nCookie: name=").as_bytes(),
+            b"Jos\xe9",
+        ]
+        .concat();
+        assert!(
+            site.judge(&latin)
+                .is_ok_and(|query| query.expose() == "code=c")
+        );
     }
 }

@@ -122,8 +122,11 @@ pub(crate) enum FailureKind {
     TimedOut,
     /// The answer's body is over 1 MiB.
     TooLarge,
-    /// The request never left because the server's certificate is not trusted.
+    /// The request never left because the server's certificate is not trusted; the detail ends with what to do.
     Certificate,
+    /// The request never left because the two sides cannot speak TLS with each other, now or later; the detail ends with
+    /// what to do.
+    Tls,
     /// The request never left because the proxy's address or credentials are wrong.
     Proxy,
 }
@@ -163,10 +166,12 @@ impl Failure {
             ),
             FailureKind::Certificate => Error::new(
                 ErrorCode::Network,
-                format!(
-                    "The certificate of {host} is not trusted: {detail}. If a company proxy or a private authority signed it, \
-                     name the authority's PEM file in NODE_EXTRA_CA_CERTS or SSL_CERT_FILE and start again."
-                ),
+                format!("The certificate of {host} is not trusted: {}", sentence(detail)),
+            )
+            .retryable(false),
+            FailureKind::Tls => Error::new(
+                ErrorCode::Network,
+                format!("{host} could not be reached by TLS: {}", sentence(detail)),
             )
             .retryable(false),
             FailureKind::Proxy => Error::new(
@@ -176,6 +181,10 @@ impl Failure {
             .retryable(false),
         }
     }
+}
+
+fn sentence(detail: &str) -> String {
+    format!("{}.", detail.trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -233,6 +242,7 @@ mod tests {
             (FailureKind::TimedOut, ErrorCode::Timeout, true),
             (FailureKind::TooLarge, ErrorCode::InvalidResponse, false),
             (FailureKind::Certificate, ErrorCode::Network, false),
+            (FailureKind::Tls, ErrorCode::Network, false),
             (FailureKind::Proxy, ErrorCode::Network, false),
         ] {
             let error = error(kind);
@@ -240,8 +250,5 @@ mod tests {
             assert!(error.message().contains("a.example") && error.message().contains("the cause"));
             assert!(!error.message().contains("canary"));
         }
-        let certificate = error(FailureKind::Certificate);
-        assert!(certificate.message().contains("NODE_EXTRA_CA_CERTS"));
-        assert!(certificate.message().contains("SSL_CERT_FILE"));
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod retry_after;
 mod running_time;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod tls_failure;
 
 use std::pin::Pin;
 

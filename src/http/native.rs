@@ -19,12 +19,13 @@ use reqwest::header::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::crypto_provider::crypto_provider;
 use super::proxy::{NoProxy, Proxy, only_for_http};
 use super::running_time::within;
+use super::tls_failure::TlsFailure;
 use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
 };
@@ -114,6 +115,8 @@ struct Connector {
     proxy_note: String,
     /// For certificate failures.
     trust_notes: Vec<String>,
+    /// The variable whose certificates are trusted.
+    named: Option<&'static str>,
 }
 
 impl Connector {
@@ -123,7 +126,11 @@ impl Connector {
         brought: &[CertificateDer<'static>],
     ) -> Result<Self, Failure> {
         install_crypto_provider();
-        let (extra, trust_notes) = sources.extra_certificates();
+        let Trust {
+            extra,
+            notes: trust_notes,
+            named,
+        } = sources.extra_certificates();
         let proxy = match route {
             Route::Proxied => Proxy::from_environment(&variable)?,
             Route::Direct | Route::Loopback => None,
@@ -170,6 +177,7 @@ impl Connector {
             client,
             proxy_note,
             trust_notes,
+            named,
         })
     }
 
@@ -245,18 +253,26 @@ impl Connector {
 impl Connector {
     fn classify(&self, error: &reqwest::Error, sent: bool) -> Failure {
         let proxy_problem = proxy_problem(error);
-        if let Some(mut detail) = certificate_problem(error) {
-            if proxy_problem.is_some() {
-                detail.insert_str(0, "it is the proxy's own, ");
+        let not_sent = error.is_connect() || error.is_builder() || !sent;
+        if not_sent && let Some(error) = tls_error(error) {
+            let TlsFailure { kind, what, next } = TlsFailure::read(error, self.named);
+            let mut detail = what;
+            if kind == FailureKind::Certificate {
+                if proxy_problem.is_some() {
+                    detail.insert_str(0, "it is the proxy's own, ");
+                }
+                for note in &self.trust_notes {
+                    detail.push_str("; ");
+                    detail.push_str(note);
+                }
             }
             detail.push_str(&self.proxy_note);
-            for note in &self.trust_notes {
-                detail.push_str("; ");
-                detail.push_str(note);
+            if !next.is_empty() {
+                detail.push_str(". ");
+                detail.push_str(&next);
             }
-            return failure(FailureKind::Certificate, &detail);
+            return failure(kind, &detail);
         }
-        let not_sent = error.is_connect() || error.is_builder() || !sent;
         match (error.is_timeout(), proxy_problem) {
             (true, _) => self.timed_out(not_sent),
             (false, Some(PROXY_AUTHENTICATION)) => {
@@ -390,6 +406,17 @@ fn merge(
     builder.tls_certs_merge(certificates?).build()
 }
 
+/// What the environment adds to the machine's own trust.
+#[derive(Debug, Default)]
+struct Trust {
+    /// The certificates to add.
+    extra: Vec<CertificateDer<'static>>,
+    /// What to say about files that gave none.
+    notes: Vec<String>,
+    /// The first variable whose file gave some.
+    named: Option<&'static str>,
+}
+
 /// Where trust comes from beside the machine's own store.
 #[derive(Debug, Default)]
 struct TrustSources {
@@ -415,31 +442,35 @@ impl TrustSources {
         }
     }
 
-    /// The certificates to add, and what to say about files that gave none.
-    fn extra_certificates(&self) -> (Vec<CertificateDer<'static>>, Vec<String>) {
+    fn extra_certificates(&self) -> Trust {
         // The verifier reads SSL_CERT_FILE itself except where the system's own API verifies.
         let verifier_ignores_it = cfg!(any(windows, target_vendor = "apple"));
-        let mut certificates = Vec::new();
-        let mut notes = Vec::new();
+        let mut trust = Trust::default();
         for (name, path, merged) in [
             ("NODE_EXTRA_CA_CERTS", &self.node_extra, true),
             ("SSL_CERT_FILE", &self.ssl_cert_file, verifier_ignores_it),
         ] {
             let Some(path) = path else { continue };
             match certificates_in(path) {
-                Ok(found) if merged => certificates.extend(found),
-                Ok(_) => {}
+                Ok(found) => {
+                    trust.named = trust.named.or(Some(name));
+                    if merged {
+                        trust.extra.extend(found);
+                    }
+                }
                 // Node ignores such a file with a warning; ours is the certificate failure that follows.
-                Err(reason) => notes.push(format!("the file that {name} names {reason}")),
+                Err(reason) => trust
+                    .notes
+                    .push(format!("the file that {name} names {reason}")),
             }
         }
         // The verifier reads it itself.
         if let Some(folders) = &self.ssl_cert_dir
             && !std::env::split_paths(folders).any(|folder| folder.is_dir())
         {
-            notes.push("SSL_CERT_DIR names no folder".to_owned());
+            trust.notes.push("SSL_CERT_DIR names no folder".to_owned());
         }
-        (certificates, notes)
+        trust
     }
 
     /// For machines without a certificate store, such as slim containers: what Node brought. Not where the user has
@@ -529,25 +560,8 @@ fn chain<'a>(
     std::iter::successors(Some(error), inner)
 }
 
-fn certificate_problem(error: &(dyn StdError + 'static)) -> Option<String> {
-    let problem = chain(error).find_map(|error| match error.downcast_ref::<rustls::Error>() {
-        Some(rustls::Error::InvalidCertificate(problem)) => Some(problem),
-        _ => None,
-    })?;
-    Some(match problem {
-        CertificateError::UnknownIssuer => "its issuer is unknown".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "it has expired, or this machine's clock is wrong".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, or this machine's clock is wrong".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it was made for another host name".to_owned()
-        }
-        CertificateError::Revoked => "it has been revoked".to_owned(),
-        other => other.to_string(),
-    })
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    chain(error).find_map(|error| error.downcast_ref())
 }
 
 /// What hyper says of a proxy that wants other credentials.
@@ -590,8 +604,15 @@ fn root_cause(error: &reqwest::Error) -> String {
     else {
         return "the request could not be made".to_owned();
     };
-    if let Some(error) = last.downcast_ref::<rustls::Error>() {
-        return format!("TLS: {error}");
+    if let Some(error) = tls_error(error) {
+        return TlsFailure::read(error, None).what;
+    }
+    // The words of some libraries are for their own users; what kind of failure it was says more.
+    if let Some(words) = chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .find_map(|error| usual(error.kind()))
+    {
+        return words.to_owned();
     }
     let Some(error) = last.downcast_ref::<io::Error>() else {
         let told = last.to_string();
@@ -601,15 +622,19 @@ fn root_cause(error: &reqwest::Error) -> String {
         }
         return told;
     };
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::ConnectionAborted => "connection aborted".to_owned(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        _ => error.to_string(),
-    }
+    error.to_string()
+}
+
+fn usual(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset => "connection reset",
+        io::ErrorKind::ConnectionAborted => "connection aborted",
+        io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => "connection closed",
+        io::ErrorKind::NetworkUnreachable => "network unreachable",
+        io::ErrorKind::HostUnreachable => "host unreachable",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -923,7 +948,8 @@ mod tests {
         let request = post_to(&format!("https://127.0.0.1:{port}/token"), SECOND);
         let failure = NativeClient::new().send(request).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::NotSent);
-        assert!(failure.detail.starts_with("TLS: "), "{failure:?}");
+        let told = "what answers there does not speak TLS (the port of plain HTTP, ";
+        assert!(failure.detail.starts_with(told), "{failure:?}");
     }
 
     #[tokio::test]
@@ -1027,7 +1053,8 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(failure.kind, FailureKind::Certificate);
-        assert_eq!(failure.detail, "its issuer is unknown");
+        let told = "its issuer is unknown. If a company proxy or a private authority signed it, name the authority's PEM file";
+        assert!(failure.detail.starts_with(told), "{failure:?}");
     }
 
     #[tokio::test]
@@ -1040,7 +1067,8 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(failure.kind, FailureKind::Certificate);
-        assert_eq!(failure.detail, "it was made for another host name");
+        let told = "it was made for another host name. Check the host of the configured URL";
+        assert!(failure.detail.starts_with(told), "{failure:?}");
     }
 
     #[tokio::test]
@@ -1069,7 +1097,7 @@ mod tests {
             ..TrustSources::default()
         };
         assert!(chosen.fallback_tls(&[], &[]).is_ok());
-        assert!(chosen.extra_certificates().1[0].contains("SSL_CERT_FILE"));
+        assert!(chosen.extra_certificates().notes[0].contains("SSL_CERT_FILE"));
     }
 
     /// Runs one ignored test of this binary in a process with another environment.

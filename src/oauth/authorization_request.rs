@@ -61,7 +61,9 @@ impl AuthorizationRequest<'_> {
         } else {
             '?'
         };
-        format!("{}{own}{}", self.endpoint.as_str(), query.as_str())
+        // In a form a space is "+"; in a URL that is a plus to whoever goes by RFC 3986. A plus itself is %2B in both.
+        let query = query.as_str().replace('+', "%20");
+        format!("{}{own}{query}", self.endpoint.as_str())
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
         let (url, pkce) = url(
             "https://a.example/authorize?tenant=1",
             &["memory", "notes"],
-            &[("login_hint", "ada")],
+            &[("login_hint", "ada"), ("note", "a +b")],
         );
         assert!(
             url.as_str()
@@ -121,8 +123,11 @@ mod tests {
                 ("resource", "https://r.example/1"),
                 ("resource", "https://r.example/2"),
                 ("login_hint", "ada"),
+                ("note", "a +b"),
             ]
         );
+        // RFC 3986 knows no "+" for a space.
+        assert!(!url.query().unwrap().contains('+'), "{url}");
         assert!(!url.as_str().contains(pkce.verifier().expose()));
     }
 

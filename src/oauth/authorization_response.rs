@@ -62,9 +62,12 @@ pub(crate) fn read(query: &str, expected: &Expected<'_>) -> Result<Secret, NoCod
         }
         Some(_) => {}
     }
-    expected.check_issuer(parameter("iss")?.as_ref())?;
-    let code = parameter("code")?;
-    if let Some(error) = parameter("error")? {
+    let (iss, code, error) = (parameter("iss")?, parameter("code")?, parameter("error")?);
+    // Without `iss` nothing of an answer is used; why a server refuses may be shown all the same.
+    if iss.is_some() || error.is_none() {
+        expected.check_issuer(iss.as_ref())?;
+    }
+    if let Some(error) = error {
         let secrets = Secrets::new(code.into_iter().chain([expected.state.clone()]));
         let text = |secret: Option<Secret>| secret.and_then(|s| secrets.description(s.expose()));
         let oauth = OauthError {
@@ -132,24 +135,29 @@ impl Expected<'_> {
         let Some(issuer) = self.issuer else {
             return Ok(());
         };
-        let problem = match iss.map(Secret::expose) {
+        let (problem, next) = match iss.map(Secret::expose) {
             // "If the value does not match the expected issuer identifier, clients MUST reject the authorization response"
             Some(iss) if iss != issuer => {
                 let iss = Secrets::default().description(iss).unwrap_or_default();
-                format!("comes from the issuer \"{iss}\"")
+                (
+                    format!("comes from the issuer \"{iss}\""),
+                    "Somebody may have mixed two servers up on purpose: check `issuer`, then log in again.",
+                )
             }
             // "Clients MUST reject authorization responses without the iss parameter from authorization servers which do
             // support the parameter according to the client's configuration."
-            None if self.has_iss => {
-                "does not say from which issuer it comes, although this one always does".to_owned()
-            }
+            None if self.has_iss => (
+                "has no `iss`, which the server's metadata promises (authorization_response_iss_parameter_supported), so that it \
+                 may be another server's"
+                    .to_owned(),
+                "If it happens again, the server's operator has to send `iss`, or to promise it no longer (RFC 9207).",
+            ),
             _ => return Ok(()),
         };
         Err(Refused(Error::new(
             ErrorCode::IssuerMismatch,
             format!(
-                "The answer that the browser brought for {issuer} {problem}. Nothing of it was used. Somebody may have mixed \
-                 two servers up on purpose: check `issuer`, then log in again."
+                "The answer that the browser brought for {issuer} {problem}. Nothing of it was used. {next}"
             ),
         )))
     }
@@ -274,6 +282,10 @@ mod tests {
                 assert!(error.message().contains(ISSUER));
             }
         }
+        // Why a server refuses is worth more than that its refusal lacks `iss` (RFC 9207 §2 has it in errors as well).
+        let query = "error=access_denied&state=the-state";
+        let error = refusal(with(true, Some(ISSUER), |expected| read(query, expected)));
+        assert_eq!(error.code(), ErrorCode::AccessDenied);
         // Neither is another server's error ours.
         let error = refusal(code(
             "error=access_denied&state=the-state&iss=https://evil.example",

@@ -213,6 +213,7 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
         | FailureKind::Broken
         | FailureKind::TimedOut
         | FailureKind::Certificate
+        | FailureKind::Tls
         | FailureKind::Proxy => Polled::Failed {
             retry_after: None,
             reason,

@@ -176,6 +176,11 @@ fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
     let next = if told == issuer.as_str() {
         "They differ in characters that are not shown: only the server's operator can correct that."
             .to_owned()
+    } else if told.contains(['{', '}']) {
+        // Microsoft Entra's documents for "common" and "organizations", for example.
+        "That is a template: this document serves many tenants. Configure issuer with the id of yours in the place of what stands in \
+         braces, or deviceAuthorizationEndpoint (or authorizationEndpoint) and tokenEndpoint instead of issuer."
+            .to_owned()
     } else if only_slash {
         format!("Only the slash at the end differs: configure issuer exactly as \"{told}\".")
     } else {

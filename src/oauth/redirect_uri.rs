@@ -9,7 +9,7 @@ use crate::http::callback_listener::LoopbackAddress;
 /// A redirect URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RedirectUri {
-    /// As it is registered: without a port where any will do.
+    /// As it is registered and sent; without a port where any will do.
     text: String,
     /// Nothing: the answer cannot be caught here, only brought by the person.
     loopback: Option<LoopbackAddress>,
@@ -85,9 +85,8 @@ impl RedirectUri {
         }
     }
 
-    /// As a client registers it. RFC 8252 §7.3: "The authorization server MUST allow any port to be specified at the time of
-    /// the request for loopback IP redirect URIs".
-    pub(crate) fn registered(&self) -> &str {
+    /// The URI.
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
@@ -96,18 +95,27 @@ impl RedirectUri {
         self.loopback.as_ref()
     }
 
-    /// As it is sent, with the port that was free.
-    pub(crate) fn with_port(&self, port: u16) -> String {
-        match &self.loopback {
-            Some(LoopbackAddress {
-                host, port: None, ..
-            }) => {
-                let origin = format!("http://{host}");
-                let rest = self.text.strip_prefix(&origin).unwrap_or_default();
-                format!("{origin}:{port}{rest}")
-            }
-            _ => self.text.clone(),
+    /// The same with that port, where it has none of its own.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        let mut uri = self.clone();
+        if let Some(place) = uri.loopback.as_mut().filter(|place| place.port.is_none()) {
+            let origin = format!("http://{}", place.host);
+            let rest = self.text.strip_prefix(&origin).unwrap_or_default();
+            uri.text = format!("{origin}:{port}{rest}");
+            place.port = Some(port);
         }
+        uri
+    }
+
+    /// The URI that a client has registered, if it serves where this one is configured: it is this one, with a port. RFC 8252
+    /// §7.3 has servers "allow any port", but many compare the text.
+    pub(crate) fn served_by(&self, registered: &str) -> Option<Self> {
+        let registered = Self::parse(registered).ok()?;
+        let wanted = match &registered.loopback {
+            Some(place) => self.at_port(place.port?),
+            None => self.clone(),
+        };
+        (wanted == registered).then_some(registered)
     }
 }
 
@@ -163,8 +171,10 @@ mod tests {
         ] {
             let uri = RedirectUri::parse(text).unwrap();
             let place = uri.loopback().unwrap();
-            assert_eq!(uri.registered(), registered);
-            assert_eq!(uri.with_port(5000), sent);
+            assert_eq!(uri.as_str(), registered);
+            assert_eq!(uri.at_port(5000).as_str(), sent);
+            assert_eq!(RedirectUri::parse(sent), Ok(uri.at_port(5000)));
+            assert_eq!(uri.served_by(sent), Some(uri.at_port(5000)));
             assert_eq!((place.port, place.path.as_str()), (port, path), "{text}");
         }
         assert_eq!(
@@ -183,8 +193,28 @@ mod tests {
         ] {
             let uri = RedirectUri::parse(text).unwrap();
             assert_eq!(uri.loopback(), None);
-            assert_eq!(uri.with_port(5000), text);
+            assert_eq!(uri.at_port(5000), uri);
+            assert_eq!(uri.served_by(text), Some(uri));
         }
+    }
+
+    #[test]
+    fn a_registration_serves_with_its_port_and_without_any_difference() {
+        let any = RedirectUri::on_a_free_port();
+        assert!(any.served_by("http://127.0.0.1:5000/callback").is_some());
+        for other in [
+            // Of a version that registered without the port: servers may compare the text.
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1:5000/callback?x",
+            "http://127.0.0.1:5000/",
+            "http://localhost:5000/callback",
+            "https://127.0.0.1:5000/callback",
+            "nothing",
+        ] {
+            assert_eq!(any.served_by(other), None, "{other}");
+        }
+        let fixed = RedirectUri::parse("http://localhost:5000/cb").unwrap();
+        assert_eq!(fixed.served_by("http://localhost:5001/cb"), None);
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn no_tokens(answer: &Answer) -> RefreshFailure {
 fn not_answered(failure: &Failure, endpoint: &Endpoint) -> RefreshFailure {
     let error = failure.to_error(endpoint);
     match failure.kind {
-        FailureKind::NotSent | FailureKind::Certificate | FailureKind::Proxy => {
+        FailureKind::NotSent | FailureKind::Certificate | FailureKind::Tls | FailureKind::Proxy => {
             RefreshFailure::NotSent(error)
         }
         FailureKind::Broken => RefreshFailure::Lost(error),
@@ -403,6 +403,7 @@ mod tests {
         for (kind, expected, retryable) in [
             (FailureKind::NotSent, "not sent", true),
             (FailureKind::Certificate, "not sent", false),
+            (FailureKind::Tls, "not sent", false),
             (FailureKind::Proxy, "not sent", false),
             (FailureKind::Broken, "lost", true),
             (FailureKind::TimedOut, "timed out", true),

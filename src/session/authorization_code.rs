@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::http::BoxFuture;
-use crate::http::callback_listener::{CallbackListener, Page, Visit};
+use crate::http::callback_listener::{Arrival, CallbackListener, Page, Visit};
 use crate::oauth::authorization_code::{AuthorizationCodeRequest, NotRedeemed, redeem};
 use crate::oauth::authorization_request::AuthorizationRequest;
 use crate::oauth::authorization_response::{Expected, NoCode, Pasted, read, read_pasted};
@@ -20,10 +20,11 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::{Secret, random_secret};
 use crate::store::location::Location;
+use crate::time::UnixMillis;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
-use super::client::{configured, forget, registered};
+use super::client::{as_client, configured, forget, known, register};
 use super::config::{AuthConfig, invalid};
 use super::device_tokens::{Observer, Progress, ProgressKind, client_is_unknown};
 use super::remote::is_remote;
@@ -31,6 +32,8 @@ use super::verification::Verification;
 
 /// How long a person has to approve.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
+/// How often the person is told of a request that was refused: every website can make a browser send some.
+const MOST_NOTICES: u32 = 3;
 /// How often the person is asked for what the browser shows.
 const MOST_PASTES: u32 = 3;
 /// Before a request that never left is sent again.
@@ -59,7 +62,7 @@ struct Attempt<'a> {
     config: &'a AuthConfig,
     server: &'a AuthorizationServer,
     client: &'a Client,
-    redirect_uri: String,
+    redirect_uri: RedirectUri,
     state: Secret,
     pkce: PkceVerifier,
     /// What the tokens will be bound to.
@@ -78,6 +81,7 @@ struct Wait<'a> {
 /// What happened first.
 enum Event {
     Visit(Visit),
+    Refused(&'static str),
     Pasted(Secret),
     Redeemed(Outcome),
     Late,
@@ -96,37 +100,54 @@ impl Session {
         observer: &dyn Observer,
     ) -> Result<(Client, Result<TokenResponse, Error>), Error> {
         server.authorization_endpoint()?;
-        let listener = listen(redirect_uri, observer.can_paste())?;
-        let client = match configured(config, None, server.authentication_methods.as_deref()) {
-            Some(client) => client,
-            None => self.registered_client(config, location, server).await?,
-        };
-        let port = listener.as_ref().map_or(0, CallbackListener::port);
-        let attempt = Attempt::new(config, server, &client, redirect_uri.with_port(port))?;
-        let outcome = self.attempt_login(&attempt, listener, observer).await?;
+        let can_paste = observer.can_paste();
+        let (client, landing) =
+            match configured(config, None, server.authentication_methods.as_deref()) {
+                Some(client) => (client, Landing::take(redirect_uri, can_paste)?),
+                None => {
+                    self.registered_client(config, redirect_uri, can_paste, location, server)
+                        .await?
+                }
+            };
+        let attempt = Attempt::new(config, server, &client, landing.redirect_uri)?;
+        let outcome = self
+            .attempt_login(&attempt, landing.listener, observer)
+            .await?;
         Ok((client, outcome))
     }
 
-    /// A client that the server still knows. If it did not, only the person would see it, on a page that does not send the
-    /// browser back (RFC 6749 §4.1.2.1); so the token endpoint is asked first, with a code that is none.
+    /// A client that the server still knows, and the redirect URI that it registered. If the server did not know one of them,
+    /// only the person would see it, on a page that does not send the browser back (RFC 6749 §4.1.2.1); so the port is taken
+    /// before a client registers it, and the token endpoint is asked about a kept client first, with a code that is none.
     async fn registered_client(
         &self,
         config: &AuthConfig,
+        wanted: &RedirectUri,
+        can_paste: bool,
         location: &Location,
         server: &AuthorizationServer,
-    ) -> Result<Client, Error> {
+    ) -> Result<(Client, Landing), Error> {
         loop {
-            let (client, is_new) = registered(self, config, location, server).await?;
-            if is_new {
-                return Ok(client);
-            }
-            let attempt = Attempt::new(config, server, &client, String::new())?;
+            let known = known(self, location, server).await?;
+            // Where another login has the port of one client, the next has another.
+            let kept = known.iter().find_map(|client| {
+                let uri = wanted.served_by(client.redirect_uri.as_deref()?)?;
+                let may_paste = can_paste && uri == *wanted;
+                Some((as_client(client), Landing::take(&uri, may_paste).ok()?))
+            });
+            let Some((client, landing)) = kept else {
+                let landing = Landing::take(wanted, can_paste)?;
+                let uri = Some(&landing.redirect_uri);
+                let client = register(self, config, location, server, uri).await?;
+                return Ok((client, landing));
+            };
+            let attempt = Attempt::new(config, server, &client, landing.redirect_uri.clone())?;
             match self.redeem_code(&attempt, random_secret()?).await {
                 Err(NotRedeemed::NotSent(error)) => return Err(error),
                 Err(NotRedeemed::Failed(error)) if client_is_unknown(&error) => {
                     forget(location, server, &client.id).await?;
                 }
-                _ => return Ok(client),
+                _ => return Ok((client, landing)),
             }
         }
     }
@@ -146,15 +167,12 @@ impl Session {
         let asks = observer.can_paste() && (listener.is_none() || is_remote());
         let page = Verification::of_page(attempt.url()?, expires_at, LONGEST_WAIT, asks);
         observer.verification(page);
-        let progress = |kind| {
-            observer.progress(Progress {
-                kind,
-                next_poll_at: None,
-                expires_at,
-                detail: None,
-            });
+        let mut report = Report {
+            observer,
+            expires_at,
+            notices: MOST_NOTICES,
         };
-        progress(ProgressKind::Waiting);
+        report.progress(ProgressKind::Waiting, None);
         let deadline = self.clock.boot().plus(LONGEST_WAIT);
         let mut wait = Wait {
             listener,
@@ -178,7 +196,11 @@ impl Session {
         let mut sent: Option<Pasted> = None;
         loop {
             let pasted = match poll_fn(|context| wait.poll(context)).await {
-                Event::Late => return Err(nobody_came(attempt.server)),
+                Event::Late => return Err(nobody_came(attempt)),
+                Event::Refused(reason) => {
+                    report.refused(reason);
+                    continue;
+                }
                 Event::Redeemed(outcome) => {
                     for visit in visits.drain(..) {
                         Visit::answer(visit, if outcome.is_ok() { &APPROVED } else { &FAILED });
@@ -212,8 +234,11 @@ impl Session {
                             visit.answer(&FAILED);
                             return Err(error);
                         }
-                        _ => {
+                        (refused, _) => {
                             visit.answer(&NOT_OURS);
+                            if let Err(NoCode::NotOurs(reason)) = refused {
+                                report.refused(&format!("its answer {reason}"));
+                            }
                             continue;
                         }
                     }
@@ -230,7 +255,7 @@ impl Session {
             if pasted.is_ours {
                 // Nobody has to paste anything any more.
                 wait.pasting = None;
-                progress(ProgressKind::Approved);
+                report.progress(ProgressKind::Approved, None);
             }
             wait.redeeming = Some(Box::pin(self.redeem_code(attempt, pasted.code.clone())));
             sent = Some(pasted);
@@ -243,7 +268,7 @@ impl Session {
             endpoint: &attempt.server.token_endpoint,
             client: attempt.client,
             code: &code,
-            redirect_uri: &attempt.redirect_uri,
+            redirect_uri: attempt.redirect_uri.as_str(),
             pkce: &attempt.pkce,
             dpop: attempt.dpop_key.as_ref().map(|key| self.dpop(key)),
             resources: &config.resource,
@@ -260,6 +285,33 @@ impl Session {
     }
 }
 
+/// What the person is told meanwhile.
+struct Report<'a> {
+    observer: &'a dyn Observer,
+    expires_at: UnixMillis,
+    /// How many notices of refused requests are left.
+    notices: u32,
+}
+
+impl Report<'_> {
+    fn progress(&self, kind: ProgressKind, detail: Option<String>) {
+        self.observer.progress(Progress {
+            kind,
+            next_poll_at: None,
+            expires_at: self.expires_at,
+            detail,
+        });
+    }
+
+    fn refused(&mut self, reason: &str) {
+        if let Some(left) = self.notices.checked_sub(1) {
+            self.notices = left;
+            let detail = format!("a browser came and was refused, because {reason}");
+            self.progress(ProgressKind::Waiting, Some(detail));
+        }
+    }
+}
+
 impl Wait<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if let Some(redeeming) = &mut self.redeeming {
@@ -271,9 +323,12 @@ impl Wait<'_> {
             return Poll::Ready(Event::Late);
         }
         if let Some(listener) = &mut self.listener
-            && let Poll::Ready(visit) = listener.poll_visit(context)
+            && let Poll::Ready(arrival) = listener.poll_arrival(context)
         {
-            return Poll::Ready(Event::Visit(visit));
+            return Poll::Ready(match arrival {
+                Arrival::Visit(visit) => Event::Visit(visit),
+                Arrival::Refused(reason) => Event::Refused(reason),
+            });
         }
         if let Some(pasting) = &mut self.pasting
             && let Poll::Ready(text) = pasting.as_mut().poll(context)
@@ -290,7 +345,7 @@ impl<'a> Attempt<'a> {
         config: &'a AuthConfig,
         server: &'a AuthorizationServer,
         client: &'a Client,
-        redirect_uri: String,
+        redirect_uri: RedirectUri,
     ) -> Result<Self, Error> {
         Ok(Self {
             config,
@@ -307,7 +362,7 @@ impl<'a> Attempt<'a> {
         let request = AuthorizationRequest {
             endpoint: self.server.authorization_endpoint()?,
             client_id: &self.client.id,
-            redirect_uri: &self.redirect_uri,
+            redirect_uri: self.redirect_uri.as_str(),
             scopes: &self.config.scopes,
             state: &self.state,
             pkce: &self.pkce,
@@ -329,7 +384,7 @@ impl<'a> Attempt<'a> {
 
     /// What the person is asked for, after what was wrong with the last answer.
     fn question(&self, wrong: &str) -> String {
-        let redirect_uri = &self.redirect_uri;
+        let redirect_uri = self.redirect_uri.as_str();
         let question = if redirect_uri.starts_with("http://") {
             format!(
                 "At the end the browser goes to {redirect_uri}. If that page does not load, paste its whole address here:"
@@ -353,47 +408,84 @@ fn pasted_in_vain(wrong: &str) -> Error {
     )
 }
 
-/// Takes the port of the redirect URI. None where the person has to bring the answer.
-fn listen(redirect_uri: &RedirectUri, can_paste: bool) -> Result<Option<CallbackListener>, Error> {
-    let Some(place) = redirect_uri.loopback() else {
-        if can_paste {
-            return Ok(None);
+/// Where the browser comes back to.
+struct Landing {
+    /// With its port.
+    redirect_uri: RedirectUri,
+    /// Nothing where the person has to bring the answer.
+    listener: Option<CallbackListener>,
+}
+
+impl Landing {
+    /// Takes the port of the redirect URI, or one that is free.
+    fn take(redirect_uri: &RedirectUri, can_paste: bool) -> Result<Self, Error> {
+        let Some(place) = redirect_uri.loopback() else {
+            if can_paste {
+                return Ok(Self {
+                    redirect_uri: redirect_uri.clone(),
+                    listener: None,
+                });
+            }
+            return Err(invalid(format!(
+                "`redirectUri` is {}, where this machine cannot wait for the browser: give `onPaste` to ask for what that \
+                 page shows, or a redirect URI on http://127.0.0.1.",
+                redirect_uri.as_str()
+            )));
+        };
+        match CallbackListener::bind(place) {
+            Ok(listener) => Ok(Self {
+                redirect_uri: redirect_uri.at_port(listener.port()),
+                listener: Some(listener),
+            }),
+            Err(_) if can_paste && place.port.is_some() => Ok(Self {
+                redirect_uri: redirect_uri.clone(),
+                listener: None,
+            }),
+            Err(error) => Err(not_bound(redirect_uri, place.port.is_some(), &error)),
         }
-        return Err(invalid(format!(
-            "`redirectUri` is {}, where this machine cannot wait for the browser: give `onPaste` to ask for what that page \
-             shows, or a redirect URI on http://127.0.0.1.",
-            redirect_uri.registered()
-        )));
-    };
-    match CallbackListener::bind(place) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(_) if can_paste && place.port.is_some() => Ok(None),
-        Err(error) => Err(not_bound(redirect_uri, &error)),
     }
 }
 
-fn not_bound(redirect_uri: &RedirectUri, error: &io::Error) -> Error {
-    let why = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has the port, maybe another login".to_owned(),
-        kind => kind.to_string(),
+fn not_bound(redirect_uri: &RedirectUri, has_port: bool, error: &io::Error) -> Error {
+    let (why, next, is_retryable) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            "the port is in use, perhaps by another login".to_owned(),
+            "End what uses it and try again, or leave the port out of `redirectUri` if the server allows any.",
+            true,
+        ),
+        io::ErrorKind::PermissionDenied if has_port => (
+            "this user has no permission for that port (those below 1024 often belong to root, and Windows reserves others)"
+                .to_owned(),
+            "Register a redirect URI with another port and configure it.",
+            false,
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "this machine has no such address".to_owned(),
+            "Configure a `redirectUri` on 127.0.0.1, and register that.",
+            false,
+        ),
+        kind => (
+            kind.to_string(),
+            "Let this program listen on this machine, or give `onPaste`, or log in by the device flow.",
+            kind != io::ErrorKind::PermissionDenied,
+        ),
     };
     Error::new(
         ErrorCode::Network,
-        format!(
-            "Nobody can wait for the browser at {}: {why}. End what uses the port and try again, or leave the port out of \
-             `redirectUri` if the server allows any.",
-            redirect_uri.registered()
-        ),
+        format!("Cannot listen at {}: {why}. {next}", redirect_uri.as_str()),
     )
+    .retryable(is_retryable)
 }
 
-fn nobody_came(server: &AuthorizationServer) -> Error {
+fn nobody_came(attempt: &Attempt<'_>) -> Error {
     let minutes = LONGEST_WAIT.as_secs() / 60;
     Error::new(
         ErrorCode::Timeout,
         format!(
-            "The login was not approved at {} within {minutes} minutes. Start the login again.",
-            server.key()
+            "The login was not approved at {} within {minutes} minutes. Start the login again. If the browser showed an error \
+             instead of a login, that page says what is wrong; often it is that {} is not registered for the client.",
+            attempt.server.key(),
+            attempt.redirect_uri.as_str()
         ),
     )
     .retryable(false)

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::redirect_uri::RedirectUri;
-use crate::oauth::registration::{RegistrationRequest, register};
+use crate::oauth::registration::{self, RegistrationRequest};
 use crate::store::credential::Outline;
 use crate::store::location::Location;
 use crate::store::registration::StoredClient;
@@ -31,32 +31,57 @@ pub(super) fn configured(
     })
 }
 
-/// For a login: the registered client that the store has for the config's flow, or a new one, kept there; and whether it
-/// is new.
+/// For a login without a redirect URI: the registered client that the store has, or a new one, kept there.
 pub(super) async fn registered(
     session: &Session,
     config: &AuthConfig,
     location: &Location,
     server: &AuthorizationServer,
-) -> Result<(Client, bool), Error> {
+) -> Result<Client, Error> {
+    let known = known(session, location, server).await?;
+    match known.iter().find(|client| client.redirect_uri.is_none()) {
+        Some(client) => Ok(as_client(client)),
+        None => register(session, config, location, server, None).await,
+    }
+}
+
+/// The usable clients that the store has for this server, newest first.
+pub(super) async fn known(
+    session: &Session,
+    location: &Location,
+    server: &AuthorizationServer,
+) -> Result<Vec<StoredClient>, Error> {
     let shelf = location.shelf(server.key());
     let now = session.clock.now();
-    let load = shelf.clone();
-    match blocking(move || load.load()).await? {
-        Ok(known) => {
-            let redirect_uri = config.redirect_uri().map(RedirectUri::registered);
-            if let Some(client) = known.current(now, redirect_uri) {
-                return Ok((as_client(client), false));
-            }
-        }
+    match blocking(move || shelf.load()).await? {
+        Ok(known) => Ok(known.usable(now).cloned().collect()),
         // Saving the new client moves the damaged file aside.
-        Err(error) if error.code() == ErrorCode::StoreCorrupt => {}
-        Err(error) => return Err(error),
+        Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
-    let client = new_registration(session, config, server).await?;
+}
+
+/// Whether the registered client does for the config's flow.
+pub(super) fn serves(config: &AuthConfig, client: &StoredClient) -> bool {
+    match (config.redirect_uri(), &client.redirect_uri) {
+        (Some(wanted), Some(registered)) => wanted.served_by(registered).is_some(),
+        (wanted, registered) => wanted.is_none() && registered.is_none(),
+    }
+}
+
+/// Registers a client with that redirect URI and keeps it.
+pub(super) async fn register(
+    session: &Session,
+    config: &AuthConfig,
+    location: &Location,
+    server: &AuthorizationServer,
+    redirect_uri: Option<&RedirectUri>,
+) -> Result<Client, Error> {
+    let shelf = location.shelf(server.key());
+    let client = new_registration(session, config, server, redirect_uri).await?;
     let stored = client.clone();
     blocking(move || shelf.save_with(stored)).await??;
-    Ok((as_client(&client), true))
+    Ok(as_client(&client))
 }
 
 /// Registers a client and keeps it nowhere.
@@ -64,6 +89,7 @@ pub(super) async fn new_registration(
     session: &Session,
     config: &AuthConfig,
     server: &AuthorizationServer,
+    redirect_uri: Option<&RedirectUri>,
 ) -> Result<StoredClient, Error> {
     let Some(endpoint) = &server.registration_endpoint else {
         return Err(Error::new(
@@ -79,10 +105,11 @@ pub(super) async fn new_registration(
         client_name: &config.client_name,
         authentication: config.client_authentication,
         scopes: &config.scopes,
-        redirect_uri: config.redirect_uri().map(RedirectUri::registered),
+        redirect_uri: redirect_uri.map(RedirectUri::as_str),
         metadata: &config.client_metadata,
     };
-    let registration = register(&*session.http, &request, config.request_timeout).await?;
+    let registration =
+        registration::register(&*session.http, &request, config.request_timeout).await?;
     Ok(StoredClient {
         client_id: registration.client.id,
         client_secret: registration.client.secret,

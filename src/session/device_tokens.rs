@@ -219,7 +219,9 @@ impl Session {
                 let client =
                     match configured(config, None, server.authentication_methods.as_deref()) {
                         Some(client) => client,
-                        None => client::as_client(&new_registration(self, config, &server).await?),
+                        None => {
+                            client::as_client(&new_registration(self, config, &server, None).await?)
+                        }
                     };
                 let asked = self.ask_for_code(config, &server, &client).await?;
                 let response = self

@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::http::{Body, Endpoint, Request, Response};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover, well_known_urls};
-use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::DEVICE_CODE;
 use crate::store::inspection::{Finding, Level, inspect};
 use crate::store::location::Location;
@@ -15,6 +14,7 @@ use crate::store::locked::Locked;
 use crate::time::{Clock, UnixMillis};
 
 use super::blocking::blocking;
+use super::client::serves;
 use super::config::{AuthConfig, Flow};
 use super::status::{AuthStatus, State};
 use super::{Session, location_request};
@@ -379,7 +379,8 @@ fn client(
         }
         Some(_) => Some(Finding::ok(CLIENT, "Registered by this library.")),
         None => known
-            .current(now, config.redirect_uri().map(RedirectUri::registered))
+            .usable(now)
+            .find(|client| serves(config, client))
             .map(|_| Finding::ok(CLIENT, "The next login uses the one that is kept.")),
     }
 }

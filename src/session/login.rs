@@ -104,13 +104,13 @@ impl Session {
             let asked = self.ask_for_code(config, server, &client).await?;
             return Ok((client, asked));
         }
-        let (client, _) = registered(self, config, location, server).await?;
+        let client = registered(self, config, location, server).await?;
         match self.ask_for_code(config, server, &client).await {
             Ok(asked) => Ok((client, asked)),
             // A registration that the server has forgotten is renewed, once.
             Err(error) if client_is_unknown(&error) => {
                 forget(location, server, &client.id).await?;
-                let (client, _) = registered(self, config, location, server).await?;
+                let client = registered(self, config, location, server).await?;
                 let asked = self.ask_for_code(config, server, &client).await?;
                 Ok((client, asked))
             }

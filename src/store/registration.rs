@@ -68,16 +68,11 @@ impl Registrations {
         })
     }
 
-    /// The newest one for that redirect URI, or without one, whose secret has not ended.
-    pub(crate) fn current(
-        &self,
-        now: UnixMillis,
-        redirect_uri: Option<&str>,
-    ) -> Option<&StoredClient> {
-        self.clients.iter().find(|client| {
-            client.redirect_uri.as_deref() == redirect_uri
-                && client.secret_expires_at.is_none_or(|end| end > now)
-        })
+    /// Those whose secret has not ended, newest first.
+    pub(crate) fn usable(&self, now: UnixMillis) -> impl Iterator<Item = &StoredClient> {
+        self.clients
+            .iter()
+            .filter(move |client| client.secret_expires_at.is_none_or(|end| end > now))
     }
 
     /// The one of that id.
@@ -411,7 +406,8 @@ mod tests {
         let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
         assert_eq!(ids, ["9", "8", "7", "6", "5", "4", "3", "2"]);
         assert_eq!(all.find("4"), Some(&client("4", 4)));
-        assert_eq!(all.current(UnixMillis(0), None).unwrap().client_id, "9");
+        let newest = all.usable(UnixMillis(0)).next();
+        assert_eq!(newest.unwrap().client_id, "9");
 
         Registrations::save_with(&path, client("4", 11)).unwrap();
         Registrations::forget(&path, "9").unwrap();
@@ -422,34 +418,22 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_secret_has_ended_is_not_current() {
+    fn one_whose_secret_has_ended_is_not_usable() {
         let (_folder, path) = file();
         let mut ended = client("new", 2);
         ended.secret_expires_at = Some(UnixMillis(100));
         Registrations::save_with(&path, client("old", 1)).unwrap();
         Registrations::save_with(&path, ended).unwrap();
         let all = Registrations::load(&path).unwrap();
-        assert_eq!(all.current(UnixMillis(99), None).unwrap().client_id, "new");
-        assert_eq!(all.current(UnixMillis(100), None).unwrap().client_id, "old");
-        assert!(all.find("new").is_some());
-    }
-
-    #[test]
-    fn each_flow_has_a_client_of_its_own() {
-        let (_folder, path) = file();
-        let mut browser = client("browser", 2);
-        browser.redirect_uri = Some("http://127.0.0.1/callback".to_owned());
-        Registrations::save_with(&path, client("device", 1)).unwrap();
-        Registrations::save_with(&path, browser).unwrap();
-        let all = Registrations::load(&path).unwrap();
-        for (redirect_uri, id) in [
-            (None, Some("device")),
-            (Some("http://127.0.0.1/callback"), Some("browser")),
-            (Some("http://127.0.0.1:8080/callback"), None),
-        ] {
-            let found = all.current(UnixMillis(0), redirect_uri);
-            assert_eq!(found.map(|client| client.client_id.as_str()), id);
+        for (now, ids) in [(99, &["new", "old"][..]), (100, &["old"])] {
+            let usable = all.usable(UnixMillis(now));
+            assert!(
+                usable
+                    .map(|client| client.client_id.as_str())
+                    .eq(ids.iter().copied())
+            );
         }
+        assert!(all.find("new").is_some());
     }
 
     #[test]

@@ -1,0 +1,2 @@
+export const mcpPython: string;
+export function installMcpServers(): Promise<void>;

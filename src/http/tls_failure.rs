@@ -1,0 +1,177 @@
+//! Why no TLS connection came about, in words that a person can act on: never the name of a Rust type.
+
+use rustls::{AlertDescription, CertificateError, Error, OtherError};
+
+use super::FailureKind;
+
+/// A failed handshake.
+pub(super) struct TlsFailure {
+    /// A certificate's; one of TLS, where no later try can succeed; else a transient one.
+    pub(super) kind: FailureKind,
+    /// What is wrong, as a part of a sentence whose subject is the server or its certificate.
+    pub(super) what: String,
+    /// What to do next, a sentence; nothing for what is transient.
+    pub(super) next: String,
+}
+
+const OPERATOR: &str = "Tell the server's operator.";
+const CLOCK: &str = "Set this machine's clock if it is wrong; else the server's operator has to renew the certificate.";
+const REISSUE: &str = "The server's operator has to get a new one, with CA:FALSE and the host name in subjectAltName.";
+const NO_TLS: &str = "what answers there does not speak TLS (the port of plain HTTP, or a network that wants you to sign in first)";
+const CHECK_PORT: &str = "Check the host and port of the configured URL, and the proxy settings.";
+const NOTHING_IN_COMMON: &str = "the server accepts no TLS version and cipher that this program has, or it wants a client certificate";
+const ALLOW: &str = "The server's operator has to allow TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM, without client certificates.";
+const CLIENT_CERTIFICATE: &str =
+    "the server wants a client certificate, which this program does not have";
+
+impl TlsFailure {
+    /// `named` is the environment variable whose certificates are trusted as well, where there is one.
+    pub(super) fn read(error: &Error, named: Option<&str>) -> Self {
+        let tls = |what: &str, next: &str| Self {
+            kind: FailureKind::Tls,
+            what: what.to_owned(),
+            next: next.to_owned(),
+        };
+        match error {
+            Error::InvalidCertificate(problem) => {
+                let (what, next) = certificate(problem, named);
+                Self {
+                    kind: FailureKind::Certificate,
+                    what,
+                    next,
+                }
+            }
+            Error::AlertReceived(alert) => match alert {
+                // RFC 8446 §6.2; servers that want a certificate in TLS 1.2 say handshake_failure as well.
+                AlertDescription::HandshakeFailure
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::ProtocolVersion => tls(NOTHING_IN_COMMON, ALLOW),
+                AlertDescription::UnrecognisedName => {
+                    tls("the server knows no site of that name", CHECK_PORT)
+                }
+                AlertDescription::NoApplicationProtocol => {
+                    tls("the server does not speak HTTP/1.1", OPERATOR)
+                }
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied => tls(CLIENT_CERTIFICATE, ALLOW),
+                other => transient(&format!(
+                    "the server ended the TLS handshake (alert {})",
+                    u8::from(*other)
+                )),
+            },
+            Error::PeerIncompatible(_) => tls(NOTHING_IN_COMMON, ALLOW),
+            Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => transient(NO_TLS),
+            Error::NoCertificatesPresented => tls("the server sent no certificate", OPERATOR),
+            Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. }
+            | Error::PeerMisbehaved(_) => tls(
+                "the server, or something on the way to it, breaks the rules of TLS",
+                OPERATOR,
+            ),
+            Error::DecryptError => transient("the TLS connection was damaged on the way"),
+            // The words of the operating system's verifier.
+            Error::General(words) => transient(&format!("TLS failed ({words})")),
+            _ => transient("TLS failed"),
+        }
+    }
+}
+
+fn transient(what: &str) -> TlsFailure {
+    TlsFailure {
+        kind: FailureKind::NotSent,
+        what: what.to_owned(),
+        next: String::new(),
+    }
+}
+
+fn certificate(problem: &CertificateError, named: Option<&str>) -> (String, String) {
+    let (what, next) = match problem {
+        CertificateError::UnknownIssuer => {
+            let next = match named {
+                None => "If a company proxy or a private authority signed it, name the authority's PEM file in \
+                         NODE_EXTRA_CA_CERTS or SSL_CERT_FILE and start again; if a public authority did, the server's \
+                         operator has to send the certificates between it and the authority along."
+                    .to_owned(),
+                Some(named) => format!(
+                    "The authority that signed it is not among those that {named} names, or the server leaves out a \
+                     certificate between the two: add what is missing to that file and start again."
+                ),
+            };
+            return ("its issuer is unknown".to_owned(), next);
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ("it has expired, or this machine's clock is wrong", CLOCK)
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            "it is not valid yet, or this machine's clock is wrong",
+            CLOCK,
+        ),
+        // RFC 9525 §2: the CN-ID is not used.
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => (
+            "it names its host in CN alone, which does not count, or nowhere",
+            REISSUE,
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            "it was made for another host name",
+            "Check the host of the configured URL; else the server's operator has to get one that has this name.",
+        ),
+        CertificateError::Revoked => ("it has been revoked", OPERATOR),
+        CertificateError::BadEncoding => (
+            "it is damaged, or breaks the rules for certificates",
+            OPERATOR,
+        ),
+        CertificateError::BadSignature => (
+            "its signature does not fit: the trusted authority of that name has another key, or a key is too short (RSA takes \
+             2048 bits)",
+            "If the authority was made again, name its new PEM file in NODE_EXTRA_CA_CERTS; else the server's operator has to \
+             get a new one.",
+        ),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "it is signed by a method that is not accepted, such as SHA-1",
+            REISSUE,
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
+            "it was not issued for a server (extendedKeyUsage has no serverAuth)",
+            REISSUE,
+        ),
+        CertificateError::UnhandledCriticalExtension => (
+            "it has a critical extension that is not known here",
+            OPERATOR,
+        ),
+        CertificateError::Other(OtherError(other)) => {
+            return match other.downcast_ref::<webpki::Error>() {
+                Some(error) => {
+                    let (what, next) = unfit(error);
+                    (what.to_owned(), next.to_owned())
+                }
+                // The words of the operating system's verifier.
+                None => (other.to_string(), OPERATOR.to_owned()),
+            };
+        }
+        _ => ("it could not be verified", OPERATOR),
+    };
+    (what.to_owned(), next.to_owned())
+}
+
+fn unfit(error: &webpki::Error) -> (&'static str, &'static str) {
+    match error {
+        // RFC 5280 §4.2.1.9; `openssl req -x509` makes such certificates unless told otherwise.
+        webpki::Error::CaUsedAsEndEntity => (
+            "it is an authority's own (CA:TRUE), which may not stand for a server",
+            REISSUE,
+        ),
+        webpki::Error::UnsupportedCertVersion => ("it is of a version before X.509 v3", REISSUE),
+        webpki::Error::EndEntityUsedAsCa
+        | webpki::Error::PathLenConstraintViolated
+        | webpki::Error::NameConstraintViolation => (
+            "one of the authorities between it and the trusted one was not allowed to sign it",
+            OPERATOR,
+        ),
+        _ => ("it breaks the rules for certificates", OPERATOR),
+    }
+}
