@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { getValidAccessToken, importToken } from "../index.js";
 import { platforms, runningPlatform } from "../scripts/platforms.mjs";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
@@ -48,22 +49,42 @@ test("loading starts no thread, and neither does a fresh token", { skip: process
   assert.equal(fresh, before);
 });
 
-test("two copies in one process recognize each other's errors and share one refresh", async (t) => {
+test("copies of one version share an image, loaded by the first call; of another version they share the refresh", {
+  skip: process.platform !== "linux",
+}, async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
   await approvedLogin(config);
   await expireLogin(config);
-  const child = Child.start(t, "two-copies.mjs", {
-    env: home.env(),
-    args: [copyOfThePackage(home, "one"), copyOfThePackage(home, "two"), JSON.stringify(config)],
-  });
-  const { images, recognized, tokens } = await child.event("copies");
-  assert.equal(images, 2, "two images are mapped");
+  const folders = ["one", "two", "three", "other"].map((name) => copyOfThePackage(home, name));
+  const manifest = join(folders[3] as string, "package.json");
+  writeFileSync(manifest, readFileSync(manifest, "utf8").replace(/"version": ".*"/, '"version": "9.9.9"'));
+  const child = Child.start(t, "two-copies.mjs", { env: home.env(), args: [JSON.stringify(config), ...folders] });
+  const { loaded, images, recognized, tokens } = await child.event("copies");
+  assert.equal(loaded, 0, "no image is mapped before a function is called");
+  assert.equal(images, 2);
   assert.equal(recognized, true);
   assert.equal(new Set(tokens as string[]).size, 1);
-  assert.equal((tokens as string[]).length, 20);
+  assert.equal((tokens as string[]).length, 40);
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
+});
+
+test("two copies of the JavaScript over one image ask their own questions", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const other = { ...config, profile: "other" };
+  await approvedLogin(config);
+  await approvedLogin(other);
+  const args = [config, other].map((one) => JSON.stringify(one));
+  const child = Child.start(t, "two-contexts.mjs", { env: home.env(), args });
+  const { token } = await child.event("before");
+  assert.equal(token, await getValidAccessToken(config));
+  await importToken(config, { access: "another" });
+  child.send("again");
+  const { tokens } = await child.event("after");
+  assert.deepEqual(tokens, Array(10).fill("another"));
 });
 
 const running = runningPlatform();
@@ -115,15 +136,14 @@ for (const { what, binaries, says } of [
       writeFileSync(join(installed, "package.json"), JSON.stringify({ name, main }));
       writeFileSync(join(installed, main), content(whole));
     }
-    const child = Child.start(t, join(folder, "index.js"), { env: home.env() });
-    assert.deepEqual(await child.exit, { code: 1, signal: null });
-    const errors = child.stderr.split("\n").filter((line) => /Error: /.test(line));
-    assert.equal(errors.length, 1, child.stderr);
-    const [error = ""] = errors;
+    const child = Child.start(t, "first-call.mjs", { env: home.env(), args: [join(folder, "index.js")] });
+    const { isAuthError, code, message, stack } = await child.event("rejected");
+    assert.deepEqual([isAuthError, code], [true, "INVALID_CONFIG"]);
     const where = [running.os, running.cpu].join(" ");
-    assert.match(error, new RegExp(`^Error: clawdbot-plugin-auth has no working binary for ${where}`));
-    for (const pattern of says) assert.match(error, pattern);
-    assert.match(error, new RegExp(`add ${running.package}@\\d+\\.\\d+\\.\\d+`));
+    assert.match(String(message), new RegExp(`^clawdbot-plugin-auth has no working binary for ${where}`));
+    for (const pattern of says) assert.match(String(message), pattern);
+    assert.match(String(message), new RegExp(`add ${running.package}@\\d+\\.\\d+\\.\\d+`));
+    assert.match(String(stack), /first-call\.mjs/);
   });
 }
 

@@ -2,7 +2,7 @@
 //
 //   node scripts/smoke.mjs                    those that are there and that this machine can run, by itself or emulated
 //   node scripts/smoke.mjs linux-x64-gnu …    these
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "./command.mjs";
@@ -19,7 +19,8 @@ async function smoke(platform) {
   try {
     const installed = join(folder, "node_modules", platform.package);
     mkdirSync(installed, { recursive: true });
-    for (const name of ["index.js", "package.json"]) copyFileSync(join(root, name), join(folder, name));
+    for (const name of ["index.js", "lib", "package.json"])
+      cpSync(join(root, name), join(folder, name), { recursive: true });
     for (const name of [platform.binary, "package.json"]) {
       copyFileSync(join(platform.folder, name), join(installed, name));
     }

@@ -22,6 +22,9 @@ const published = [
   "LICENSE",
   "README.md",
   ...["index", "plugin"].flatMap((name) => [".d.mts", ".d.ts", ".js", ".mjs"].map((ending) => name + ending)),
+  ...["auth-error.js", "binary.js", "call.js", "given-store.js", "images.js", "shared.d.ts", "shared.js"].map(
+    (name) => `lib/${name}`,
+  ),
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",
 ].sort();
@@ -147,7 +150,8 @@ async function installWithoutBinary(workplace, { settings }) {
   mkdirSync(folder);
   await runNpm(["install", "--ignore-scripts", "--omit=optional", name], folder, settings);
   assert.deepEqual(installed(folder), [name]);
-  await assert.rejects(output(process.execPath, ["--eval", `require("${name}")`], { cwd: folder }), (error) => {
+  const call = `require("${name}").status({ pluginId: "x" })`;
+  await assert.rejects(output(process.execPath, ["--eval", call], { cwd: folder }), (error) => {
     assert.match(error.message, /Error: clawdbot-plugin-auth has no working binary/);
     assert.match(error.message, new RegExp(`the package ${running.package} is missing.*--omit=optional`));
     return true;

@@ -10,8 +10,8 @@ export function copyOfThePackage(home: TempHome, name: string, wanted = (_name: 
   mkdirSync(folder);
   const root = fileURLToPath(new URL("../..", import.meta.url));
   for (const file of readdirSync(root)) {
-    if (/^(index\.js|index\.mjs|package\.json|.*\.node)$/.test(file) && wanted(file)) {
-      cpSync(join(root, file), join(folder, file));
+    if (/^(index\.js|index\.mjs|lib|package\.json|.*\.node)$/.test(file) && wanted(file)) {
+      cpSync(join(root, file), join(folder, file), { recursive: true });
     }
   }
   return folder;

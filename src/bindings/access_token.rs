@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use napi::Env;
-use napi::bindgen_prelude::{Float64Array, Unknown};
+use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -120,21 +120,26 @@ pub fn fresh_token(config: Unknown<'_>) -> Option<Token> {
     })
 }
 
-/// Where `index.js` will write what it asks of `isFresh`: stamp and due. A function without arguments is called twice as
-/// fast. It lives as long as the JavaScript thread, whose end it must not outlive by running code: hence leaked.
+/// Where this thread writes what it asks of `isFresh`, stamp and due: the array that was given first, by whatever copy of
+/// the JavaScript, so that none asks another's question. A function without arguments is called twice as fast.
 #[napi(skip_typescript)]
-pub fn ask_through(question: Float64Array) {
-    QUESTION.set(Some(Box::leak(Box::new(question))));
+pub fn ask_through(offered: Float64Array, itself: ObjectRef<false>) -> &'static ObjectRef<false> {
+    let question = QUESTION.get().unwrap_or_else(|| {
+        // It lives as long as the JavaScript thread, whose end it must not outlive by running code: hence leaked.
+        Box::leak(Box::new((offered, itself)))
+    });
+    QUESTION.set(Some(question));
+    &question.1
 }
 
 thread_local! {
-    static QUESTION: Cell<Option<&'static Float64Array>> = const { Cell::new(None) };
+    static QUESTION: Cell<Option<&'static (Float64Array, ObjectRef<false>)>> = const { Cell::new(None) };
 }
 
 /// Whether the token that was handed out last still is the stored one and fresh. This is what a tool call costs.
 #[napi(skip_typescript)]
 pub fn is_fresh() -> bool {
-    let Some(&[stamp, due]) = QUESTION.get().map(|question| &**question) else {
+    let Some(&[stamp, due]) = QUESTION.get().map(|(question, _)| &**question) else {
         return false;
     };
     SystemClock.boot().0.as_secs_f64() < due && watches::holds(stamp)

@@ -32,6 +32,12 @@ pub fn settled(limit: u32, listener: ListenerFunction<'_>) -> napi::Result<()> {
     start(&listener, Ok(wait)).map(drop)
 }
 
+/// Closes the descriptors of credential files that were replaced; true while any other is held.
+#[napi(skip_typescript)]
+pub fn let_go() -> bool {
+    session().let_go()
+}
+
 fn milliseconds(limit: u32) -> Duration {
     Duration::from_millis(limit.into())
 }

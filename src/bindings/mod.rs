@@ -1,7 +1,7 @@
 //! The skin towards JavaScript: no logic, only conversion. Doc comments in here become `index.d.ts`.
 //!
-//! `index.js` wraps these functions: it adds the class `AuthError`, the `AbortSignal`, the callbacks and the first look
-//! of the fast path. Each native call reports through one listener, `(kind, payload) => void`.
+//! `index.js` and `lib/` wrap these functions: they add the class `AuthError`, the `AbortSignal`, the callbacks and the
+//! first look of the fast path. Each native call reports through one listener, `(kind, payload) => void`.
 
 #![expect(
     clippy::needless_pass_by_value,

@@ -13,7 +13,7 @@ use crate::session::cancellation::Cancellation;
 
 use super::listener::{Listener, ListenerFunction, Payload};
 use super::options;
-use super::process::{runtime, session};
+use super::process::{session, spawn};
 
 /// Handle of a call under way. @internal
 #[napi]
@@ -90,8 +90,9 @@ where
 /// One kind of task for all operations: each further one would cost kilobytes of tokio.
 fn run(listener: Listener, work: Result<BoxFuture<'static, Result<Payload, Error>>, Error>) {
     session().stay();
-    match work.and_then(|work| Ok((work, runtime()?))) {
-        Ok((work, runtime)) => drop(runtime.spawn(async move {
+    let failed = listener.clone();
+    let spawned = work.and_then(|work| {
+        spawn(Box::pin(async move {
             // A panic ends its own task alone, and still settles the promise.
             let outcome = tokio::spawn(work).await.unwrap_or_else(|_| {
                 Err(Error::new(
@@ -100,7 +101,9 @@ fn run(listener: Listener, work: Result<BoxFuture<'static, Result<Payload, Error
                 ))
             });
             listener.settle(outcome);
-        })),
-        Err(error) => listener.settle(Err(error)),
+        }))
+    });
+    if let Err(error) = spawned {
+        failed.settle(Err(error));
     }
 }

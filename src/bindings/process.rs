@@ -1,16 +1,16 @@
-//! What lives once per loaded copy of the addon: made on first use, so that loading it does nothing.
+//! Everything that exists once per loaded image of the addon: made on first use, so that loading it does nothing.
 
 use std::cell::Cell;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use std::{future, io, thread};
+use std::{io, thread};
 
 use napi::Env;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, RuntimeMetrics};
 
 use crate::error::{Error, ErrorCode};
-use crate::http::HttpClient;
 use crate::http::native::NativeClient;
+use crate::http::{BoxFuture, HttpClient};
 use crate::session::Session;
 use crate::store::location::ProcessEnvironment;
 use crate::time::SystemClock;
@@ -35,34 +35,80 @@ pub(super) fn http() -> &'static Arc<NativeClient> {
     HTTP.get_or_init(|| Arc::new(NativeClient::new()))
 }
 
-/// One thread, started with the first work: all that this library does is wait. It ends with the process.
-pub(super) fn runtime() -> Result<&'static Handle, Error> {
-    static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| start_runtime().ok())
-        .as_ref()
-        .ok_or_else(|| {
+/// How often the runtime's thread looks whether it has anything left to do.
+const LOOK: Duration = Duration::from_secs(5);
+/// After so many looks without work it ends.
+const IDLE_LOOKS: u32 = 6;
+
+/// The runtime, while there is one, and how much work it was given so far.
+struct Runtime {
+    handle: Option<Handle>,
+    works: u64,
+}
+
+fn runtime() -> MutexGuard<'static, Runtime> {
+    static RUNTIME: Mutex<Runtime> = Mutex::new(Runtime {
+        handle: None,
+        works: 0,
+    });
+    RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `work` on the one thread of the runtime: all that this library does is wait. It is started with the first work, ends
+/// after half a minute without any, and starts again.
+///
+/// # Errors
+/// `STORE_IO` where the operating system refuses a thread.
+pub(super) fn spawn(work: BoxFuture<'static, ()>) -> Result<(), Error> {
+    let mut runtime = runtime();
+    let handle = match &runtime.handle {
+        Some(handle) => handle.clone(),
+        None => start_runtime().map_err(|_| {
             Error::new(
                 ErrorCode::StoreIo,
                 "The operating system refused a thread. Raise the process limit and start the program again.",
             )
-        })
+        })?,
+    };
+    // With the lock held, so that it does not end in between.
+    drop(handle.spawn(work));
+    runtime.works = runtime.works.wrapping_add(1);
+    runtime.handle = Some(handle);
+    Ok(())
 }
 
 fn start_runtime() -> io::Result<Handle> {
     const NAME: &str = "plugin-auth";
-    let runtime = Builder::new_current_thread()
+    let tokio = Builder::new_current_thread()
         .thread_name(NAME)
         // Look at the clock after each piece of work: a server that floods a connection must not outrun its time limit.
         .event_interval(1)
         .enable_io()
         .enable_time()
         .build()?;
-    let handle = runtime.handle().clone();
+    let handle = tokio.handle().clone();
     thread::Builder::new()
         .name(NAME.to_owned())
-        .spawn(move || runtime.block_on(future::pending::<()>()))?;
+        .spawn(move || tokio.block_on(idle(tokio.metrics())))?;
     Ok(handle)
+}
+
+/// Ends when there was no work for a while; from then on others start another runtime.
+async fn idle(metrics: RuntimeMetrics) {
+    let (mut seen, mut looks) = (0, 0);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let mut runtime = runtime();
+        // Work that is under way may give more; where there is none, only `spawn` does, which waits for us.
+        if metrics.num_alive_tasks() > 0 || runtime.works != seen {
+            seen = runtime.works;
+            looks = 0;
+        } else if looks == IDLE_LOOKS {
+            runtime.handle = None;
+            return;
+        }
+        looks += 1;
+    }
 }
 
 /// Makes the end of a worker wait for what must not be lost. On the main thread Node runs no such hook at `process.exit`

@@ -104,6 +104,11 @@ impl Session {
         blocking::blocking(move || settling.wait_until_settled(limit, true)).await
     }
 
+    /// Closes the descriptors of credential files that were replaced; true while any other is held.
+    pub(crate) fn let_go(&self) -> bool {
+        self.cache.let_go_of_replaced()
+    }
+
     fn location(&self, config: &AuthConfig) -> Result<Location, Error> {
         Location::resolve(&location_request(config), &*self.environment)
     }

@@ -205,6 +205,33 @@ impl Cache {
         }
     }
 
+    /// Lets go of what was read from files that were replaced or removed since, and of their descriptors; true while any
+    /// other descriptor is held.
+    pub(crate) fn let_go_of_replaced(&self) -> bool {
+        let all = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            slots.all.clone()
+        };
+        let mut is_any_held = false;
+        for slot in all {
+            // One that is busy is being looked at.
+            let Ok(mut state) = slot.state.try_lock() else {
+                is_any_held = true;
+                continue;
+            };
+            let Some(check) = state.check.as_ref().filter(|check| check.held.is_some()) else {
+                continue;
+            };
+            if Identity::of_path(slot.location.path()).is_ok_and(|now| now == check.identity) {
+                is_any_held = true;
+            } else {
+                state.stored = None;
+                state.check = None;
+            }
+        }
+        is_any_held
+    }
+
     /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
     /// no file, others were loaded since, or the file was written just before it was read.
     pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {

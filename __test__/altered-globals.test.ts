@@ -1,0 +1,68 @@
+/** Code of others in the same process changes globals: no callback from native code throws, every promise settles. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { Child } from "./support/child.ts";
+import { configFor } from "./support/login.ts";
+import { nodeMajors } from "./support/nodes.ts";
+import { Person } from "./support/person.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+const fails = '() => { throw new Error("altered") }';
+const alterations: Record<string, string> = {
+  "Error.prepareStackTrace gives call sites": "Error.prepareStackTrace = (_, sites) => sites",
+  "Error.prepareStackTrace throws": `Error.prepareStackTrace = ${fails}`,
+  "Error.stackTraceLimit is no number": "Error.stackTraceLimit = undefined",
+  "Error.stackTraceLimit is 0": "Error.stackTraceLimit = 0",
+  "Error.captureStackTrace is gone": "delete Error.captureStackTrace",
+  "Object.keys throws": `Object.keys = ${fails}`,
+  "strings do not split": `String.prototype.split = String.prototype.slice = String.prototype.indexOf = ${fails}`,
+  "arrays do not iterate": `Array.prototype.map = Array.prototype.every = Array.prototype.join = ${fails}`,
+  "Promise is another": "globalThis.Promise = class extends Promise {}",
+  "Promise is gone": "globalThis.Promise = undefined",
+  "promises do not chain": `Promise.prototype.catch = Promise.prototype.finally = Promise.resolve = ${fails}`,
+  "process.emitWarning throws": `process.emitWarning = ${fails}`,
+  "process.emitWarning is gone": "process.emitWarning = undefined",
+  "AbortController is gone": "globalThis.AbortController = undefined",
+  "timers are gone": "globalThis.setTimeout = globalThis.clearTimeout = undefined",
+  "JSON throws": `JSON.stringify = JSON.parse = ${fails}`,
+};
+
+describe("altered globals", { concurrency: 4 }, () => {
+  for (const [name, code] of Object.entries(alterations)) {
+    for (const when of ["before", "after"] as const) {
+      test(`${name}, ${when} the package is loaded`, (t) => lives(t, { when, code }));
+    }
+  }
+
+  for (const node of nodeMajors) {
+    test(`Node ${node}: frozen intrinsics`, (t) =>
+      lives(t, { when: "never", code: "" }, { node, nodeOptions: ["--frozen-intrinsics"] }));
+    test(`Node ${node}: Error.prepareStackTrace gives call sites`, (t) =>
+      lives(t, { when: "before", code: "Error.prepareStackTrace = (_, sites) => sites" }, { node }));
+  }
+});
+
+async function lives(
+  t: Parameters<typeof TempHome.create>[0],
+  alteration: { when: string; code: string },
+  options: Partial<Parameters<typeof Child.start>[2]> = {},
+): Promise<void> {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const given = { ...alteration, config: configFor(server, home.stateDir) };
+  const child = Child.start(t, "altered-globals.mjs", {
+    env: home.env(),
+    args: [JSON.stringify(given)],
+    ...options,
+  });
+  const told = { code: "LOGIN_REQUIRED", isAuthError: true };
+  const { said: _, ...rejected } = await child.event("rejected");
+  assert.deepEqual(rejected, { event: "rejected", ...told }, child.stderr);
+  assert.deepEqual(await child.event("resolved"), { event: "resolved" });
+  const { said, ...refused } = await child.event("given store");
+  assert.deepEqual(refused, { event: "given store", code: "STORE_IO", isAuthError: true }, String(said));
+  await new Person().approve(String((await child.event("verification")).url));
+  assert.deepEqual(await child.event("callbacks"), { event: "callbacks" });
+  assert.deepEqual(await child.exit, { code: 0, signal: null }, child.stderr);
+}

@@ -1,0 +1,107 @@
+"use strict";
+
+// A plugin's own store: the addon knows it by a number, and asks its functions through this file. What is told here comes
+// from native code, where nobody could catch an error: whatever fails becomes an answer.
+
+/** The config as the addon takes it. */
+function numbered({ native, stores }, config) {
+  const store = config?.store;
+  if (store === undefined) return config;
+  const isOne =
+    typeof store === "object" &&
+    store !== null &&
+    typeof store.read === "function" &&
+    typeof store.write === "function" &&
+    typeof store.withLock === "function";
+  // What is none the addon refuses, with the right words.
+  if (!isOne) return { ...config, store: null };
+  if (!stores.has(store)) stores.set(store, give(native, store));
+  return { ...config, store: stores.get(store) };
+}
+
+function give(native, store) {
+  const locks = new Map();
+  const number = native.giveStore((what, parts) => {
+    const request = +parts[0];
+    const answer = (...answered) => native.answerStore(number, request, answered);
+    settle(
+      () => asks[what]({ request, answer, key: parts[1], value: parts[2], expected: parts[3] }),
+      // Not its words: they may hold the password of a database.
+      (error) => answer("failed", nameOf(error)),
+    );
+  });
+
+  const asks = {
+    async read({ key, answer }) {
+      const kept = await store.read(key);
+      if (kept === undefined || kept === null) answer("nothing");
+      else if (typeof kept.value !== "string" || typeof kept.version !== "string") answer("malformed");
+      else answer("value", kept.value, kept.version);
+    },
+
+    async write({ key, value, expected, answer }) {
+      const version = await store.write(key, value, expected);
+      if (version === undefined || version === null) answer("nothing");
+      else if (typeof version === "string") answer("version", version);
+      else answer("malformed");
+    },
+
+    async lock({ request, key, answer }) {
+      // One that is asked for again is waited for a little longer.
+      if (locks.has(request)) {
+        locks.get(request).waitOn();
+        return;
+      }
+      const controller = new AbortController();
+      let timer;
+      const letGo = () => controller.abort();
+      const waitOn = () => {
+        clearTimeout(timer);
+        timer = setTimeout(letGo, 5_000);
+        timer.unref?.();
+      };
+      locks.set(request, { waitOn, letGo });
+      waitOn();
+      const work = () =>
+        new Promise((resolve) => {
+          clearTimeout(timer);
+          locks.set(request, { waitOn: () => {}, letGo: resolve });
+          answer("granted");
+        });
+      try {
+        await store.withLock(key, work, { signal: controller.signal });
+        answer("ended");
+      } finally {
+        clearTimeout(timer);
+        locks.delete(request);
+      }
+    },
+
+    async unlock({ request }) {
+      locks.get(request)?.letGo();
+    },
+  };
+
+  return number;
+}
+
+// Neither throws nor rejects.
+async function settle(work, failed) {
+  try {
+    await work();
+  } catch (error) {
+    try {
+      failed(error);
+    } catch {}
+  }
+}
+
+function nameOf(error) {
+  try {
+    return /^[\w.-]{1,40}$/.exec(error?.code ?? error?.name)?.[0] ?? "Error";
+  } catch {
+    return "Error";
+  }
+}
+
+module.exports = { numbered };
