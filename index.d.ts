@@ -150,16 +150,17 @@ export interface AuthConfig {
   credentialsPath?: string
   /**
    * The login is the one that another program keeps in a file of its own, in its format: clawdbot's `auth-profiles.json`,
-   * or the file of Claude Code, Codex or Qwen Code. It is read, refreshed and written back there, and all else in the file
-   * stays as it is. Excludes `order`, `storage` and `dpop`. @default our own format
+   * or the file of Claude Code, Codex, Qwen Code, pi, Kimi Code, mcp-remote (with `credentialsPath`) or Gemini CLI. It is
+   * read, refreshed under that program's own lock, and written back there; all else in the file stays as it is. Excludes
+   * `order`, `storage` and `dpop`. @default our own format
    */
-  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code"
+  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli"
   /** With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main" */
   agentId?: string
   /**
    * With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
-   * `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here.
-   * @default pluginId, as a provider
+   * `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here. With `"pi"`: the provider
+   * under whose name pi keeps the login. @default pluginId, as a provider
    */
   profileId?: string
   /**

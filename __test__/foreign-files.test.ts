@@ -14,12 +14,16 @@ import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { ForeignFile, formats, jwt, layouts } from "./support/foreign-file.ts";
+import { ForeignFile, type Format, formats, jwt, layouts } from "./support/foreign-file.ts";
 import { approvedLogin, configFor } from "./support/login.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
 
+/** What one code does for all of them is tried on these; what the table says, on each. */
+const thorough: Format[] = ["auth-profiles", "claude-code", "codex", "qwen-code"];
+
 for (const format of formats) {
+  const once = thorough.includes(format) ? test : () => {};
   describe(format, { concurrency: 4 }, () => {
     test("refreshed and written back; every other byte, and the mode, stays", async (t) => {
       const file = await ForeignFile.create(t, format);
@@ -40,15 +44,19 @@ for (const format of formats) {
     });
 
     test("is left alone while its token lives", async (t) => {
-      // So late that our own files would be refreshed by now.
-      const file = await ForeignFile.create(t, format, { lives: format === "auth-profiles" ? 3_000_000 : 20_000 });
+      const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+      // Where no lock excludes the program, so late that our own files would be refreshed by now.
+      if (file.locks("request").length === 0) {
+        const soon = Date.now() + 20_000;
+        file.write({ ...ForeignFile.theirs(20_000), expires: soon });
+      }
       const before = file.text();
       assert.equal(await getValidAccessToken(file.config), file.tokens().access);
       assert.equal(file.text(), before);
       assert.deepEqual(await file.refreshes(), []);
     });
 
-    test("several processes refresh once", async (t) => {
+    once("several processes refresh once", async (t) => {
       const file = await ForeignFile.create(t, format);
       const plugins = await Promise.all([file.plugin(), file.plugin(), file.plugin()]);
       const tokens = await Promise.all(plugins.map((plugin) => plugin.accessToken(file.config)));
@@ -56,7 +64,7 @@ for (const format of formats) {
       assert.equal((await file.refreshes()).length, 1);
     });
 
-    test("what its program writes is seen at the next call, in place or by rename", async (t) => {
+    once("what its program writes is seen at the next call, in place or by rename", async (t) => {
       const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
       assert.equal(await getValidAccessToken(file.config), file.tokens().access);
       const theirs = ForeignFile.theirs();
@@ -66,7 +74,7 @@ for (const format of formats) {
       await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
     });
 
-    test("what its program wrote while we refreshed is kept", async (t) => {
+    once("what its program wrote while we refreshed is kept", async (t) => {
       const file = await ForeignFile.create(t, format);
       const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
       const token = getValidAccessToken(file.config);
@@ -91,7 +99,7 @@ for (const format of formats) {
       assert.equal(await file.server.stored("RefreshToken"), 0);
     });
 
-    test("half a file is waited for; a damaged one is an error, and nobody overwrites it", async (t) => {
+    once("half a file is waited for; a damaged one is an error, and nobody overwrites it", async (t) => {
       const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
       const whole = file.text();
       writeFileSync(file.path, whole.slice(0, whole.length / 2));
@@ -125,17 +133,21 @@ for (const format of formats) {
       const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
       const { access } = file.tokens();
       assert.equal((await logout(file.config)).removed, true);
-      const text = file.text();
-      assert.ok(!text.includes(access));
-      for (const kept of keptBy[format]) {
-        assert.ok(text.includes(kept), kept);
+      if (layouts[format].logoutRemovesFile) {
+        assert.equal(existsSync(file.path), false, "as the program's own logout");
+      } else {
+        const text = file.text();
+        assert.ok(!text.includes(access));
+        for (const kept of keptBy[format]) {
+          assert.ok(text.includes(kept), kept);
+        }
+        assert.equal(file.mode(), 0o640);
       }
-      assert.equal(file.mode(), 0o640);
       assert.equal((await status(file.config)).state, "logged_out");
       await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
     });
 
-    test("whose server a refresh has found out, a logout revokes at", async (t) => {
+    once("whose server a refresh has found out, a logout revokes at", async (t) => {
       const file = await ForeignFile.create(t, format);
       await getValidAccessToken(file.config);
       assert.deepEqual(await logout(file.config), { revoked: true, removed: true });
@@ -150,7 +162,7 @@ for (const format of formats) {
       assert.equal(first.path, file.path);
       assert.equal(file.text(), file.expected());
       await logout(file.config);
-      rmSync(file.path);
+      rmSync(file.path, { force: true });
       await approvedLogin(file.config);
       assert.equal(file.mode(), 0o600);
       const { access } = file.tokens();
@@ -175,7 +187,7 @@ for (const format of formats) {
       }
     });
 
-    test("what a refresh taught is known to other processes, and is no part of the file", async (t) => {
+    once("what a refresh taught is known to other processes, and is no part of the file", async (t) => {
       const file = await ForeignFile.create(t, format);
       const before = file.text();
       await file.server.intercept(
@@ -195,7 +207,7 @@ for (const format of formats) {
       assert.equal((await status(file.config)).state, "valid");
     });
 
-    test("the note of ours holds no token", async (t) => {
+    once("the note of ours holds no token", async (t) => {
       const file = await ForeignFile.create(t, format);
       await getValidAccessToken(file.config);
       const { access, refresh } = file.tokens();
@@ -212,7 +224,7 @@ for (const format of formats) {
       }
     });
 
-    test("a link is followed and stays", async (t) => {
+    once("a link is followed and stays", async (t) => {
       const file = await ForeignFile.create(t, format);
       const real = join(file.home.path, "real.json");
       writeFileSync(real, file.text());
@@ -223,7 +235,7 @@ for (const format of formats) {
       assert.equal(file.text(), file.expected());
     });
 
-    test("status, listProfiles and doctor know it", async (t) => {
+    once("status, listProfiles and doctor know it", async (t) => {
       const file = await ForeignFile.create(t, format);
       const known = await status(file.config);
       assert.equal(known.state, "valid");
@@ -353,12 +365,17 @@ const keptBy = {
     '"lastUsed": 0',
   ],
   "claude-code": ['"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":0,"n":1e3}}'],
-  codex: ['"auth_mode": "chatgpt"', '"ratio": 0.10'],
+  codex: ['"ratio": 0.10'],
   "qwen-code": ['"resource_url": "portal.example.com\\/v1"', '"counter": 0'],
+  pi: ['"anthropic": {"type": "api_key", "key": "sk-other"}'],
+  "kimi-code": ['"counter": 0'],
+  "mcp-remote": ['"requested_scope": "memory"', '"counter": 0'],
+  "gemini-cli": ['"counter": 0'],
 };
 
 /** What lies beside the file, our lock aside. */
 function others(file: ForeignFile): string[] {
   const own = file.path.slice(dirname(file.path).length + 1);
-  return readdirSync(dirname(file.path)).filter((name) => name !== own && name !== `.${own}.plugin-auth.lock`);
+  const expected = [own, `.${own}.plugin-auth.lock`, "auth.lock"];
+  return readdirSync(dirname(file.path)).filter((name) => !expected.includes(name));
 }

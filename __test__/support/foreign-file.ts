@@ -2,7 +2,7 @@
  * Credential files of other programs, written from their public formats, odd spelling and members of a later version
  * included: what we do not understand has to come through unchanged, to the byte.
  */
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { AuthConfig } from "../../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./authorization-server.ts";
@@ -18,14 +18,34 @@ export interface Tokens {
   refresh: string;
   /** Unix ms */
   expires: number;
+  /** As the file has it, seconds */
+  lifetime?: number;
+  scope?: string;
+  idToken?: string;
 }
 
 interface Layout {
   /** Below the home. */
   path: string;
   config: Partial<AuthConfig>;
+  /** The locks of the program that are held while a refresh token is spent, for a login file of that path. */
+  locks: (path: string) => HostLock[];
+  /** Those for the rename alone. */
+  saveLocks?: (path: string) => HostLock[];
+  /** The file goes with its login. */
+  logoutRemovesFile?: true;
+  /** What the program leaves where its refresh token was refused. */
+  refusal?: "empty tokens" | "no file";
   text: (tokens: Tokens, more: More) => string;
   tokens: (json: Json) => Tokens;
+}
+
+/** A lock as its program makes it. */
+export interface HostLock {
+  path: string;
+  kind: "folder" | "file" | "lease" | "flock";
+  /** Seconds after which it is abandoned. */
+  stale: number;
 }
 
 /** What the program itself changes. */
@@ -56,6 +76,7 @@ export const layouts: Record<Format, Layout> = {
   "auth-profiles": {
     path: ".clawdbot/agents/main/agent/auth-profiles.json",
     config: { profileId: "memory:work" },
+    locks: (path) => [{ path: `${path}.lock`, kind: "folder", stale: 30 }],
     text: ({ access, refresh, expires }, { counter }) => `{
   "version": 1,
   "profiles": {
@@ -80,6 +101,12 @@ export const layouts: Record<Format, Layout> = {
   "claude-code": {
     path: ".claude/.credentials.json",
     config: {},
+    locks: (path) => [
+      { path: join(dirname(path), ".oauth_refresh.lock"), kind: "folder", stale: 60 },
+      { path: `${dirname(path)}.lock`, kind: "folder", stale: 60 },
+    ],
+    saveLocks: (path) => [{ path: join(dirname(path), ".storage-write.lock"), kind: "folder", stale: 15 }],
+    refusal: "empty tokens",
     text: ({ access, refresh, expires }, { counter }) =>
       `{"claudeAiOauth":{"accessToken":"${access}","refreshToken":"${refresh}","expiresAt":${expires},"scopes":["memory", "offline_access"],"subscriptionType":"max","rateLimitTier":"default_claude_max_5x"},"mcpOAuth":{"plugin|0a":{"accessToken":"theirs","counter":${counter},"n":1e3}}}`,
     tokens: ({ claudeAiOauth: { accessToken, refreshToken, expiresAt } }) => ({
@@ -90,12 +117,16 @@ export const layouts: Record<Format, Layout> = {
   },
   codex: {
     path: ".codex/auth.json",
-    config: {},
-    text: ({ access, refresh }, { counter, lastRefresh }) => `{
+    // Codex reads no login without an ID token.
+    config: { scopes: ["memory", "offline_access", "openid"] },
+    locks: () => [],
+    saveLocks: (path) => [{ path: join(dirname(path), "auth.lock"), kind: "flock", stale: 0 }],
+    logoutRemovesFile: true,
+    text: ({ access, refresh, idToken = jwt({ email: "ann@example.com" }) }, { counter, lastRefresh }) => `{
     "auth_mode": "chatgpt",
     "OPENAI_API_KEY": null,
     "tokens": {
-        "id_token": "${jwt({ email: "ann@example.com" })}",
+        "id_token": "${idToken}",
         "access_token": "${access}",
         "refresh_token": "${refresh}",
         "account_id": "acc-1"
@@ -104,21 +135,108 @@ export const layouts: Record<Format, Layout> = {
     "counter": ${counter},
     "ratio": 0.10
 }`,
-    tokens: ({ tokens: { access_token, refresh_token } }) => ({
+    tokens: ({ tokens: { access_token, refresh_token, id_token } }) => ({
       access: access_token,
       refresh: refresh_token,
       expires: exp(access_token),
+      idToken: id_token,
     }),
   },
   "qwen-code": {
     path: ".qwen/oauth_creds.json",
     config: {},
+    locks: (path) => [{ path: path.replace(/json$/, "lock"), kind: "file", stale: 35 }],
+    refusal: "no file",
     text: ({ access, refresh, expires }, { counter }) =>
       `{\r\n\t"access_token": "${access}",\r\n\t"token_type": "Bearer",\r\n\t"refresh_token": "${refresh}",\r\n\t"resource_url": "portal.example.com\\/v1",\r\n\t"expiry_date": ${expires},\r\n\t"counter": ${counter}\r\n}\r\n`,
     tokens: ({ access_token, refresh_token, expiry_date }) => ({
       access: access_token,
       refresh: refresh_token,
       expires: expiry_date,
+    }),
+  },
+  pi: {
+    path: ".pi/agent/auth.json",
+    config: { profileId: "memory" },
+    locks: (path) => [{ path: `${path}.lock`, kind: "folder", stale: 30 }],
+    text: ({ access, refresh, expires }, { counter }) => `{
+  "anthropic": {"type": "api_key", "key": "sk-other"},
+  "memory": {
+    "type": "oauth",
+    "refresh": "${refresh}",
+    "access": "${access}",
+    "expires": ${expires},
+    "accountId": "acc\\u002d1",
+    "counter": ${counter}
+  }
+}`,
+    tokens: ({ memory }) => memory,
+  },
+  "kimi-code": {
+    path: ".kimi-code/credentials/kimi-code.json",
+    config: {},
+    locks: (path) => [{ path: join(path, "../../oauth/kimi-code.lock"), kind: "folder", stale: 5 }],
+    logoutRemovesFile: true,
+    refusal: "empty tokens",
+    text: ({ access, refresh, expires, lifetime = 3600, scope = "memory offline_access" }, { counter }) => `{
+  "access_token": "${access}",
+  "refresh_token": "${refresh}",
+  "expires_at": ${Math.floor(expires / 1000)},
+  "scope": "${scope}",
+  "token_type": "Bearer",
+  "expires_in": ${lifetime},
+  "counter": ${counter}
+}
+`,
+    tokens: ({ access_token, refresh_token, expires_at, expires_in, scope }) => ({
+      access: access_token,
+      refresh: refresh_token,
+      expires: expires_at * 1000,
+      lifetime: expires_in,
+      scope,
+    }),
+  },
+  "mcp-remote": {
+    path: ".mcp-auth/mcp-remote-v1/0123456789abcdef0123456789abcdef_tokens.json",
+    config: {},
+    locks: (path) => [{ path: path.replace(/tokens\.json$/, "refresh_in_progress.json"), kind: "lease", stale: 30 }],
+    logoutRemovesFile: true,
+    text: ({ access, refresh, expires, lifetime = 3600, scope = "memory offline_access" }, { counter }) => `{
+  "access_token": "${access}",
+  "token_type": "Bearer",
+  "expires_in": ${lifetime},
+  "scope": "${scope}",
+  "refresh_token": "${refresh}",
+  "expires_at": ${expires},
+  "requested_scope": "memory",
+  "counter": ${counter}
+}`,
+    tokens: ({ access_token, refresh_token, expires_at, expires_in, scope }) => ({
+      access: access_token,
+      refresh: refresh_token,
+      expires: expires_at,
+      lifetime: expires_in,
+      scope,
+    }),
+  },
+  "gemini-cli": {
+    path: ".gemini/oauth_creds.json",
+    config: {},
+    locks: () => [],
+    logoutRemovesFile: true,
+    text: ({ access, refresh, expires, scope = "memory offline_access" }, { counter }) => `{
+  "access_token": "${access}",
+  "refresh_token": "${refresh}",
+  "scope": "${scope}",
+  "token_type": "Bearer",
+  "expiry_date": ${expires},
+  "counter": ${counter}
+}`,
+    tokens: ({ access_token, refresh_token, expiry_date, scope }) => ({
+      access: access_token,
+      refresh: refresh_token,
+      expires: expiry_date,
+      scope,
     }),
   },
 };
@@ -201,6 +319,34 @@ export class ForeignFile {
   /** Another process of the plugin. */
   plugin(): Promise<PluginProcess> {
     return PluginProcess.start(this.#lifetime, { env: this.home.env() });
+  }
+
+  /** The locks of its program, all or those that are held while a refresh token is spent. */
+  locks(which: "request" | "all" = "all"): HostLock[] {
+    const { locks, saveLocks } = this.#layout;
+    return [...locks(this.path), ...(which === "all" ? (saveLocks?.(this.path) ?? []) : [])];
+  }
+
+  /** As a program leaves its locks that was killed so many seconds ago. */
+  static leave({ path, kind }: HostLock, secondsAgo: number, pid = process.pid): void {
+    const at = new Date(Date.now() - secondsAgo * 1000);
+    mkdirSync(dirname(path), { recursive: true });
+    if (kind === "folder") {
+      mkdirSync(path, { recursive: true });
+    } else {
+      writeFileSync(path, kind === "lease" ? JSON.stringify({ pid, nonce: "theirs", at: at.getTime() }) : "theirs");
+    }
+    utimesSync(path, at, at);
+  }
+
+  /** A killed holder's locks are waited for: here they have been. */
+  outwaitLocks(): void {
+    for (const { path, stale } of this.locks()) {
+      if (existsSync(path)) {
+        const longAgo = new Date(Date.now() - (stale + 1) * 1000);
+        utimesSync(path, longAgo, longAgo);
+      }
+    }
   }
 
   refreshes() {

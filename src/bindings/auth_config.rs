@@ -82,15 +82,18 @@ pub struct AuthConfig {
     /// The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`.
     pub credentials_path: Option<String>,
     /// The login is the one that another program keeps in a file of its own, in its format: clawdbot's `auth-profiles.json`,
-    /// or the file of Claude Code, Codex or Qwen Code. It is read, refreshed and written back there, and all else in the file
-    /// stays as it is. Excludes `order`, `storage` and `dpop`. @default our own format
-    #[napi(ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\"")]
+    /// or the file of Claude Code, Codex, Qwen Code, pi, Kimi Code, mcp-remote (with `credentialsPath`) or Gemini CLI. It is
+    /// read, refreshed under that program's own lock, and written back there; all else in the file stays as it is. Excludes
+    /// `order`, `storage` and `dpop`. @default our own format
+    #[napi(
+        ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\" | \"pi\" | \"kimi-code\" | \"mcp-remote\" | \"gemini-cli\""
+    )]
     pub credentials_format: Option<String>,
     /// With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main"
     pub agent_id: Option<String>,
     /// With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
-    /// `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here.
-    /// @default pluginId, as a provider
+    /// `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here. With `"pi"`: the provider
+    /// under whose name pi keeps the login. @default pluginId, as a provider
     pub profile_id: Option<String>,
     /// Keeps logins in a store of the plugin's own instead of in files, for several machines that share one: one of them
     /// refreshes, and all use what it got. What another machine stores is seen within a second. Excludes `credentialsPath`,

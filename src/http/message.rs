@@ -40,6 +40,15 @@ impl Form {
             .extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
+    /// The same parameters as a JSON object.
+    pub(crate) fn to_json(&self) -> String {
+        let members: serde_json::Map<String, serde_json::Value> =
+            url::form_urlencoded::parse(self.0.as_bytes())
+                .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+                .collect();
+        serde_json::Value::Object(members).to_string()
+    }
+
     /// The encoded parameters.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

@@ -261,6 +261,7 @@ impl Parties {
             client: &self.client,
             refresh_token: &self.refresh_token,
             dpop: None,
+            json_scopes: None,
             resources: &[],
             extra: &[],
         };

@@ -187,6 +187,7 @@ async fn refreshed(parties: &Parties, answer: Response) -> &'static str {
         refresh_token: &parties.secret,
         resources: &[],
         dpop: None,
+        json_scopes: None,
         extra: &[],
     };
     match refresh(

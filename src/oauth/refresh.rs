@@ -9,7 +9,7 @@ use super::error_response::{ErrorKind, ErrorResponse};
 use super::server_text::Secrets;
 use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
-use crate::http::{Endpoint, Failure, FailureKind, Form, HttpClient};
+use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient};
 use crate::secret::Secret;
 use crate::time::Clock;
 
@@ -28,6 +28,8 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) resources: &'a [String],
     /// Proves possession of the key that the tokens are bound to (RFC 9449 §5).
     pub(crate) dpop: Option<Dpop<'a>>,
+    /// The scopes of a login at a server that is first asked in JSON.
+    pub(crate) json_scopes: Option<&'a [String]>,
     /// Further parameters.
     pub(crate) extra: &'a [(String, String)],
 }
@@ -76,18 +78,29 @@ pub(crate) async fn refresh(
     request: &RefreshRequest<'_>,
     timeout: Duration,
 ) -> Result<TokenResponse, RefreshFailure> {
-    let mut answer = Answer::to_token_request(
-        http,
-        request.endpoint,
-        request.client,
-        request.form(),
-        request.dpop,
-        timeout,
-    )
-    .await
-    .map_err(|failure| not_answered(&failure, request.endpoint))?;
     let mut secrets = Secrets::new(request.client.secrets());
     secrets.add(request.refresh_token.clone());
+    let in_json = match request.json_scopes {
+        Some(scopes) => understood_json(http, request, scopes, &secrets, timeout).await,
+        None => Ok(None),
+    };
+    let answer = match in_json {
+        Ok(None) => {
+            let form = request.form();
+            Answer::to_token_request(
+                http,
+                request.endpoint,
+                request.client,
+                form,
+                request.dpop,
+                timeout,
+            )
+            .await
+        }
+        Ok(Some(answer)) => Ok(answer),
+        Err(failure) => Err(failure),
+    };
+    let mut answer = answer.map_err(|failure| not_answered(&failure, request.endpoint))?;
     if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &secrets) {
         return Err(refused(&answer, &refusal));
     }
@@ -100,6 +113,33 @@ pub(crate) async fn refresh(
         None if answer.is_success() => Err(no_tokens(&answer)),
         None => Err(not_oauth(&answer, None)),
     }
+}
+
+/// The answer to the request in JSON, as some programs send it to their own services; none where the server understands only
+/// the form that RFC 6749 §6 has.
+async fn understood_json(
+    http: &dyn HttpClient,
+    request: &RefreshRequest<'_>,
+    scopes: &[String],
+    secrets: &Secrets,
+    timeout: Duration,
+) -> Result<Option<Answer>, Failure> {
+    let mut form = request.form();
+    let authorization = request.client.authenticate(&mut form);
+    form.append("scope", &scopes.join(" "));
+    let body = Body::Json(form.to_json());
+    let answer = Answer::to(http, request.endpoint, body, authorization, timeout).await?;
+    let is_refused = matches!(answer.status, 400 | 415);
+    // RFC 6749 §5.2 invalid_request: "The request is missing a required parameter …, or is otherwise malformed": the refresh
+    // token was not looked at. RFC 9110 §15.5.16: 415 is for "a format not supported".
+    let is_misunderstood = is_refused
+        && ErrorResponse::read(&answer, "access_token", secrets).is_none_or(|refusal| {
+            !matches!(
+                refusal.kind,
+                ErrorKind::InvalidGrant | ErrorKind::ExpiredToken | ErrorKind::InvalidClient
+            )
+        });
+    Ok((!is_misunderstood).then_some(answer))
 }
 
 /// A success that is no OAuth: a captive portal answered, or a gateway cut the answer off. It passes, and where the server
@@ -216,6 +256,7 @@ mod tests {
             refresh_token: &Secret::from("canary-refresh"),
             resources: &["https://r.example".into()],
             dpop: None,
+            json_scopes: None,
             extra: &[("x".into(), "y".into())],
         };
         let clock = TestClock::starting_at(UnixMillis(0));

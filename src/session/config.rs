@@ -399,9 +399,13 @@ impl Account {
         let format = options.parsed("credentialsFormat", credentials_format)?;
         let agent_id = options.text("agentId")?;
         let profile_id = options.text("profileId")?;
-        if format != Some(Format::AuthProfiles) && (agent_id.is_some() || profile_id.is_some()) {
+        let is_shared = format.is_some_and(Format::is_shared);
+        if format != Some(Format::AuthProfiles) && agent_id.is_some()
+            || !is_shared && profile_id.is_some()
+        {
             return Err(invalid(
-                "`agentId` and `profileId` are for `credentialsFormat: \"auth-profiles\"`: give that, or leave them out.",
+                "`agentId` is for `credentialsFormat: \"auth-profiles\"`, `profileId` for that and \"pi\": give that, or leave \
+                 them out.",
             ));
         }
         let is_named = !accounts.is_empty();
@@ -430,6 +434,8 @@ impl Account {
                     "`profile` names one of several accounts, and the file of `credentialsFormat` holds one: leave it out.",
                 ));
             }
+            // There the id of a provider.
+            Some(_) if is_shared => (profile_id.unwrap_or_else(|| plugin_id.to_owned()), None),
             Some(_) => (first, None),
         };
         Ok(Self {
@@ -444,10 +450,11 @@ impl Account {
 
 fn credentials_format(name: &str) -> Result<Format, String> {
     Format::ALL
-        .iter()
-        .find_map(|(known, format)| (*known == name).then_some(*format))
+        .into_iter()
+        .find(|format| format.name() == name)
         .ok_or_else(|| {
-            "must be \"auth-profiles\", \"claude-code\", \"codex\" or \"qwen-code\"".to_owned()
+            let names = Format::ALL.map(Format::name).join("\", \"");
+            format!("must be one of \"{names}\"")
         })
 }
 

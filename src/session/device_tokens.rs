@@ -273,6 +273,7 @@ impl Session {
                     refresh_token,
                     resources: &config.resource,
                     dpop: None,
+                    json_scopes: None,
                     extra: &config.extra_parameters,
                 };
                 let response = self

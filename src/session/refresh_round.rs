@@ -255,6 +255,7 @@ impl Session {
             refresh_token: refresh_token.secret(),
             resources: &config.resource,
             dpop: key.as_ref().map(|key| self.dpop(key)),
+            json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
             extra: &config.extra_parameters,
         };
         let response = self
@@ -418,6 +419,10 @@ impl Session {
             Ok(Saved::Written) => {
                 drop((locked, unsettled));
                 return Ok(Some(credential.snapshot()));
+            }
+            Ok(Saved::LoggedOut) => {
+                drop((locked, unsettled, holds));
+                return Ok(None);
             }
             Ok(Saved::Superseded) => {
                 drop(locked);

@@ -133,6 +133,8 @@ pub(crate) struct Outline {
     pub(super) imported: bool,
     /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
     pub(super) is_refreshed_ahead: bool,
+    /// Whether its server is first asked in JSON, as the program does that logged in.
+    pub(super) is_refreshed_in_json: bool,
     pub(super) last_refresh: Option<LastRefresh>,
 }
 
@@ -226,6 +228,7 @@ impl Outline {
             registered_client: false,
             imported: false,
             is_refreshed_ahead: true,
+            is_refreshed_in_json: false,
             last_refresh: None,
         }
     }
@@ -288,6 +291,11 @@ impl Outline {
     /// Whether it may be refreshed before it must be.
     pub(crate) fn is_refreshed_ahead(&self) -> bool {
         self.is_refreshed_ahead
+    }
+
+    /// Whether the token endpoint is first asked in JSON.
+    pub(crate) fn is_refreshed_in_json(&self) -> bool {
+        self.is_refreshed_in_json
     }
 
     /// Whether there is a refresh token.

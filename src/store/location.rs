@@ -497,11 +497,7 @@ fn foreign_path(
     agent: &str,
     environment: &dyn Environment,
 ) -> Result<PathBuf, Error> {
-    let folder = |variable: &str, name: &str| match set(variable, environment) {
-        Some(value) => expanded(variable, &value, environment),
-        None => absolute("HOME", &home(format.name(), environment)?.join(name)),
-    };
-    Ok(match format {
+    match format {
         Format::AuthProfiles => {
             if !is_plain(agent) {
                 return Err(invalid(format!(
@@ -518,19 +514,50 @@ fn foreign_path(
                     database.display()
                 )));
             }
-            state_dir
+            Ok(state_dir
                 .join("agents")
                 .join(agent)
                 .join("agent")
-                .join("auth-profiles.json")
+                .join(format.home().file))
         }
-        Format::ClaudeCode => folder("CLAUDE_CONFIG_DIR", ".claude")?.join(".credentials.json"),
-        Format::Codex => folder("CODEX_HOME", ".codex")?.join("auth.json"),
-        Format::QwenCode => folder("", ".qwen")?.join("oauth_creds.json"),
-    })
+        Format::McpRemote => Err(invalid(
+            "`credentialsFormat: \"mcp-remote\"` needs `credentialsPath`: mcp-remote has a file for each server, \
+             `mcp-remote-v1/<hash>_tokens.json` in `MCP_REMOTE_CONFIG_DIR` or `~/.mcp-auth`."
+                .to_owned(),
+        )),
+        Format::GeminiCli
+            if environment
+                .var("GEMINI_FORCE_ENCRYPTED_FILE_STORAGE")
+                .is_some_and(|value| value == "true") =>
+        {
+            Err(invalid(
+                "Gemini CLI does not keep its login in a file that others can read while \
+                 `GEMINI_FORCE_ENCRYPTED_FILE_STORAGE` is \"true\". Unset it and log in with Gemini CLI, or leave \
+                 `credentialsFormat` out."
+                    .to_owned(),
+            ))
+        }
+        _ => program_path(format, environment),
+    }
 }
 
 /// Claude Code names it after the folder of its configuration, where that is not the usual one.
+/// In the folder that a variable of the program names, else in its folder below the home.
+fn program_path(format: Format, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    let place = format.home();
+    for variable in place.variables {
+        if let Some(value) = set(variable.name, environment) {
+            let folder = expanded(variable.name, &value, environment)?;
+            return Ok(folder.join(variable.below).join(place.file));
+        }
+        if variable.may_be_empty && environment.var(variable.name).is_some() {
+            break;
+        }
+    }
+    let home = home(format.name(), environment)?;
+    absolute("HOME", &home.join(place.folder).join(place.file))
+}
+
 #[cfg(target_os = "macos")]
 fn keychain_item(
     request: &LocationRequest<'_>,

@@ -9,12 +9,13 @@
 //! 4. the rename leaves the old or the new file, whole; then the journal goes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::{self, Reservation, Uncommitted};
 use crate::fs::lock::Lock;
-use crate::fs::lock_folder::LockFolder;
 use crate::fs::private_dir;
+use crate::fs::program_lock::ProgramLock;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
@@ -24,10 +25,17 @@ use crate::store::leftover;
 use crate::store::location::Location;
 use crate::store::locked::{Removed, SaveFailure, Saved};
 
+use super::layout::Owner;
+use super::program::take;
 use super::{Format, Found, Place, look, note};
 
 /// What a login may make the file larger.
 const SPARE_BYTES: u64 = 16 * 1024;
+
+/// How long the program's own rename is waited for: after a refresh, which is tried again, and where a person waits or nobody
+/// tries again; the longest lock for that alone is abandoned after 15 s.
+const QUICKLY: Duration = Duration::from_secs(2);
+const PATIENTLY: Duration = Duration::from_secs(20);
 
 /// How often the file may change between reading and replacing it.
 const TRIES: usize = 20;
@@ -36,11 +44,15 @@ const TRIES: usize = 20;
 #[derive(Debug)]
 pub(in crate::store) struct ForeignFile {
     lock: Lock,
-    /// The lock of the program whose file it is, where that program has one.
-    host_lock: Option<LockFolder>,
+    /// The locks that the program whose file it is holds while it refreshes.
+    host_locks: Vec<ProgramLock>,
     location: Location,
-    place: Place,
+    place: Box<Place>,
     stored: Stored,
+    /// Whose login that is.
+    owner: Owner,
+    /// Its program found its refresh token refused, and left its mark in its place.
+    is_refused: bool,
 }
 
 /// Room for the result of a refresh, and what that result replaces.
@@ -67,37 +79,86 @@ impl ForeignFile {
         let Some(lock) = Lock::try_acquire(&guard(&place.target))? else {
             return Ok(None);
         };
-        let mut host_lock = None;
-        if format.heeds_our_lock() {
-            // The host locks this name, whichever file it then reads.
-            let named = crate::fs::symlink::resolve(location.path())?;
-            private_dir::ensure_exists(folder_of(&named))?;
-            host_lock = LockFolder::try_acquire(&named)?;
-            if host_lock.is_none() {
-                return Ok(None);
-            }
-        }
-        // It may lead elsewhere since it was followed: then this is the lock of another file.
-        if Place::of(location, format)? != place {
-            return Ok(None);
-        }
         let mut file = Self {
             lock,
-            host_lock,
+            host_locks: Vec::new(),
             location: location.clone(),
-            place,
+            place: Box::new(place),
             stored: Stored::Nothing,
+            owner: Owner::default(),
+            is_refused: false,
         };
-        file.stored = file.look_or_nothing()?;
-        if file.recover()? {
-            file.stored = file.look_or_nothing()?;
+        // It may lead elsewhere since it was followed: then this is the lock of another file.
+        if !file.takes_host_locks()? || Place::of(location, format)? != *file.place {
+            return Ok(None);
+        }
+        file.look_or_nothing()?;
+        match file.recover() {
+            Ok(false) => {}
+            Ok(true) => file.look_or_nothing()?,
+            Err(error) if error.code() == ErrorCode::StoreLocked => return Ok(None),
+            Err(error) => return Err(error),
         }
         Ok(Some(file))
     }
 
-    /// Who the present holder of our lock is.
+    /// Takes the locks of the program whose file it is, where we do not hold them; false if another holds one.
+    fn takes_host_locks(&mut self) -> Result<bool, Error> {
+        let locks = self.place.entry.program().request_locks;
+        // Taken for abandoned, or removed: Qwen Code unlinks its lock when it exits, whoever made it.
+        if self.host_locks.iter().any(ProgramLock::is_lost) {
+            self.host_locks.clear();
+        }
+        if self.host_locks.is_empty() {
+            match take(locks, self.location.path())? {
+                Some(held) => self.host_locks = held,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Locks all again for another try to save: the program may have moved its logins meanwhile.
+    fn lock_again(&mut self, room: &mut Option<Reservation>) -> Result<(), Error> {
+        let Some(format) = self.location.foreign_format() else {
+            return Ok(());
+        };
+        let mut is_locked = self.takes_host_locks()?;
+        let place = Place::of(&self.location, format)?;
+        if is_locked && place != *self.place {
+            match Lock::try_acquire(&guard(&place.target))? {
+                Some(lock) => {
+                    self.lock = lock;
+                    *self.place = place;
+                    *room = None;
+                }
+                None => is_locked = false,
+            }
+        }
+        if is_locked {
+            return Ok(());
+        }
+        Err(self.is_locked_by_its_program())
+    }
+
+    fn is_locked_by_its_program(&self) -> Error {
+        Error::new(
+            ErrorCode::StoreLocked,
+            format!(
+                "{} is locked by another program: {}. Try again.",
+                self.location.path().display(),
+                self.place.entry.program().title
+            ),
+        )
+    }
+
+    /// Who the present holder of the lock is: of ours, or else the program.
     pub(in crate::store) fn holder(location: &Location, format: Format) -> Option<String> {
-        Lock::holder(&guard(&Place::of(location, format).ok()?.target))
+        let guard = guard(&Place::of(location, format).ok()?.target);
+        match Lock::probe(&guard) {
+            Ok(probe) if !probe.is_held => Some(format.program().title.to_owned()),
+            _ => Lock::holder(&guard),
+        }
     }
 
     pub(in crate::store) fn note(&self, text: &str) {
@@ -130,7 +191,8 @@ impl ForeignFile {
     ) -> Result<Saved, SaveFailure<Box<Reserved>>> {
         let mut reserved = reserved;
         let login = credential.snapshot();
-        match self.bring_in(&mut reserved, credential, &login) {
+        let saved = self.bring_in(&mut reserved, credential, &login);
+        match saved {
             Ok(saved) => {
                 let Reserved { journal, room, .. } = *reserved;
                 journal.discard();
@@ -144,10 +206,14 @@ impl ForeignFile {
                 }
                 Ok(saved)
             }
-            Err(error) => Err(SaveFailure {
-                error,
-                reserved: Some(reserved),
-            }),
+            Err(error) => {
+                // Until the next try its program may write its other logins; the journal keeps ours.
+                self.host_locks.clear();
+                Err(SaveFailure {
+                    error,
+                    reserved: Some(reserved),
+                })
+            }
         }
     }
 
@@ -165,17 +231,23 @@ impl ForeignFile {
         );
         reserved.journal.write(&document.to_json())?;
         for _ in 0..TRIES {
+            self.lock_again(&mut reserved.room)?;
             let found = self.look_steadily()?;
             if identity(&found.stored) != reserved.held {
                 let is_ours = identity(&found.stored).as_ref() == Some(&login.identity)
                     && found.stored.credential().map(Snapshot::access) == Some(login.access());
-                if !is_ours && self.wins(&found.stored, login) {
+                if !is_ours && self.wins(&found, login) {
+                    let saved = match found.stored {
+                        Stored::Credential(_) => Saved::Superseded,
+                        _ => Saved::LoggedOut,
+                    };
                     self.stored = found.stored;
-                    return Ok(Saved::Superseded);
+                    return Ok(saved);
                 }
             }
-            if self.replace(&found, &mut reserved.room, |place, text| {
-                place.entry.put(text, login, login.refreshed_at());
+            if self.replace(&found, &mut reserved.room, QUICKLY, |place, text| {
+                place.entry.put(text, login);
+                true
             })? {
                 return Ok(Saved::Written);
             }
@@ -183,15 +255,16 @@ impl ForeignFile {
         Err(self.keeps_changing())
     }
 
-    /// Whether what another has put there meanwhile stays. Who takes no lock may have refreshed at the same time: then the
-    /// later expiry wins.
-    fn wins(&self, theirs: &Stored, ours: &Snapshot) -> bool {
-        let Stored::Credential(theirs) = theirs else {
-            // A logout.
-            return true;
+    /// Whether what another has put there meanwhile stays. A program that takes no lock may have refreshed the same login at
+    /// the same time: then the later expiry wins. A login of somebody else, or of nobody knows whom, is a person's new one.
+    fn wins(&self, theirs: &Found, ours: &Snapshot) -> bool {
+        let Stored::Credential(login) = &theirs.stored else {
+            // A logout, unless the program was refused for the very token that we have just replaced.
+            return !theirs.is_refused(&self.place);
         };
-        self.host_lock.is_some()
-            || match (theirs.expires(), ours.expires()) {
+        !self.host_locks.is_empty()
+            || !theirs.owner(&self.place).is_known_as(&self.owner)
+            || match (login.expires(), ours.expires()) {
                 (Some(theirs), Some(ours)) => theirs >= ours,
                 _ => true,
             }
@@ -202,10 +275,30 @@ impl ForeignFile {
         credential: &NewCredential,
     ) -> Result<(), Error> {
         let login = credential.snapshot();
-        self.rewrite(|place, text| place.entry.put(text, &login, login.refreshed_at()))?;
+        self.require_readable(&login)?;
+        self.rewrite(|place, text| {
+            place.entry.put(text, &login);
+            true
+        })?;
         drop(note::keep(&self.location, credential));
         self.stored = self.look()?.stored;
         Ok(())
+    }
+
+    /// What its program would not read is not written.
+    fn require_readable(&self, login: &Snapshot) -> Result<(), Error> {
+        let program = self.place.entry.program();
+        let text = self.look_steadily()?.text.unwrap_or_else(JsonText::empty);
+        match (program.lacks)(&self.place.entry, &text, login) {
+            None => Ok(()),
+            Some(what) => Err(Error::new(
+                ErrorCode::InvalidConfig,
+                format!(
+                    "{} reads no login without {what}. Nothing was written.",
+                    program.title
+                ),
+            )),
+        }
     }
 
     pub(in crate::store) fn record_failure(
@@ -233,30 +326,37 @@ impl ForeignFile {
     }
 
     /// Writes the file with an edit, whoever else writes it.
-    fn rewrite(&self, edit: impl Fn(&Place, &mut JsonText)) -> Result<(), Error> {
+    fn rewrite(&mut self, edit: impl Fn(&Place, &mut JsonText) -> bool) -> Result<(), Error> {
         let mut room = None;
         for _ in 0..TRIES {
+            self.lock_again(&mut room)?;
             let found = self.look_steadily()?;
-            if self.replace(&found, &mut room, &edit)? {
+            if self.replace(&found, &mut room, PATIENTLY, &edit)? {
                 return Ok(());
             }
         }
         Err(self.keeps_changing())
     }
 
-    /// Puts an edited text in the file's place; false if the file is no longer what was found.
+    /// Puts an edited text in the file's place, or removes the file where the edit leaves nothing; false if the file is no
+    /// longer what was found.
     fn replace(
         &self,
         found: &Found,
         room: &mut Option<Reservation>,
-        edit: impl Fn(&Place, &mut JsonText),
+        patience: Duration,
+        edit: impl Fn(&Place, &mut JsonText) -> bool,
     ) -> Result<bool, Error> {
         let mut text = found.text.clone().unwrap_or_else(JsonText::empty);
-        edit(&self.place, &mut text);
+        let stays = edit(&self.place, &mut text);
+        if !stays {
+            return self.remove(found, patience);
+        }
         if found.text.as_ref() == Some(&text) {
             return Ok(true);
         }
         if let Some(item) = &found.item {
+            let _held = self.save_locks(patience)?;
             let now = item.read()?;
             let held = now.as_ref().map(|held| held.expose().as_bytes());
             if held != found.text.as_ref().map(JsonText::bytes) {
@@ -272,10 +372,10 @@ impl ForeignFile {
             Some(file) => taken.permit_as(file),
             None => Ok(()),
         });
+        let mut held = None;
         let is_same = written.and_then(|()| {
-            let now = RegularFile::read(&self.place.target)?;
-            let bytes = now.as_ref().and_then(RegularFile::bytes);
-            Ok(bytes == found.text.as_ref().map(JsonText::bytes) && !self.has_lost_its_lock())
+            held = Some(self.save_locks(patience)?);
+            self.is_as_found(found)
         });
         match is_same {
             Ok(true) => {}
@@ -297,11 +397,39 @@ impl ForeignFile {
         }
     }
 
-    /// The host takes a lock that was not renewed for long for abandoned: then it may be writing by now.
-    fn has_lost_its_lock(&self) -> bool {
-        self.host_lock
-            .as_ref()
-            .is_some_and(LockFolder::is_compromised)
+    /// Where a login that ends takes its file with it.
+    fn remove(&self, found: &Found, patience: Duration) -> Result<bool, Error> {
+        let _held = self.save_locks(patience)?;
+        if !self.is_as_found(found)? {
+            return Ok(false);
+        }
+        atomic_write::remove(&self.place.target).map(|()| true)
+    }
+
+    /// The last look: nobody has changed the file, and the program's locks are still ours. One that was lost may be held by a
+    /// program that is writing by now.
+    fn is_as_found(&self, found: &Found) -> Result<bool, Error> {
+        let now = RegularFile::read(&self.place.target)?;
+        let bytes = now.as_ref().and_then(RegularFile::bytes);
+        let is_same = bytes == found.text.as_ref().map(JsonText::bytes);
+        Ok(is_same && !self.host_locks.iter().any(ProgramLock::is_lost))
+    }
+
+    /// The locks that the program holds for its own rename alone.
+    fn save_locks(&self, patience: Duration) -> Result<Vec<ProgramLock>, Error> {
+        const WAIT: Duration = Duration::from_millis(10);
+        let locks = self.place.entry.program().save_locks;
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Some(held) = take(locks, self.location.path())? {
+                return Ok(held);
+            }
+            if waited >= patience {
+                return Err(self.is_locked_by_its_program());
+            }
+            pause(WAIT);
+            waited += WAIT;
+        }
     }
 
     fn room(&self, found: &Found) -> Result<Reservation, Error> {
@@ -324,12 +452,19 @@ impl ForeignFile {
         patiently(|| self.look())
     }
 
-    fn look_or_nothing(&self) -> Result<Stored, Error> {
-        match self.look_steadily() {
-            Ok(found) => Ok(found.stored),
-            Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(Stored::Nothing),
-            Err(error) => Err(error),
-        }
+    fn look_or_nothing(&mut self) -> Result<(), Error> {
+        (self.stored, self.owner, self.is_refused) = match self.look_steadily() {
+            Ok(found) => {
+                let owner = found.owner(&self.place);
+                let is_refused = found.is_refused(&self.place);
+                (found.stored, owner, is_refused)
+            }
+            Err(error) if error.code() == ErrorCode::StoreCorrupt => {
+                (Stored::Nothing, Owner::default(), false)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(())
     }
 
     /// Brings in a journal whose refresh token the stored one was spent for, and deletes all other leftovers.
@@ -346,10 +481,13 @@ impl ForeignFile {
                 .and_then(|bytes| format::parse(format::without_padding(bytes), &temp).ok());
             if let Some((Stored::Credential(login), document)) = journal
                 && document.replaces().is_some()
-                && document.replaces() == self.stored.spendable()
-                && self.is_news(&login)
+                && (self.is_refused
+                    || document.replaces() == self.stored.spendable() && self.is_news(&login))
             {
-                self.rewrite(|place, text| place.entry.put(text, &login, login.refreshed_at()))?;
+                self.rewrite(|place, text| {
+                    place.entry.put(text, &login);
+                    true
+                })?;
                 is_changed = true;
             }
             atomic_write::remove(&temp)?;
@@ -379,18 +517,22 @@ fn identity(stored: &Stored) -> Option<Fingerprint> {
     stored.outline().map(|outline| outline.identity.clone())
 }
 
-/// Reads again what may be half written; only where threads may block.
 #[expect(
     clippy::disallowed_methods,
     reason = "for a moment, on a thread that may block"
 )]
+fn pause(wait: Duration) {
+    std::thread::sleep(wait);
+}
+
+/// Reads again what may be half written; only where threads may block.
 pub(crate) fn patiently<T>(read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     /// How long a program may take to write its file.
     const LOOKS: usize = 20;
-    const WAIT: std::time::Duration = std::time::Duration::from_millis(10);
+    const WAIT: Duration = Duration::from_millis(10);
     for _ in 1..LOOKS {
         match read() {
-            Err(error) if error.code() == ErrorCode::StoreCorrupt => std::thread::sleep(WAIT),
+            Err(error) if error.code() == ErrorCode::StoreCorrupt => pause(WAIT),
             outcome => return outcome,
         }
     }

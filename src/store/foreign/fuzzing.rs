@@ -24,12 +24,16 @@ pub(crate) fn foreign_file(input: &[u8]) {
     let Some((&[kind], bytes)) = input.split_first_chunk::<1>() else {
         return;
     };
-    let entry = match kind % 5 {
+    let entry = match kind % 9 {
         0 => Entry::new(Format::AuthProfiles, PROFILE),
         1 => Entry::new(Format::ClaudeCode, PROFILE),
         2 => Entry::new(Format::Codex, PROFILE),
         3 => Entry::new(Format::QwenCode, PROFILE),
-        _ => Entry::of_legacy(PROFILE),
+        4 => Entry::of_legacy(PROFILE),
+        5 => Entry::new(Format::Pi, PROFILE),
+        6 => Entry::new(Format::KimiCode, PROFILE),
+        7 => Entry::new(Format::McpRemote, PROFILE),
+        _ => Entry::new(Format::GeminiCli, PROFILE),
     };
     let text = match read(&entry, bytes) {
         Ok((text, Stored::Credential(login))) => {
@@ -52,18 +56,20 @@ pub(crate) fn foreign_file(input: &[u8]) {
 /// A login that is put in is the one that is read, nothing else has changed, and once removed there is none.
 fn put_and_removed(entry: &Entry, before: &JsonText, login: &Snapshot) {
     let mut text = before.clone();
-    entry.put(&mut text, login, NOW);
+    entry.put(&mut text, login);
     let Ok((_, Stored::Credential(found))) = read(entry, text.bytes()) else {
         panic!("the login is not read back");
     };
     assert!(found.access() == login.access() && found.refresh() == login.refresh());
     let once = text.clone();
-    entry.put(&mut text, login, NOW);
+    entry.put(&mut text, login);
     assert!(text == once, "what is the same is not written again");
 
     let mut without = before.clone();
-    entry.remove(&mut without);
-    entry.remove(&mut text);
+    // Else the file goes with its login.
+    if !(entry.remove(&mut without) && entry.remove(&mut text)) {
+        return;
+    }
     assert_eq!(left(&without), left(&text));
     assert!(matches!(
         read(entry, text.bytes()),

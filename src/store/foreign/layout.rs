@@ -1,4 +1,6 @@
-//! Where each format keeps what.
+//! One login in the text of a file: read, put in and taken out by the names that its format has for it.
+
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -6,12 +8,15 @@ use crate::jwt;
 use crate::secret::Secret;
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::json_text::JsonText;
-use crate::time::{UnixMillis, rfc3339};
+use crate::time::UnixMillis;
 
-use super::Format;
+use super::program::{Format, Logout, Program};
 
 /// A member that has the wrong type.
 pub(super) struct Wrong(pub(super) &'static str);
+
+/// The login that the members of a file hold.
+pub(super) type Login = Result<Option<Snapshot>, Wrong>;
 
 /// One login in a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,63 +24,44 @@ pub(super) struct Entry {
     format: Format,
     /// The objects above its members.
     path: Vec<String>,
-    /// Whose login it is, where the file says so.
-    provider: Option<String>,
+    is_legacy: bool,
+}
+
+/// Whose login it is, as far as a file says: Codex' account, and the subject of the ID token.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Owner([Option<Value>; 2]);
+
+impl Owner {
+    /// Whether both are known to be the same person's.
+    pub(super) fn is_known_as(&self, other: &Self) -> bool {
+        let known = || {
+            let both = self.0.iter().zip(&other.0);
+            both.filter(|(one, other)| one.is_some() && other.is_some())
+        };
+        known().count() > 0 && known().all(|(one, other)| one == other)
+    }
 }
 
 /// What the members of a login are called.
-struct Names {
-    access: &'static str,
-    refresh: Option<&'static str>,
-    expires: Option<&'static str>,
+pub(super) struct Names {
+    pub(super) access: &'static str,
+    pub(super) refresh: Option<&'static str>,
+    /// With how many milliseconds one of it is.
+    pub(super) expires: Option<(&'static str, i64)>,
 }
 
-const OAUTH: Names = Names {
-    access: "access",
-    refresh: Some("refresh"),
-    expires: Some("expires"),
-};
-const TOKEN: Names = Names {
-    access: "token",
-    refresh: None,
-    expires: Some("expires"),
-};
-const API_KEY: Names = Names {
-    access: "key",
-    refresh: None,
-    expires: None,
-};
-const CLAUDE_CODE: Names = Names {
-    access: "accessToken",
-    refresh: Some("refreshToken"),
-    expires: Some("expiresAt"),
-};
-const CODEX: Names = Names {
-    access: "access_token",
-    refresh: Some("refresh_token"),
-    expires: None,
-};
-const QWEN_CODE: Names = Names {
-    access: "access_token",
-    refresh: Some("refresh_token"),
-    expires: Some("expiry_date"),
-};
+pub(super) const MILLIS: i64 = 1;
+pub(super) const SECONDS: i64 = 1000;
 
-/// Codex' key of an account that pays by use, beside the tokens.
-const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
+/// For programs that take a login without an end for none, where the server named none.
+const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
 
 impl Entry {
     pub(super) fn new(format: Format, profile: &str) -> Self {
-        let (path, provider) = match format {
-            Format::AuthProfiles => (vec!["profiles", profile], Some(provider_of(profile))),
-            Format::ClaudeCode => (vec!["claudeAiOauth"], None),
-            Format::Codex => (vec!["tokens"], None),
-            Format::QwenCode => (vec![], None),
-        };
         Self {
             format,
-            path: path.into_iter().map(str::to_owned).collect(),
-            provider: provider.map(str::to_owned),
+            path: (format.program().path)(profile),
+            is_legacy: false,
         }
     }
 
@@ -84,35 +70,99 @@ impl Entry {
         Self {
             format: Format::AuthProfiles,
             path: vec![provider_of(profile).to_owned()],
-            provider: None,
+            is_legacy: true,
         }
     }
 
+    pub(super) fn program(&self) -> &'static Program {
+        self.format.program()
+    }
+
+    /// The name of the object above its members.
+    pub(super) fn name(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
+
+    pub(super) fn is_legacy(&self) -> bool {
+        self.is_legacy
+    }
+
     /// The login that is there.
-    pub(super) fn login(&self, members: &Map<String, Value>) -> Result<Option<Snapshot>, Wrong> {
+    pub(super) fn login(&self, members: &Map<String, Value>) -> Login {
+        (self.program().read)(self, members)
+    }
+
+    /// Puts a login in; what is not a part of it stays.
+    pub(super) fn put(&self, text: &mut JsonText, login: &Snapshot) {
+        (self.program().put)(self, text, login);
+    }
+
+    /// Takes the login out; false if nothing of the file stays.
+    pub(super) fn remove(&self, text: &mut JsonText) -> bool {
+        match self.program().logout {
+            Logout::Rest => text.remove(&self.path_to(None)),
+            Logout::Without(members) => {
+                for name in members {
+                    text.remove(&[name]);
+                }
+            }
+            Logout::Nothing => return false,
+        }
+        true
+    }
+
+    /// Whether the tokens are there and have no character.
+    pub(super) fn has_empty_tokens(&self, text: &JsonText, names: &Names) -> bool {
+        let is_empty = |name| {
+            text.value(&self.path_to(Some(name)))
+                .is_some_and(|value| value.as_str() == Some(""))
+        };
+        is_empty(names.access) && names.refresh.is_some_and(is_empty)
+    }
+
+    /// A member of the login.
+    pub(super) fn member<'a>(
+        &self,
+        members: &'a Map<String, Value>,
+        name: &str,
+    ) -> Option<&'a Value> {
+        self.below(members).ok().flatten()?.get(name)
+    }
+
+    fn below<'a>(
+        &self,
+        members: &'a Map<String, Value>,
+    ) -> Result<Option<&'a Map<String, Value>>, Wrong> {
         let mut entry = members;
         for step in &self.path {
             entry = match entry.get(step) {
-                None | Some(Value::Null) => return self.key_alone(members),
+                None | Some(Value::Null) => return Ok(None),
                 Some(Value::Object(below)) => below,
                 Some(_) => return Err(Wrong("profiles or tokens")),
             };
         }
-        let names = self.names(entry);
+        Ok(Some(entry))
+    }
+
+    /// The login of members with these names.
+    pub(super) fn tokens(&self, members: &Map<String, Value>, names: &Names) -> Login {
+        let Some(entry) = self.below(members)? else {
+            return Ok(None);
+        };
         let access = text(entry, names.access)?.map(Secret::new);
         let refresh = match names.refresh {
             Some(name) => text(entry, name)?.map(Secret::new),
             None => None,
         };
         let expires = match names.expires {
-            Some(name) => time(entry, name)?,
+            Some((name, unit)) => time(entry, name, unit)?,
             None => access.as_ref().and_then(jwt_expiry),
         };
         let (access, expires) = match access {
             Some(access) => (access, expires),
             // The program that wrote it would refresh it; so do we, before it is handed out.
             None if refresh.is_some() => (Secret::from(""), Some(UnixMillis::default())),
-            None => return self.key_alone(members),
+            None => return Ok(None),
         };
         let secrets = Secrets {
             access,
@@ -121,130 +171,102 @@ impl Entry {
             dpop_key: None,
         };
         let mut outline = self.outline(&secrets, expires);
-        outline.scopes = scopes(entry);
+        outline.scopes = scopes(entry.get("scopes")).or_else(|| {
+            let scope = entry.get("scope")?.as_str()?;
+            Some(scope.split_whitespace().map(str::to_owned).collect())
+        });
         outline.client_id = text(entry, "clientId").unwrap_or_default();
+        let json = self.program().json_scope;
+        outline.is_refreshed_in_json = outline
+            .scopes()
+            .is_some_and(|granted| granted.iter().any(|scope| json == Some(scope.as_str())));
         Ok(Some(Snapshot::new(outline, secrets)))
     }
 
-    /// Codex' login without an account.
-    fn key_alone(&self, members: &Map<String, Value>) -> Result<Option<Snapshot>, Wrong> {
-        if self.format != Format::Codex {
-            return Ok(None);
-        }
-        Ok(text(members, OPENAI_API_KEY)?.map(|key| {
-            let secrets = Secrets {
-                access: Secret::new(key),
-                refresh: None,
-                id_token: None,
-                dpop_key: None,
-            };
-            Snapshot::new(self.outline(&secrets, None), secrets)
-        }))
+    /// A login that is a key and no more.
+    pub(super) fn of_key(&self, key: Secret) -> Snapshot {
+        let expires = jwt_expiry(&key);
+        let secrets = Secrets {
+            access: key,
+            refresh: None,
+            id_token: None,
+            dpop_key: None,
+        };
+        Snapshot::new(self.outline(&secrets, expires), secrets)
     }
 
     fn outline(&self, secrets: &Secrets, expires: Option<UnixMillis>) -> Outline {
         Outline {
             refreshable: secrets.refresh.is_some(),
             expires,
-            is_refreshed_ahead: self.format.heeds_our_lock(),
+            is_refreshed_ahead: self.program().heeds_our_lock(),
             ..Outline::unknown(secrets.identity())
         }
     }
 
-    fn names(&self, entry: &Map<String, Value>) -> Names {
-        match self.format {
-            Format::AuthProfiles => match entry.get("type").and_then(Value::as_str) {
-                Some("token") => TOKEN,
-                Some("api_key") => API_KEY,
-                _ => OAUTH,
-            },
-            Format::ClaudeCode => CLAUDE_CODE,
-            Format::Codex => CODEX,
-            Format::QwenCode => QWEN_CODE,
-        }
-    }
-
-    /// Puts a login in; what is not a part of it stays.
-    pub(super) fn put(&self, text: &mut JsonText, login: &Snapshot, now: UnixMillis) {
-        let time = |time: UnixMillis| Value::from(time.0);
-        let names = match &self.provider {
-            Some(_) if !login.is_refreshable() => TOKEN,
-            _ => self.names(&Map::new()),
+    /// Whose login is there.
+    pub(super) fn owner(&self, text: &JsonText) -> Owner {
+        let member = |name| text.value(&self.path_to(Some(name)));
+        let subject = || {
+            let id_token = Secret::new(member("id_token")?.as_str()?.to_owned());
+            // OpenID Connect Core §2: `sub` is "a locally unique and never reassigned identifier" of a person.
+            jwt::claims(&id_token)?.remove("sub")
         };
-        if let Some(provider) = &self.provider {
-            let kind = if login.is_refreshable() {
-                "oauth"
-            } else {
-                "token"
-            };
-            if !text.has(&["version"]) {
-                text.set(&["version"], &1.into());
-            }
-            self.set(text, "type", Some(kind.into()));
-            self.set(text, "provider", Some(provider.as_str().into()));
-            // Of a login of another type.
-            for other in [TOKEN.access, API_KEY.access, OAUTH.access, "refresh"] {
-                if other != names.access && Some(other) != names.refresh {
-                    self.set(text, other, None);
-                }
-            }
-            if login.is_refreshable() {
-                self.set(text, "clientId", login.client_id().map(Value::from));
-            }
-        }
-        self.set(text, names.access, Some(login.access().expose().into()));
+        Owner([member("account_id").filter(Value::is_string), subject()])
+    }
+
+    /// Writes tokens and their end.
+    pub(super) fn put_tokens(&self, text: &mut JsonText, login: &Snapshot, names: &Names) {
+        self.put_until(text, login, names, login.expires());
+    }
+
+    /// For a program that takes tokens without an end for none.
+    pub(super) fn put_tokens_ending(&self, text: &mut JsonText, login: &Snapshot, names: &Names) {
+        self.put_until(text, login, names, Some(end(login)));
+    }
+
+    fn put_until(
+        &self,
+        text: &mut JsonText,
+        login: &Snapshot,
+        names: &Names,
+        end: Option<UnixMillis>,
+    ) {
+        let secret = |secret: &Secret| Value::from(secret.expose());
+        self.set(text, names.access, Some(secret(login.access())));
         if let Some(name) = names.refresh {
-            self.set(
-                text,
-                name,
-                login.refresh().map(|token| token.expose().into()),
-            );
+            self.set(text, name, login.refresh().map(secret));
         }
-        if let Some(name) = names.expires {
-            self.set(text, name, login.expires().map(time));
-        }
-        match self.format {
-            Format::ClaudeCode => {
-                if let Some(scopes) = login.scopes() {
-                    self.set(text, "scopes", Some(scopes.into()));
-                }
-            }
-            Format::Codex => {
-                if let Some(id_token) = login.id_token() {
-                    self.set(text, "id_token", Some(id_token.expose().into()));
-                    if let Some(account) = account_of(id_token) {
-                        self.set(text, "account_id", Some(account));
-                    }
-                }
-                text.set(&["last_refresh"], &rfc3339(now).into());
-            }
-            Format::QwenCode if !text.has(&["token_type"]) => {
-                text.set(&["token_type"], &"Bearer".into());
-            }
-            Format::AuthProfiles | Format::QwenCode => {}
+        if let Some((name, unit)) = names.expires {
+            self.set(text, name, end.map(|end| Value::from(end.0 / unit)));
         }
     }
 
-    /// Takes the login out.
-    pub(super) fn remove(&self, text: &mut JsonText) {
-        match self.format {
-            // Its login is spread over the file.
-            Format::QwenCode => {
-                for name in ["access_token", "refresh_token", "expiry_date", "token_type"] {
-                    text.remove(&[name]);
-                }
-            }
-            Format::Codex => {
-                text.remove(&["tokens"]);
-                text.remove(&["last_refresh"]);
-                text.remove(&[OPENAI_API_KEY]);
-            }
-            Format::AuthProfiles | Format::ClaudeCode => text.remove(&self.path_to(None)),
+    /// Writes what else a token endpoint says, by the names that it has there (RFC 6749 §5.1).
+    pub(super) fn put_answer(&self, text: &mut JsonText, login: &Snapshot) {
+        if let Some(scopes) = login.scopes() {
+            self.set(text, "scope", Some(scopes.join(" ").into()));
         }
+        if let Some(id_token) = login.id_token() {
+            self.set(text, "id_token", Some(id_token.expose().into()));
+        }
+        self.put_type(text);
+    }
+
+    /// Only Bearer tokens get into these files.
+    pub(super) fn put_type(&self, text: &mut JsonText) {
+        if !self.has(text, "token_type") {
+            self.set(text, "token_type", Some("Bearer".into()));
+        }
+    }
+
+    /// In seconds, as `expires_in` has it.
+    pub(super) fn lifetime(login: &Snapshot) -> u64 {
+        end(login).since(login.refreshed_at()).as_secs()
     }
 
     /// Writes a member only if that changes something: one that is the same keeps its spelling.
-    fn set(&self, text: &mut JsonText, name: &str, value: Option<Value>) {
+    pub(super) fn set(&self, text: &mut JsonText, name: &str, value: Option<Value>) {
         let path = self.path_to(Some(name));
         match value {
             Some(value) if text.value(&path).as_ref() == Some(&value) => {}
@@ -253,9 +275,24 @@ impl Entry {
         }
     }
 
+    pub(super) fn has(&self, text: &JsonText, name: &str) -> bool {
+        text.has(&self.path_to(Some(name)))
+    }
+
+    /// The scopes that are written there.
+    pub(super) fn scopes(&self, text: &JsonText) -> Option<Vec<String>> {
+        scopes(text.value(&self.path_to(Some("scopes"))).as_ref())
+    }
+
     fn path_to<'a>(&'a self, name: Option<&'a str>) -> Vec<&'a str> {
         self.path.iter().map(String::as_str).chain(name).collect()
     }
+}
+
+fn end(login: &Snapshot) -> UnixMillis {
+    login
+        .expires()
+        .unwrap_or_else(|| login.refreshed_at().plus(ASSUMED_LIFETIME))
 }
 
 /// `provider:name`
@@ -265,7 +302,10 @@ pub(super) fn provider_of(profile: &str) -> &str {
         .map_or(profile, |(provider, _)| provider)
 }
 
-fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Wrong> {
+pub(super) fn text(
+    members: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<String>, Wrong> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok((!text.trim().is_empty()).then(|| text.clone())),
@@ -273,19 +313,23 @@ fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<Strin
     }
 }
 
-fn time(members: &Map<String, Value>, name: &'static str) -> Result<Option<UnixMillis>, Wrong> {
+fn time(
+    members: &Map<String, Value>,
+    name: &'static str,
+    unit: i64,
+) -> Result<Option<UnixMillis>, Wrong> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => {
-            Ok(crate::store::format::millis(number).filter(|time| time.0 > 0))
-        }
+        Some(Value::Number(number)) => Ok(crate::store::format::millis(number)
+            .map(|time| UnixMillis(time.0.saturating_mul(unit)))
+            .filter(|time| time.0 > 0)),
         Some(_) => Err(Wrong(name)),
     }
 }
 
-fn scopes(entry: &Map<String, Value>) -> Option<Vec<String>> {
-    let scopes = entry.get("scopes")?.as_array()?;
-    scopes
+fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
+    value?
+        .as_array()?
         .iter()
         .map(|scope| scope.as_str().map(str::to_owned))
         .collect()
@@ -296,13 +340,4 @@ fn jwt_expiry(token: &Secret) -> Option<UnixMillis> {
     let exp = jwt::claims(token)?.get("exp")?.as_f64()?;
     let millis = crate::store::format::millis(&serde_json::Number::from_f64(exp * 1000.0)?)?;
     (millis.0 > 0).then_some(millis)
-}
-
-/// The account that Codex' requests name.
-fn account_of(id_token: &Secret) -> Option<Value> {
-    let claims = jwt::claims(id_token)?;
-    let account = claims
-        .get("https://api.openai.com/auth")?
-        .get("chatgpt_account_id")?;
-    account.is_string().then(|| account.clone())
 }

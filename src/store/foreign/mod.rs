@@ -4,12 +4,14 @@
 //! What such a file has no place for (what a failed refresh taught, whom the login belongs to) lies in a note of our own.
 
 mod file;
+mod formats;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod keychain_item;
 mod layout;
 mod note;
 mod profiles;
+mod program;
 
 use std::path::{Path, PathBuf};
 
@@ -21,52 +23,14 @@ use crate::store::credential::{Snapshot, Stored};
 use crate::store::json_text::JsonText;
 use crate::store::location::Location;
 
+use self::program::Refusal;
+
 pub(crate) use self::file::patiently;
 pub(super) use self::file::{ForeignFile, Reserved, guard};
 pub(crate) use self::keychain_item::KeychainItem;
 pub(super) use self::note::SeenNote;
 pub(super) use self::profiles::{in_order, of_provider};
-
-/// Whose format it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Format {
-    /// clawdbot's `auth-profiles.json`
-    AuthProfiles,
-    /// Claude Code's `.credentials.json`
-    ClaudeCode,
-    /// Codex' `auth.json`
-    Codex,
-    /// Qwen Code's `oauth_creds.json`
-    QwenCode,
-}
-
-impl Format {
-    /// All of them, by their names in a config.
-    pub(crate) const ALL: [(&str, Self); 4] = [
-        ("auth-profiles", Self::AuthProfiles),
-        ("claude-code", Self::ClaudeCode),
-        ("codex", Self::Codex),
-        ("qwen-code", Self::QwenCode),
-    ];
-
-    /// Its name in a config.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find_map(|(name, format)| (*format == self).then_some(*name))
-            .unwrap_or_default()
-    }
-
-    /// Whether one file holds several logins, each under the name of its profile.
-    pub(super) fn is_shared(self) -> bool {
-        self == Self::AuthProfiles
-    }
-
-    /// Whether the program whose file it is takes the lock that we take too.
-    pub(super) fn heeds_our_lock(self) -> bool {
-        self == Self::AuthProfiles
-    }
-}
+pub(crate) use self::program::Format;
 
 /// What a file was found to hold.
 pub(super) struct Found {
@@ -77,6 +41,25 @@ pub(super) struct Found {
     text: Option<JsonText>,
     /// It came from this item of the keychain, or would go there.
     item: Option<KeychainItem>,
+}
+
+impl Found {
+    /// Whose login it is.
+    fn owner(&self, place: &Place) -> layout::Owner {
+        self.text
+            .as_ref()
+            .map(|text| place.entry.owner(text))
+            .unwrap_or_default()
+    }
+
+    /// Whether the program found its refresh token refused, and left its mark instead of the login.
+    fn is_refused(&self, place: &Place) -> bool {
+        match (place.entry.program().refusal, &self.text) {
+            (Refusal::EmptyTokens(names), Some(text)) => place.entry.has_empty_tokens(text, names),
+            (Refusal::NoFile, None) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Where the login of a location lies now.
@@ -125,6 +108,7 @@ fn found(
     place: &Place,
     read_item: fn(&KeychainItem) -> Result<Option<Secret>, Error>,
 ) -> Result<Found, Error> {
+    (place.entry.program().elsewhere)(&place.target)?;
     let item = location.keychain_item();
     let held = item.map(read_item).transpose()?.flatten();
     let file = match &held {

@@ -28,6 +28,7 @@ pub(super) fn completed(location: &Location, login: Snapshot) -> Snapshot {
     outline.expires = login.expires();
     outline.refreshable = login.is_refreshable();
     outline.is_refreshed_ahead = login.is_refreshed_ahead();
+    outline.is_refreshed_in_json = login.is_refreshed_in_json();
     outline.scopes = login.scopes().map(<[String]>::to_vec).or(outline.scopes);
     outline.client_id = login.client_id().map(str::to_owned).or(outline.client_id);
     login.with_outline(&outline)

@@ -1,0 +1,282 @@
+/** The locks of other programs: nothing is sent while they are held, ours are held while a refresh token is spent, and none stays. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { getValidAccessToken, importToken, login, status } from "../index.js";
+import { ForeignFile, type Format, formats, type HostLock, layouts } from "./support/foreign-file.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { rejection } from "./support/rejection.ts";
+
+/** No process has it: above what Linux gives. */
+const nobody = 4_194_400;
+
+for (const format of formats) {
+  const locks = layouts[format].locks("/x/y/z").map((_, index) => index);
+  const saveLocks = layouts[format].saveLocks?.("/x/y/z") ?? [];
+
+  describe(format, { concurrency: 3 }, () => {
+    for (const index of locks) {
+      const named = locks.length > 1 ? `lock ${index + 1}: ` : "";
+
+      test(`${named}while its program holds it nothing is sent; then once`, async (t) => {
+        const { file, lock } = await withLock(t, format, index);
+        ForeignFile.leave(lock, 0);
+        const error = await rejection(getValidAccessToken({ ...file.config, lockTimeoutMs: 300 }), "STORE_LOCKED");
+        assert.equal(error.retryable, true);
+        assert.deepEqual(await file.refreshes(), []);
+        assert.deepEqual(held(file), [lock.path], "none is kept while another is waited for");
+        const token = getValidAccessToken(file.config);
+        setTimeout(() => rmSync(lock.path, { recursive: true }), 100);
+        assert.equal(await token, file.tokens().access);
+        assert.equal((await file.refreshes()).length, 1);
+        assert.deepEqual(held(file), []);
+      });
+
+      test(`${named}a program that was killed with it: after its own time, and not earlier`, async (t) => {
+        const { file, lock } = await withLock(t, format, index);
+        ForeignFile.leave(lock, lock.stale - 2);
+        await rejection(getValidAccessToken({ ...file.config, lockTimeoutMs: 300 }), "STORE_LOCKED");
+        assert.deepEqual(await file.refreshes(), []);
+        ForeignFile.leave(lock, lock.stale + 1);
+        assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+        assert.equal((await file.refreshes()).length, 1);
+        assert.deepEqual(held(file), []);
+      });
+
+      test(`${named}removed by somebody while we refresh: saved all the same`, async (t) => {
+        const { file, lock, outcome, release } = await underWay(t, format, index);
+        rmSync(lock.path, { recursive: true });
+        await release();
+        assert.equal(await outcome, file.tokens().access);
+        assert.equal((await file.refreshes()).length, 1);
+        assert.deepEqual(held(file), []);
+      });
+
+      test(`${named}removed and taken by another while we refresh: its turn first`, async (t) => {
+        const { file, lock, outcome, release } = await underWay(t, format, index);
+        rmSync(lock.path, { recursive: true });
+        ForeignFile.leave(lock, 0);
+        await release();
+        const token = await outcome;
+        assert.notEqual(file.tokens().access, token, "it may be writing");
+        rmSync(lock.path, { recursive: true });
+        await until(() => file.tokens().access === token && held(file).length === 0);
+      });
+    }
+
+    if (locks.length > 0) {
+      test("all are held while a refresh token is spent, and renewed", async (t) => {
+        const { file, outcome, release } = await underWay(t, format, 0);
+        const expected = file.locks("request").map(({ path }) => path);
+        assert.deepEqual(held(file), expected);
+        const shortest = Math.min(...file.locks("request").map(({ stale }) => stale));
+        if (shortest <= 5) {
+          const times = () => expected.map((path) => statSync(path).mtimeMs);
+          const before = times();
+          await until(() => times().every((time, index) => time > (before[index] ?? 0)));
+        }
+        await release();
+        await outcome;
+        assert.deepEqual(held(file), []);
+      });
+
+      test("ahead of need, since the program is excluded meanwhile", async (t) => {
+        const file = await ForeignFile.create(t, format, { lives: 30_000 });
+        const old = file.tokens().access;
+        assert.notEqual(await getValidAccessToken(file.config), old);
+        assert.equal((await file.refreshes()).length, 1);
+      });
+    }
+
+    if (saveLocks.length > 0) {
+      test("what is held for a rename is not held during the request, and waited for", async (t) => {
+        const { file, outcome, release } = await underWay(t, format, 0);
+        const [lock] = file.locks().slice(locks.length);
+        assert.ok(lock);
+        if (lock.kind === "flock") {
+          return release();
+        }
+        assert.equal(existsSync(lock.path), false);
+        ForeignFile.leave(lock, 0);
+        await release();
+        const token = await outcome;
+        assert.notEqual(file.tokens().access, token);
+        rmSync(lock.path, { recursive: true });
+        await until(() => file.tokens().access === token && held(file).length === 0);
+      });
+    }
+
+    if (layouts[format].refusal) {
+      test("a refusal of the token that we have just replaced is no logout", async (t) => {
+        const { file, outcome, release } = await underWay(t, format, 0);
+        refuse(file, format);
+        await release();
+        assert.equal(await outcome, file.tokens().access);
+        assert.deepEqual(await file.server.requests({ endpoint: "revocation" }), []);
+        assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+      });
+
+      test("a refused login is none, until the next", async (t) => {
+        const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
+        refuse(file, format);
+        await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+        const theirs = ForeignFile.theirs();
+        file.write(theirs);
+        assert.equal(await getValidAccessToken(file.config), theirs.access);
+      });
+    }
+
+    if (layouts[format].refusal !== "no file") {
+      test("a logout while we refresh stays one, and what came is not revoked", async (t) => {
+        const { file, outcome, release } = await underWay(t, format, 0);
+        if (layouts[format].logoutRemovesFile) {
+          rmSync(file.path);
+        } else {
+          writeFileSync(file.path, "{}");
+        }
+        await release();
+        await assert.rejects(outcome, { code: "LOGIN_REQUIRED" });
+        assert.equal((await status(file.config)).state, "logged_out");
+        assert.deepEqual(await file.server.requests({ endpoint: "revocation" }), []);
+      });
+    }
+  });
+}
+
+describe("a lease of mcp-remote", () => {
+  test("ends with its process, whatever its time", async (t) => {
+    const { file, lock } = await withLock(t, "mcp-remote", 0);
+    ForeignFile.leave(lock, 0, nobody);
+    assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+  });
+
+  test("is written as mcp-remote writes it", async (t) => {
+    const { lock, outcome, release } = await underWay(t, "mcp-remote", 0);
+    const { pid, nonce, at } = JSON.parse(readFileSync(lock.path, "utf8"));
+    assert.equal(pid, process.pid);
+    assert.equal(typeof nonce, "string");
+    assert.ok(Math.abs(Date.now() - at) < 30_000);
+    await release();
+    await outcome;
+  });
+});
+
+describe("what their programs would not read is not written", () => {
+  test("codex: a login without an ID token", async (t) => {
+    const file = await ForeignFile.create(t, "codex");
+    rmSync(file.path);
+    const { approvedLogin } = await import("./support/login.ts");
+    await assert.rejects(approvedLogin({ ...file.config, scopes: ["memory", "offline_access"] }), {
+      code: "INVALID_CONFIG",
+      message: /openid/,
+    });
+    await rejection(importToken(file.config, { access: "a", refresh: "r" }), "INVALID_CONFIG");
+    assert.equal(existsSync(file.path), false);
+  });
+
+  test("codex: a token without a refresh token is a key", async (t) => {
+    const file = await ForeignFile.create(t, "codex");
+    await importToken(file.config, { access: "sk-1" });
+    const { auth_mode, OPENAI_API_KEY, tokens } = file.json();
+    assert.deepEqual(
+      { auth_mode, OPENAI_API_KEY, tokens },
+      { auth_mode: "apikey", OPENAI_API_KEY: "sk-1", tokens: undefined },
+    );
+  });
+
+  test("codex: `auth_mode` decides, as Codex reads it", async (t) => {
+    const file = await ForeignFile.create(t, "codex");
+    const tokens = { id_token: "x.e30.x", access_token: "tokens", refresh_token: "r" };
+    for (const [json, expected] of [
+      [{ auth_mode: "chatgpt", OPENAI_API_KEY: "key", tokens }, "tokens"],
+      [{ auth_mode: "apikey", OPENAI_API_KEY: "key", tokens }, "key"],
+      [{ auth_mode: null, OPENAI_API_KEY: "key", tokens }, "key"],
+      [{ OPENAI_API_KEY: "key", tokens }, "key"],
+      [{ OPENAI_API_KEY: null, tokens }, "tokens"],
+      [{ auth_mode: "apikey", tokens }, undefined],
+    ] as const) {
+      writeFileSync(file.path, JSON.stringify(json));
+      if (expected) {
+        assert.equal(await getValidAccessToken(file.config), expected, JSON.stringify(json));
+      } else {
+        await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
+      }
+    }
+  });
+
+  for (const store of ["keyring", "auto", "ephemeral"]) {
+    test(`codex: keeps its login elsewhere (${store}), and the error names the setting`, async (t) => {
+      const file = await ForeignFile.create(t, "codex");
+      const setting = file.path.replace("auth.json", "config.toml");
+      writeFileSync(setting, `model = "o1"\ncli_auth_credentials_store = "${store}" # here\n[mcp]\n`);
+      const error = await rejection(getValidAccessToken(file.config), "INVALID_CONFIG");
+      assert.match(error.message, /cli_auth_credentials_store/);
+      await rejection(login(file.config, { onVerification: () => assert.fail() }), "INVALID_CONFIG");
+      writeFileSync(setting, `cli_auth_credentials_store = 'file'\n[x]\ncli_auth_credentials_store = "${store}"\n`);
+      assert.equal(await getValidAccessToken(file.config), file.tokens().access);
+    });
+  }
+
+  for (const [format, member] of [
+    ["qwen-code", "expiry_date"],
+    ["pi", "expires"],
+    ["kimi-code", "expires_at"],
+    ["gemini-cli", "expiry_date"],
+  ] as const) {
+    test(`${format}: an end, where the server names none`, async (t) => {
+      const file = await ForeignFile.create(t, format);
+      await file.server.intercept({ grant: "refresh_token" }, { edit: { expires_in: undefined } });
+      await getValidAccessToken(file.config);
+      const json = format === "pi" ? file.json().memory : file.json();
+      assert.ok(json[member] > Date.now() / 1000);
+    });
+  }
+
+  test("claude-code: the scope without which it takes a login for none", async (t) => {
+    const file = await ForeignFile.create(t, "claude-code");
+    const scopes = ["user:inference", "user:profile"];
+    file.write(file.tokens());
+    writeFileSync(file.path, file.text().replace('["memory", "offline_access"]', JSON.stringify(scopes)));
+    await getValidAccessToken(file.config);
+    assert.deepEqual(file.json().claudeAiOauth.scopes, scopes);
+  });
+});
+
+async function withLock(t: Lifetime, format: Format, index: number) {
+  const file = await ForeignFile.create(t, format);
+  const lock = file.locks("request")[index] as HostLock;
+  return { file, lock };
+}
+
+/** A refresh that the server has done and not yet answered. */
+async function underWay(t: Lifetime, format: Format, index: number) {
+  const { file, lock } = await withLock(t, format, index);
+  const answer = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+  const outcome = getValidAccessToken(file.config);
+  outcome.catch(() => {});
+  await answer.arrived;
+  return { file, lock, outcome, release: () => answer.release() };
+}
+
+/** The locks that somebody holds. */
+function held(file: ForeignFile): string[] {
+  return file
+    .locks()
+    .filter(({ path, kind }) => kind !== "flock" && existsSync(path))
+    .map(({ path }) => path);
+}
+
+/** As its program does when the server refuses the refresh token of the file. */
+function refuse(file: ForeignFile, format: Format): void {
+  if (layouts[format].refusal === "no file") {
+    rmSync(file.path);
+  } else {
+    file.write({ access: "", refresh: "", expires: 0 });
+  }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

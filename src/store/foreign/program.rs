@@ -1,0 +1,191 @@
+//! What is known of a program whose login we use: one row of the table each.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::fs::private_dir;
+use crate::fs::program_lock::{ProgramLock, Protocol};
+use crate::store::credential::Snapshot;
+use crate::store::json_text::JsonText;
+
+use super::formats::{
+    AUTH_PROFILES, CLAUDE_CODE, CODEX, GEMINI_CLI, KIMI_CODE, MCP_REMOTE, PI, QWEN_CODE,
+};
+use super::layout::{Entry, Login, Names};
+
+/// Whose format it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    /// clawdbot's `auth-profiles.json`
+    AuthProfiles,
+    /// Claude Code's `.credentials.json`
+    ClaudeCode,
+    /// Codex' `auth.json`
+    Codex,
+    /// Qwen Code's `oauth_creds.json`
+    QwenCode,
+    /// pi's `auth.json`
+    Pi,
+    /// Kimi Code's `kimi-code.json`
+    KimiCode,
+    /// mcp-remote's `<md5>_tokens.json`
+    McpRemote,
+    /// Gemini CLI's `oauth_creds.json`
+    GeminiCli,
+}
+
+/// A row of the table.
+pub(super) struct Program {
+    /// As a config names its format.
+    pub(super) name: &'static str,
+    /// As people know it.
+    pub(super) title: &'static str,
+    pub(super) home: Home,
+    /// The objects above the members of a profile's login.
+    pub(super) path: fn(&str) -> Vec<String>,
+    /// The login in the members of a file.
+    pub(super) read: fn(&Entry, &Map<String, Value>) -> Login,
+    /// Puts a login in, so that the program reads it; all that is not a part of it stays.
+    pub(super) put: fn(&Entry, &mut JsonText, &Snapshot),
+    /// What a login lacks that the program would not read it without, as a part of a sentence.
+    pub(super) lacks: fn(&Entry, &JsonText, &Snapshot) -> Option<&'static str>,
+    pub(super) logout: Logout,
+    pub(super) refusal: Refusal,
+    /// Refuses where the program keeps its login elsewhere than in that file.
+    pub(super) elsewhere: fn(&Path) -> Result<(), Error>,
+    /// A scope that only its own service grants, where that is asked for a refresh in JSON.
+    pub(super) json_scope: Option<&'static str>,
+    /// Its locks that are held while a refresh token is spent, in the order in which it takes them.
+    pub(super) request_locks: &'static [HostLock],
+    /// Those that are held for the last comparison and the rename alone.
+    pub(super) save_locks: &'static [HostLock],
+}
+
+/// Where a program keeps its login.
+pub(in crate::store) struct Home {
+    /// The variables that name its folder, the first that is set counts.
+    pub(in crate::store) variables: &'static [Variable],
+    /// Its folder below the home.
+    pub(in crate::store) folder: &'static str,
+    /// Below its folder; empty where only the config can tell.
+    pub(in crate::store) file: &'static str,
+}
+
+/// A variable that names a folder.
+pub(in crate::store) struct Variable {
+    pub(in crate::store) name: &'static str,
+    /// The program's folder below the one that it names.
+    pub(in crate::store) below: &'static str,
+    /// Set but empty it means the home, and none after it counts.
+    pub(in crate::store) may_be_empty: bool,
+}
+
+impl Variable {
+    pub(super) const fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            below: "",
+            may_be_empty: false,
+        }
+    }
+}
+
+/// What a logout leaves.
+#[derive(Clone, Copy)]
+pub(super) enum Logout {
+    /// The file without the object of the login.
+    Rest,
+    /// The file without these members.
+    Without(&'static [&'static str]),
+    /// No file.
+    Nothing,
+}
+
+/// What a program leaves in place of a login whose refresh token was refused.
+#[derive(Clone, Copy)]
+pub(super) enum Refusal {
+    /// The login.
+    Nothing,
+    /// Tokens of these names without a character.
+    EmptyTokens(&'static Names),
+    /// No file.
+    NoFile,
+}
+
+/// A lock of a program.
+pub(super) struct HostLock {
+    /// Where it lies, for a login file of that path.
+    pub(super) at: fn(&Path) -> Result<PathBuf, Error>,
+    pub(super) protocol: Protocol,
+}
+
+impl Format {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::AuthProfiles,
+        Self::ClaudeCode,
+        Self::Codex,
+        Self::QwenCode,
+        Self::Pi,
+        Self::KimiCode,
+        Self::McpRemote,
+        Self::GeminiCli,
+    ];
+
+    pub(super) fn program(self) -> &'static Program {
+        match self {
+            Self::AuthProfiles => &AUTH_PROFILES,
+            Self::ClaudeCode => &CLAUDE_CODE,
+            Self::Codex => &CODEX,
+            Self::QwenCode => &QWEN_CODE,
+            Self::Pi => &PI,
+            Self::KimiCode => &KIMI_CODE,
+            Self::McpRemote => &MCP_REMOTE,
+            Self::GeminiCli => &GEMINI_CLI,
+        }
+    }
+
+    /// Where its program keeps it.
+    pub(in crate::store) fn home(self) -> &'static Home {
+        &self.program().home
+    }
+
+    /// Its name in a config.
+    pub(crate) fn name(self) -> &'static str {
+        self.program().name
+    }
+
+    /// Whether one file holds several logins, each under a name of its own.
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::AuthProfiles | Self::Pi)
+    }
+}
+
+impl Program {
+    /// Whether the program's lock excludes it while we spend a refresh token.
+    pub(super) fn heeds_our_lock(&self) -> bool {
+        !self.request_locks.is_empty()
+    }
+}
+
+/// Takes these locks of a program, or none if another holds one of them.
+///
+/// # Errors
+/// `STORE_IO` if one cannot be made.
+pub(super) fn take(
+    locks: &'static [HostLock],
+    file: &Path,
+) -> Result<Option<Vec<ProgramLock>>, Error> {
+    let mut taken = Vec::with_capacity(locks.len());
+    for lock in locks {
+        let path = (lock.at)(file)?;
+        private_dir::ensure_exists(path.parent().unwrap_or(&path))?;
+        match ProgramLock::try_acquire(&path, &lock.protocol)? {
+            Some(held) => taken.push(held),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(taken))
+}
