@@ -2,6 +2,11 @@
 
 // The public functions, and the first look of the fast path. All else is loaded when it is first needed.
 const { AuthError } = require("./lib/auth-error.js");
+const { whyUnusable } = require("./lib/unusable.js");
+
+// Whatever else keeps the binary from loading, the first call says.
+const unusable = whyUnusable();
+if (unusable !== undefined) throw new Error(unusable);
 
 let loaded;
 function library() {

@@ -1,6 +1,7 @@
 /** Loading: every Node, every module system, several copies, and nothing done before a function is called. */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { getValidAccessToken, importToken } from "../index.js";
@@ -146,6 +147,81 @@ for (const { what, binaries, says } of [
     assert.match(String(stack), /first-call\.mjs/);
   });
 }
+
+const overriding = (platform: string) =>
+  `Object.defineProperty(process, "platform", { value: ${JSON.stringify(platform)} });`;
+
+/** Prints what the first call says. */
+function firstCall(folder: string, before = ""): string {
+  const config = { pluginId: "p", issuer: "https://auth.example.com", stateDir: folder };
+  return `${before} (async () => { console.log((await require(${JSON.stringify(folder)}).status(${JSON.stringify(config)})).state); })()
+    .catch(({ message }) => console.log(message));`;
+}
+
+for (const [what, flags, before, says, never] of [
+  ["addons are disabled", ["--no-addons"], "", /start it without --no-addons.*--allow-addons/, /omit=optional/],
+  [
+    "the permission model allows none",
+    [
+      process.allowedNodeEnvironmentFlags.has("--permission") ? "--permission" : "--experimental-permission",
+      "--allow-fs-read=*",
+    ],
+    "",
+    /start it without --no-addons.*--allow-addons/,
+    /omit=optional/,
+  ],
+  ["Android", [], overriding("android"), /no working binary for android \w+: .*proot-distro/, /npm run build|omit/],
+  ["a platform of which there is none", [], overriding("freebsd"), /for freebsd \w+: .*`npm run build`/, /omit/],
+] as const) {
+  test(`${what}: the error says what helps, and nothing else`, async (t) => {
+    const folder = copyOfThePackage(TempHome.create(t), "here");
+    const { stdout } = spawnSync(process.execPath, [...flags, "-e", firstCall(folder, before)], { encoding: "utf8" });
+    assert.match(stdout, says);
+    assert.doesNotMatch(stdout, never);
+  });
+}
+
+test("a binary of the user's own is loaded where there is none of ours", { skip: running === undefined }, (t) => {
+  const folder = copyOfThePackage(TempHome.create(t), "own", (name) => !name.endsWith(".node"));
+  const own = join(folder, `clawdbot-plugin-auth.freebsd-${process.arch}.node`);
+  copyFileSync(new URL(`../${running?.binary}`, import.meta.url), own);
+  const program = firstCall(folder, overriding("freebsd"));
+  assert.equal(spawnSync(process.execPath, ["-e", program], { encoding: "utf8" }).stdout, "logged_out\n");
+});
+
+test("a folder mounted noexec, and a file that may not be read: what helps is said", {
+  skip: process.platform !== "linux" || process.getuid?.() !== 0 ? "takes Linux, and root to mount" : false,
+}, async (t) => {
+  const home = TempHome.create(t);
+  const folder = copyOfThePackage(home, "here");
+  const program = firstCall(folder);
+  const { error, stdout } = spawnSync(
+    "unshare",
+    [
+      "--mount",
+      "sh",
+      "-c",
+      'mount --bind "$1" "$1" && mount -o remount,bind,noexec "$1" && exec "$2" -e "$3"',
+      "sh",
+      folder,
+      process.execPath,
+      program,
+    ],
+    { encoding: "utf8" },
+  );
+  assert.equal(error, undefined);
+  assert.match(
+    stdout,
+    /does not load \(.*\)\. Its folder is on a file system mounted noexec.*: install the plugin elsewhere\.\n$/,
+  );
+  chmodSync(home.path, 0o755);
+  chmodSync(join(folder, String(running?.binary)), 0o600);
+  const unread = spawnSync(process.execPath, ["-e", program], { encoding: "utf8", uid: 65534, gid: 65534 });
+  assert.match(
+    unread.stdout,
+    /does not load \(.*EACCES.*\)\. Give the user that runs this process read access to that file\.\n$/,
+  );
+});
 
 interface BinaryProblem {
   what: string;

@@ -5,17 +5,19 @@ import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { logout, type Verification } from "../index.js";
-import { browserCommand } from "../plugin/browser.ts";
+import { browserCommand, openPage } from "../plugin/browser.ts";
 import { pluginAuth } from "../plugin/index.ts";
 import { Screen } from "../plugin/screen.ts";
 import { exitCode, statusText } from "../plugin/status-text.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { approve, browserConfig } from "./support/browser-login.ts";
 import { Child, scriptMissing } from "./support/child.ts";
+import { exchange } from "./support/exchange.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin, complete, configFor } from "./support/login.ts";
 import { Person } from "./support/person.ts";
+import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 const pluginId = "my-memory";
@@ -141,6 +143,68 @@ test("the browser is opened only on a desktop session", () => {
   assert.equal(browserCommand({}, "win32")?.[0], "rundll32");
 });
 
+test("whether the page is open is what the opener says: by its exit code, or by staying", {
+  skip: process.platform === "win32" && "takes a shell",
+}, async (t) => {
+  const home = TempHome.create(t);
+  // What keeps a process alive is the login that goes on meanwhile, not the opener.
+  const login = setInterval(() => {}, 60_000);
+  t.after(() => clearInterval(login));
+  const opener = (script: string): [string] => {
+    const program = join(home.path, "opener");
+    writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return [program];
+  };
+  await openPage(opener('test "$1" = https://auth.example.com/'), "https://auth.example.com/");
+  // xdg-open: 3 is "a required tool could not be found", 4 "the action failed".
+  await assert.rejects(openPage(opener("sleep 0.1; exit 3"), "https://auth.example.com/"), /ended with 3/);
+  await assert.rejects(openPage(opener("exit 4"), "https://auth.example.com/"), /ended with 4/);
+  await assert.rejects(openPage(opener("kill -9 $$"), "https://auth.example.com/"), /ended with null/);
+  await assert.rejects(openPage([join(home.path, "none")], "https://auth.example.com/"), { code: "ENOENT" });
+  // A browser in the foreground.
+  const pid = join(home.path, "pid");
+  await openPage(opener(`echo $$ > '${pid}'; exec sleep 600`), "https://auth.example.com/", 500);
+  process.kill(Number(readFileSync(pid, "utf8")));
+});
+
+test("a browser that does not come back: after a while, what to look for; one that is refused: why", async (t) => {
+  const stub = await StubServer.start(t);
+  stub.describe({ authorization_endpoint: `${stub.origin}/authorize` });
+  const home = TempHome.create(t);
+  const host = new FakeHost({ id: pluginId, stateDir: home.stateDir });
+  pluginAuth(host.api, { issuer: stub.origin, clientId: "c", flow: "authorization_code" });
+  let said = "";
+  const written = (pattern: RegExp): Promise<string> =>
+    new Promise((resolve) => {
+      const look = () => {
+        const found = pattern.exec(said)?.[0];
+        if (found === undefined) setImmediate(look);
+        else resolve(found);
+      };
+      look();
+    });
+  t.mock.method(process.stdout, "write", (text: string) => {
+    said += text;
+    return true;
+  });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const ended = host.actions.get("my-memory login")?.({ open: false });
+  const url = new URL(await written(/http\S+\/authorize\S+/));
+  assert.doesNotMatch(said, /Nothing has come back/);
+  t.mock.timers.tick(30_000);
+  await written(/ {2}Nothing has come back from the browser yet\. If it shows an error, that page alone says why/);
+  const back = new URL(url.searchParams.get("redirect_uri") ?? "");
+  back.search = "?code=c&state=foreign";
+  await exchange(back);
+  await written(/ {2}A browser came and was refused, because its answer belongs to another login\.\n/);
+  back.search = `?error=server_error&state=${url.searchParams.get("state")}`;
+  await exchange(back);
+  await ended;
+  t.mock.reset();
+  assert.equal(process.exitCode, 1);
+  process.exitCode = 0;
+});
+
 test("after the approval Ctrl-C waits for the outcome, and claims nothing; a second one does not", async (t) => {
   const login = Child.start(t, "approved-login.mjs", { env: TempHome.create(t).env() });
   await login.event("saving");
@@ -161,7 +225,9 @@ test("the page is opened on a terminal, unless told not to; without one, when to
   const script = fileURLToPath(new URL("fixtures/plugin-command.mjs", import.meta.url));
   // The desktop: a browser that writes down what it is given.
   const pages = join(home.path, "pages");
-  writeFileSync(join(home.path, "xdg-open"), `#!/bin/sh\necho "$1" >> '${pages}'\n`, { mode: 0o755 });
+  const desktop = (script: string) =>
+    writeFileSync(join(home.path, "xdg-open"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  desktop(`echo "$1" >> '${pages}'`);
   const env = home.env({ DISPLAY: ":0", PATH: `${home.path}${delimiter}${process.env.PATH}` });
   const opened = async (isOnTerminal: boolean, flags: string[]) => {
     const args = [script, JSON.stringify(options), "login", ...flags];
@@ -176,6 +242,8 @@ test("the page is opened on a terminal, unless told not to; without one, when to
   assert.equal(await opened(true, ["--no-open"]), false);
   assert.equal(await opened(false, []), false);
   assert.equal(await opened(false, ["--open"]), true);
+  desktop("sleep 0.1; echo 'no method available' >&2; exit 3");
+  assert.equal(await opened(true, []), false, "xdg-open has found no browser");
   const codes = readFileSync(pages, "utf8").trim().split("\n");
   assert.equal(codes.length, 2, String(codes));
   for (const page of codes) {

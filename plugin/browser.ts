@@ -1,6 +1,7 @@
 /** The browser of the desktop session, where there is one. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
 
 /** The program that opens a page, with what it is told before the URL; nothing where nobody would see the page. */
 export function browserCommand(
@@ -19,9 +20,27 @@ export function browserCommand(
   return env.DISPLAY || env.WAYLAND_DISPLAY ? ["xdg-open"] : undefined;
 }
 
-/** Opens the page, and does not wait for the browser to end. Rejects where the program is missing. */
-export async function openPage([program, ...args]: [string, ...string[]], url: string): Promise<void> {
+/**
+ * Opens the page. Rejects where the program is missing, or says by its exit code that it could not; what still runs after
+ * `patience` milliseconds is taken for the browser itself, in the foreground.
+ */
+export async function openPage(
+  [program, ...args]: [string, ...string[]],
+  url: string,
+  patience = 10_000,
+): Promise<void> {
   const opener = spawn(program, [...args, url], { stdio: "ignore", detached: true });
   opener.unref();
-  await once(opener, "spawn");
+  const running = new AbortController();
+  try {
+    const [code] = await Promise.race([
+      once(opener, "exit"),
+      setTimeout(patience, [0], { ref: false, signal: running.signal }),
+    ]);
+    if (code !== 0) {
+      throw new Error(`${program} ended with ${code}`);
+    }
+  } finally {
+    running.abort();
+  }
 }

@@ -18,6 +18,9 @@ export interface CommandContext {
   loginCommand(profile: string | undefined): string;
 }
 
+/** How long nothing is said of a browser that does not come back, in milliseconds. */
+const silence = 30_000;
+
 interface AccountFlags {
   account?: string;
   profile?: string;
@@ -107,6 +110,8 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
     process.stderr.write("Given up. Nothing was changed.\n");
   });
   const browser = flags.open === false || !(screen.isLive || flags.open) ? undefined : browserCommand();
+  let silent: NodeJS.Timeout | undefined;
+  let isOver = false;
   try {
     await reported(
       context,
@@ -123,23 +128,33 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
           onVerification(verification) {
             hasCode = verification.userCode !== "";
             screen.verification(verification, title);
+            if (!hasCode) {
+              // What a server shows without sending the browser back cannot be known here.
+              silent = setTimeout(() => {
+                screen.say(
+                  "  Nothing has come back from the browser yet. If it shows an error, that page alone says why: often the redirect URI is not registered.",
+                );
+              }, silence).unref();
+            }
             if (flags.open && browser === undefined) {
               screen.say("No browser is opened: this is not a desktop session.");
             }
           },
           ...(browser !== undefined && {
             async openUrl(url: string) {
-              try {
-                await openPage(browser, url);
-                screen.say(`  The page is open in your browser.${hasCode ? " Check that it shows this code." : ""}`);
-              } catch {
-                screen.say("  The browser could not be started: open the page yourself.");
+              const said = await openPage(browser, url).then(
+                () => `  The page is open in your browser.${hasCode ? " Check that it shows this code." : ""}`,
+                () => "  The browser could not be started: open the page yourself.",
+              );
+              if (!isOver) {
+                screen.say(said);
               }
             },
           }),
           onProgress(event) {
             if (event.type === "approved") {
               interruption.approved();
+              clearTimeout(silent);
             }
             screen.progress(event);
           },
@@ -160,6 +175,8 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
       },
     );
   } finally {
+    isOver = true;
+    clearTimeout(silent);
     screen.end();
     interruption.end();
   }

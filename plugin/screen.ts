@@ -52,6 +52,9 @@ export class Screen {
     if (type === "approved") {
       return;
     }
+    if (type === "waiting" && detail !== undefined) {
+      this.say(`  ${detail.charAt(0).toUpperCase()}${detail.slice(1)}.`);
+    }
     if (!this.#isLive) {
       if (type !== this.#said && !(type === "waiting" && this.#said === "slow_down")) {
         this.say(happening(type, detail));

@@ -40,6 +40,7 @@ async function main(workplace) {
   await step("publint and arethetypeswrong", () => judge(packages.at(-1)));
 
   const { startRegistry } = await import("./registry.mjs");
+  const { tryBundlers } = await import("./bundlers.mjs");
   const registry = await startRegistry(join(workplace, "registry"));
   try {
     await step(`publish to ${registry.origin}`, () => publish(packages, registry));
@@ -47,6 +48,7 @@ async function main(workplace) {
     await step("install, no scripts, in an empty folder", () => installInto(folder, registry));
     await step(`use: ESM, CommonJS, a login over https, on Node ${nodeMajors.join(", ")}`, () => use(folder));
     await step("use: TypeScript under node16, nodenext, bundler", () => compile(folder));
+    await step("bundle: esbuild, rollup, webpack, ncc, bun", () => tryBundlers(folder, join(workplace, "away")));
     await step("other platforms get their own binary, and only that", () => installElsewhere(workplace, registry));
     await step("with the keychain package: loaded when a config asks for it", () => useKeychain(workplace, registry));
     await step("without optional dependencies: the error says so", () => installWithoutBinary(workplace, registry));
@@ -199,7 +201,7 @@ const workplace = mkdtempSync(join(tmpdir(), "install-test-"));
 try {
   if (running === undefined) throw new Error(`There is no binary for ${process.platform} ${process.arch}.`);
   await setUp({ nodes: nodeMajors });
-  await install(here, "the registry and the judges of the install test");
+  await install(here, "the registry, the judges and the bundlers of the install test");
   if (!isBuilt() && (await build()) !== 0) throw new Error("The addon does not build.");
   const keychainBinary = join(root, keychainBuildOf(running).binary);
   if (!existsSync(keychainBinary) && (await buildKeychain()) !== 0)

@@ -1,0 +1,26 @@
+"use strict";
+
+// What is known before the first call, for nothing, to keep every binary from loading.
+
+const ADDONS_DISABLED =
+  "clawdbot-plugin-auth is a native addon, and Node was told to load none here: start it without --no-addons (look into " +
+  "NODE_OPTIONS, too), or, where its permission model is on, with --allow-addons.";
+
+function bundled(where) {
+  return (
+    `clawdbot-plugin-auth was bundled into ${where}, where its binary is not. Leave clawdbot-plugin-auth out of the bundle ` +
+    "(as `external`) and install it beside: docs/bundlers.md of the package says how, bundler by bundler."
+  );
+}
+
+/** Why this process can use no binary; undefined where it may. */
+function whyUnusable() {
+  // An ES module that a bundler made: it has neither a place in the file system nor, with most, a `require` that works.
+  if (typeof __filename !== "string") return bundled("an ES module");
+  const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? "").split(/\s+/)];
+  const has = (...names) => names.some((name) => flags.includes(name));
+  const isDisabled = has("--no-addons") || (has("--permission", "--experimental-permission") && !has("--allow-addons"));
+  return isDisabled ? ADDONS_DISABLED : undefined;
+}
+
+module.exports = { ADDONS_DISABLED, bundled, whyUnusable };
