@@ -52,6 +52,50 @@ pub(crate) fn rfc3339(at: UnixMillis) -> String {
     )
 }
 
+/// RFC 3339 §5.6 `date-time`, leniently: a space for the T, and UTC where no offset is given.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<UnixMillis> {
+    let (date, rest) = text.trim().split_once(['T', 't', ' '])?;
+    let at = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at_checked(at)?;
+    let mut numbers = date.split('-').chain(time.split([':', '.'])).map(|part| {
+        let is_short = part.len() <= 9;
+        part.parse::<i64>()
+            .ok()
+            .filter(|number| is_short && *number >= 0)
+    });
+    let mut next = || numbers.next().flatten();
+    let (year, month, day, hour, minute, second) =
+        (next()?, next()?, next()?, next()?, next()?, next()?);
+    let ahead = match zone.split_at_checked(1) {
+        None | Some(("Z" | "z", _)) => 0,
+        Some((sign, offset)) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            let minutes =
+                i64::from(hours.parse::<u8>().ok()?) * 60 + i64::from(minutes.parse::<u8>().ok()?);
+            if sign == "-" { -minutes } else { minutes }
+        }
+    };
+    let is_plausible = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60
+        && (-1440..1440).contains(&ahead);
+    is_plausible.then(|| {
+        let minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute - ahead;
+        UnixMillis((minutes * 60 + second) * 1000)
+    })
+}
+
+/// Days of the proleptic Gregorian calendar, counting years from March so that leap days come last.
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, days_since_1970};
 
 /// How long to wait. `date` is the answer's own `Date` header: it beats our clock, which may be wrong.
 pub(crate) fn parse(value: &str, date: Option<&str>, now: UnixMillis) -> Option<Duration> {
@@ -59,14 +59,6 @@ fn month_number(name: &str) -> Option<i64> {
     ];
     let index = NAMES.iter().position(|month| *month == name)?;
     i64::try_from(index + 1).ok()
-}
-
-/// Days of the proleptic Gregorian calendar, counting years from March so that leap days come last.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use zeroize::Zeroize as _;
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::refusal_words::{Subject, Words};
 use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient, Request, Response};
@@ -139,9 +140,10 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// 5xx, 408 or 429: the same request may fare better later.
+    /// 5xx, 429, and what is said of a request that came at the wrong moment: the same request may fare better later.
+    /// RFC 9110 §15.5.9 408, §15.5.10 409 (Fitbit's for two refreshes at once), RFC 4918 §11.3 423, RFC 8470 §5.2 425.
     pub(crate) fn is_passing_failure(&self) -> bool {
-        self.status >= 500 || matches!(self.status, 408 | 429)
+        self.status >= 500 || matches!(self.status, 408 | 409 | 423 | 425 | 429)
     }
 
     /// 3xx: another address would be the server's choice, and none is taken from it.
@@ -211,7 +213,7 @@ impl Answer {
                 "Configure the URL that the server redirects to.",
             ),
             // A gateway spoke.
-            Content::Text if !self.is_success() => {
+            Content::Text(_) if !self.is_success() => {
                 self.error(ErrorCode::ServerError, what, said, LATER)
             }
             _ => self.error(
@@ -246,14 +248,14 @@ pub(crate) enum Content {
     Members(Members),
     /// JSON, but not an object.
     OtherJson,
-    /// HTML, other text, or bytes.
-    Text,
+    /// HTML, other text, or bytes; and what a short text is about.
+    Text(Subject),
 }
 
 impl Content {
     fn read(body: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(body) else {
-            return Self::Text;
+            return Self::Text(Subject::Unsaid);
         };
         let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
@@ -265,8 +267,19 @@ impl Content {
                 wipe(&mut other);
                 Self::OtherJson
             }
-            Err(_) => form(text).map_or(Self::Text, Self::Members),
+            Err(_) => form(text).map_or_else(|| Self::Text(plain_subject(text)), Self::Members),
         }
+    }
+}
+
+/// What a sentence is about that stands alone; a page is a gateway's, and speaks of no login.
+fn plain_subject(text: &str) -> Subject {
+    const LONGEST: usize = 300;
+    let is_sentence = text.len() <= LONGEST && !text.contains(['<', '{']);
+    if is_sentence {
+        Words::of([text].into_iter()).subject()
+    } else {
+        Subject::Unsaid
     }
 }
 
@@ -336,17 +349,12 @@ impl Members {
 
     /// A number, which servers also send as a string.
     pub(crate) fn number(&self, name: &str) -> Result<Option<f64>, Malformed> {
-        let number = match self.0.get(name) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
-            Some(Value::Number(number)) => number.as_f64(),
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(_) => None,
-        };
-        // Beyond every integer type there is no honest number of seconds.
-        match number {
-            Some(number) if number.is_finite() && number.abs() < 2e19 => Ok(Some(number)),
-            _ => Err(format!("`{name}` is not a usable number")),
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+            Some(value) => number(value)
+                .map(Some)
+                .ok_or_else(|| format!("`{name}` is not a usable number")),
         }
     }
 
@@ -366,6 +374,17 @@ impl Members {
             .filter_map(|name| self.text(name))
             .map(Secret::from)
     }
+}
+
+/// A number, or a string that is one.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    // Beyond every integer type there is no honest number of seconds.
+    number.filter(|number| number.is_finite() && number.abs() < 2e19)
 }
 
 /// A positive number of seconds as a duration, at most a century; nothing if it is not positive, or too little to count.
@@ -423,7 +442,7 @@ pub(crate) mod tests {
             Content::Empty => "empty",
             Content::Members(_) => "members",
             Content::OtherJson => "json",
-            Content::Text => "text",
+            Content::Text(_) => "text",
         };
         for (body, expected) in [
             (&b""[..], "empty"),

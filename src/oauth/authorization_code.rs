@@ -91,7 +91,7 @@ pub(crate) async fn redeem(
         .map(|members| TokenResponse::read(members, clock.now(), dpop.map(|dpop| dpop.key)))
     {
         Some(Ok(tokens)) => Ok(tokens),
-        Some(Err(reason)) => Err(NotRedeemed::Failed(answer.malformed(&reason))),
+        Some(Err(unusable)) => Err(NotRedeemed::Failed(answer.malformed(&unusable.reason))),
         None => Err(NotRedeemed::Failed(answer.not_oauth(
             WHAT,
             None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::answer::{Answer, Content};
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
@@ -186,19 +186,18 @@ async fn poll(
     if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &request.secrets()) {
         return refused(&answer, &refusal, clock.boot() >= deadline);
     }
-    if answer.is_passing_failure() {
-        let reason = answer.not_oauth("Asking for the tokens failed", None, START_AGAIN);
-        return Polled::Failed {
-            retry_after: answer.retry_after,
-            reason,
-        };
+    let has_token = answer
+        .members()
+        .is_some_and(|members| members.has("access_token"));
+    if is_no_verdict(&answer) && !(answer.is_success() && has_token) {
+        return no_verdict(&answer, None);
     }
     match answer
         .success()
         .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
     {
         Some(Ok(tokens)) => Polled::Tokens(tokens),
-        Some(Err(reason)) => Polled::Over(answer.malformed(&reason)),
+        Some(Err(unusable)) => Polled::Over(answer.malformed(&unusable.reason)),
         None => Polled::Over(answer.not_oauth(WHAT, None, "Check tokenEndpoint.")),
     }
 }
@@ -209,16 +208,32 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
         // RFC 8628 §3.5: "On encountering a connection timeout, clients MUST unilaterally reduce their polling frequency
         // before retrying."
         // A certificate that was good for the code and is not any more is a captive portal's, and that passes too.
+        // So does its page, however large.
         FailureKind::NotSent
         | FailureKind::Broken
         | FailureKind::TimedOut
+        | FailureKind::TooLarge
         | FailureKind::Certificate
         | FailureKind::Tls
         | FailureKind::Proxy => Polled::Failed {
             retry_after: None,
             reason,
         },
-        FailureKind::TooLarge => Polled::Over(reason),
+    }
+}
+
+/// Whether the answer comes from something that does not speak OAuth and stands before the server: a captive portal, a
+/// gateway, a firewall. It says nothing about the login, and passes. RFC 6749 §5.2: the server's own refusal is a 400 or 401.
+fn is_no_verdict(answer: &Answer) -> bool {
+    let is_page = matches!(answer.content, Content::Text(_));
+    is_page || answer.is_passing_failure() || !matches!(answer.status, 400 | 401)
+}
+
+fn no_verdict(answer: &Answer, refusal: Option<&ErrorResponse>) -> Polled {
+    let what = "Asking for the tokens failed";
+    Polled::Failed {
+        retry_after: answer.retry_after,
+        reason: answer.not_oauth(what, refusal, "Check tokenEndpoint."),
     }
 }
 
@@ -229,6 +244,9 @@ fn refused(answer: &Answer, refusal: &ErrorResponse, is_late: bool) -> Polled {
             retry_after: answer.retry_after,
             reason,
         };
+    }
+    if refusal.kind == ErrorKind::NoCode && is_no_verdict(answer) {
+        return no_verdict(answer, Some(refusal));
     }
     let over = |code, what| Polled::Over(answer.error(code, what, Some(refusal), START_AGAIN));
     match refusal.kind {
@@ -652,37 +670,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_poll_will_mend_ends_it() {
-        use ErrorCode::{InvalidResponse, ServerError};
-        for (status, body, code) in [
-            (200, "{}", InvalidResponse),
-            (200, "<html>", InvalidResponse),
-            (200, "", InvalidResponse),
+    async fn what_is_no_verdict_of_the_server_ends_nothing() {
+        for (status, body) in [
+            (404, "<html>Not found</html>"),
+            (403, "<html>Just a moment</html>"),
+            (403, "error code: 1010"),
+            (403, r#"{"message":"Forbidden"}"#),
+            (404, ""),
+            (200, "<html>Sign in to the network</html>"),
+            (200, ""),
+            (200, "{}"),
+            (200, "[]"),
+            (302, ""),
+            (400, "<html>"),
+            (409, r#"{"message":"Conflict"}"#),
             (
-                200,
-                r#"{"access_token":"canary-access x"}"#,
-                InvalidResponse,
+                400,
+                r#"{"error":"invalid_grant","error_description":"A request for this code is being processed"}"#,
             ),
+        ] {
+            let http = ScriptedClient::new()
+                .answer(400, PENDING)
+                .answer(status, body)
+                .answer(200, TOKENS);
+            let run = run(http, 5, 900).await;
+            assert!(run.end.is_ok(), "{status} {body}");
+            assert_eq!(run.polls, [5, 10, 20], "{status} {body}");
+            assert!(matches!(run.events[2], PollEvent::Retrying { .. }));
+        }
+        let too_large = ScriptedClient::new().fail(FailureKind::TooLarge, "the cause");
+        assert!(run(too_large.answer(200, TOKENS), 5, 900).await.end.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_to_the_end_is_named_at_the_end() {
+        let http = ScriptedClient::new().otherwise(|_| Ok(response(404, "<html>canary")));
+        let error = run(http, 5, 60).await.end.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::DeviceCodeExpired);
+        assert!(error.message().contains("HTTP 404"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_poll_will_mend_ends_it() {
+        for (status, body) in [
+            (200, r#"{"access_token":"canary-access x"}"#),
             (
                 200,
                 r#"{"access_token":"canary-access","token_type":"mac"}"#,
-                InvalidResponse,
             ),
-            (
-                200,
-                r#"{"access_token":"canary-access","expires_in":1e308}"#,
-                InvalidResponse,
-            ),
-            (302, "", InvalidResponse),
-            (404, "", InvalidResponse),
-            (400, r#"{"message":"canary-code is odd"}"#, InvalidResponse),
-            (403, "<html>", ServerError),
+            (400, r#"{"message":"canary-code is odd"}"#),
+            (400, ""),
         ] {
-            assert_eq!(end(status, body).await.code(), code, "{status} {body}");
+            let error = end(status, body).await;
+            assert_eq!(error.code(), ErrorCode::InvalidResponse, "{status} {body}");
         }
-        let too_large = ScriptedClient::new().fail(FailureKind::TooLarge, "the cause");
-        let run = run(too_large, 5, 900).await;
-        assert_eq!(run.polls, [5]);
-        assert!(!run.end.unwrap_err().is_retryable());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::answer::{Answer, Members, positive_seconds};
+use super::refusal_words::{Subject, Words};
 use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode, OauthError};
 
@@ -117,13 +118,27 @@ const ELSEWHERE: [&str; 14] = [
     "status",
 ];
 
-const DESCRIPTIONS: [&str; 6] = [
+const DESCRIPTIONS: [&str; 8] = [
     "error_description",
     "errorDescription",
     "error_message",
     "message",
     "detail",
     "msg",
+    // Zoom
+    "reason",
+    // league/oauth2-server
+    "hint",
+];
+
+/// Where else a refusal says what it is about: `FusionAuth`, Entra, and entries as Strava's.
+const SUBJECTS: [&str; 6] = [
+    "error_reason",
+    "suberror",
+    "error_code",
+    "code",
+    "resource",
+    "field",
 ];
 
 /// A refusal, cleaned for showing.
@@ -133,6 +148,10 @@ pub(crate) struct ErrorResponse {
     pub(crate) kind: ErrorKind,
     /// What the server said; `error` is empty where it gave no code.
     pub(crate) oauth: OauthError,
+    /// What its words are about.
+    pub(crate) subject: Subject,
+    /// Its words say that the server is busy, whatever its code.
+    is_busy: bool,
     /// The new `interval` of a `slow_down`.
     pub(crate) interval: Option<Duration>,
 }
@@ -147,7 +166,10 @@ impl ErrorResponse {
             return None;
         }
         let (kind, code) = classify(members);
-        if answer.is_success() && !claims_error && kind == NoCode {
+        let words = words(members);
+        let (kind, subject) = believed(kind, &words);
+        let says_nothing = subject != Subject::Login && !words.are_busy();
+        if answer.is_success() && !claims_error && kind == NoCode && says_nothing {
             return None;
         }
         let mut secrets = Secrets::new(secrets.iter().cloned());
@@ -161,6 +183,8 @@ impl ErrorResponse {
                 description: description(members, &secrets),
                 uri: members.text("error_uri").and_then(|uri| secrets.url(uri)),
             },
+            subject,
+            is_busy: words.are_busy(),
             interval: members
                 .number("interval")
                 .ok()
@@ -176,8 +200,11 @@ impl ErrorResponse {
             Unavailable => true,
             // RFC 9449 §8: its new nonce is known by now, so the next request fares better.
             UseDpopNonce => answer.has_proof,
-            Unknown | NoCode => answer.is_passing_failure(),
-            _ => false,
+            // RFC 8628 §3.5: these have a meaning of their own, and a person waits for it.
+            AuthorizationPending | SlowDown | AccessDenied | ExpiredToken => false,
+            Unknown | NoCode if answer.is_passing_failure() => true,
+            // The code is not believed against its words.
+            _ => self.is_busy,
         }
     }
 
@@ -223,6 +250,42 @@ impl ErrorResponse {
     pub(crate) fn mentions(&self, word: &str) -> bool {
         let description = self.oauth.description.as_deref().unwrap_or_default();
         description.to_ascii_lowercase().contains(word)
+    }
+}
+
+/// All that a refusal says in words, and its code where nobody knows what that means.
+fn words(members: &Members) -> Words {
+    let error = members.value("error");
+    let own = error
+        .and_then(Value::as_str)
+        .filter(|code| known(code.trim()).is_none());
+    let nested = error.filter(|error| error.is_object());
+    let listed = error
+        .filter(|error| error.is_array())
+        .or(members.value("errors"));
+    let first = listed.and_then(|errors| errors.get(0));
+    let names = || DESCRIPTIONS.iter().chain(&SUBJECTS);
+    let own_texts = names().filter_map(|name| members.value(name));
+    let nested_texts = [nested, first]
+        .into_iter()
+        .flatten()
+        .flat_map(|place| names().filter_map(|name| place.get(name)));
+    let texts = own_texts.chain(nested_texts).filter_map(Value::as_str);
+    Words::of(
+        own.into_iter()
+            .chain(first.and_then(Value::as_str))
+            .chain(texts),
+    )
+}
+
+/// What the code means beside such words, and what the refusal is about.
+fn believed(kind: ErrorKind, words: &Words) -> (ErrorKind, Subject) {
+    match kind {
+        // RFC 6749 §5.2 invalid_grant is about the grant; of a client's proof it says invalid_client, of a parameter
+        // invalid_request.
+        InvalidGrant if words.are_of_client_proof() => (InvalidClient, Subject::Client),
+        InvalidGrant if words.are_of_something_missing() => (Other, Subject::Request),
+        _ => (kind, words.subject()),
     }
 }
 

@@ -24,7 +24,7 @@ use super::server_text::{Secrets, safe_url, single_line, visible};
 use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
 use crate::http::fuzzing::is_safe_endpoint;
-use crate::http::{BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response};
+use crate::http::{Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response};
 use crate::secret::Secret;
 use crate::time::{BootInstant, Clock, UnixMillis};
 
@@ -116,7 +116,7 @@ impl Played {
     }
 }
 
-/// Gives these answers, then a failure that nothing is tried again after; counts what it was asked.
+/// Gives these answers, then one that nothing is tried again after; counts what it was asked.
 #[derive(Default)]
 struct PlayingServer {
     answers: Mutex<Vec<Response>>,
@@ -147,11 +147,25 @@ impl HttpClient for PlayingServer {
             asked.push(request.url.as_str().to_owned());
         }
         let answer = self.answers.lock().ok().and_then(|mut left| left.pop());
-        let end = || Failure {
-            kind: FailureKind::TooLarge,
-            detail: "the end".to_owned(),
+        // A page that is too large is nothing's end while a person is asked; a refusal is.
+        let end = match request.body {
+            Body::Get => Err(Failure {
+                kind: FailureKind::TooLarge,
+                detail: "the end".to_owned(),
+            }),
+            _ => Ok(refusal()),
         };
-        Box::pin(std::future::ready(answer.ok_or_else(end)))
+        Box::pin(std::future::ready(answer.map_or(end, Ok)))
+    }
+}
+
+fn refusal() -> Response {
+    Response {
+        status: 400,
+        retry_after: None,
+        dpop_nonce: None,
+        date: None,
+        body: Zeroizing::new(br#"{"error":"the_end"}"#.to_vec()),
     }
 }
 
@@ -494,8 +508,9 @@ pub(crate) fn error_response(input: &[u8]) {
     }
     if let Err(failure) = parties.refresh(&PlayingServer::new([&played])) {
         check_refresh_failure(&failure, &played);
-        // RFC 6749 §5.2, whatever the status.
-        if said == "invalid_grant" {
+        // RFC 6749 §5.2, whatever the status; other words than the code's may mean something else.
+        let has_words = played.members().is_some_and(|members| members.len() > 1);
+        if said == "invalid_grant" && !has_words {
             assert!(matches!(failure, RefreshFailure::Refused(_)), "{failure:?}");
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod poll_schedule;
 mod provider_shapes;
 pub(crate) mod redirect_uri;
 pub(crate) mod refresh;
+mod refusal_words;
 pub(crate) mod registration;
 pub(crate) mod revocation;
 pub(crate) mod server_text;

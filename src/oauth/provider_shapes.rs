@@ -11,7 +11,7 @@ use super::refresh::{RefreshFailure, RefreshRequest, refresh};
 use super::revocation::{RevocationRequest, revoke};
 use crate::error::{Error, ErrorCode};
 use crate::http::scripted::{ScriptedClient, response};
-use crate::http::{Endpoint, Failure, FailureKind, Response};
+use crate::http::{Endpoint, Response};
 use crate::secret::Secret;
 use crate::time::{Clock as _, TestClock, UnixMillis};
 
@@ -135,15 +135,9 @@ async fn device_authorization(parties: &Parties, answer: Response) -> &'static s
 
 /// Plays the answer, then one that ends the login, and tells from the time in between what the answer meant.
 async fn token(parties: &Parties, answer: Response) -> &'static str {
-    let end = || {
-        Err(Failure {
-            kind: FailureKind::TooLarge,
-            detail: "the end".into(),
-        })
-    };
     let http = ScriptedClient::new()
         .respond(answer)
-        .otherwise(move |_| end());
+        .otherwise(|_| Ok(response(400, r#"{"error":"the_end"}"#)));
     let request = DeviceAccessTokenRequest {
         endpoint: &parties.endpoint,
         client: &parties.client,

@@ -6,8 +6,9 @@ use super::answer::{Answer, Content};
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::refusal_words::Subject;
 use super::server_text::Secrets;
-use super::token_response::TokenResponse;
+use super::token_response::{RotatedToken, TokenResponse, Unusable};
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient};
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ pub(crate) enum RefreshFailure {
     TimedOut(Error),
     /// The server asks for a pause.
     Busy(Error),
+    /// The access token cannot be used, but the refresh token was replaced: this is the only copy of the new one.
+    Rotated(Error, RotatedToken),
     /// Everything else.
     Failed(Error),
 }
@@ -66,6 +69,7 @@ impl RefreshFailure {
             | Self::Lost(error)
             | Self::TimedOut(error)
             | Self::Busy(error)
+            | Self::Rotated(error, _)
             | Self::Failed(error) => error,
         }
     }
@@ -109,7 +113,13 @@ pub(crate) async fn refresh(
         .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
     {
         Some(Ok(tokens)) => Ok(tokens),
-        Some(Err(reason)) => Err(RefreshFailure::Failed(answer.malformed(&reason))),
+        Some(Err(Unusable { reason, refresh })) => {
+            let error = answer.malformed(&reason);
+            Err(match refresh {
+                Some(refresh) => RefreshFailure::Rotated(error, refresh),
+                None => RefreshFailure::Failed(error),
+            })
+        }
         None if answer.is_success() => Err(no_tokens(&answer)),
         None => Err(not_oauth(&answer, None)),
     }
@@ -166,42 +176,84 @@ fn not_answered(failure: &Failure, endpoint: &Endpoint) -> RefreshFailure {
 }
 
 fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
-    match refusal.kind {
+    if refusal.is_passing(answer) || refusal.kind == ErrorKind::SlowDown {
+        let error = refusal.to_error(answer, WHAT, "Try again later.");
+        return match refusal.kind {
+            // It was repeated with the nonce already.
+            ErrorKind::UseDpopNonce => RefreshFailure::Failed(error),
+            _ => passing(answer, error),
+        };
+    }
+    // "Invalid scope" and the like speak of the token that they would be for.
+    let is_strict = matches!(
+        refusal.oauth.error.as_str(),
+        "invalid_scope" | "invalid_target" | "unsupported_grant_type" | "invalid_dpop_proof"
+    );
+    match (refusal.kind, refusal.subject) {
         // RFC 6749 §5.2 invalid_grant: the "refresh token is invalid, expired, revoked, … or was issued to another client"
-        ErrorKind::InvalidGrant | ErrorKind::ExpiredToken => RefreshFailure::Refused(answer.error(
-            ErrorCode::LoginRequired,
-            "The server no longer accepts this login",
-            Some(refusal),
-            LOG_IN,
-        )),
+        (ErrorKind::InvalidGrant | ErrorKind::ExpiredToken, _) => {
+            RefreshFailure::Refused(ended(answer, Some(refusal)))
+        }
+        (ErrorKind::NoCode, _) => not_oauth(answer, Some(refusal)),
+        // The request is well-formed, and the client was good for the login: a refusal of the token, in whatever code.
+        (_, Subject::Login) if !is_strict => {
+            RefreshFailure::RefusedUnclear(ended(answer, Some(refusal)))
+        }
         // RFC 6749 §5.2 invalid_client: "Client authentication failed"
-        ErrorKind::InvalidClient => {
+        (ErrorKind::InvalidClient, _) => {
             RefreshFailure::ClientRejected(refusal.to_error(answer, WHAT, LOG_IN))
         }
-        ErrorKind::NoCode => not_oauth(answer, Some(refusal)),
-        _ if refusal.is_passing(answer) || refusal.kind == ErrorKind::SlowDown => {
-            let error = refusal.to_error(answer, WHAT, "Try again later.");
-            passing(answer, error)
-        }
-        _ => RefreshFailure::Failed(refusal.to_error(
-            answer,
-            WHAT,
-            "Check the client's settings at the server.",
-        )),
+        _ => RefreshFailure::Failed(match refusal.oauth.error.as_str() {
+            "unauthorized_client" | "unsupported_grant_type" => answer.error(
+                ErrorCode::OauthError,
+                WHAT,
+                Some(refusal),
+                "Allow the grant type refresh_token for this client at the server.",
+            ),
+            _ => refusal.to_error(answer, WHAT, "Check the client's settings at the server."),
+        }),
     }
 }
 
+fn ended(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
+    answer.error(
+        ErrorCode::LoginRequired,
+        "The server no longer accepts this login",
+        refusal,
+        LOG_IN,
+    )
+}
+
+/// An answer without a code, by its words.
 fn not_oauth(answer: &Answer, refusal: Option<&ErrorResponse>) -> RefreshFailure {
-    let is_refusal = matches!(answer.status, 400 | 401);
-    let is_text = matches!(answer.content, Content::Text);
-    if is_refusal && !is_text {
+    let subject = match (&answer.content, refusal) {
+        (Content::Text(subject), _) => *subject,
+        (_, Some(refusal)) => refusal.subject,
+        _ => Subject::Unsaid,
+    };
+    let is_page = matches!(answer.content, Content::Text(_));
+    match subject {
+        Subject::Login if answer.status < 500 && !answer.is_passing_failure() => {
+            return RefreshFailure::RefusedUnclear(ended(answer, refusal));
+        }
+        Subject::Client if !is_page && !answer.is_passing_failure() => {
+            return RefreshFailure::Failed(answer.error(
+                ErrorCode::OauthError,
+                WHAT,
+                refusal,
+                "Check clientId, clientSecret and clientAuthentication.",
+            ));
+        }
         // Some servers answer a dead refresh token with an empty 400, or in words of their own.
-        return RefreshFailure::RefusedUnclear(answer.error(
-            ErrorCode::LoginRequired,
-            "The server refused to refresh this login without a usable reason",
-            refusal,
-            LOG_IN,
-        ));
+        Subject::Unsaid if !is_page && matches!(answer.status, 400 | 401) => {
+            return RefreshFailure::RefusedUnclear(answer.error(
+                ErrorCode::LoginRequired,
+                "The server refused to refresh this login without a usable reason",
+                refusal,
+                LOG_IN,
+            ));
+        }
+        _ => {}
     }
     let error = answer.not_oauth(WHAT, refusal, "Check tokenEndpoint.");
     passing(answer, error)
@@ -211,7 +263,11 @@ fn passing(answer: &Answer, error: Error) -> RefreshFailure {
     match (answer.status, answer.retry_after) {
         // RFC 6585 §4: 429 asks for a pause, with Retry-After or without. RFC 9110 §10.2.3: so does a 503 with one.
         (429, _) | (500.., Some(_)) => RefreshFailure::Busy(error),
-        (408 | 500.., _) => RefreshFailure::Lost(error),
+        // Nothing was spent, or the server is still at it: the same request once more may have the answer.
+        (408 | 409 | 423 | 425 | 500.., _) => RefreshFailure::Lost(error),
+        _ if error.code() == ErrorCode::ServerError && answer.members().is_some() => {
+            RefreshFailure::Lost(error)
+        }
         _ => RefreshFailure::Failed(error),
     }
 }
@@ -279,6 +335,7 @@ mod tests {
             RefreshFailure::Lost(_) => "lost",
             RefreshFailure::TimedOut(_) => "timed out",
             RefreshFailure::Busy(_) => "busy",
+            RefreshFailure::Rotated(..) => "rotated",
             RefreshFailure::Failed(_) => "failed",
         }
     }
@@ -379,12 +436,168 @@ mod tests {
         ),
         (400, r#"{"error":"some_new_code"}"#, "failed", OauthError),
         (403, r#"{"error":"access_denied"}"#, "failed", OauthError),
-        (400, r#"{"error":"server_error"}"#, "failed", ServerError),
+        (400, r#"{"error":"server_error"}"#, "lost", ServerError),
         (
             400,
             r#"{"error":"temporarily_unavailable"}"#,
-            "failed",
+            "lost",
             ServerError,
+        ),
+        // The words against the code: nothing was refused.
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"token request is already being processed"}"#,
+            "lost",
+            ServerError,
+        ),
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"login rate exceeded"}"#,
+            "lost",
+            ServerError,
+        ),
+        (
+            200,
+            r#"{"ok":false,"error":"ratelimited"}"#,
+            "lost",
+            ServerError,
+        ),
+        (
+            409,
+            r#"{"errors":[{"errorType":"conflict"}]}"#,
+            "lost",
+            ServerError,
+        ),
+        (423, "", "lost", ServerError),
+        // The words against the code: the login has ended.
+        (
+            400,
+            r#"{"error":"invalid_request","error_description":"session not found"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            401,
+            r#"{"error":"invalid_request","message":"The refresh token is invalid.","hint":"Token has been revoked"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            403,
+            r#"{"error":"unauthorized_client","error_description":"refresh_token is invalid"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            404,
+            r#"{"error":"NotFound","message":"Device Refresh Token does not exist"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            400,
+            r#"{"message":"Bad Request","errors":[{"resource":"RefreshToken","field":"refresh_token","code":"invalid"}]}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            401,
+            r#"{"reason":"Invalid Token!","error":"invalid_request"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (200, r#"{"error":"invalid_code"}"#, "unclear", LoginRequired),
+        (
+            200,
+            r#"{"success":false,"message":"Invalid refresh token"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (
+            403,
+            r#"{"error":"access_denied","error_description":"The user is blocked"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        (403, "Invalid refresh token", "unclear", LoginRequired),
+        (
+            401,
+            r#"{"error":"invalid_client","error_description":"Invalid refresh token"}"#,
+            "unclear",
+            LoginRequired,
+        ),
+        // What no login cures.
+        (
+            400,
+            r#"{"error":"invalid_request","error_description":"Missing parameter: resource"}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            400,
+            r#"{"message":"Missing parameter: resource"}"#,
+            "failed",
+            InvalidResponse,
+        ),
+        (
+            400,
+            r#"{"message":"Bad Request","errors":[{"resource":"Application","field":"client_id","code":"invalid"}]}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            400,
+            r#"{"error":"unauthorized_client","error_description":"Client may not use the grant type refresh_token: not allowed"}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            400,
+            r#"{"error":"invalid_scope","error_description":"Wider than that of the refresh token, or unknown"}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"Invalid client secret"}"#,
+            "client",
+            OauthError,
+        ),
+        (
+            400,
+            r#"{"error":"invalid_grant","error_description":"Missing parameter: resource"}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            401,
+            r#"{"message":"Client authentication failed"}"#,
+            "failed",
+            OauthError,
+        ),
+        (
+            404,
+            r#"{"message":"Route POST:/oauth/token not found","error":"Not Found","statusCode":404}"#,
+            "failed",
+            InvalidResponse,
+        ),
+        (
+            404,
+            r#"{"timestamp":"2026-01-01","status":404,"error":"Not Found","path":"/oauth/token"}"#,
+            "failed",
+            InvalidResponse,
+        ),
+        (
+            403,
+            r#"{"message":"Missing Authentication Token"}"#,
+            "failed",
+            InvalidResponse,
+        ),
+        (
+            200,
+            r#"{"access_token":"canary-access","token_type":"mac","refresh_token":"canary-r2"}"#,
+            "rotated",
+            InvalidResponse,
         ),
         (500, r#"{"error":"server_error"}"#, "lost", ServerError),
         (500, r#"{"error":"unknown_error"}"#, "lost", ServerError),

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::answer::{Malformed, Members, positive_seconds};
+use super::answer::{Malformed, Members, number, positive_seconds};
 use super::dpop::{DPOP, DpopKey};
 use super::server_text::visible;
 use crate::jwt;
 use crate::secret::Secret;
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, parse_rfc3339};
 
 const BEARER: &str = "Bearer";
 /// The token types of the registry (RFC 6749 §11.1).
@@ -34,35 +34,132 @@ pub(crate) struct TokenResponse {
     pub(crate) scopes: Option<Vec<String>>,
     /// `id_token`
     pub(crate) id_token: Option<Secret>,
+    /// How long the refresh token is valid, from receipt; nothing if the server did not say.
+    pub(crate) refresh_lifetime: Option<Duration>,
+    /// What was wrong with a member that nobody needs, and was left out.
+    pub(crate) flaw: Option<Malformed>,
+}
+
+/// A new refresh token whose access token cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RotatedToken {
+    /// `refresh_token`
+    pub(crate) refresh: Secret,
+    /// How long it is valid.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// Why there is no access token to use, and what is to be kept all the same.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// A part of a sentence.
+    pub(crate) reason: Malformed,
+    /// The refresh token beside it.
+    pub(crate) refresh: Option<RotatedToken>,
 }
 
 impl TokenResponse {
-    /// Reads the members of an answer received at `now`, to a request that proved possession of that key.
+    /// Reads the members of an answer received at `now`, to a request that proved possession of that key. A flaw in what
+    /// nobody needs takes nothing away from the rest: a server that rotates has already forgotten the old refresh token.
     pub(crate) fn read(
         members: &mut Members,
         now: UnixMillis,
         dpop_key: Option<&DpopKey>,
-    ) -> Result<Self, Malformed> {
-        let access = members
-            .take_token("access_token")?
-            .ok_or_else(|| "`access_token` is missing".to_owned())?;
-        let told = members.take_text("token_type")?;
-        let token_type = match dpop_key {
-            Some(_) => bound(told)?,
-            None => bearer(told)?,
-        };
+    ) -> Result<Self, Unusable> {
+        let mut flaw = None;
+        let refresh = spared(members.take_token("refresh_token"), &mut flaw);
+        let refresh_lifetime = refresh
+            .as_ref()
+            .and_then(|refresh| refresh_lifetime(members, refresh, now));
         // RFC 6749 §5.1: "expires_in RECOMMENDED. The lifetime in seconds of the access token."
-        let told = members.number("expires_in")?.and_then(positive_seconds);
-        Ok(Self {
-            lifetime: told.or_else(|| jwt_lifetime(&access, now)),
-            access,
-            token_type: token_type.to_owned(),
-            dpop_key: dpop_key.map(|key| key.stored().clone()),
-            refresh: members.take_token("refresh_token")?,
-            scopes: scopes(members.value("scope")),
-            id_token: members.take_token("id_token")?,
-        })
+        let told = spared(members.number("expires_in"), &mut flaw).and_then(positive_seconds);
+        let id_token = spared(members.take_token("id_token"), &mut flaw);
+        match usable(members, dpop_key) {
+            Ok((access, token_type)) => Ok(Self {
+                lifetime: told.or_else(|| jwt_lifetime(&access, now)),
+                access,
+                token_type: token_type.to_owned(),
+                dpop_key: dpop_key.map(|key| key.stored().clone()),
+                refresh,
+                scopes: scopes(members.value("scope")),
+                id_token,
+                refresh_lifetime,
+                flaw,
+            }),
+            Err(reason) => Err(Unusable {
+                reason,
+                refresh: refresh.map(|refresh| RotatedToken {
+                    refresh,
+                    lifetime: refresh_lifetime,
+                }),
+            }),
+        }
     }
+}
+
+/// The access token and its type.
+fn usable(
+    members: &mut Members,
+    dpop_key: Option<&DpopKey>,
+) -> Result<(Secret, &'static str), Malformed> {
+    let access = members
+        .take_token("access_token")?
+        .ok_or_else(|| "`access_token` is missing".to_owned())?;
+    let told = members.take_text("token_type")?;
+    let token_type = match dpop_key {
+        Some(_) => bound(told)?,
+        None => bearer(told)?,
+    };
+    Ok((access, token_type))
+}
+
+/// A member that may be missing; what is wrong with it is noted.
+fn spared<T>(member: Result<Option<T>, Malformed>, flaw: &mut Option<Malformed>) -> Option<T> {
+    member.unwrap_or_else(|reason| {
+        flaw.get_or_insert(reason);
+        None
+    })
+}
+
+/// No RFC has a member for the end of a refresh token. Keycloak says `refresh_expires_in`, Google and GitHub
+/// `refresh_token_expires_in`, Intuit `x_refresh_token_expires_in`, others give a time, as `refresh_token_expires_at`.
+fn refresh_lifetime(members: &Members, refresh: &Secret, now: UnixMillis) -> Option<Duration> {
+    let told = members.0.iter().find_map(|(name, value)| {
+        let name: String = name
+            .chars()
+            .filter(char::is_ascii_alphabetic)
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
+        let is_meant = name.contains("refresh") && name.contains("exp");
+        is_meant.then(|| {
+            let seconds = number(value);
+            let until = match seconds {
+                Some(seconds) => instant(seconds).filter(|_| !name.ends_with("in")),
+                None => value.as_str().and_then(parse_rfc3339),
+            };
+            match until {
+                Some(until) => Some(until.since(now)).filter(|left| !left.is_zero()),
+                // Keycloak's 0 is a session without an end.
+                None => seconds.and_then(positive_seconds),
+            }
+        })?
+    });
+    told.or_else(|| jwt_lifetime(refresh, now))
+}
+
+/// A number that is too large for a lifetime: a time in seconds or milliseconds.
+fn instant(number: f64) -> Option<UnixMillis> {
+    /// September 2001 in seconds, or 31 years.
+    const SECONDS: f64 = 1e9;
+    const MILLIS: f64 = 1e11;
+    let seconds = if number >= MILLIS {
+        number / 1000.0
+    } else {
+        number
+    };
+    (number >= SECONDS)
+        .then(|| positive_seconds(seconds))?
+        .map(|since| UnixMillis::default().plus(since))
 }
 
 fn bearer(told: Option<String>) -> Result<&'static str, Malformed> {
@@ -156,7 +253,7 @@ pub(crate) mod tests {
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
     fn read(body: &str) -> Result<TokenResponse, Malformed> {
-        TokenResponse::read(&mut members(body), NOW, None)
+        TokenResponse::read(&mut members(body), NOW, None).map_err(|unusable| unusable.reason)
     }
 
     fn with(rest: &str) -> Result<TokenResponse, Malformed> {
@@ -207,14 +304,85 @@ pub(crate) mod tests {
             r#"{"access_token":{"token":"a"}}"#,
             r#"{"access_token":"a b"}"#,
             r#"{"access_token":"a\r\nX-Evil: 1"}"#,
-            r#"{"access_token":"a","refresh_token":5}"#,
-            r#"{"access_token":"a","refresh_token":"a\u0000"}"#,
             r#"{"access_token":"a","token_type":"DPoP"}"#,
             r#"{"access_token":"a","token_type":["Bearer"]}"#,
         ] {
             let reason = read(body).unwrap_err();
             assert!(!reason.contains("X-Evil"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_flaw_in_what_nobody_needs_takes_nothing_away() {
+        for rest in [
+            r#""refresh_token":5"#,
+            r#""refresh_token":"a\u0000""#,
+            r#""id_token":false"#,
+            r#""id_token":"not issued""#,
+            r#""id_token":{"a":1}"#,
+            r#""expires_in":"1h""#,
+            r#""expires_in":[1]"#,
+            r#""scope":5,"expires_in":{}"#,
+        ] {
+            let response = with(rest).unwrap();
+            assert!(
+                response.flaw.is_some_and(|flaw| flaw.contains('`')),
+                "{rest}"
+            );
+            assert!(response.refresh.is_none() && response.id_token.is_none());
+            assert_eq!(response.lifetime, None);
+        }
+        assert_eq!(with(r#""expires_in":60"#).unwrap().flaw, None);
+    }
+
+    #[test]
+    fn a_new_refresh_token_outlives_an_access_token_that_cannot_be_used() {
+        for rest in [
+            r#""access_token":"a","token_type":"mac""#,
+            r#""access_token":"a","token_type":7"#,
+            r#""access_token":"a b""#,
+            r#""access_token":null"#,
+        ] {
+            let body = format!(r#"{{{rest},"refresh_token":"r2","refresh_expires_in":60}}"#);
+            let unusable = TokenResponse::read(&mut members(&body), NOW, None).unwrap_err();
+            let kept = unusable.refresh.unwrap();
+            assert_eq!(kept.refresh.expose(), "r2");
+            assert_eq!(kept.lifetime, Some(Duration::from_mins(1)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_refresh_token_is_said_in_many_ways() {
+        let hour = Some(Duration::from_hours(1));
+        for (member, expected) in [
+            (r#""refresh_expires_in":3600"#, hour),
+            (r#""refresh_token_expires_in":"3600""#, hour),
+            (r#""x_refresh_token_expires_in":3600"#, hour),
+            (r#""refreshTokenExpiresIn":3600"#, hour),
+            (r#""refresh_token_expires_at":1700003600"#, hour),
+            (r#""refreshTokenExpiresAt":1700003600000"#, hour),
+            (r#""refresh_token_expires_at":"2023-11-14T23:13:20Z""#, hour),
+            (
+                r#""refresh_token_expiry":"2023-11-15T00:13:20.000+01:00""#,
+                hour,
+            ),
+            // Keycloak's sessions that have no end; a time that is over is not believed.
+            (r#""refresh_expires_in":0"#, None),
+            (r#""refresh_token_expires_at":1600000000"#, None),
+            (r#""refresh_expires_in":"never""#, None),
+            (r#""refresh_expires_in":[1]"#, None),
+            // When to refresh the access token, Entra.
+            (r#""refresh_in":3600"#, None),
+        ] {
+            let response = with(&format!(r#""refresh_token":"r",{member}"#)).unwrap();
+            assert_eq!(response.refresh_lifetime, expected, "{member}");
+            assert_eq!(response.flaw, None, "{member}");
+        }
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1000000,"exp":1003600}"#);
+        let jwt = with(&format!(r#""refresh_token":"e30.{claims}.s""#)).unwrap();
+        assert_eq!(jwt.refresh_lifetime, hour);
+        let alone = with(r#""refresh_expires_in":3600"#).unwrap();
+        assert_eq!(alone.refresh_lifetime, None, "there is no refresh token");
     }
 
     #[test]
@@ -253,11 +421,10 @@ pub(crate) mod tests {
                 .lifetime
                 .is_some()
         );
-        for hostile in ["1e308", "\"NaN\"", "\"inf\"", "[1]", "true"] {
-            assert!(
-                with(&format!(r#""expires_in":{hostile}"#)).is_err(),
-                "{hostile}"
-            );
+        for hostile in ["1e308", "\"NaN\"", "\"inf\"", "\"1h\"", "[1]", "true"] {
+            let response = with(&format!(r#""expires_in":{hostile}"#)).unwrap();
+            assert_eq!(response.lifetime, None, "{hostile}");
+            assert!(response.flaw.unwrap().contains("expires_in"));
         }
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
-use crate::oauth::dpop::DpopKey;
+use crate::oauth::dpop::{DPOP, DpopKey};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::discover;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
-use crate::oauth::token_response::TokenResponse;
+use crate::oauth::token_response::{RotatedToken, TokenResponse};
 use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored, read};
 use crate::store::location::Location;
@@ -40,6 +40,7 @@ struct Received {
     locked: Locked,
     reserved: Reserved,
     credential: NewCredential,
+    defect: Option<Defect>,
     client: Client,
     config: AuthConfig,
     unsettled: Unsettled,
@@ -55,6 +56,13 @@ struct Prepared {
     bound_to: Fingerprint,
     /// The end of the critical section.
     deadline: BootInstant,
+}
+
+/// What is wrong with an answer that is stored all the same.
+struct Defect {
+    error: Error,
+    /// The access token is still the old one: nothing is handed out.
+    is_unusable: bool,
 }
 
 /// Where the refresh token goes, and where the new one is revoked.
@@ -133,11 +141,12 @@ impl Session {
         } = prepared;
         let config = purpose.config.clone();
         match answer {
-            Ok(credential) => {
+            Ok((credential, defect)) => {
                 let received = Received {
                     locked,
                     reserved,
                     credential,
+                    defect,
                     client,
                     config,
                     unsettled,
@@ -235,7 +244,7 @@ impl Session {
         prepared: &Prepared,
         location: &Location,
         purpose: &Purpose,
-    ) -> Result<NewCredential, RefreshFailure> {
+    ) -> Result<(NewCredential, Option<Defect>), RefreshFailure> {
         let config = &purpose.config;
         let current = &prepared.current;
         let refresh_token = prepared
@@ -258,14 +267,29 @@ impl Session {
             json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
             extra: &config.extra_parameters,
         };
-        let response = self
-            .attempt_refresh(
-                &request,
-                config.request_timeout,
-                purpose.effort,
-                prepared.deadline,
-            )
-            .await?;
+        let attempt = self.attempt_refresh(
+            &request,
+            config.request_timeout,
+            purpose.effort,
+            prepared.deadline,
+        );
+        let now = || self.clock.now();
+        let response = match attempt.await {
+            Ok(response) => response,
+            Err(RefreshFailure::Rotated(error, rotated)) => {
+                let credential = rotated_only(
+                    config,
+                    current,
+                    rotated,
+                    &request,
+                    server.revocation_endpoint,
+                    now(),
+                );
+                let is_unusable = true;
+                return Ok((credential, Some(Defect { error, is_unusable })));
+            }
+            Err(failure) => return Err(failure),
+        };
         if let Some(rejected) = &purpose.rejected {
             let is_same_token = response.access == *rejected;
             let now = self.clock.boot();
@@ -274,13 +298,17 @@ impl Session {
             });
         }
         let lifetime = response.lifetime;
+        let defect = response.flaw.as_deref().map(|flaw| Defect {
+            error: left_out(&request, flaw),
+            is_unusable: false,
+        });
         let credential = merged(
             config,
             current,
             response,
             &request,
             server.revocation_endpoint,
-            self.clock.now(),
+            now(),
         );
         if let Some(lifetime) = lifetime {
             self.remember_deadline(
@@ -291,7 +319,7 @@ impl Session {
                 true,
             );
         }
-        Ok(credential)
+        Ok((credential, defect))
     }
 
     async fn lock_for_refresh(
@@ -405,20 +433,30 @@ impl Session {
             mut locked,
             reserved,
             credential,
+            defect,
             client,
             config,
             unsettled,
             holds,
         } = received;
+        let note = defect
+            .as_ref()
+            .map(|defect| defect.note(&credential, &client, self.clock.now()));
+        let refused = defect.filter(|defect| defect.is_unusable);
+        let refused = refused.map(|defect| defect.error);
         let (locked, credential, saved) = blocking(move || {
             let saved = locked.save(reserved, &credential);
+            if let (Ok(Saved::Written), Some(note)) = (&saved, &note) {
+                // Best effort: the tokens are stored.
+                drop(locked.record_failure(note));
+            }
             (locked, credential, saved)
         })
         .await?;
         let (cause, reserved) = match saved {
             Ok(Saved::Written) => {
                 drop((locked, unsettled));
-                return Ok(Some(credential.snapshot()));
+                return refused.map_or_else(|| Ok(Some(credential.snapshot())), Err);
             }
             Ok(Saved::LoggedOut) => {
                 drop((locked, unsettled, holds));
@@ -435,7 +473,7 @@ impl Session {
             }
             Err(SaveFailure { error, reserved }) => (error, reserved),
         };
-        Ok(Some(self.keep_saving(
+        let snapshot = self.keep_saving(
             location.key(),
             Save {
                 locked,
@@ -447,7 +485,8 @@ impl Session {
                 unsettled,
                 holds,
             },
-        )))
+        );
+        refused.map_or_else(|| Ok(Some(snapshot)), Err)
     }
 
     /// Best effort, for tokens that were received and are stored nowhere.
@@ -548,6 +587,64 @@ fn merged(
         client_authentication: Some(request.client.authentication.as_str().to_owned()),
         registered_client: current.registered_client(),
         imported: current.imported(),
+    }
+}
+
+/// The stored credential with its new refresh token: its access token stays as long as it lives.
+fn rotated_only(
+    config: &AuthConfig,
+    current: &Snapshot,
+    rotated: RotatedToken,
+    request: &RefreshRequest<'_>,
+    revocation_endpoint: Option<String>,
+    now: UnixMillis,
+) -> NewCredential {
+    let response = TokenResponse {
+        access: current.access().clone(),
+        token_type: if current.is_bound() { DPOP } else { "Bearer" }.to_owned(),
+        dpop_key: current.dpop_key().cloned(),
+        lifetime: None,
+        refresh: Some(rotated.refresh),
+        scopes: None,
+        id_token: None,
+        refresh_lifetime: rotated.lifetime,
+        flaw: None,
+    };
+    NewCredential {
+        expires: current.expires(),
+        refreshed_at: current.refreshed_at(),
+        ..merged(config, current, response, request, revocation_endpoint, now)
+    }
+}
+
+/// What was wrong with an answer that was used without it.
+fn left_out(request: &RefreshRequest<'_>, flaw: &str) -> Error {
+    Error::new(
+        ErrorCode::InvalidResponse,
+        format!(
+            "{} answered with something that is not valid OAuth: {flaw}. It counts as absent; the login works. Tell the \
+             server's operator.",
+            request.endpoint
+        ),
+    )
+}
+
+impl Defect {
+    /// For everybody who asks what is the matter with this login.
+    fn note(&self, credential: &NewCredential, client: &Client, now: UnixMillis) -> LastRefresh {
+        let wait = if self.is_unusable {
+            FIRST_BACK_OFF
+        } else {
+            Duration::ZERO
+        };
+        LastRefresh {
+            failed_at: now,
+            next_attempt_at: now.plus(wait),
+            code: self.error.code(),
+            message: self.error.message().to_owned(),
+            r#final: false,
+            bound_to: binding(&credential.snapshot(), Some(client)),
+        }
     }
 }
 

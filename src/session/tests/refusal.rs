@@ -197,3 +197,69 @@ async fn a_registered_client_proves_itself_with_its_registered_secret() {
     assert_eq!(bench.file()["registeredClient"], true);
     assert!(!bench.file().to_string().contains("registered-secret"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_in_the_words_of_a_refusal_is_asked_once_more_and_the_login_stays() {
+    const BUSY: &str = r#"{"error":"invalid_grant","error_description":"token request is already being processed"}"#;
+    let http = ScriptedClient::new()
+        .answer(400, BUSY)
+        .answer(400, BUSY)
+        .answer(200, &tokens("a2", "r2"));
+    let bench = Bench::expired(http);
+    let busy = bench.token().await.unwrap_err();
+    assert_eq!(busy.code(), ErrorCode::ServerError);
+    assert!(busy.is_retryable());
+    assert_eq!(bench.status().await.state, State::Valid);
+    pass(2).await;
+    assert_eq!(bench.token().await.unwrap(), "a2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flaw_in_what_nobody_needs_is_noted_and_the_login_goes_on() {
+    let flawed = r#"{"access_token":"a2","refresh_token":"r2","expires_in":"1h","id_token":false}"#;
+    let http = ScriptedClient::new().answer(200, flawed);
+    let bench = Bench::expired(http);
+    assert_eq!(bench.token().await.unwrap(), "a2");
+    assert_eq!(bench.file()["refresh"], "r2");
+    let status = bench.status().await;
+    assert_eq!(status.state, State::Valid);
+    let noted = status.last_error.unwrap();
+    assert_eq!(noted.code, ErrorCode::InvalidResponse);
+    assert!(noted.message.contains("`expires_in`"), "{}", noted.message);
+    assert_eq!(bench.token().await.unwrap(), "a2");
+    assert_eq!(bench.spent(), ["r1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotated_refresh_token_is_kept_though_its_access_token_is_of_no_use() {
+    let of_another_type = r#"{"access_token":"a2","refresh_token":"r2","token_type":"mac"}"#;
+    let http = ScriptedClient::new()
+        .answer(200, of_another_type)
+        .answer(200, &tokens("a3", "r3"));
+    let bench = Bench::expired(http);
+    let refused = bench.token().await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidResponse);
+    assert!(refused.message().contains("token_type"), "{refused}");
+    let file = bench.file();
+    assert_eq!(
+        (&file["access"], &file["refresh"]),
+        (&json!("a1"), &json!("r2"))
+    );
+    let status = bench.status().await;
+    assert_eq!(status.last_error.unwrap().code, ErrorCode::InvalidResponse);
+    pass(2).await;
+    assert_eq!(bench.token().await.unwrap(), "a3");
+    assert_eq!(bench.spent(), ["r1", "r2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_living_token_is_handed_out_while_its_successor_is_of_no_use() {
+    let of_another_type = r#"{"access_token":"a2","refresh_token":"r2","token_type":"mac"}"#;
+    let bench = Bench::logged_in(
+        ScriptedClient::new().answer(200, of_another_type),
+        3400,
+        3600,
+    );
+    assert_eq!(bench.token().await.unwrap(), "a1");
+    assert_eq!(bench.file()["refresh"], "r2");
+}
