@@ -245,9 +245,9 @@ export declare function authorizeDevice(config: AuthConfig, options: LoginOption
 /** What is known of one login. Never holds a token. */
 export interface AuthStatus {
   /**
-   * `valid`: usable now or after a silent refresh; `expiring`: cannot be refreshed and ends within 24 hours; `expired`:
-   * cannot be refreshed and has ended; `login_required`: the server refused the refresh token; `logged_out`: no
-   * credential.
+   * `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
+   * refreshed and has ended; `login_required`: the server refused the refresh token, or gave it for a time that is over;
+   * `logged_out`: no credential.
    */
   state: "valid" | "expiring" | "expired" | "login_required" | "logged_out"
   /** The account. */
@@ -264,6 +264,12 @@ export interface AuthStatus {
   missingScopes?: Array<string>
   /** When the access token ends, Unix milliseconds. */
   expiresAt?: number
+  /**
+   * When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with the
+   * refresh token (or an access token that outlives it), as far as the server said how long that is good. A refresh
+   * can move it.
+   */
+  loginEndsAt?: number
   /** There is a refresh token. */
   refreshable: boolean
   /** True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}. */

@@ -1,7 +1,7 @@
 /** Answers as servers in the wild give them: what arrived is used, what was said is believed, and no login is lost to a flaw. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type AuthConfig, type AuthErrorCode, getValidAccessToken, importToken, status } from "../index.js";
+import { type AuthConfig, type AuthErrorCode, getValidAccessToken, importToken, login, status } from "../index.js";
 import { rejection } from "./support/rejection.ts";
 import { type StubRoute, StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -147,3 +147,34 @@ test("a busy server that says invalid_grant is asked once more, and the login go
   ]);
   assert.equal(await getValidAccessToken(config), "new");
 });
+
+for (const member of ["refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"]) {
+  test(`a refresh token that ends, by ${member}: status says when the login ends, and that it has ended`, async (t) => {
+    const tokens = { access_token: "a", token_type: "Bearer", expires_in: 1, refresh_token: "r", [member]: 3 };
+    const server = await StubServer.start(t, { routes: { "/token": { status: 200, body: tokens } } });
+    server.route("/device", {
+      status: 200,
+      body: {
+        device_code: "d",
+        user_code: "AB-CD",
+        verification_uri: `${server.origin}/go`,
+        expires_in: 60,
+        interval: 1,
+      },
+    });
+    const config = {
+      pluginId: "memory",
+      stateDir: TempHome.create(t).stateDir,
+      deviceAuthorizationEndpoint: `${server.origin}/device`,
+      tokenEndpoint: `${server.origin}/token`,
+      clientId: "c",
+    };
+    const { state, loginEndsAt } = await login(config, { onVerification() {} });
+    assert.equal(state, "expiring");
+    assert.ok(loginEndsAt !== undefined && loginEndsAt > Date.now() && loginEndsAt < Date.now() + 4000);
+    await new Promise((resolve) => setTimeout(resolve, loginEndsAt - Date.now() + 1));
+    const over = await status(config);
+    assert.deepEqual([over.state, over.lastError?.code], ["login_required", "LOGIN_REQUIRED"]);
+    assert.equal(server.requestsOf("/token").length, 1, "nobody was asked");
+  });
+}

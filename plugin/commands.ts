@@ -55,7 +55,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
   subcommand("status", `Show the login to ${title}`)
     .option("--all", "every account")
     .option("--json", "print JSON")
-    .option("--check", "exit with 0: usable; 1: a login is needed; 2: ends within 24 hours and cannot be renewed")
+    .option("--check", "exit with 0: usable; 1: a login is needed; 2: the login itself ends within 24 hours")
     .action((flags: AccountFlags & { all?: boolean; json?: boolean; check?: boolean }) =>
       reported(context, flags, async (config, profile) => {
         const all = flags.all ? await allAccounts(config) : [];

@@ -54,13 +54,17 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       warnOnce(used, undefined);
     }
     const pauses = known.map(async (account) => {
-      if (account.state !== "valid") {
+      if (account.state === "valid") {
+        warned.delete(account.profile);
+      } else {
         // Without a name, a login is for the first account of an order.
         const isFirst = used === undefined || (account.profile === used.profile && used.skipped === undefined);
         warnOnce(account, isFirst ? context.defaultProfile() : account.profile);
-        return longestPause;
+        // Until a login ends it is renewed like any other; that may even move its end.
+        if (account.state !== "expiring" || !account.refreshable) {
+          return longestPause;
+        }
       }
-      warned.delete(account.profile);
       const config = context.config(account.profile);
       const due = dueIn(account, config);
       if (due > 0) {
@@ -73,7 +77,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     return jittered(Math.min(longestPause, ...(await Promise.all(pauses))));
   }
 
-  function warnOnce({ profile, state, expiresAt }: AuthStatus, named: string | undefined): void {
+  function warnOnce({ profile, state, loginEndsAt, refreshable }: AuthStatus, named: string | undefined): void {
     if (warned.get(profile) === state) {
       return;
     }
@@ -81,7 +85,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     const who = profile === "default" ? context.title : `${context.title} (account ${profile})`;
     const what =
       state === "expiring"
-        ? `the login to ${who} ends at ${new Date(expiresAt ?? 0).toISOString()} and cannot be renewed`
+        ? `the login to ${who} ends at ${new Date(loginEndsAt ?? 0).toISOString()}${refreshable ? "" : " and cannot be renewed"}`
         : `${who} needs a login`;
     context.logger.warn(`${what}: run \`${context.loginCommand(named)}\` in a terminal.`);
   }

@@ -1,7 +1,7 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
 import type { AuthStatus, DoctorReport } from "../index.js";
 
-/** 0: usable. 2: usable, but ends within 24 hours and cannot be renewed. 1: a login is needed. */
+/** 0: usable. 2: usable, but the login itself ends within 24 hours. 1: a login is needed. */
 export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
   return state === "valid" ? 0 : state === "expiring" ? 2 : 1;
 }
@@ -35,6 +35,7 @@ export function statusText(status: AuthStatus, title: string): string {
       status.missingScopes?.length ? `${status.missingScopes.join(" ")} (log in again to get them)` : undefined,
     ],
     ["token", token(status)],
+    ["ends", loginEnd(status)],
     ["bound", status.dpop ? "to a key of this login (DPoP)" : undefined],
     ["skipped", status.skipped?.map(({ message }) => message).join(" ")],
     ["file", status.path],
@@ -54,6 +55,15 @@ function token({ state, expiresAt, refreshable, imported }: AuthStatus): string 
   }
   const when = new Date(expiresAt).toLocaleString();
   return `${expiresAt > Date.now() ? "valid until" : "ended"} ${when}, ${renewal}`;
+}
+
+/** Of a login that is renewed by itself: when that ends. */
+function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined {
+  if (loginEndsAt === undefined || !refreshable) {
+    return undefined;
+  }
+  const when = new Date(loginEndsAt).toLocaleString();
+  return loginEndsAt > Date.now() ? `the login itself ends ${when}` : `the login itself ended ${when}`;
 }
 
 /** A line for each check, and one below it for what to do. */

@@ -8,9 +8,9 @@ use crate::time::UnixMillis;
 /// What is known of one login. Never holds a token.
 #[napi(object, object_from_js = false)]
 pub struct AuthStatus {
-    /// `valid`: usable now or after a silent refresh; `expiring`: cannot be refreshed and ends within 24 hours; `expired`:
-    /// cannot be refreshed and has ended; `login_required`: the server refused the refresh token; `logged_out`: no
-    /// credential.
+    /// `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
+    /// refreshed and has ended; `login_required`: the server refused the refresh token, or gave it for a time that is over;
+    /// `logged_out`: no credential.
     #[napi(
         ts_type = "\"valid\" | \"expiring\" | \"expired\" | \"login_required\" | \"logged_out\""
     )]
@@ -29,6 +29,10 @@ pub struct AuthStatus {
     pub missing_scopes: Option<Vec<String>>,
     /// When the access token ends, Unix milliseconds.
     pub expires_at: Option<f64>,
+    /// When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with the
+    /// refresh token (or an access token that outlives it), as far as the server said how long that is good. A refresh
+    /// can move it.
+    pub login_ends_at: Option<f64>,
     /// There is a refresh token.
     pub refreshable: bool,
     /// True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}.
@@ -101,6 +105,7 @@ impl From<status::AuthStatus> for AuthStatus {
             scopes: status.scopes,
             missing_scopes: status.missing_scopes,
             expires_at: status.expires_at.map(millis),
+            login_ends_at: status.login_ends_at.map(millis),
             refreshable: status.refreshable,
             dpop: status.dpop.then_some(true),
             imported: status.imported.then_some(true),

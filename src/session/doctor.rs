@@ -146,7 +146,14 @@ impl Session {
             || "has no known end".to_owned(),
             |expires| ends(expires, self.clock.now()),
         );
-        let found = format!("Profile {}: the token {end} and {renewal}.", status.profile);
+        let login = status.login_ends_at.filter(|_| status.refreshable);
+        let login = login.map_or_else(String::new, |at| {
+            format!(" The login itself {}.", ends(at, self.clock.now()))
+        });
+        let found = format!(
+            "Profile {}: the token {end} and {renewal}.{login}",
+            status.profile
+        );
         match &status.last_error {
             _ if status.state == State::Expiring => {
                 Finding::bad(NAME, Level::Warning, found, "Log in again before it ends.")

@@ -21,6 +21,7 @@ pub(crate) struct ImportedToken {
     access: Secret,
     refresh: Option<Secret>,
     expires: Option<UnixMillis>,
+    refresh_expires: Option<UnixMillis>,
     scopes: Option<Vec<String>>,
 }
 
@@ -47,6 +48,7 @@ impl ImportedToken {
             .ok_or_else(|| invalid("`access` is missing: give the access token."))?;
         Ok(Self {
             expires: expires.or_else(|| jwt_expiry(&access)),
+            refresh_expires: refresh.as_ref().and_then(jwt_expiry),
             access,
             refresh,
             scopes: (!scopes.is_empty()).then_some(scopes),
@@ -111,6 +113,7 @@ impl Session {
                 access: token.access,
                 refresh: token.refresh,
                 expires: token.expires,
+                refresh_expires: token.refresh_expires,
                 created_at: now,
                 refreshed_at: now,
                 token_type: "Bearer".to_owned(),

@@ -130,6 +130,7 @@ impl Session {
             access: response.access,
             refresh: response.refresh,
             expires: response.lifetime.map(|lifetime| now.plus(lifetime)),
+            refresh_expires: response.refresh_lifetime.map(|lifetime| now.plus(lifetime)),
             created_at: now,
             refreshed_at: now,
             token_type: response.token_type,

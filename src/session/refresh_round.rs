@@ -561,6 +561,13 @@ fn merged(
         .issuer
         .as_ref()
         .filter(|_| current.token_endpoint().is_none());
+    // Of a new refresh token nothing is known but what is said with it; the old one goes on to its own end.
+    let told = response.refresh_lifetime.map(|lifetime| now.plus(lifetime));
+    let is_new = response
+        .refresh
+        .as_ref()
+        .is_some_and(|new| new != request.refresh_token);
+    let refresh_expires = told.or_else(|| current.refresh_expires().filter(|_| !is_new));
     NewCredential {
         access: response.access,
         // RFC 6749 §6: "The authorization server MAY issue a new refresh token"; where it does not, the old one stays.
@@ -568,6 +575,7 @@ fn merged(
             .refresh
             .or_else(|| Some(request.refresh_token.clone())),
         expires: response.lifetime.map(|lifetime| now.plus(lifetime)),
+        refresh_expires,
         created_at: current.created_at(),
         refreshed_at: now,
         token_type: response.token_type,

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
 use super::access_token::{bind, is_refused_access_token, learned};
@@ -15,8 +15,9 @@ use super::accounts::{Chosen, Skipped};
 use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
+use super::refresh_round::whose;
 
-/// What cannot be refreshed and ends within this is `expiring`.
+/// A login that ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
 
 /// The state of a login.
@@ -24,11 +25,11 @@ const EXPIRING: Duration = Duration::from_hours(24);
 pub(crate) enum State {
     /// Usable now or after a silent refresh.
     Valid,
-    /// Cannot be refreshed and ends within 24 hours.
+    /// The login itself ends within 24 hours.
     Expiring,
     /// Cannot be refreshed and has ended.
     Expired,
-    /// The server refused the refresh token.
+    /// The server refused the refresh token, or it has ended.
     LoginRequired,
     /// No credential.
     LoggedOut,
@@ -53,6 +54,8 @@ pub(crate) struct AuthStatus {
     pub(crate) scopes: Option<Vec<String>>,
     pub(crate) missing_scopes: Option<Vec<String>>,
     pub(crate) expires_at: Option<UnixMillis>,
+    /// When neither token is good any more, if known.
+    pub(crate) login_ends_at: Option<UnixMillis>,
     pub(crate) refreshable: bool,
     pub(crate) dpop: bool,
     pub(crate) imported: bool,
@@ -174,14 +177,12 @@ impl Session {
             last.code == ErrorCode::LoginRequired
                 && (refreshable || is_refused_access_token(credential, last, now))
         });
-        let ends_soon = credential
-            .expires()
-            .is_some_and(|expires| expires.since(now) <= EXPIRING);
-        let state = if refused && (refreshable || !ended) {
+        let login_ends_at = login_end(credential);
+        let ends_soon = login_ends_at.is_some_and(|end| end.since(now) <= EXPIRING);
+        let is_over = refreshable && ended && login_ends_at.is_some_and(|end| end <= now);
+        let state = if is_over || refused && (refreshable || !ended) {
             State::LoginRequired
-        } else if refreshable {
-            State::Valid
-        } else if ended {
+        } else if ended && !refreshable {
             State::Expired
         } else if ends_soon {
             State::Expiring
@@ -205,6 +206,7 @@ impl Session {
                     message: last.message,
                     at: last.failed_at,
                 })
+                .or_else(|| over(config, login_ends_at.filter(|_| is_over)))
                 .or_else(|| self.local_lock(location)),
         };
         AuthStatus {
@@ -214,6 +216,7 @@ impl Session {
             scopes: credential.scopes().map(<[String]>::to_vec),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
+            login_ends_at,
             refreshable,
             dpop: credential.is_bound(),
             imported: credential.imported(),
@@ -240,6 +243,31 @@ impl Session {
     }
 }
 
+/// When the login itself ends: with the later of its tokens, where nothing can renew it after that.
+fn login_end(credential: &Outline) -> Option<UnixMillis> {
+    // Without a known end it is good until it is rejected.
+    let access = credential.expires()?;
+    if !credential.is_refreshable() {
+        return Some(access);
+    }
+    credential
+        .refresh_expires()
+        .map(|refresh| refresh.max(access))
+}
+
+/// What nobody has to ask the server for.
+fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
+    end.map(|at| LastError {
+        code: ErrorCode::LoginRequired,
+        message: format!(
+            "The login of {} has ended: the server gave its refresh token until {}. Log in again.",
+            whose(config),
+            rfc3339(at)
+        ),
+        at,
+    })
+}
+
 /// Other programs' files do not say it.
 fn known(time: UnixMillis) -> Option<UnixMillis> {
     (time != UnixMillis::default()).then_some(time)
@@ -255,6 +283,7 @@ fn nothing(location: &Location) -> AuthStatus {
         scopes: None,
         missing_scopes: None,
         expires_at: None,
+        login_ends_at: None,
         refreshable: false,
         dpop: false,
         imported: false,

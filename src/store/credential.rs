@@ -24,6 +24,8 @@ pub(crate) struct NewCredential {
     pub(crate) refresh: Option<Secret>,
     /// When the access token ends, if known.
     pub(crate) expires: Option<UnixMillis>,
+    /// When the refresh token ends, if the server said so.
+    pub(crate) refresh_expires: Option<UnixMillis>,
     /// When the person logged in.
     pub(crate) created_at: UnixMillis,
     /// When the access token came.
@@ -66,6 +68,7 @@ impl NewCredential {
             refreshable: secrets.refresh.is_some(),
             bound: secrets.dpop_key.is_some(),
             expires: new.expires,
+            refresh_expires: new.refresh_expires,
             created_at: new.created_at,
             refreshed_at: new.refreshed_at,
             scopes: new.scopes,
@@ -121,6 +124,7 @@ pub(crate) struct Outline {
     /// The name of the secrets in the keychain; none where the file holds them.
     pub(super) secrets_id: Option<String>,
     pub(super) expires: Option<UnixMillis>,
+    pub(super) refresh_expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
     pub(super) refreshed_at: UnixMillis,
     pub(super) scopes: Option<Vec<String>>,
@@ -217,6 +221,7 @@ impl Outline {
             bound: false,
             secrets_id: None,
             expires: None,
+            refresh_expires: None,
             created_at: UnixMillis::default(),
             refreshed_at: UnixMillis::default(),
             scopes: None,
@@ -236,6 +241,11 @@ impl Outline {
     /// When the access token ends, if known.
     pub(crate) fn expires(&self) -> Option<UnixMillis> {
         self.expires
+    }
+
+    /// When the refresh token ends, if the server said so.
+    pub(crate) fn refresh_expires(&self) -> Option<UnixMillis> {
+        self.refresh_expires
     }
 
     /// When the person logged in.
@@ -446,6 +456,7 @@ pub(super) mod tests {
             access: Secret::from(access),
             refresh: refresh.map(Secret::from),
             expires: Some(UnixMillis(1_700_003_600_000)),
+            refresh_expires: None,
             created_at: UnixMillis(1_700_000_000_000),
             refreshed_at: UnixMillis(1_700_000_000_000),
             token_type: "Bearer".to_owned(),

@@ -62,6 +62,7 @@ impl Document {
         document.set("access", Some(secret(&credential.access)));
         document.set("refresh", refresh.map(secret));
         document.set("expires", credential.expires.map(time));
+        document.set("refreshExpires", credential.refresh_expires.map(time));
         document.set("createdAt", Some(time(credential.created_at)));
         document.set("refreshedAt", Some(time(credential.refreshed_at)));
         document.set(
@@ -384,6 +385,7 @@ pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Ou
     let refreshed_at = members.time("refreshedAt")?;
     Ok(Outline {
         expires: members.time("expires")?,
+        refresh_expires: members.time("refreshExpires")?,
         created_at: created_at.or(refreshed_at).unwrap_or_default(),
         refreshed_at: refreshed_at.or(created_at).unwrap_or_default(),
         scopes: members.texts("scopes")?,

@@ -87,6 +87,7 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
         access: Secret::from("new-access"),
         refresh: None,
         expires: snapshot.expires(),
+        refresh_expires: snapshot.refresh_expires(),
         created_at: snapshot.created_at(),
         refreshed_at: NOW,
         token_type: "Bearer".to_owned(),

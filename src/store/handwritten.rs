@@ -111,6 +111,7 @@ impl Handwritten {
             access: self.access.clone(),
             refresh: self.refresh.clone(),
             expires: self.expires,
+            refresh_expires: None,
             created_at,
             refreshed_at: created_at.min(now),
             token_type: "Bearer".to_owned(),

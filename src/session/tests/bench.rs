@@ -103,6 +103,7 @@ impl Bench {
             access: Secret::from(access),
             refresh: refresh.map(Secret::from),
             expires: Some(UnixMillis(issued.0 + life * 1000)),
+            refresh_expires: None,
             created_at: issued,
             refreshed_at: issued,
             token_type: "Bearer".to_owned(),

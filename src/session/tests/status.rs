@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, ISSUER, pass, refusal};
+use super::bench::{Bench, HOUR, ISSUER, START, pass, refusal};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
 use crate::session::status::State;
+use crate::store::credential::NewCredential;
+use crate::time::UnixMillis;
 
 /// The state of a login whose token has so many seconds left.
 async fn state(refresh: Option<&str>, seconds_left: i64) -> State {
@@ -177,4 +179,67 @@ async fn scopes_that_only_differ_in_case_or_brought_the_refresh_token_are_not_mi
     bench.store(&credential);
     let missing = bench.session.status(&config).await.unwrap().missing_scopes;
     assert_eq!(missing.unwrap(), ["offline_access"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_whose_refresh_token_ends_says_so_before_and_after_without_a_request() {
+    let bench = Bench::new(ScriptedClient::new());
+    let login = |hours: i64| NewCredential {
+        refresh_expires: Some(UnixMillis(START.0 + hours * HOUR)),
+        ..bench.credential("a1", Some("r1"), 0, 3600)
+    };
+    bench.store(&login(48));
+    let status = bench.status().await;
+    assert_eq!(status.state, State::Valid);
+    assert_eq!(status.login_ends_at, Some(UnixMillis(START.0 + 48 * HOUR)));
+    pass(25 * 3600).await;
+    assert_eq!(bench.status().await.state, State::Expiring);
+    pass(24 * 3600).await;
+    let status = bench.status().await;
+    assert_eq!(status.state, State::LoginRequired);
+    let over = status.last_error.unwrap();
+    assert_eq!(over.code, ErrorCode::LoginRequired);
+    assert!(
+        over.message.contains("2023-11-16T22:13:20"),
+        "{}",
+        over.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_access_token_that_outlives_its_refresh_token_is_the_end_of_the_login() {
+    let bench = Bench::new(ScriptedClient::new());
+    bench.store(&NewCredential {
+        refresh_expires: Some(UnixMillis(START.0 + 1000)),
+        ..bench.credential("a1", Some("r1"), 0, 3600)
+    });
+    pass(60).await;
+    let status = bench.status().await;
+    assert_eq!(status.state, State::Expiring);
+    assert_eq!(status.login_ends_at, Some(UnixMillis(START.0 + HOUR)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_moves_the_end_of_the_login_where_it_says_so() {
+    let said =
+        r#"{"access_token":"a2","expires_in":3600,"refresh_token":"r2","refresh_expires_in":7200}"#;
+    let same = r#"{"access_token":"a3","expires_in":3600}"#;
+    let other = r#"{"access_token":"a4","expires_in":3600,"refresh_token":"r4"}"#;
+    let http = ScriptedClient::new()
+        .answer(200, said)
+        .answer(200, same)
+        .answer(200, other);
+    let bench = Bench::expired(http);
+    assert_eq!(bench.status().await.login_ends_at, None);
+    bench.token().await.unwrap();
+    let end = bench.status().await.login_ends_at;
+    assert_eq!(end, Some(UnixMillis(START.0 + 2 * HOUR)));
+    // The refresh token is the same: so is its end.
+    pass(3600).await;
+    assert_eq!(bench.token().await.unwrap(), "a3");
+    assert_eq!(bench.file()["refreshExpires"], json!(START.0 + 2 * HOUR));
+    // Of another one nothing is known.
+    pass(3600).await;
+    assert_eq!(bench.token().await.unwrap(), "a4");
+    assert_eq!(bench.status().await.login_ends_at, None);
 }

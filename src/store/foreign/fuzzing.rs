@@ -99,6 +99,7 @@ fn login(refresh: Option<&str>) -> Snapshot {
         access: Secret::from("new-access"),
         refresh: refresh.map(Secret::from),
         expires: Some(UnixMillis(1_700_003_600_000)),
+        refresh_expires: None,
         created_at: NOW,
         refreshed_at: NOW,
         token_type: "Bearer".to_owned(),
