@@ -1,9 +1,17 @@
 /** Answers as servers in the wild give them: what arrived is used, what was said is believed, and no login is lost to a flaw. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type AuthConfig, type AuthErrorCode, getValidAccessToken, importToken, login, status } from "../index.js";
+import {
+  type AuthConfig,
+  type AuthErrorCode,
+  doctor,
+  getValidAccessToken,
+  importToken,
+  login,
+  status,
+} from "../index.js";
 import { rejection } from "./support/rejection.ts";
-import { type StubRoute, StubServer } from "./support/stub-server.ts";
+import { type StubRequest, type StubRoute, StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 type Test = Parameters<typeof TempHome.create>[0];
@@ -178,3 +186,100 @@ for (const member of ["refresh_expires_in", "refresh_token_expires_in", "x_refre
     assert.equal(server.requestsOf("/token").length, 1, "nobody was asked");
   });
 }
+
+/** A server with metadata that registers clients and lets each log in at once. */
+async function registering(
+  t: Test,
+  metadata: Record<string, unknown>,
+  register: StubRoute,
+  isLetIn: (request: StubRequest) => boolean | undefined = () => true,
+): Promise<{ server: StubServer; config: AuthConfig }> {
+  const server = await StubServer.start(t);
+  server.describe({ registration_endpoint: `${server.origin}/register`, ...metadata });
+  const code = { device_code: "d", user_code: "AB-CD", verification_uri: `${server.origin}/go`, interval: 1 };
+  const guarded =
+    (body: unknown): StubRoute =>
+    (request) =>
+      isLetIn(request) ? { status: 200, body } : { status: 401, body: "<!DOCTYPE html><h1>Unauthorized</h1>" };
+  server.route("/register", register);
+  server.route("/device", guarded(code));
+  server.route("/token", guarded({ access_token: "a", token_type: "Bearer", expires_in: 3600 }));
+  return { server, config: { pluginId: "memory", stateDir: TempHome.create(t).stateDir, issuer: server.origin } };
+}
+
+function asked(server: StubServer): unknown[] {
+  return server.requestsOf("/register").map(({ body }) => JSON.parse(body).token_endpoint_auth_method);
+}
+
+/** RFC 7591 §3.2.1: the metadata as it was registered, and a secret where the method has one. */
+const registers: StubRoute = ({ body }) => {
+  const document = JSON.parse(body);
+  const secret = document.token_endpoint_auth_method === "none" ? {} : { client_secret: "s" };
+  return { status: 201, body: { ...document, client_id: "c", ...secret } };
+};
+
+test("a server that takes no public clients, as its metadata says: a client with a secret is registered", async (t) => {
+  const methods = { token_endpoint_auth_methods_supported: ["client_secret_post", "private_key_jwt"] };
+  const posted = ({ form, headers }: StubRequest) =>
+    form.get("client_secret") === "s" && headers.authorization === undefined;
+  const { server, config } = await registering(t, methods, registers, posted);
+  await login(config, { onVerification() {} });
+  assert.deepEqual(asked(server), ["client_secret_post"]);
+});
+
+test("a server that refuses `none` and says nothing of methods: client_secret_basic", async (t) => {
+  const refuses: StubRoute = (request, nth) =>
+    JSON.parse(request.body).token_endpoint_auth_method === "none"
+      ? { status: 400, body: { error: "invalid_client_metadata", error_description: "'none' is no auth_method here" } }
+      : (registers as (request: StubRequest, nth: number) => never)(request, nth);
+  const { server, config } = await registering(t, {}, refuses, ({ headers }) =>
+    headers.authorization?.startsWith("Basic "),
+  );
+  await login(config, { onVerification() {} });
+  assert.deepEqual(asked(server), ["none", "client_secret_basic"]);
+});
+
+test("a server that registers a public client and then answers it with a bare 401 (Prosody): one with a secret", async (t) => {
+  const methods = { token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post", "none"] };
+  const { server, config } = await registering(t, methods, registers, ({ headers }) =>
+    headers.authorization?.startsWith("Basic "),
+  );
+  await login(config, { onVerification() {} });
+  assert.deepEqual(asked(server), ["none", "client_secret_basic"]);
+  // The second login uses what the first has learnt.
+  await login(config, { onVerification() {} });
+  assert.equal(server.requestsOf("/register").length, 2);
+});
+
+test("a bare 401 to the client of the config is about the client", async (t) => {
+  const { config } = await registering(t, {}, registers, () => false);
+  const refused = await rejection(login({ ...config, clientId: "mine" }, { onVerification() {} }), "OAUTH_ERROR");
+  assert.match(refused.message, /clientId/);
+  assert.doesNotMatch(refused.message, /has a problem/);
+  assert.equal(refused.retryable, false);
+});
+
+for (const flaw of [
+  { registration_endpoint: "" },
+  { registration_endpoint: false },
+  { revocation_endpoint: "" },
+  { revocation_endpoint: "/revoke" },
+  { revocation_endpoint: "http://keycloak.internal:8080/revoke" },
+  { authorization_endpoint: "authorize" },
+]) {
+  test(`${JSON.stringify(flaw)} in the metadata is no matter to a login that does not need it, and the doctor names it`, async (t) => {
+    const { config } = await registering(t, flaw, registers);
+    const mine = { ...config, clientId: "mine" };
+    await login(mine, { onVerification() {} });
+    const [name] = Object.keys(flaw);
+    const { ok, checks } = await doctor(mine);
+    assert.ok(ok, "it is no error");
+    assert.ok(checks.some(({ level, message }) => level === "warning" && message.includes(`\`${name}\``)));
+  });
+}
+
+test("an endpoint that is needed and cannot be used is named", async (t) => {
+  const { config } = await registering(t, { registration_endpoint: "/register" }, registers);
+  const refused = await rejection(login(config, { onVerification() {} }), "INVALID_RESPONSE");
+  assert.match(refused.message, /registration_endpoint/);
+});

@@ -407,22 +407,25 @@ describe("numbers", { concurrency: 16 }, () => {
     ["7", 7],
     ["null", 5],
     ['""', 5],
+    // What cannot be read counts as absent.
+    ...["-1", "1e308", '"1e308"', '"NaN"', "[]", "{}", "true", '"soon"', "-1e308"].map((odd) => [odd, 5] as const),
   ] as const) {
     test(`an interval of ${interval}`, async (t) => {
       const { firstPoll } = await shown(t, `"expires_in":900,"interval":${interval}`);
       assert.ok(firstPoll > seconds * 1000 - 900 && firstPoll <= seconds * 1000, `${firstPoll} ms`);
     });
   }
-  for (const interval of ["-1", "1e308", '"1e308"', "901", '"NaN"', "[]", "{}", "true", '"soon"', "-1e308"]) {
-    test(`an interval of ${interval} is refused`, async (t) => {
-      await refusedCode(t, `"expires_in":900,"interval":${interval}`);
-    });
-  }
+  test("an interval longer than the code lives is refused", async (t) => {
+    await refusedCode(t, '"expires_in":900,"interval":901');
+  });
   for (const [expiresIn, life] of [
     ['"600"', 600_000],
     ["null", 900_000],
     ["1e10", century],
     ["18446744073709551615", century],
+    ...["0", "-1", "1e308", '"1e308"', "1e-300", "[]", '"Infinity"', "false", "-1e308"].map(
+      (odd) => [odd, 900_000] as const,
+    ),
   ] as const) {
     test(`expires_in of ${expiresIn} for a code`, async (t) => {
       const { verification } = await shown(t, `"expires_in":${expiresIn}`);
@@ -430,31 +433,11 @@ describe("numbers", { concurrency: 16 }, () => {
       assert.ok(left <= life && left > life - 60_000, `${left} ms`);
     });
   }
-  for (const expiresIn of ["0", "-1", "1e308", '"1e308"', "1e-300", "[]", '"Infinity"', "false", "-1e308"]) {
-    test(`expires_in of ${expiresIn} for a code is refused`, async (t) => {
-      await refusedCode(t, `"expires_in":${expiresIn}`);
-    });
-  }
-  for (const [expiresIn, state] of [
-    ["0", "valid"],
-    ["-1", "valid"],
-    ["null", "valid"],
-    ['"5"', "valid"],
-    ["1e-300", "valid"],
-    ["18446744073709551615", "valid"],
-    ["1e308", undefined],
-    ['"1e308"', undefined],
-    ["[]", undefined],
-  ] as const) {
+  for (const expiresIn of ["0", "-1", "null", '"5"', "1e-300", "18446744073709551615", "1e308", '"1e308"', "[]"]) {
     test(`expires_in of ${expiresIn} for a token`, async (t) => {
       const stub = await StubServer.start(t);
-      const { config, path } = scene(t, stub, Date.now() - 1000, {});
+      const { config } = scene(t, stub, Date.now() - 1000, {});
       stub.route("/token", body(`{"access_token":"new","token_type":"Bearer","expires_in":${expiresIn}}`));
-      if (state === undefined) {
-        await rejection(getValidAccessToken(config), "INVALID_RESPONSE");
-        assert.equal(JSON.parse(readFileSync(path, "utf8")).refresh, "stored-refresh");
-        return;
-      }
       assert.equal(await getValidAccessToken(config), "new");
       const { expiresAt, refreshable } = await status(config);
       assert.ok(expiresAt === undefined || (expiresAt > Date.now() - 60_000 && expiresAt <= Date.now() + century));

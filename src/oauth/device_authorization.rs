@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Answer, Malformed, Members, positive_seconds};
+use super::answer::{Answer, Content, Malformed, Members, positive_seconds};
 use super::client::{Client, ClientAuthentication};
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::pkce::PkceVerifier;
@@ -109,6 +109,18 @@ fn refused(answer: &Answer, refusal: Option<&ErrorResponse>) -> Option<Error> {
             "Check deviceAuthorizationEndpoint and whether the server's version supports the device flow.",
         ));
     }
+    // RFC 6749 §5.2: "The authorization server MAY return an HTTP 401 (Unauthorized) status code to indicate which HTTP
+    // authentication schemes are supported." Prosody says nothing else. A page with 403 is a gateway's.
+    let is_page = matches!(answer.content, Content::Text(_));
+    let is_passing = refusal.is_some_and(|refusal| refusal.is_passing(answer));
+    if !has_code && !is_passing && (answer.status == 401 || answer.status == 403 && !is_page) {
+        return Some(answer.error(
+            ErrorCode::OauthError,
+            "The server does not let this client ask for a code",
+            refusal,
+            "Check clientId, clientSecret and clientAuthentication, and whether the client may use the device flow.",
+        ));
+    }
     let next = "Check the client and its settings at the server.";
     refusal.map(|refusal| refusal.to_error(answer, WHAT, next))
 }
@@ -146,7 +158,7 @@ impl DeviceAuthorizationRequest<'_> {
 
 impl DeviceAuthorization {
     pub(super) fn read(members: &mut Members) -> Result<Self, Malformed> {
-        let expires_in = seconds(members, "expires_in")?.unwrap_or(DEFAULT_LIFETIME);
+        let expires_in = seconds(members, "expires_in").unwrap_or(DEFAULT_LIFETIME);
         let interval = interval(members, expires_in)?;
         let device_code = members.take_text("device_code")?.map(Secret::new);
         let device_code = device_code
@@ -166,20 +178,19 @@ impl DeviceAuthorization {
     }
 }
 
-fn seconds(members: &Members, name: &str) -> Result<Option<Duration>, Malformed> {
-    match members.number(name)? {
-        None => Ok(None),
-        Some(seconds) => positive_seconds(seconds)
-            .map(Some)
-            .ok_or_else(|| format!("`{name}` is not positive")),
-    }
+/// A positive number of seconds. What cannot be read counts as absent: a person waits, and the defaults are good.
+fn seconds(members: &Members, name: &str) -> Option<Duration> {
+    members
+        .number(name)
+        .ok()
+        .flatten()
+        .and_then(positive_seconds)
 }
 
 fn interval(members: &Members, expires_in: Duration) -> Result<Duration, Malformed> {
-    let told = match members.number("interval")? {
-        None => return Ok(DEFAULT_INTERVAL),
-        Some(seconds) if seconds < 0.0 => return Err("`interval` is negative".to_owned()),
-        Some(seconds) => positive_seconds(seconds).unwrap_or_default(),
+    let told = match members.number("interval") {
+        Ok(Some(seconds)) if seconds >= 0.0 => positive_seconds(seconds).unwrap_or_default(),
+        _ => return Ok(DEFAULT_INTERVAL),
     };
     // Such a code could never be redeemed.
     if told > expires_in {
@@ -407,6 +418,18 @@ mod tests {
             read(r#""expires_in":"600.0","#).unwrap().expires_in,
             Duration::from_mins(10)
         );
+        for unreadable in ["-1", "\"NaN\"", "1e308", "[5]", "\"5s\"", "{}"] {
+            let interval = read(&format!(r#""interval":{unreadable},"#))
+                .unwrap()
+                .interval;
+            assert_eq!(interval, Duration::from_secs(5), "{unreadable}");
+        }
+        for unreadable in ["0", "-1", "1e308", "\"soon\"", "[]"] {
+            let expires_in = read(&format!(r#""expires_in":{unreadable},"#))
+                .unwrap()
+                .expires_in;
+            assert_eq!(expires_in, Duration::from_mins(15), "{unreadable}");
+        }
         assert_eq!(read(r#""user_code":123456,"#).unwrap().user_code, "123456");
         assert_eq!(
             read(r#""user_code":" ab\u202e-c\u001b\n","#)
@@ -443,14 +466,6 @@ mod tests {
     fn hostile_values_are_refused() {
         for changes in [
             r#""interval":1801,"#,
-            r#""interval":-1,"#,
-            r#""interval":"NaN","#,
-            r#""interval":1e308,"#,
-            r#""interval":[5],"#,
-            r#""expires_in":0,"#,
-            r#""expires_in":-1,"#,
-            r#""expires_in":1e308,"#,
-            r#""expires_in":"soon","#,
             r#""expires_in":3,"interval":5,"#,
             r#""device_code":null,"#,
             r#""device_code":"","#,

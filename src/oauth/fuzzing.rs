@@ -302,6 +302,7 @@ impl Parties {
             client_name: "my-memory",
             redirect_uri: None,
             authentication: None,
+            supported: None,
             scopes: &[],
             metadata: &metadata,
         };

@@ -10,6 +10,12 @@ use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, HttpClient};
 
+pub(crate) const DEVICE: &str = "device_authorization_endpoint";
+pub(crate) const AUTHORIZATION: &str = "authorization_endpoint";
+pub(crate) const TOKEN: &str = "token_endpoint";
+pub(crate) const REVOCATION: &str = "revocation_endpoint";
+pub(crate) const REGISTRATION: &str = "registration_endpoint";
+
 /// Metadata that was checked to be this issuer's own.
 #[derive(Debug)]
 pub(crate) struct AuthorizationServerMetadata {
@@ -35,6 +41,30 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1)
     pub(crate) dpop_signing_alg_values_supported: Option<Vec<String>>,
+    /// The endpoints that are named and cannot be used: they count as not named, and matter to whoever needs one.
+    pub(crate) flaws: Vec<Flaw>,
+}
+
+/// An endpoint of the metadata that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    /// The member.
+    pub(crate) name: &'static str,
+    /// What is wrong with it, as the rest of a sentence.
+    pub(crate) reason: String,
+}
+
+impl Flaw {
+    /// The error of who needs that endpoint.
+    pub(crate) fn to_error(&self, issuer: &str, next: &str) -> Error {
+        Error::new(
+            ErrorCode::InvalidResponse,
+            format!(
+                "The metadata of {issuer} is not valid: its `{}` {}. {next}",
+                self.name, self.reason
+            ),
+        )
+    }
 }
 
 /// Asks for the metadata at the address of RFC 8414, then at that of `OpenID` Connect where the first has none or lacks an
@@ -134,10 +164,8 @@ async fn ask(
         let told = Secrets::default().description(told).unwrap_or_default();
         return Ok(Document::Foreign(told));
     }
-    match AuthorizationServerMetadata::read(members, issuer) {
-        Ok(metadata) => Ok(Document::Believed(Box::new(metadata))),
-        Err(reason) => Err(answer.malformed(&reason)),
-    }
+    let metadata = AuthorizationServerMetadata::read(members, issuer);
+    Ok(Document::Believed(Box::new(metadata)))
 }
 
 fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document); 2]) -> Error {
@@ -194,19 +222,29 @@ fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
 }
 
 impl AuthorizationServerMetadata {
-    fn read(members: &Members, issuer: &Issuer) -> Result<Self, String> {
-        let endpoint = |name| endpoint(members, name, issuer.is_loopback());
+    /// What is wrong with that endpoint.
+    pub(crate) fn flaw(&self, name: &str) -> Option<&Flaw> {
+        self.flaws.iter().find(|flaw| flaw.name == name)
+    }
+
+    fn read(members: &Members, issuer: &Issuer) -> Self {
+        let mut flaws = Vec::new();
+        let mut endpoint = |name| {
+            endpoint(members, name, issuer.is_loopback()).unwrap_or_else(|reason| {
+                flaws.push(Flaw { name, reason });
+                None
+            })
+        };
         let flag = |name| members.value(name) == Some(&Value::Bool(true));
-        Ok(Self {
+        Self {
             issuer: issuer.clone(),
-            device_authorization_endpoint: endpoint("device_authorization_endpoint")?,
-            // Of no concern to a device login, which a wrong one must not keep from working.
-            authorization_endpoint: endpoint("authorization_endpoint").unwrap_or_default(),
+            device_authorization_endpoint: endpoint(DEVICE),
+            authorization_endpoint: endpoint(AUTHORIZATION),
             has_iss: flag("authorization_response_iss_parameter_supported"),
             requires_pushed_requests: flag("require_pushed_authorization_requests"),
-            token_endpoint: endpoint("token_endpoint")?,
-            revocation_endpoint: endpoint("revocation_endpoint")?,
-            registration_endpoint: endpoint("registration_endpoint")?,
+            token_endpoint: endpoint(TOKEN),
+            revocation_endpoint: endpoint(REVOCATION),
+            registration_endpoint: endpoint(REGISTRATION),
             grant_types_supported: names(members.value("grant_types_supported")),
             token_endpoint_auth_methods_supported: names(
                 members.value("token_endpoint_auth_methods_supported"),
@@ -214,7 +252,8 @@ impl AuthorizationServerMetadata {
             dpop_signing_alg_values_supported: names(
                 members.value("dpop_signing_alg_values_supported"),
             ),
-        })
+            flaws,
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -222,7 +261,10 @@ impl AuthorizationServerMetadata {
     }
 
     fn completed_by(self, other: Self) -> Self {
+        let mut flaws = self.flaws;
+        flaws.extend(other.flaws);
         Self {
+            flaws,
             issuer: self.issuer,
             device_authorization_endpoint: self
                 .device_authorization_endpoint
@@ -253,14 +295,15 @@ fn endpoint(
     let Some(value) = members.value(name).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
-    let text = value
-        .as_str()
-        .ok_or_else(|| format!("`{name}` is not a string"))?;
-    let endpoint = Endpoint::parse(text).map_err(|reason| format!("`{name}` {reason}"))?;
+    let text = value.as_str().ok_or_else(|| "is not a string".to_owned())?;
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let endpoint = Endpoint::parse(text)?;
     // RFC 8414 §2 lets endpoints lie on any host, and large providers make use of it. But a server on the network has no
     // business to send requests to this machine.
     if endpoint.is_loopback() && !may_be_loopback {
-        return Err(format!("`{name}` leads to this machine"));
+        return Err("leads to this machine".to_owned());
     }
     Ok(Some(endpoint))
 }
@@ -291,8 +334,8 @@ mod tests {
         format!(r#"{{"issuer":"{ISSUER}"{members}}}"#)
     }
 
-    const DEVICE: &str = r#","device_authorization_endpoint":"https://a.example/device""#;
-    const TOKEN: &str = r#","token_endpoint":"https://a.example/token""#;
+    const DEVICE_MEMBER: &str = r#","device_authorization_endpoint":"https://a.example/device""#;
+    const TOKEN_MEMBER: &str = r#","token_endpoint":"https://a.example/token""#;
 
     fn urls(http: &ScriptedClient) -> Vec<String> {
         http.received()
@@ -329,7 +372,10 @@ mod tests {
     async fn a_complete_first_document_is_enough() {
         let rest = r#","revocation_endpoint":"https://a.example/revoke","registration_endpoint":null,
             "token_endpoint_auth_methods_supported":["none","client_secret_basic"],"extra":[1]"#;
-        let http = ScriptedClient::new().answer(200, &document(&format!("{DEVICE}{TOKEN}{rest}")));
+        let http = ScriptedClient::new().answer(
+            200,
+            &document(&format!("{DEVICE_MEMBER}{TOKEN_MEMBER}{rest}")),
+        );
         let metadata = run(&http).await.unwrap();
         assert_eq!(metadata.issuer, issuer());
         let text =
@@ -370,7 +416,7 @@ mod tests {
         ] {
             let http = ScriptedClient::new()
                 .answer(status, body)
-                .answer(200, &document(&format!("{DEVICE}{TOKEN}")));
+                .answer(200, &document(&format!("{DEVICE_MEMBER}{TOKEN_MEMBER}")));
             assert!(run(&http).await.unwrap().is_complete(), "{status} {body}");
             assert_eq!(
                 urls(&http),
@@ -384,12 +430,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_document_fills_the_gaps_of_the_first() {
-        let http = ScriptedClient::new().answer(200, &document(TOKEN)).answer(
-            200,
-            &document(&format!(
-                r#"{DEVICE},"token_endpoint":"https://a.example/other""#
-            )),
-        );
+        let http = ScriptedClient::new()
+            .answer(200, &document(TOKEN_MEMBER))
+            .answer(
+                200,
+                &document(&format!(
+                    r#"{DEVICE_MEMBER},"token_endpoint":"https://a.example/other""#
+                )),
+            );
         let metadata = run(&http).await.unwrap();
         assert!(metadata.is_complete());
         assert_eq!(
@@ -403,7 +451,7 @@ mod tests {
             (200, r#"{"issuer":"https://evil.example"}"#),
         ] {
             let http = ScriptedClient::new()
-                .answer(200, &document(TOKEN))
+                .answer(200, &document(TOKEN_MEMBER))
                 .answer(status, body);
             let metadata = run(&http).await.unwrap();
             assert!(
@@ -423,7 +471,7 @@ mod tests {
             ),
             ("https://A.example/tenant", "endpoints instead"),
         ] {
-            let foreign = format!(r#"{{"issuer":"{told}"{DEVICE}{TOKEN}}}"#);
+            let foreign = format!(r#"{{"issuer":"{told}"{DEVICE_MEMBER}{TOKEN_MEMBER}}}"#);
             for http in [
                 ScriptedClient::new()
                     .answer(200, &foreign)
@@ -474,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endpoints_must_be_safe() {
+    async fn endpoints_that_are_not_safe_count_as_missing() {
         for bad in [
             "\"http://a.example/x\"",
             "\"http://127.0.0.1/x\"",
@@ -493,15 +541,30 @@ mod tests {
         ] {
             for name in [
                 "device_authorization_endpoint",
+                "authorization_endpoint",
                 "token_endpoint",
                 "revocation_endpoint",
                 "registration_endpoint",
             ] {
-                let http =
-                    ScriptedClient::new().answer(200, &document(&format!(r#","{name}":{bad}"#)));
-                let error = run(&http).await.unwrap_err();
+                let http = ScriptedClient::new()
+                    .answer(
+                        200,
+                        &document(&format!(r#"{DEVICE_MEMBER}{TOKEN_MEMBER},"{name}":{bad}"#)),
+                    )
+                    .answer(404, "");
+                let metadata = run(&http).await.unwrap();
+                let flaw = metadata.flaw(name).unwrap();
+                let error = flaw.to_error(ISSUER, "Do that.");
                 assert_eq!(error.code(), ErrorCode::InvalidResponse, "{name} {bad}");
-                assert!(error.message().contains(name));
+                assert!(error.message().contains(name), "{error}");
+                let endpoint = match name {
+                    "device_authorization_endpoint" => metadata.device_authorization_endpoint,
+                    "authorization_endpoint" => metadata.authorization_endpoint,
+                    "token_endpoint" => metadata.token_endpoint,
+                    "revocation_endpoint" => metadata.revocation_endpoint,
+                    _ => metadata.registration_endpoint,
+                };
+                assert_eq!(endpoint, None, "{name} {bad}");
             }
         }
         let local = Issuer::parse("http://localhost:8080").unwrap();

@@ -16,6 +16,7 @@ use crate::time::UnixMillis;
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// RFC 8252 §7.3: "http://127.0.0.1:{port}/{path}", where the server "MUST allow any port". Never used: it only satisfies.
 const LOOPBACK_REDIRECT: &str = "http://127.0.0.1/callback";
+const AUTHENTICATION_METHOD: &str = "token_endpoint_auth_method";
 const LONGEST_CLIENT_ID: usize = 1024;
 const WHAT: &str = "The client could not be registered";
 const BY_HAND: &str = "Register a client at the server by hand and configure its clientId.";
@@ -26,8 +27,10 @@ pub(crate) struct RegistrationRequest<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// `client_name`
     pub(crate) client_name: &'a str,
-    /// `token_endpoint_auth_method`; a public client where nothing is said.
+    /// `token_endpoint_auth_method`, where no other will do.
     pub(crate) authentication: Option<ClientAuthentication>,
+    /// `token_endpoint_auth_methods_supported` of the metadata.
+    pub(crate) supported: Option<&'a [String]>,
     /// `scope`
     pub(crate) scopes: &'a [String],
     /// The one of `redirect_uris`, for the authorization code flow; nothing for the device flow.
@@ -51,35 +54,52 @@ pub(crate) struct Registration {
 }
 
 /// Registers a client for the authorization code flow, or a device-only one; where the server insists on a redirect URI,
-/// one that has a loopback one.
+/// one that has a loopback one; and where it refuses a client authentication, one with the next that it offers.
 pub(crate) async fn register(
     http: &dyn HttpClient,
     request: &RegistrationRequest<'_>,
     timeout: Duration,
 ) -> Result<Registration, Error> {
+    let mut methods = request.methods().into_iter();
+    let mut method = methods.next().unwrap_or(ClientAuthentication::None);
+    let mut redirect_uri = request.redirect_uri;
+    let mut document = request.document(method, redirect_uri);
     let mut answer;
-    if let Some(redirect_uri) = request.redirect_uri {
-        let grants = json!(["authorization_code", "refresh_token"]);
-        let document = request.document(&request.with_redirect(redirect_uri, grants));
+    loop {
         answer = send(http, request, &document, timeout).await?;
-    } else {
-        let device_only = request.document(&request.device_only());
-        answer = send(http, request, &device_only, timeout).await?;
-        // RFC 7591 §2.1: response type "code" goes with the grant type "authorization_code".
-        let grants = json!([DEVICE_CODE, "refresh_token", "authorization_code"]);
-        let with_redirect = request.document(&request.with_redirect(LOOPBACK_REDIRECT, grants));
-        if with_redirect != device_only && insists_on_redirect(&answer, &request.secrets()) {
-            answer = send(http, request, &with_redirect, timeout).await?;
+        let refused = document;
+        if redirect_uri.is_none() && insists_on_redirect(&answer, &request.secrets()) {
+            redirect_uri = Some(LOOPBACK_REDIRECT);
+            document = request.document(method, redirect_uri);
+            if document != refused {
+                continue;
+            }
+        }
+        if !refuses_authentication(&answer, &request.secrets()) {
+            document = refused;
+            break;
+        }
+        let Some(next) = methods.next() else {
+            document = refused;
+            break;
+        };
+        method = next;
+        document = request.document(method, redirect_uri);
+        if document == refused {
+            break;
         }
     }
     if let Some(refusal) = ErrorResponse::read(&answer, "client_id", &request.secrets()) {
         return Err(refused(&answer, &refusal));
     }
+    let asked = document
+        .get(AUTHENTICATION_METHOD)
+        .and_then(Value::as_str)
+        .and_then(ClientAuthentication::from_name);
     // RFC 7591 §3.2.1 wants 201; there are servers that say 200.
-    let asked = request.authentication.unwrap_or(ClientAuthentication::None);
     match answer
         .success()
-        .map(|members| Registration::read(members, asked))
+        .map(|members| Registration::read(members, asked, request.supported))
     {
         Some(Ok(registration)) => Ok(registration),
         Some(Err(reason)) => {
@@ -104,6 +124,29 @@ async fn send(
 
 /// Whether the server refused only because a redirect URI or a response type is missing.
 fn insists_on_redirect(answer: &Answer, secrets: &Secrets) -> bool {
+    // RFC 7591 §3.2.2: invalid_redirect_uri is "The value of one or more redirection URIs is invalid".
+    speaks_of(
+        answer,
+        secrets,
+        "invalid_redirect_uri",
+        &["redirecturi", "responsetype"],
+    )
+}
+
+/// Whether the server refused only because of the client authentication.
+fn refuses_authentication(answer: &Answer, secrets: &Secrets) -> bool {
+    let words = [
+        "authmethod",
+        "authenticationmethod",
+        "publicclient",
+        "confidential",
+        "clientsecret",
+    ];
+    speaks_of(answer, secrets, "", &words)
+}
+
+/// Whether a refused registration may be for a member that has one of these words in it, letters alone.
+fn speaks_of(answer: &Answer, secrets: &Secrets, code: &str, words: &[&str]) -> bool {
     if !matches!(answer.status, 400 | 422) {
         return false;
     }
@@ -111,27 +154,17 @@ fn insists_on_redirect(answer: &Answer, secrets: &Secrets) -> bool {
         return false;
     };
     let speaks_of_it = answer.members().is_some_and(|members| {
-        let text = Value::Object(members.0.clone())
-            .to_string()
-            .to_ascii_lowercase();
-        [
-            "redirect_uri",
-            "redirect uri",
-            "redirecturi",
-            "response_type",
-            "response type",
-            "responsetype",
-        ]
-        .iter()
-        .any(|word| text.contains(word))
+        let mut text = Value::Object(members.0.clone()).to_string();
+        text.retain(|c| c.is_ascii_alphabetic());
+        text.make_ascii_lowercase();
+        words.iter().any(|word| text.contains(word))
     });
-    // RFC 7591 §3.2.2: invalid_redirect_uri is "The value of one or more redirection URIs is invalid"; without a
-    // description, invalid_client_metadata may mean them as well.
+    // Without a description, the code for all metadata may mean it as well.
     let may_mean_it = matches!(
         refusal.oauth.error.as_str(),
         "invalid_client_metadata" | "invalid_request"
     ) && refusal.oauth.description.is_none();
-    refusal.oauth.error == "invalid_redirect_uri" || speaks_of_it || may_mean_it
+    (!code.is_empty() && refusal.oauth.error == code) || speaks_of_it || may_mean_it
 }
 
 fn refused(answer: &Answer, refusal: &ErrorResponse) -> Error {
@@ -164,35 +197,52 @@ fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
 }
 
 impl RegistrationRequest<'_> {
-    fn device_only(&self) -> Map<String, Value> {
-        let method = self.authentication.unwrap_or(ClientAuthentication::None);
+    /// The client authentications to ask for, the first one first. A client on a person's machine keeps no secret (RFC 8252
+    /// §8.5), so `none` where it is offered.
+    fn methods(&self) -> Vec<ClientAuthentication> {
+        use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
+        if let Some(method) = self.authentication {
+            return vec![method];
+        }
+        let Some(supported) = self.supported else {
+            // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'; many omit it and take public clients.
+            return vec![Public, ClientSecretBasic];
+        };
+        let mut methods = vec![Public, ClientSecretBasic, ClientSecretPost];
+        methods.retain(|method| supported.iter().any(|name| name == method.as_str()));
+        methods
+    }
+
+    fn document(
+        &self,
+        method: ClientAuthentication,
+        redirect_uri: Option<&str>,
+    ) -> Map<String, Value> {
         let mut document = Map::new();
         let mut set = |name: &str, value: Value| document.insert(name.to_owned(), value);
         set("client_name", json!(self.client_name));
-        // RFC 7591 §2: redirect_uris are for "redirect-based flows"; this client has none.
-        set("redirect_uris", json!([]));
-        set("grant_types", json!([DEVICE_CODE, "refresh_token"]));
-        set("response_types", json!([]));
-        set("token_endpoint_auth_method", json!(method.as_str()));
+        if let Some(redirect_uri) = redirect_uri {
+            let mut grants = vec!["authorization_code", "refresh_token"];
+            if self.redirect_uri.is_none() {
+                // RFC 7591 §2.1: response type "code" goes with the grant type "authorization_code".
+                grants.insert(0, DEVICE_CODE);
+                grants.swap(1, 2);
+            }
+            set("redirect_uris", json!([redirect_uri]));
+            set("grant_types", json!(grants));
+            set("response_types", json!(["code"]));
+            // OpenID Connect Dynamic Client Registration §2: only native clients may redirect to http on loopback.
+            set("application_type", json!("native"));
+        } else {
+            // RFC 7591 §2: redirect_uris are for "redirect-based flows"; this client has none.
+            set("redirect_uris", json!([]));
+            set("grant_types", json!([DEVICE_CODE, "refresh_token"]));
+            set("response_types", json!([]));
+        }
+        set(AUTHENTICATION_METHOD, json!(method.as_str()));
         if !self.scopes.is_empty() {
             set("scope", json!(self.scopes.join(" ")));
         }
-        document
-    }
-
-    fn with_redirect(&self, redirect_uri: &str, grant_types: Value) -> Map<String, Value> {
-        let mut document = self.device_only();
-        let mut set = |name: &str, value: Value| document.insert(name.to_owned(), value);
-        set("redirect_uris", json!([redirect_uri]));
-        set("grant_types", grant_types);
-        set("response_types", json!(["code"]));
-        // OpenID Connect Dynamic Client Registration §2: only native clients may redirect to http on loopback.
-        set("application_type", json!("native"));
-        document
-    }
-
-    fn document(&self, ours: &Map<String, Value>) -> Map<String, Value> {
-        let mut document = ours.clone();
         for (name, value) in self.metadata {
             if value.is_null() {
                 document.shift_remove(name);
@@ -213,19 +263,27 @@ impl RegistrationRequest<'_> {
 }
 
 impl Registration {
-    fn read(members: &mut Members, asked: ClientAuthentication) -> Result<Self, Malformed> {
+    fn read(
+        members: &mut Members,
+        asked: Option<ClientAuthentication>,
+        supported: Option<&[String]>,
+    ) -> Result<Self, Malformed> {
         let id = members
             .take_text("client_id")?
             // RFC 6749 appendix A.1 allows visible ASCII and spaces. It is shown in `status` and in messages.
             .filter(|id| visible(id) == *id && id.len() <= LONGEST_CLIENT_ID)
             .ok_or_else(|| "`client_id` is missing or unusable".to_owned())?;
-        let secret = members.take_text("client_secret")?.map(Secret::new);
-        let authentication = authentication(members, asked, secret.is_some())?;
+        // A secret that cannot be read is missed only where one is needed.
+        let secret = members.take_text("client_secret").ok().flatten();
+        let secret = secret.map(Secret::new);
+        let authentication = authentication(members, asked, supported, secret.is_some())?;
         // A public client has no use for a secret, nor for its end.
         let secret = secret.filter(|_| authentication != ClientAuthentication::None);
         // RFC 7591 §3.2.1: "Time at which the client secret will expire or 0 if it will not expire."
         let expires_at = members
-            .number("client_secret_expires_at")?
+            .number("client_secret_expires_at")
+            .ok()
+            .flatten()
             .filter(|seconds| *seconds > 0.0);
         Ok(Self {
             secret_expires_at: expires_at.filter(|_| secret.is_some()).map(unix_millis),
@@ -248,11 +306,12 @@ impl Registration {
 
 fn authentication(
     members: &Members,
-    asked: ClientAuthentication,
+    asked: Option<ClientAuthentication>,
+    supported: Option<&[String]>,
     has_secret: bool,
 ) -> Result<ClientAuthentication, Malformed> {
     let method = match members
-        .text("token_endpoint_auth_method")
+        .text(AUTHENTICATION_METHOD)
         .filter(|name| !name.is_empty())
     {
         // RFC 7591 §3.2.1: the server "MAY reject or replace any of the client's requested metadata values"
@@ -260,9 +319,10 @@ fn authentication(
             "the server wants a client authentication that is not supported".to_owned()
         })?,
         None if !has_secret => ClientAuthentication::None,
-        // RFC 7591 §2: 'If unspecified or omitted, the default is "client_secret_basic"'
-        None if asked == ClientAuthentication::None => ClientAuthentication::ClientSecretBasic,
-        None => asked,
+        // RFC 7591 §2: 'If unspecified or omitted, the default is "client_secret_basic"', where the metadata has it.
+        None => asked
+            .filter(|asked| *asked != ClientAuthentication::None)
+            .unwrap_or_else(|| Client::choose_authentication(None, None, supported, true)),
     };
     if method != ClientAuthentication::None && !has_secret {
         return Err("`client_secret` is missing".to_owned());
@@ -291,6 +351,17 @@ mod tests {
         authentication: Option<ClientAuthentication>,
         metadata: Value,
     ) -> Result<Registration, Error> {
+        run_offered(http, authentication, None, metadata).await
+    }
+
+    async fn run_offered(
+        http: &ScriptedClient,
+        authentication: Option<ClientAuthentication>,
+        supported: Option<&[&str]>,
+        metadata: Value,
+    ) -> Result<Registration, Error> {
+        let supported: Option<Vec<String>> =
+            supported.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         let endpoint = Endpoint::parse("https://a.example/register").unwrap();
         let Value::Object(metadata) = metadata else {
             panic!("metadata is an object")
@@ -299,6 +370,7 @@ mod tests {
             endpoint: &endpoint,
             client_name: "my-memory",
             authentication,
+            supported: supported.as_deref(),
             scopes: &["a".into(), "b".into()],
             redirect_uri: None,
             metadata: &metadata,
@@ -412,7 +484,93 @@ mod tests {
     }
 
     fn read(body: &str, asked: ClientAuthentication) -> Result<Registration, Malformed> {
-        Registration::read(&mut crate::oauth::answer::tests::members(body), asked)
+        Registration::read(
+            &mut crate::oauth::answer::tests::members(body),
+            Some(asked),
+            None,
+        )
+    }
+
+    fn asked_for(http: &ScriptedClient) -> Vec<Value> {
+        documents(http)
+            .into_iter()
+            .map(|document| document["token_endpoint_auth_method"].clone())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_client_is_registered_for_what_the_metadata_offers() {
+        for (supported, asked) in [
+            (None, "none"),
+            (Some(&["client_secret_basic", "none"][..]), "none"),
+            (
+                Some(&["client_secret_post", "client_secret_basic"][..]),
+                "client_secret_basic",
+            ),
+            (
+                Some(&["private_key_jwt", "client_secret_post"][..]),
+                "client_secret_post",
+            ),
+            // Nothing that we know: the server may give something else.
+            (Some(&["private_key_jwt"][..]), "none"),
+        ] {
+            let http =
+                ScriptedClient::new().answer(201, r#"{"client_id":"c","client_secret":"s"}"#);
+            run_offered(&http, None, supported, json!({}))
+                .await
+                .unwrap();
+            assert_eq!(asked_for(&http), [asked], "{supported:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_authentication_is_followed_by_the_next_that_is_offered() {
+        const REFUSED: &str = r#"{"error":"invalid_client_metadata","error_description":"Unsupported token_endpoint_auth_method"}"#;
+        const REGISTERED: &str = r#"{"client_id":"c","client_secret":"s"}"#;
+        for (supported, asked) in [
+            (None, vec!["none", "client_secret_basic"]),
+            (
+                Some(&["none", "client_secret_post"][..]),
+                vec!["none", "client_secret_post"],
+            ),
+        ] {
+            let http = ScriptedClient::new()
+                .answer(400, REFUSED)
+                .answer(201, REGISTERED);
+            let registration = run_offered(&http, None, supported, json!({}))
+                .await
+                .unwrap();
+            assert_eq!(asked_for(&http), asked);
+            assert_eq!(registration.client.authentication.as_str(), asked[1]);
+        }
+        // What the config says is said once; so is what clientMetadata says.
+        for (authentication, metadata) in [
+            (Some(ClientAuthentication::None), json!({})),
+            (None, json!({"token_endpoint_auth_method": "none"})),
+        ] {
+            let http = ScriptedClient::new().answer(400, REFUSED);
+            let error = run_offered(&http, authentication, None, metadata).await;
+            assert_eq!(error.unwrap_err().code(), ErrorCode::RegistrationFailed);
+        }
+        // Without words it may be the redirect URI, then the authentication.
+        let http = ScriptedClient::new()
+            .answer(400, r#"{"error":"invalid_client_metadata"}"#)
+            .answer(400, r#"{"error":"invalid_client_metadata"}"#)
+            .answer(201, REGISTERED);
+        run(&http).await.unwrap();
+        assert_eq!(asked_for(&http), ["none", "none", "client_secret_basic"]);
+    }
+
+    #[tokio::test]
+    async fn a_secret_without_a_word_of_its_method_is_used_as_the_metadata_has_it() {
+        let http = ScriptedClient::new().answer(201, r#"{"client_id":"c","client_secret":"s"}"#);
+        let offered = Some(&["none", "client_secret_post"][..]);
+        let registration = run_offered(&http, None, offered, json!({})).await.unwrap();
+        let client = registration.client;
+        assert_eq!(
+            client.authentication,
+            ClientAuthentication::ClientSecretPost
+        );
     }
 
     #[test]
@@ -467,7 +625,6 @@ mod tests {
             &format!(r#"{{"client_id":"{}"}}"#, "x".repeat(2000)),
             r#"{"client_id":"c","token_endpoint_auth_method":"private_key_jwt"}"#,
             r#"{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}"#,
-            r#"{"client_id":"c","client_secret":"s","client_secret_expires_at":1e308}"#,
         ] {
             assert!(read(body, Public).is_err(), "{body}");
         }

@@ -138,7 +138,7 @@ impl Session {
             let Some((client, landing)) = kept else {
                 let landing = Landing::take(wanted, can_paste)?;
                 let uri = Some(&landing.redirect_uri);
-                let client = register(self, config, location, server, uri).await?;
+                let client = register(self, config, location, server, uri, None).await?;
                 return Ok((client, landing));
             };
             let attempt = Attempt::new(config, server, &client, landing.redirect_uri.clone())?;

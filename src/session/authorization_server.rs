@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::dpop;
-use crate::oauth::metadata::discover;
+use crate::oauth::metadata::{self, AuthorizationServerMetadata, Flaw, discover};
 
 use super::Session;
 use super::config::{AuthConfig, Flow, invalid};
@@ -20,6 +20,8 @@ pub(super) struct AuthorizationServer {
     pub(super) revocation_endpoint: Option<Endpoint>,
     pub(super) registration_endpoint: Option<Endpoint>,
     pub(super) authentication_methods: Option<Vec<String>>,
+    /// What the metadata names and nobody can use.
+    flaws: Vec<Flaw>,
 }
 
 impl AuthorizationServer {
@@ -53,18 +55,18 @@ impl AuthorizationServer {
             has_iss: false,
             requires_pushed_requests: false,
             device_authorization_endpoint: config.device_authorization_endpoint.clone(),
-            token_endpoint: config
-                .token_endpoint
-                .clone()
-                .or_else(|| metadata.as_ref().and_then(|m| m.token_endpoint.clone()))
-                .ok_or_else(|| {
-                    no_token_endpoint(config.issuer.as_ref().map_or("", |issuer| issuer.as_str()))
-                })?,
+            token_endpoint: match (&config.token_endpoint, &metadata) {
+                (Some(endpoint), _) => endpoint.clone(),
+                (None, Some(metadata)) => token_endpoint(metadata)?.clone(),
+                (None, None) => return Err(no_token_endpoint("")),
+            },
             revocation_endpoint: config.revocation_endpoint.clone(),
             registration_endpoint: config.registration_endpoint.clone(),
             authentication_methods: None,
+            flaws: Vec::new(),
         };
         if let Some(metadata) = metadata {
+            server.flaws = metadata.flaws;
             server.authorization_endpoint = server
                 .authorization_endpoint
                 .or(metadata.authorization_endpoint);
@@ -98,6 +100,12 @@ impl AuthorizationServer {
     /// The device authorization endpoint, without which there is no device flow.
     pub(super) fn device_authorization_endpoint(&self) -> Result<&Endpoint, Error> {
         self.device_authorization_endpoint.as_ref().ok_or_else(|| {
+            if let Some(error) = self.flaw(
+                metadata::DEVICE,
+                "Give `deviceAuthorizationEndpoint`, or log in through the browser with `flow: \"authorization_code\"`.",
+            ) {
+                return error;
+            }
             let Some(issuer) = &self.issuer else {
                 return invalid(
                     "`deviceAuthorizationEndpoint` is missing: give it beside `tokenEndpoint`, or give `issuer`.",
@@ -125,6 +133,10 @@ impl AuthorizationServer {
             )));
         }
         self.authorization_endpoint.as_ref().ok_or_else(|| {
+            let next = "Give `authorizationEndpoint`, or leave `flow` out to log in by the device flow.";
+            if let Some(error) = self.flaw(metadata::AUTHORIZATION, next) {
+                return error;
+            }
             invalid(match issuer {
                 "" => "`authorizationEndpoint` is missing: give it beside `tokenEndpoint`, or give `issuer`.".to_owned(),
                 _ => format!(
@@ -135,6 +147,12 @@ impl AuthorizationServer {
         })
     }
 
+    /// What is wrong with that endpoint of the metadata, for who needs it.
+    pub(super) fn flaw(&self, name: &str, next: &str) -> Option<Error> {
+        let flaw = self.flaws.iter().find(|flaw| flaw.name == name)?;
+        Some(flaw.to_error(self.key(), next))
+    }
+
     /// What names this server where its registered clients are kept.
     pub(super) fn key(&self) -> &str {
         self.issuer
@@ -143,7 +161,18 @@ impl AuthorizationServer {
     }
 }
 
-pub(super) fn no_token_endpoint(issuer: &str) -> Error {
+/// The token endpoint, without which there is nothing.
+pub(super) fn token_endpoint(metadata: &AuthorizationServerMetadata) -> Result<&Endpoint, Error> {
+    let issuer = metadata.issuer.as_str();
+    metadata.token_endpoint.as_ref().ok_or_else(|| {
+        metadata.flaw(metadata::TOKEN).map_or_else(
+            || no_token_endpoint(issuer),
+            |flaw| flaw.to_error(issuer, "Give `tokenEndpoint` in the config."),
+        )
+    })
+}
+
+fn no_token_endpoint(issuer: &str) -> Error {
     Error::new(
         ErrorCode::InvalidResponse,
         format!(

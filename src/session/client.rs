@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
+use crate::oauth::metadata::REGISTRATION;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::{self, RegistrationRequest};
 use crate::store::credential::Outline;
@@ -31,18 +32,22 @@ pub(super) fn configured(
     })
 }
 
-/// For a login without a redirect URI: the registered client that the store has, or a new one, kept there.
-pub(super) async fn registered(
-    session: &Session,
+/// The authentications to register for after the server refused a client that has no secret. RFC 8414 §2:
+/// `token_endpoint_auth_methods_supported` is 'If omitted, the default is "`client_secret_basic`"'.
+pub(super) fn with_a_secret(
     config: &AuthConfig,
-    location: &Location,
     server: &AuthorizationServer,
-) -> Result<Client, Error> {
-    let known = known(session, location, server).await?;
-    match known.iter().find(|client| client.redirect_uri.is_none()) {
-        Some(client) => Ok(as_client(client)),
-        None => register(session, config, location, server, None).await,
+) -> Vec<ClientAuthentication> {
+    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost};
+    if config.client_authentication.is_some() {
+        return Vec::new();
     }
+    let Some(supported) = &server.authentication_methods else {
+        return vec![ClientSecretBasic];
+    };
+    let mut methods = vec![ClientSecretBasic, ClientSecretPost];
+    methods.retain(|method| supported.iter().any(|name| name == method.as_str()));
+    methods
 }
 
 /// The usable clients that the store has for this server, newest first.
@@ -69,16 +74,17 @@ pub(super) fn serves(config: &AuthConfig, client: &StoredClient) -> bool {
     }
 }
 
-/// Registers a client with that redirect URI and keeps it.
+/// Registers a client with that redirect URI, for that authentication where one is named, and keeps it.
 pub(super) async fn register(
     session: &Session,
     config: &AuthConfig,
     location: &Location,
     server: &AuthorizationServer,
     redirect_uri: Option<&RedirectUri>,
+    authentication: Option<ClientAuthentication>,
 ) -> Result<Client, Error> {
     let shelf = location.shelf(server.key());
-    let client = new_registration(session, config, server, redirect_uri).await?;
+    let client = new_registration(session, config, server, redirect_uri, authentication).await?;
     let stored = client.clone();
     blocking(move || shelf.save_with(stored)).await??;
     Ok(as_client(&client))
@@ -90,8 +96,13 @@ pub(super) async fn new_registration(
     config: &AuthConfig,
     server: &AuthorizationServer,
     redirect_uri: Option<&RedirectUri>,
+    authentication: Option<ClientAuthentication>,
 ) -> Result<StoredClient, Error> {
     let Some(endpoint) = &server.registration_endpoint else {
+        let next = "Give `registrationEndpoint`, or register a client there by hand and give its `clientId`.";
+        if let Some(error) = server.flaw(REGISTRATION, next) {
+            return Err(error);
+        }
         return Err(Error::new(
             ErrorCode::RegistrationFailed,
             format!(
@@ -103,7 +114,8 @@ pub(super) async fn new_registration(
     let request = RegistrationRequest {
         endpoint,
         client_name: &config.client_name,
-        authentication: config.client_authentication,
+        authentication: config.client_authentication.or(authentication),
+        supported: server.authentication_methods.as_deref(),
         scopes: &config.scopes,
         redirect_uri: redirect_uri.map(RedirectUri::as_str),
         metadata: &config.client_metadata,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::http::BoxFuture;
 use crate::http::endpoint::Endpoint;
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::device_access_token::{DeviceAccessTokenRequest, PollEvent, await_approval};
 use crate::oauth::device_authorization::{
     self, DeviceAuthorization, DeviceAuthorizationRequest, demands_pkce,
@@ -19,7 +19,7 @@ use crate::time::{BootInstant, UnixMillis};
 
 use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
-use super::client::{configured, new_registration};
+use super::client::{configured, new_registration, with_a_secret};
 use super::config::{AuthConfig, Flow, invalid};
 use super::refresh_attempts::{CRITICAL_SECTION, Effort};
 use super::verification::Verification;
@@ -135,6 +135,35 @@ impl Session {
         }
     }
 
+    /// The same for a client that we registered. A server may take a registration without a secret and then refuse the client:
+    /// one with a secret is registered in its place.
+    pub(super) async fn ask_as_registered<F>(
+        &self,
+        config: &AuthConfig,
+        server: &AuthorizationServer,
+        mut client: Client,
+        register: impl Fn(Option<ClientAuthentication>) -> F,
+    ) -> Result<(Client, Asked), Error>
+    where
+        F: Future<Output = Result<Client, Error>>,
+    {
+        let mut asked = self.ask_for_code(config, server, &client).await;
+        for method in with_a_secret(config, server) {
+            let is_to_be_replaced =
+                client.authentication != method && asked.as_ref().is_err_and(wants_a_secret);
+            if !is_to_be_replaced {
+                continue;
+            }
+            // What the server said of the first client is the reason, if it registers no other.
+            let Ok(other) = register(Some(method)).await else {
+                break;
+            };
+            client = other;
+            asked = self.ask_for_code(config, server, &client).await;
+        }
+        asked.map(|asked| (client, asked))
+    }
+
     /// Shows the code and polls until the person has decided (RFC 8628 §3.3-3.5).
     pub(super) async fn await_decision(
         &self,
@@ -216,14 +245,19 @@ impl Session {
             .guard(async {
                 let server = AuthorizationServer::resolve(self, config).await?;
                 server.device_authorization_endpoint()?;
-                let client =
-                    match configured(config, None, server.authentication_methods.as_deref()) {
-                        Some(client) => client,
-                        None => {
-                            client::as_client(&new_registration(self, config, &server, None).await?)
-                        }
+                let supported = server.authentication_methods.as_deref();
+                let (client, asked) = if let Some(client) = configured(config, None, supported) {
+                    let asked = self.ask_for_code(config, &server, &client).await?;
+                    (client, asked)
+                } else {
+                    let server = &server;
+                    let register = |method| async move {
+                        let client = new_registration(self, config, server, None, method).await?;
+                        Ok(client::as_client(&client))
                     };
-                let asked = self.ask_for_code(config, &server, &client).await?;
+                    self.ask_as_registered(config, server, register(None).await?, register)
+                        .await?
+                };
                 let response = self
                     .await_decision(config, &server, &client, &asked, observer)
                     .await?;
@@ -339,11 +373,19 @@ fn not_bound(config: &AuthConfig) -> Result<(), Error> {
 
 /// The server no longer knows a client that we registered there earlier.
 pub(super) fn client_is_unknown(error: &Error) -> bool {
+    wants_a_secret(error)
+        || error.code() == ErrorCode::OauthError
+            && error
+                .oauth()
+                .is_some_and(|oauth| oauth.error == "unauthorized_client")
+}
+
+/// The server wants more of the client than its id, or knows none of that id.
+pub(super) fn wants_a_secret(error: &Error) -> bool {
     error.code() == ErrorCode::OauthError
-        && error.oauth().is_some_and(|oauth| {
-            matches!(
-                oauth.error.as_str(),
-                "invalid_client" | "unauthorized_client"
-            )
-        })
+        && match error.oauth() {
+            Some(oauth) => oauth.error == "invalid_client",
+            // Prosody: a 401 without a word.
+            None => matches!(error.status(), Some(401 | 403)),
+        }
 }

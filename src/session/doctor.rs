@@ -227,6 +227,7 @@ impl Session {
             None => None,
         };
         findings.push(flow(config, metadata.as_ref()));
+        findings.extend(metadata.iter().flat_map(flaws));
         let registers = config.registration_endpoint.is_some()
             || metadata.is_some_and(|metadata| metadata.registration_endpoint.is_some());
         findings.push(client.unwrap_or_else(|| unregistered(registers)));
@@ -290,6 +291,22 @@ fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
     }
     let fix = "Set the clock, for example by NTP: tokens seem to end too early or too late.";
     Finding::bad(NAME, Level::Warning, found, fix)
+}
+
+/// What no login may need, and its operator should know.
+fn flaws(metadata: &AuthorizationServerMetadata) -> Vec<Finding> {
+    let flaws = metadata.flaws.iter().map(|flaw| {
+        Finding::bad(
+            "metadata",
+            Level::Warning,
+            format!(
+                "The metadata's `{}` {}: it counts as missing.",
+                flaw.name, flaw.reason
+            ),
+            "Tell the server's operator; where it is needed, give the endpoint in the config.",
+        )
+    });
+    flaws.collect()
 }
 
 /// Whether the server has what a login needs.

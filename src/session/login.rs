@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::oauth::client::Client;
+use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::token_response::TokenResponse;
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
@@ -14,9 +15,9 @@ use super::Session;
 use super::authorization_server::AuthorizationServer;
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
-use super::client::{configured, forget, registered};
+use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
 use super::config::{AuthConfig, Flow, WantedStorage};
-use super::device_tokens::{Asked, Observer, client_is_unknown};
+use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
 use super::status::AuthStatus;
 
 impl Session {
@@ -86,7 +87,16 @@ impl Session {
             Ok(response) => Ok((server, client, storage, response)),
             // Some servers look at the client only here. The next login registers anew.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
+                let known = known(self, location, &server).await?;
                 forget(location, &server, &client.id).await?;
+                // The next login is one with a secret, where that is what was missed.
+                let method = with_a_secret(config, &server).into_iter().next();
+                if client.secret.is_none() && wants_a_secret(&error) && method.is_some() {
+                    let known = known.iter().find(|known| known.client_id == client.id);
+                    let uri = known.and_then(|known| known.redirect_uri.as_deref());
+                    let uri = uri.and_then(|uri| RedirectUri::parse(uri).ok());
+                    drop(register(self, config, location, &server, uri.as_ref(), method).await);
+                }
                 Err(error.needing_login())
             }
             Err(error) => Err(error),
@@ -104,18 +114,22 @@ impl Session {
             let asked = self.ask_for_code(config, server, &client).await?;
             return Ok((client, asked));
         }
-        let client = registered(self, config, location, server).await?;
-        match self.ask_for_code(config, server, &client).await {
-            Ok(asked) => Ok((client, asked)),
-            // A registration that the server has forgotten is renewed, once.
-            Err(error) if client_is_unknown(&error) => {
-                forget(location, server, &client.id).await?;
-                let client = registered(self, config, location, server).await?;
-                let asked = self.ask_for_code(config, server, &client).await?;
-                Ok((client, asked))
+        let register = |method| register(self, config, location, server, None, method);
+        let known = known(self, location, server).await?;
+        if let Some(client) = known.iter().find(|client| serves(config, client)) {
+            let client = as_client(client);
+            match self.ask_for_code(config, server, &client).await {
+                Ok(asked) => return Ok((client, asked)),
+                // A registration that the server has forgotten is renewed, once.
+                Err(error) if client_is_unknown(&error) => {
+                    forget(location, server, &client.id).await?;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
+        let client = register(None).await?;
+        self.ask_as_registered(config, server, client, register)
+            .await
     }
 
     fn as_credential(

@@ -21,7 +21,7 @@ use crate::time::{BootInstant, UnixMillis};
 
 use super::Session;
 use super::access_token::login_required;
-use super::authorization_server::no_token_endpoint;
+use super::authorization_server::token_endpoint;
 use super::blocking::blocking;
 use super::cancellation::aborted;
 use super::client::of_credential;
@@ -417,9 +417,7 @@ impl Session {
         let found = metadata.revocation_endpoint.as_ref();
         Ok(Server {
             revocation_endpoint: known.or_else(|| found.map(|found| found.as_str().to_owned())),
-            token_endpoint: metadata
-                .token_endpoint
-                .ok_or_else(|| no_token_endpoint(issuer.as_str()))?,
+            token_endpoint: token_endpoint(&metadata)?.clone(),
         })
     }
 
