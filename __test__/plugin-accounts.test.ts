@@ -56,7 +56,7 @@ test("accounts order: set, used, shown in the list, cleared", async (t) => {
   assert.match(routed.stdout, /account {2}home\n.*skipped {2}Nobody is logged in to my-memory \(profile work\)/s);
   // Without a name it is the first; by name or id, that one.
   assert.match((await run("logout")).stdout, /^Nobody was logged in/);
-  assert.match((await run("logout", "--profile=my-memory:home")).stdout, /^Logged out/);
+  assert.match((await run("logout", "--account=my-memory:home")).stdout, /^Logged out/);
   assert.match((await run("status", "--check")).stdout, /Log in with: openclaw my-memory login\n/);
 
   const foreign = await run("accounts", "order", "set", "notes:work");
@@ -292,9 +292,9 @@ test("accounts of the host's own file: listed in its order, checked, logged out 
   assert.equal((await run("accounts", "order", "get")).stdout, "my-memory:work\n");
   assert.equal((await run("status", "--check")).code, 0);
   assert.equal((await run("status", "--check", "--all")).code, 2);
-  assert.equal((await run("status", "--check", "--profile=pasted")).code, 2);
+  assert.equal((await run("status", "--check", "--account=pasted")).code, 2);
   assert.match((await run("accounts", "order", "set", "pasted")).stderr, /models auth order set/);
-  assert.match((await run("logout", "--profile=my-memory:pasted")).stdout, /^Logged out/);
+  assert.match((await run("logout", "--account=my-memory:pasted")).stdout, /^Logged out/);
   assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, "utf8")).profiles), ["my-memory:work", "other:x"]);
   assert.equal((await run("status", "--check", "--all")).code, 0);
 });

@@ -41,6 +41,7 @@ test("commands without a terminal: plain lines, exit codes, JSON; one account af
 
   const none = await run("status", "--check");
   assert.equal(none.code, 1);
+  assert.equal(none.stderr, "My Memory: not logged in\n", "else a host that knows no such command looks the same");
   assert.match(none.stdout, /^My Memory: not logged in\n.*Log in with: openclaw my-memory login\n$/s);
   assert.match((await run("accounts")).stdout, /^Nobody is logged in to My Memory\. Log in with: openclaw/);
 
@@ -59,9 +60,27 @@ test("commands without a terminal: plain lines, exit codes, JSON; one account af
   assert.match((await run("accounts")).stdout, /^default {2}logged in\n$/);
   assert.equal(JSON.parse((await run("accounts", "--json")).stdout)[0].profile, "default");
 
-  assert.match((await run("logout", "--profile=work")).stdout, /^Nobody was logged in/);
+  assert.match((await run("logout", "--account=work")).stdout, /^Nobody was logged in/);
   assert.match((await run("logout")).stdout, /^Logged out of My Memory; the server has revoked the tokens\.\n$/);
   assert.equal((await run("status", "--check", "--json")).code, 1);
+});
+
+test("--profile behind the command touches no account: openclaw 2026.2.26 leaves it in the arguments and heeds it nowhere", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const run = (...args: string[]) => outcome(command(t, home, server, args));
+  await approvedLogin(configFor(server, home.stateDir, { pluginId }));
+  for (const line of [
+    ["logout", "--profile=work"],
+    ["login", "--token", "--profile=work"],
+  ]) {
+    const { code, stdout, stderr } = await run(...line);
+    assert.equal(code, 1);
+    assert.equal(stdout, "");
+    assert.match(stderr, /^Nothing was done: .* give `--account work`[^\n]*\n$/);
+  }
+  const { code, stderr } = await run("status", "--check");
+  assert.deepEqual({ code, stderr }, { code: 0, stderr: "" }, "the default account is logged in as before");
 });
 
 test("Ctrl-C says that nothing was changed, and that is so", async (t) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { test } from "node:test";
 import { AuthError, getValidAccessToken } from "../index.js";
-import { defaultAgent, hostName, loginCommand } from "../plugin/host.ts";
+import { defaultAgent, hostName, loginCommand, strayProfile } from "../plugin/host.ts";
 import { configSchema, type PluginAuthOptions, pluginAuth, uiHints } from "../plugin/index.ts";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
 import { FakeHost, type FakeHostOptions } from "./support/fake-host.ts";
@@ -256,15 +256,39 @@ test("the command names the host that runs, its profile and the account", () => 
   assert.equal(loginCommand(line, "moltbot", {}), "moltbot my-memory login");
   assert.equal(loginCommand(line, "clawdbot", {}), "clawdbot gateway call my-memory.login");
   assert.equal(
-    loginCommand({ ...line, account: "it's" }, "clawdbot", { CLAWDBOT_PROFILE: "dev" }),
+    loginCommand({ ...line, account: "it's" }, "clawdbot", {
+      CLAWDBOT_PROFILE: "dev",
+      CLAWDBOT_STATE_DIR: "/home/a/.clawdbot-dev",
+    }),
     `clawdbot --profile dev gateway call my-memory.login --params '{"account":"it'\\''s"}'`,
   );
   assert.equal(
-    loginCommand({ ...line, account: "work" }, "openclaw", { OPENCLAW_PROFILE: "dev" }),
+    loginCommand({ ...line, account: "work" }, "openclaw", {
+      OPENCLAW_PROFILE: "dev",
+      OPENCLAW_STATE_DIR: "/home/a/.openclaw-dev",
+    }),
     "openclaw --profile dev my-memory login --account work",
+  );
+  // The variable alone moves no state folder, but `--profile dev` would.
+  assert.equal(loginCommand(line, "openclaw", { OPENCLAW_PROFILE: "dev" }), "openclaw my-memory login");
+  // Plugin commands are unknown there, and its variables are openclaw's.
+  assert.equal(loginCommand(line, "openclaw-cn", {}), "openclaw-cn gateway call my-memory.login");
+  assert.equal(
+    loginCommand(line, "openclaw-cn", { OPENCLAW_PROFILE: "dev", OPENCLAW_STATE_DIR: "/home/a/.openclaw-dev/" }),
+    "openclaw-cn --profile dev gateway call my-memory.login",
   );
   assert.equal(loginCommand(line, "openclaw", { OPENCLAW_PROFILE: "a; rm -rf /" }), "openclaw my-memory login");
   assert.equal(loginCommand({ ...line, command: undefined }, "openclaw", {}), "openclaw gateway call my-memory.login");
+});
+
+test("--profile is the host's before the command, and nobody's behind it", () => {
+  const stray = (...words: string[]) => strayProfile(["node", "openclaw.mjs", ...words]);
+  assert.equal(stray("my-memory", "logout", "--profile", "work"), "work");
+  assert.equal(stray("my-memory", "logout", "--profile=work"), "work");
+  assert.equal(stray("my-memory", "logout", "--profile"), "");
+  assert.equal(stray("--profile", "dev", "my-memory", "logout"), undefined);
+  assert.equal(stray("--profile=dev", "my-memory", "logout"), undefined);
+  assert.equal(stray("my-memory", "logout", "--account", "work"), undefined);
 });
 
 test("the host is told by the name of its process, then by its script, then by its state folder", () => {
@@ -277,4 +301,8 @@ test("the host is told by the name of its process, then by its script, then by i
   assert.equal(hostName("node", "C:\\npm\\node_modules\\clawdbot\\dist\\entry.js", {}), "clawdbot");
   assert.equal(hostName("node", "/app/main.js", { CLAWDBOT_STATE_DIR: "/state" }), "clawdbot");
   assert.equal(hostName("node", "/app/main.js", {}), "openclaw");
+  // openclaw-cn 2026.1.31 names its process after clawdbot.
+  assert.equal(hostName("clawdbot-gateway", "/lib/node_modules/openclaw-cn/dist/entry.js", {}), "openclaw-cn");
+  assert.equal(hostName("clawdbot", "/usr/bin/clawdbot-cn", {}), "openclaw-cn");
+  assert.equal(hostName("openclaw", "/home/openclaw-cn/lib/node_modules/openclaw/openclaw.mjs", {}), "openclaw");
 });

@@ -4,11 +4,11 @@ import { type AuthConfig, AuthError, doctor, importToken, login, logout, type Pa
 import { explain } from "./account.ts";
 import { addAccountCommands, allAccounts } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
-import type { PluginCommand } from "./host.ts";
+import { type PluginCommand, strayProfile } from "./host.ts";
 import { Interruption } from "./interruption.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
-import { exitCode, reportText, statusText, worst } from "./status-text.ts";
+import { exitCode, reportText, stateInWords, statusText, worst } from "./status-text.ts";
 
 export interface CommandContext {
   title: string;
@@ -23,18 +23,13 @@ const silence = 30_000;
 
 interface AccountFlags {
   account?: string;
-  profile?: string;
 }
 
 /** Adds the subcommands to the plugin's own command. */
 export function addCommands(parent: PluginCommand, context: CommandContext): void {
   const { title } = context;
   const subcommand = (name: string, description: string) =>
-    parent
-      .command(name)
-      .description(description)
-      .option("--account <name>", "the account, where you have several")
-      .option("--profile <name>", "the same; newer hosts take this option for their own, wherever it stands");
+    parent.command(name).description(description).option("--account <name>", "the account, where you have several");
 
   subcommand("login", `Log in to ${title}`)
     .option("--open", "open the page in the browser, also without a terminal")
@@ -71,6 +66,11 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
         }
         if (flags.check) {
           process.exitCode = worst(found);
+          for (const account of found.filter((account) => exitCode(account) !== 0)) {
+            // Tells our exit code 1 apart from that of a host that does not know the command.
+            const who = account.profile === "default" ? title : `${title} (account ${account.profile})`;
+            process.stderr.write(`${who}: ${stateInWords(account)}\n`);
+          }
         }
       }),
     );
@@ -204,7 +204,17 @@ export async function reported(
   run: (config: AuthConfig, profile: string | undefined) => Promise<void>,
   failed: (error: AuthError) => void = ({ message }) => process.stderr.write(`${message}\n`),
 ): Promise<void> {
-  const profile = flags.account ?? flags.profile ?? context.defaultProfile();
+  const stray = strayProfile();
+  if (stray !== undefined) {
+    // Acting on the default account instead would log the wrong one out.
+    process.exitCode = 1;
+    process.stderr.write(
+      `Nothing was done: \`--profile\` belongs to the host here, and names no account of ${context.title}. ` +
+        `For an account give \`--account ${stray || "<name>"}\`; for a profile of the host, give \`--profile\` before the command.\n`,
+    );
+    return;
+  }
+  const profile = flags.account ?? context.defaultProfile();
   try {
     await run(context.config(profile), profile);
   } catch (error) {

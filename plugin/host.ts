@@ -56,34 +56,55 @@ export interface PluginService {
   stop?(context?: unknown): void | Promise<void>;
 }
 
-const names = ["clawdbot", "moltbot", "openclaw"] as const;
+const names = ["clawdbot", "moltbot", "openclaw", "openclaw-cn"] as const;
 export type HostName = (typeof names)[number];
 
+/** What the names of a host's environment variables begin with. */
+const prefixes = { clawdbot: "CLAWDBOT", moltbot: "MOLTBOT", openclaw: "OPENCLAW", "openclaw-cn": "OPENCLAW" } as const;
+
+/** Hosts that answer "unknown command" to every command of a plugin: clawdbot 2026.1.24-3 and openclaw-cn 2026.1.31. */
+const withoutPluginCommands: readonly HostName[] = ["clawdbot", "openclaw-cn"];
+
+/** Hosts by the program that starts them. */
+const programs: Record<string, HostName | undefined> = {
+  ...Object.fromEntries(names.map((name) => [name, name])),
+  "clawdbot-cn": "openclaw-cn",
+};
+
 /**
- * Which host this process is. `api` does not say. Every host names its process after itself, and after the command as
- * well ("clawdbot-gateway"); where an application embeds the host, the path of the script is what remains.
+ * Finds out which host this process is, because `api` does not say. Every host names its process after itself, and after the
+ * command as well ("clawdbot-gateway"); where an application embeds the host, the path of the script is what remains.
+ * openclaw-cn alone names its process "clawdbot-gateway" too, so there the script decides.
  */
 export function hostName(
   title: string = process.title,
   script: string = process.argv[1] ?? "",
   env: NodeJS.ProcessEnv = process.env,
 ): HostName {
-  const titled = names.find((name) => title === name || title.startsWith(`${name}-`));
-  const started = names.find((name) => basename(script).replace(/\.[cm]?js$/, "") === name);
+  const started = names.find((name) => programs[basename(script).replace(/\.[cm]?js$/, "")] === name);
   // The innermost folder decides: a host may be installed inside of another's.
   const folders = script.split(/[\\/]/).reverse();
   const installed = folders.find((folder): folder is HostName => (names as readonly string[]).includes(folder));
+  if ((started ?? installed) === "openclaw-cn") {
+    return "openclaw-cn";
+  }
+  const titled = names.find((name) => title === name || title.startsWith(`${name}-`));
   const configured = (["openclaw", "moltbot", "clawdbot"] as const).find(
     (name) => env[`${name.toUpperCase()}_STATE_DIR`],
   );
   return titled ?? started ?? installed ?? configured ?? "openclaw";
 }
 
-/** What starts a command line of this host; the host's own profile (`~/.openclaw-<profile>`) included. */
+/**
+ * What a command line of this host begins with, the host's own profile (`~/.openclaw-<profile>`) included. Started with
+ * `--profile`, a host sets both variables. The variable of the profile alone moves no state folder, `--profile` does: then
+ * naming it would lead a person to another login.
+ */
 function program(host: HostName, env: NodeJS.ProcessEnv): string {
-  const profile = env[`${host.toUpperCase()}_PROFILE`]?.trim() ?? "";
+  const profile = env[`${prefixes[host]}_PROFILE`]?.trim() ?? "";
   const isNamed = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(profile) && profile.toLowerCase() !== "default";
-  return isNamed ? `${host} --profile ${profile}` : host;
+  const isInUse = basename(env[`${prefixes[host]}_STATE_DIR`] ?? "").endsWith(`-${profile}`);
+  return isNamed && isInUse ? `${host} --profile ${profile}` : host;
 }
 
 /** Whose login, and how its commands are called. */
@@ -102,13 +123,24 @@ export function loginCommand(
   host: HostName = hostName(),
   env: NodeJS.ProcessEnv = process.env,
 ): string {
-  // clawdbot 2026.1.24-3 answers "unknown command" to every command of a plugin.
-  if (host === "clawdbot" || command === undefined) {
+  if (withoutPluginCommands.includes(host) || command === undefined) {
     const params = account === undefined ? "" : ` --params ${quoted(JSON.stringify({ account }))}`;
     return `${program(host, env)} gateway call ${quoted(`${id}.login`)}${params}`;
   }
-  // Not --profile: openclaw 2026.9 takes that for its own, wherever it stands on the line.
+  // Not --profile: from openclaw 2026.4.15 on the host takes that for its own, wherever it stands on the line.
   return `${program(host, env)} ${command} login${account === undefined ? "" : ` --account ${quoted(account)}`}`;
+}
+
+/**
+ * What `--profile` behind a plugin's command names, where it gets that far. From openclaw 2026.4.15 on the host takes it out
+ * of the arguments and moves its state folder; openclaw 2026.2.26 and 2026.3.13 leave it there and heed it nowhere.
+ */
+export function strayProfile(argv: readonly string[] = process.argv): string | undefined {
+  const words = argv.slice(2);
+  const command = words.findIndex((word) => !word.startsWith("-"));
+  const at = words.findIndex((word) => /^--profile(=|$)/.test(word));
+  // Before the command it is the host's, which heeds it there.
+  return command === -1 || at < command ? undefined : (words[at]?.split(/=(.*)/s)[1] ?? words[at + 1] ?? "");
 }
 
 function quoted(argument: string): string {

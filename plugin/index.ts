@@ -9,7 +9,7 @@
  *   register(api) {
  *     const auth = pluginAuth(api, { issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] });
  *     api.registerTool({
- *       name: "memory_search",
+ *       name: "my_memory_search",
  *       parameters: MemorySearch,
  *       async execute(_id, { query }) {
  *         const answer = await auth.fetch(`https://api.example.com/memories?q=${encodeURIComponent(query)}`);

@@ -27,14 +27,14 @@ test("openclaw-2026.9.6: an agent is told to ask for a login, and then uses the 
     return on.host.succeed(["agent", "--local", "--agent", "main", "--message", "What does ada like?"]);
   };
 
-  await turn("memory_store", { text: "ada likes tea" });
+  await turn("team_memory_store", { text: "ada likes tea" });
   assert.match(
     model.toolResults.at(-1) ?? "",
     /Team Memory needs a login: run `openclaw team-memory login` in a terminal, then try again\./,
   );
   await logIn(on);
-  await turn("memory_store", { text: "ada likes tea" });
-  const { stdout } = await turn("memory_search", { query: "tea" });
+  await turn("team_memory_store", { text: "ada likes tea" });
+  const { stdout } = await turn("team_memory_search", { query: "tea" });
   assert.match(stdout, /The tool said: .*ada likes tea/s);
 });
 

@@ -15,7 +15,7 @@ export default {
     const auth = pluginAuth(api, { issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] });
 
     api.registerTool({
-      name: "memory_store",
+      name: "team_memory_store",
       label: "Store a memory",
       description: "Store a fact so that it can be found again later.",
       parameters: {
@@ -33,7 +33,7 @@ export default {
     });
 
     api.registerTool({
-      name: "memory_search",
+      name: "team_memory_search",
       label: "Search memories",
       description: "Find facts that were stored earlier.",
       parameters: {

@@ -4,7 +4,7 @@
  *     const host = await Host.create(t, hosts["openclaw-2026.9.6"], { registry });
  *     await host.run(["plugins", "install", "team-memory"]);
  *     const gateway = await host.startGateway();
- *     await gateway.tool("memory_search", { query: "tea" });
+ *     await gateway.tool("team_memory_search", { query: "tea" });
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";

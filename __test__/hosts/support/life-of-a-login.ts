@@ -122,7 +122,7 @@ export async function assertLoginIsAskedFor(on: Stage, gateway: Gateway): Promis
   const { host } = on;
   const sentence = `${loginNeeded(on)}, then try again.`;
   const before = gateway.child.mark;
-  const { status: code, text } = await gateway.tool("memory_search", { query: "tea" });
+  const { status: code, text } = await gateway.tool("team_memory_search", { query: "tea" });
   if (host.id === "openclaw-2026.9.6") {
     // It keeps the reason of a failed tool from HTTP callers; the log and the model get it.
     assert.equal(code, 500);
@@ -134,9 +134,9 @@ export async function assertLoginIsAskedFor(on: Stage, gateway: Gateway): Promis
 }
 
 export async function assertToolsWork(gateway: Gateway, memory: string): Promise<void> {
-  const stored = await gateway.tool("memory_store", { text: memory });
+  const stored = await gateway.tool("team_memory_store", { text: memory });
   assert.equal(stored.status, 200, stored.text);
-  const found = await gateway.tool("memory_search", { query: memory.toUpperCase() });
+  const found = await gateway.tool("team_memory_search", { query: memory.toUpperCase() });
   assert.equal(found.status, 200, found.text);
   const [{ text }] = JSON.parse(found.text).result.content;
   assert.deepEqual(
@@ -184,7 +184,7 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
     const before = await refreshes();
     const { expiresAt = 0 } = await status(login);
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 50));
-    await Promise.all([1, 2, 3, 4].map((number) => at.tool("memory_search", { query: `${number}` })));
+    await Promise.all([1, 2, 3, 4].map((number) => at.tool("team_memory_search", { query: `${number}` })));
     assert.equal(await refreshes(), before + 1);
   });
   await step("a token that the service rejects costs one refresh", async (at) => {
