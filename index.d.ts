@@ -662,9 +662,15 @@ export declare function status(config: AuthConfig): Promise<AuthStatus>
 export interface TokenOptions {
   /**
    * The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
-   * at most three times a minute.
+   * at most three times a minute, unless `wasAccepted`.
    */
   rejectedToken?: string
+  /**
+   * The service had accepted `rejectedToken` before: it has ended since, so the refresh that gave it was of use and does
+   * not count. Refreshes of no use, for a service that accepts no token at all, stop after three.
+   * @default false
+   */
+  wasAccepted?: boolean
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
   signal?: AbortSignal
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use napi::Env;
 use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
+use napi::{Env, JsValue};
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -14,15 +14,19 @@ use crate::time::{Clock as _, SystemClock};
 
 use super::listener::{ListenerFunction, Payload};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check, text_member};
+use super::options::{Kind, Known, SIGNAL, auth_config, check, member, text_member};
 use super::process::{session, settle_before_exit};
 
 /// Options of {@link getValidAccessToken}.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct TokenOptions {
     /// The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
-    /// at most three times a minute.
+    /// at most three times a minute, unless `wasAccepted`.
     pub rejected_token: Option<String>,
+    /// The service had accepted `rejectedToken` before: it has ended since, so the refresh that gave it was of use and does
+    /// not count. Refreshes of no use, for a service that accepts no token at all, stop after three.
+    /// @default false
+    pub was_accepted: Option<bool>,
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
@@ -39,10 +43,15 @@ pub struct Token {
     pub due: Option<f64>,
 }
 
-const OPTIONS: [Known; 2] = [
+const OPTIONS: [Known; 3] = [
     Known {
         name: "rejectedToken",
         kind: Kind::Text,
+        required: false,
+    },
+    Known {
+        name: "wasAccepted",
+        kind: Kind::Flag,
         required: false,
     },
     SIGNAL,
@@ -80,14 +89,15 @@ pub fn get_valid_access_token(
     listener: ListenerFunction<'_>,
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
-    let parsed = auth_config(&config).and_then(|config| Ok((config, rejected_token(&options)?)));
+    let parsed = auth_config(&config).and_then(|config| Ok((config, rejection(&options)?)));
     start(
         &listener,
-        parsed.map(|(config, rejected)| {
-            |cancellation: Arc<_>, listener: super::listener::Listener| async move {
+        parsed.map(|(config, (rejected, was_accepted))| {
+            move |cancellation: Arc<_>, listener: super::listener::Listener| async move {
                 let request = TokenRequest {
                     config,
                     rejected,
+                    was_accepted,
                     hold: Some(listener.hold()),
                 };
                 let token = session().access_token(request, &cancellation).await?;
@@ -101,9 +111,15 @@ pub fn get_valid_access_token(
     )
 }
 
-fn rejected_token(options: &Unknown<'_>) -> Result<Option<Secret>, Error> {
+/// The token that was rejected, and whether it had been accepted before.
+fn rejection(options: &Unknown<'_>) -> Result<(Option<Secret>, bool), Error> {
     check(options, &OPTIONS)?;
-    Ok(text_member(options, "rejectedToken")?.map(Secret::new))
+    let rejected = text_member(options, "rejectedToken")?.map(Secret::new);
+    let Some(rejected) = rejected else {
+        return Ok((None, false));
+    };
+    let was_accepted = member(options, "wasAccepted")?.map(|flag| flag.coerce_to_bool());
+    Ok((Some(rejected), matches!(was_accepted, Some(Ok(true)))))
 }
 
 /// A fresh token, without a thread hop; null when there is more to do.

@@ -16,6 +16,7 @@ use crate::time::{BootInstant, UnixMillis};
 use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
+use super::forced_refreshes::ForcedRefreshes;
 use super::freshness::{Assessment, Freshness, Lifetime, Renewal, assess, is_from_the_future};
 use super::ownership;
 use super::refresh_attempts::Effort;
@@ -48,6 +49,8 @@ pub(crate) struct TokenRequest {
     pub(crate) config: AuthConfig,
     /// The access token that a resource server answered 401 to.
     pub(crate) rejected: Option<Secret>,
+    /// It had accepted that token before, so the refresh that gave it was of use.
+    pub(crate) was_accepted: bool,
     /// Keeps the caller's event loop alive while a refresh that was sent is not yet saved.
     pub(crate) hold: Option<Hold>,
 }
@@ -296,6 +299,9 @@ impl Session {
         };
         let now = self.clock.boot();
         let (flight, opened) = self.logins.of(&location.key(), |login| {
+            if request.was_accepted {
+                login.forced = ForcedRefreshes::default();
+            }
             let may_open = !credential.is_refreshable() || login.forced.may_force(now);
             login.flights.join(&purpose, request.hold.clone(), may_open)
         })?;
@@ -417,6 +423,9 @@ impl Session {
         credential: &Snapshot,
         buffer: Duration,
     ) -> Assessment {
+        if credential.is_rejected() {
+            return Assessment::EXPIRED;
+        }
         let (now, boot) = (self.clock.now(), self.clock.boot());
         let key = location.key();
         let known = self.logins.of(&key, |login| {
@@ -520,7 +529,7 @@ pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCreden
 }
 
 /// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
-fn is_passing(error: &Error) -> bool {
+pub(super) fn is_passing(error: &Error) -> bool {
     // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
     matches!(
         error.code(),

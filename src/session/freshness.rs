@@ -78,6 +78,15 @@ pub(super) struct Assessment {
     pub(super) due_on_boot_clock: Option<BootInstant>,
 }
 
+impl Assessment {
+    /// Over, whatever the clocks say.
+    pub(super) const EXPIRED: Self = Self {
+        freshness: Freshness::Expired,
+        due: None,
+        due_on_boot_clock: None,
+    };
+}
+
 pub(super) fn assess(
     lifetime: &Lifetime,
     buffer: Duration,

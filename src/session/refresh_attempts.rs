@@ -27,6 +27,8 @@ pub(super) enum Effort {
     OneAttempt,
     /// Somebody waits for it.
     Full,
+    /// Somebody waits for it; the server could not be reached shortly before, and is not waited for.
+    Impatient,
 }
 
 impl Session {
@@ -38,7 +40,9 @@ impl Session {
         effort: Effort,
         deadline: BootInstant,
     ) -> Result<TokenResponse, RefreshFailure> {
-        let mut not_sent = WAITS_WHEN_NOT_SENT.into_iter();
+        let mut not_sent = WAITS_WHEN_NOT_SENT
+            .into_iter()
+            .filter(|_| effort == Effort::Full);
         let mut replays = 1;
         let remaining = || deadline.since(self.clock.boot());
         if remaining() < LEAST_TIME {

@@ -20,7 +20,7 @@ use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 use crate::time::{BootInstant, UnixMillis};
 
 use super::Session;
-use super::access_token::login_required;
+use super::access_token::{is_passing, login_required};
 use super::authorization_server::token_endpoint;
 use super::blocking::blocking;
 use super::cancellation::aborted;
@@ -75,6 +75,8 @@ struct Server {
 const ROUNDS: usize = 2;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+/// A server that could not be reached so shortly before is not waited for once more.
+const OUTAGE: Duration = Duration::from_mins(1);
 /// A refusal without a reason may be a gateway's: asked again, but rarely. Nothing else stops attempts for longer.
 const UNCLEAR_REFUSAL: Duration = Duration::from_hours(1);
 
@@ -156,8 +158,11 @@ impl Session {
             }
             Err(failure) => {
                 drop(reserved);
-                let (last_refresh, error) =
+                let (mut last_refresh, error) =
                     lesson(&failure, &current, bound_to, &config, self.clock.now());
+                if current.is_rejected() || !is_passing(&error) {
+                    last_refresh.rejected = rejected(purpose, &current);
+                }
                 let is_noted = note_failure(location, locked, &current, last_refresh).await;
                 drop(unsettled);
                 if is_noted { Err(error) } else { Ok(None) }
@@ -193,6 +198,7 @@ impl Session {
             return Ok(Waited::Satisfied(current));
         }
 
+        let rejected = rejected(purpose, &current);
         let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
         let client = blocking(move || of_credential(&config, &whose, &of)).await??;
         let bound_to = binding(&current, client.as_ref());
@@ -209,6 +215,7 @@ impl Session {
                     message: error.message().to_owned(),
                     r#final: true,
                     bound_to,
+                    rejected: None,
                 };
                 note_failure(location, locked, &current, last_refresh).await;
             }
@@ -219,6 +226,14 @@ impl Session {
             .filter(|last| last.bound_to == bound_to)
             && let Some(error) = blocked(last, now)
         {
+            if last.rejected != rejected && !is_passing(&error) {
+                // Refused ahead of need, the token was handed out still. By now a service has rejected it.
+                let last_refresh = LastRefresh {
+                    rejected,
+                    ..last.clone()
+                };
+                note_failure(location, locked, &current, last_refresh).await;
+            }
             return Err(error);
         }
 
@@ -267,12 +282,12 @@ impl Session {
             json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
             extra: &config.extra_parameters,
         };
-        let attempt = self.attempt_refresh(
-            &request,
-            config.request_timeout,
-            purpose.effort,
-            prepared.deadline,
-        );
+        let effort = match purpose.effort {
+            Effort::Full if self.is_down(prepared) => Effort::Impatient,
+            effort => effort,
+        };
+        let attempt =
+            self.attempt_refresh(&request, config.request_timeout, effort, prepared.deadline);
         let now = || self.clock.now();
         let response = match attempt.await {
             Ok(response) => response,
@@ -320,6 +335,15 @@ impl Session {
             );
         }
         Ok((credential, defect))
+    }
+
+    /// Whether the server could not be reached at the last attempt either: then one quick failure is enough for everybody.
+    fn is_down(&self, prepared: &Prepared) -> bool {
+        prepared.current.last_refresh().is_some_and(|last| {
+            last.bound_to == prepared.bound_to
+                && last.code == ErrorCode::Network
+                && self.clock.now().since(last.next_attempt_at) < OUTAGE
+        })
     }
 
     async fn lock_for_refresh(
@@ -650,6 +674,7 @@ impl Defect {
             message: self.error.message().to_owned(),
             r#final: false,
             bound_to: binding(&credential.snapshot(), Some(client)),
+            rejected: None,
         }
     }
 }
@@ -686,8 +711,15 @@ fn lesson(
         message: error.message().to_owned(),
         r#final: is_final,
         bound_to,
+        rejected: None,
     };
     (last_refresh, error)
+}
+
+/// The access token, if a service has rejected it: now, or before a round that could not replace it.
+fn rejected(purpose: &Purpose, current: &Snapshot) -> Option<Fingerprint> {
+    let is_rejected = purpose.rejected.as_ref() == Some(current.access()) || current.is_rejected();
+    is_rejected.then(|| current.access().fingerprint())
 }
 
 /// Shares a failure through the file. False when the file holds another credential than the one that it is about: then

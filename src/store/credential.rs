@@ -157,6 +157,8 @@ pub(crate) struct LastRefresh {
     pub(crate) r#final: bool,
     /// Which refresh token and client it is about: [`Snapshot::binding`].
     pub(crate) bound_to: Fingerprint,
+    /// The access token that a service had rejected, and that this round could not replace.
+    pub(crate) rejected: Option<Fingerprint>,
 }
 
 /// A credential as it was when it was read, without a way to its refresh token.
@@ -199,6 +201,12 @@ impl Snapshot {
     /// The access token.
     pub(crate) fn access(&self) -> &Secret {
         &self.0.1.access
+    }
+
+    /// Whether a service rejected the access token, and no refresh could replace it: it is not handed out.
+    pub(crate) fn is_rejected(&self) -> bool {
+        let rejected = self.last_refresh().and_then(|last| last.rejected.as_ref());
+        rejected.is_some_and(|rejected| *rejected == self.access().fingerprint())
     }
 
     /// The private key that the tokens are bound to.

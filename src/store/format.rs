@@ -121,6 +121,9 @@ impl Document {
         members.insert("message".into(), last_refresh.message.as_str().into());
         members.insert("final".into(), last_refresh.r#final.into());
         members.insert("boundTo".into(), last_refresh.bound_to.as_str().into());
+        if let Some(rejected) = &last_refresh.rejected {
+            members.insert("rejected".into(), rejected.as_str().into());
+        }
         self.set("lastRefresh", Some(Value::Object(members)));
         self.set("replaces", None);
         self
@@ -426,6 +429,10 @@ fn last_refresh(members: &Members<'_>) -> Result<Option<LastRefresh>, Wrong> {
         bound_to: Fingerprint::from_stored(
             &inner.text("boundTo").map_err(wrong)?.ok_or(Wrong(NAME))?,
         ),
+        rejected: inner
+            .text("rejected")
+            .map_err(wrong)?
+            .map(|hex| Fingerprint::from_stored(&hex)),
     }))
 }
 
@@ -455,6 +462,7 @@ mod tests {
             message: "no route".to_owned(),
             r#final: false,
             bound_to: Fingerprint::of(&["x"]),
+            rejected: Some(Fingerprint::of(&["y"])),
         }
     }
 

@@ -777,6 +777,7 @@ mod tests {
             message: String::new(),
             r#final: false,
             bound_to: Fingerprint::of(&["x"]),
+            rejected: None,
         };
         locked.record_failure(&failure).unwrap();
         assert!(state.text().contains("the plugin"));
@@ -1108,6 +1109,7 @@ mod tests {
             message: "the server refused".to_owned(),
             r#final: true,
             bound_to: Fingerprint::of(&["x"]),
+            rejected: None,
         };
         let mut locked = state.lock();
         locked.record_failure(&failure).unwrap();
@@ -1138,6 +1140,7 @@ mod tests {
             message: String::new(),
             r#final: false,
             bound_to: Fingerprint::of(&["x"]),
+            rejected: None,
         };
         let mut locked = state.lock();
         let theirs = r#"{"version":1,"access":"a7","refresh":"r7"}"#;

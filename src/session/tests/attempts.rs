@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::bench::{Bench, ISSUER, TOKEN_ENDPOINT, code, pass, retry_after, tokens};
 use crate::error::ErrorCode;
+use crate::http::Failure;
 use crate::http::FailureKind::{Broken, Certificate, NotSent, TimedOut};
 use crate::http::scripted::{ScriptedClient, response};
 
@@ -255,4 +256,30 @@ async fn nothing_is_spent_when_the_store_cannot_take_the_result_and_nobody_has_t
         "store failures never back off"
     );
     assert_eq!(bench.token().await.unwrap(), "a2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_down_costs_its_callers_one_quick_failure_each_back_off() {
+    let http = ScriptedClient::new().otherwise(|_| {
+        Err(Failure {
+            kind: NotSent,
+            detail: "refused".into(),
+        })
+    });
+    let bench = Bench::expired(http);
+    assert_eq!(code(&bench.token().await), ErrorCode::Network);
+    let other = bench.another_process();
+    for wait in [1, 2, 4, 8] {
+        pass(wait).await;
+        let start = Instant::now();
+        for session in [&bench.session, &other] {
+            assert_eq!(code(&bench.token_of(session).await), ErrorCode::Network);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+    assert_eq!(bench.spent().len(), 3 + 4);
+    // Long afterwards it is waited for once more.
+    pass(120).await;
+    assert_eq!(code(&bench.token().await), ErrorCode::Network);
+    assert_eq!(bench.spent().len(), 3 + 4 + 3);
 }

@@ -219,6 +219,7 @@ pub(super) async fn token(
     let request = TokenRequest {
         config: config.clone(),
         rejected: rejected.map(Secret::from),
+        was_accepted: false,
         hold: None,
     };
     let token = session.access_token(request, cancellation).await?;

@@ -112,6 +112,7 @@ async fn a_refresh_lets_the_event_loops_go_when_it_is_saved() {
     let request = TokenRequest {
         config: bench.config.clone(),
         rejected: None,
+        was_accepted: false,
         hold: Some(Arc::clone(&hold)),
     };
     let token = bench
@@ -133,6 +134,7 @@ async fn a_refresh_that_panics_fails_its_callers_and_leaves_nothing_locked() {
     let request = TokenRequest {
         config: bench.config.clone(),
         rejected: None,
+        was_accepted: false,
         hold: Some(Arc::clone(&hold)),
     };
     let outcome = bench

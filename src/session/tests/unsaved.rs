@@ -140,6 +140,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
     let request = TokenRequest {
         config: bench.config.clone(),
         rejected: None,
+        was_accepted: false,
         hold: Some(Arc::clone(&hold)),
     };
     let token = bench
