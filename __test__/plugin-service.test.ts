@@ -1,12 +1,14 @@
 /** The plugin kit: the service that keeps logins fresh, and the auth method for hosts that keep tokens themselves. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { status } from "../index.js";
+import { getValidAccessToken, status } from "../index.js";
 import { deviceCodeAuthMethod, type HostCredential, pluginAuth, refreshOAuth } from "../plugin/index.ts";
 import { dueIn } from "../plugin/keep-fresh.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { FakeHost } from "./support/fake-host.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
+import { MapStore } from "./support/map-store.ts";
 import { Person } from "./support/person.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
@@ -30,6 +32,65 @@ test("the service renews what is due", async (t) => {
   const refresh = await server.request({ grant: "refresh_token" });
   assert.equal(refresh.status, 200);
   assert.deepEqual(host.log, []);
+});
+
+for (const kept of ["in a file", "in a given store"]) {
+  test(`the service stops when the refresh that is under way is saved, ${kept}`, async (t) => {
+    const server = await AuthorizationServer.start(t);
+    const home = TempHome.create(t);
+    const map = new MapStore();
+    const config = {
+      ...configFor(server, home.stateDir),
+      pluginId: "my-memory",
+      ...(kept !== "in a file" && { store: map }),
+    };
+    const expiring = await server.intercept({ grant: "device_code" }, { edit: { expires_in: 1 } });
+    await approvedLogin(config);
+    await expiring.remove();
+    const { expiresAt = 0 } = await status(config);
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
+    const host = new FakeHost({ stateDir: home.stateDir });
+    const { pluginId: _id, ...options } = config;
+    pluginAuth(host.api, options);
+    const [service] = host.services;
+    service?.start();
+    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    // Nobody waits for it any more: as in the last quarter of a token's life.
+    const given = new AbortController();
+    const call = getValidAccessToken(config, { signal: given.signal });
+    await held.arrived;
+    given.abort();
+    await rejection(call, "ABORTED");
+    const refresh = () =>
+      kept === "in a file"
+        ? JSON.parse(readFileSync(home.credentialPath("my-memory"), "utf8")).refresh
+        : map.json("my-memory/default").refresh;
+    const spent = refresh();
+    const stopped = service?.stop?.();
+    await held.remove();
+    await stopped;
+    assert.notEqual(refresh(), spent);
+    // With nothing under way it does not wait.
+    await service?.stop?.();
+  });
+}
+
+test("the service stops in time for its host where the server never answers", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = { ...configFor(server, home.stateDir), pluginId: "my-memory" };
+  await approvedLogin(config);
+  await expireLogin(config);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, config);
+  const [service] = host.services;
+  service?.start();
+  const held = await server.intercept({ grant: "refresh_token" }, { hold: "before" });
+  const call = getValidAccessToken(config);
+  await held.arrived;
+  await service?.stop?.();
+  await held.remove();
+  await call;
 });
 
 test("the service warns once when a login is needed", async (t) => {

@@ -64,7 +64,10 @@ export function explain(error: AuthError, title: string, loginCommand: () => str
     const before = error.message;
     const reason = error.code === "LOGIN_REQUIRED" ? `${title} needs a login` : before.replace(/[.!]?$/, "");
     error.message = `${reason}: run \`${loginCommand()}\` in a terminal, then try again.`;
-    error.stack = (error.stack ?? "").replace(before, () => error.message);
+    // Others may have made it something else than text.
+    if (typeof error.stack === "string") {
+      error.stack = error.stack.replace(before, () => error.message);
+    }
   }
   return error;
 }

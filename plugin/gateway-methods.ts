@@ -1,5 +1,6 @@
 /** `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
 import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
+import { shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
 import { firstAccount, plainName } from "./accounts.ts";
 import type { GatewayMethod, GatewayRequest } from "./host.ts";
@@ -28,9 +29,8 @@ class NotTaken extends Error {
   readonly retryable = true;
 }
 
-/** Of all registrations in this process: the host may register a plugin again while a person is approving. */
-const pendingLogins = new Map<string, PendingLogin>();
-const failures = new Map<string, string>();
+/** Of all registrations in this process, by whatever copy of the kit: a host may load the plugin again while a person approves. */
+const { pendingLogins, loginFailures: failures } = shared();
 
 export function gatewayMethods(context: GatewayContext): GatewayMethods {
   const { title, logger } = context;

@@ -1,5 +1,6 @@
 /** A service of the gateway: tokens are renewed before a tool has to wait for it, and a login that ended is noticed. */
 import { type AuthConfig, type AuthStatus, getValidAccessToken, listProfiles, status } from "../index.js";
+import { letGo, settled } from "../lib/shared.js";
 import type { PluginService } from "./host.ts";
 
 export interface KeepFreshContext {
@@ -20,6 +21,8 @@ const longestPause = 10 * minute;
 /** A server whose tokens live shorter is left to the tools. */
 const shortestPause = 30 * second;
 const defaultBuffer = 5 * minute;
+/** Hosts wait for a service that stops, and then exit; openclaw gives up after 5 s. */
+const stopPatience = 4.5 * second;
 
 export function keepFresh(context: KeepFreshContext): PluginService {
   const warned = new Map<string, AuthStatus["state"]>();
@@ -99,9 +102,13 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       // Not at once: the gateway has better things to do while it starts, and so have its neighbours.
       schedule(second + Math.random() * 4 * second);
     },
-    stop() {
+    async stop() {
       stop.abort();
       clearTimeout(timer);
+      warned.clear();
+      // A refresh may be under way with no promise of ours behind it: its rotated token is lost with the process.
+      await settled(stopPatience);
+      letGo();
     },
   };
 }
