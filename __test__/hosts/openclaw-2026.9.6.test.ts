@@ -11,11 +11,16 @@ import { Host } from "./support/host.ts";
 import { accessTokenSeconds, installPlugin, lifeOfALogin, logIn, stage } from "./support/life-of-a-login.ts";
 import { ModelServer } from "./support/model-server.ts";
 import { pack } from "./support/packages.ts";
+import { stoppedGateway } from "./support/stopped-gateway.ts";
 
 // Shorter than that of the file, so that what was started is ended.
 const timeout = 600_000;
 
 test("openclaw-2026.9.6: the life of a login", { timeout }, (t) => lifeOfALogin(t, "openclaw-2026.9.6"));
+
+test("openclaw-2026.9.6: stopped in the middle of a refresh, it keeps the login", { timeout }, (t) =>
+  stoppedGateway(t, "openclaw-2026.9.6"),
+);
 
 test("openclaw-2026.9.6: an agent is told to ask for a login, and then uses the tools", { timeout }, async (t) => {
   const on = await stage(t, "openclaw-2026.9.6");

@@ -21,6 +21,7 @@ import { TempHome } from "../../support/temp-home.ts";
 export const hosts = {
   "clawdbot-2026.1.24": { name: "clawdbot", script: "dist/entry.js", node: 22 },
   "openclaw-2026.1.29": { name: "openclaw", script: "openclaw.mjs", node: 22 },
+  "openclaw-2026.6.11": { name: "openclaw", script: "openclaw.mjs", node: 22 },
   "openclaw-2026.9.6": { name: "openclaw", script: "openclaw.mjs", node: 24 },
 } as const satisfies Record<string, { name: string; script: string; node: NodeMajor }>;
 export type HostId = keyof typeof hosts;
