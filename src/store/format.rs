@@ -152,6 +152,17 @@ impl Document {
             .map(Fingerprint::from_stored)
     }
 
+    /// Names the login that a journal is for, where several share a file.
+    pub(super) fn for_entry(mut self, entry: Option<&str>) -> Self {
+        self.set("entry", entry.map(Value::from));
+        self
+    }
+
+    /// The login that a journal is for.
+    pub(super) fn entry(&self) -> Option<&str> {
+        self.0.get("entry").and_then(Value::as_str)
+    }
+
     /// The members, to be read.
     pub(super) fn members(&self) -> &Map<String, Value> {
         &self.0

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::credential::{NewCredential, Snapshot, Stored};
 use super::format::{self, Document};
 use super::handwritten::Handwritten;
-use super::leftover::{Leftover, SecretsOfLeftovers, successor};
+use super::journal::{Journal, Secrets, Worth};
 use super::name;
 use super::registration::{StoredClient, StoredList};
 use crate::error::{Error, ErrorCode};
@@ -157,8 +157,9 @@ pub(crate) fn leftover_file(input: &[u8]) {
         return;
     };
     let temp = Path::new("/state/credentials/memory/.default.json.tmp");
-    match successor(temp, Some(input), &current, SecretsOfLeftovers::Unasked) {
-        Ok(Leftover::Successor(found)) => {
+    let journal = Journal::of(Path::new(PATH));
+    match journal.weigh(temp, Some(input), &current, Secrets::Unasked) {
+        Ok(Worth::Successor(found)) => {
             // It names the stored refresh token as its predecessor, and is whole.
             let text = String::from_utf8_lossy(input);
             assert!(text.contains(spent.fingerprint().as_str()));
@@ -167,20 +168,25 @@ pub(crate) fn leftover_file(input: &[u8]) {
                 Ok((Stored::Credential(snapshot), _)) if snapshot.refreshed_at() == found.refreshed_at
             ));
         }
-        Ok(Leftover::Nothing | Leftover::Later) => {}
+        Ok(Worth::Nothing | Worth::Unknown) => {}
         Err(error) => check_error(&error),
     }
     // Never in the place of what it does not replace.
-    let with = |stored| successor(temp, Some(input), stored, SecretsOfLeftovers::Unasked);
+    let is_put_in_place_of = |stored| {
+        matches!(
+            journal.weigh(temp, Some(input), stored, Secrets::Unasked),
+            Ok(Worth::Successor(_))
+        )
+    };
     let text = String::from_utf8_lossy(input);
     if !text.contains(Secret::from("another").fingerprint().as_str()) {
-        assert!(matches!(with(&other), Ok(Leftover::Nothing)));
+        assert!(!is_put_in_place_of(&other));
     }
-    assert!(matches!(with(&Stored::Nothing), Ok(Leftover::Nothing)));
-    assert!(matches!(with(&Stored::LoggedOut), Ok(Leftover::Nothing)));
+    assert!(!is_put_in_place_of(&Stored::Nothing));
+    assert!(!is_put_in_place_of(&Stored::LoggedOut));
     assert!(matches!(
-        successor(temp, None, &current, SecretsOfLeftovers::Unasked),
-        Ok(Leftover::Nothing)
+        journal.weigh(temp, None, &current, Secrets::Unasked),
+        Ok(Worth::Nothing)
     ));
 }
 

@@ -211,19 +211,23 @@ impl Location {
 
     /// The login that is meant.
     pub(crate) fn key(&self) -> Key {
-        let entry = match &self.place {
-            Place::Given { slot, .. } => {
-                return Key::Document {
-                    store: slot.store.id(),
-                    name: slot.key.clone(),
-                };
-            }
-            Place::Foreign { format, .. } => format.is_shared().then(|| self.profile.clone()),
-            Place::State { .. } | Place::Exact => None,
-        };
-        Key::File {
-            path: self.path.clone(),
-            entry,
+        match &self.place {
+            Place::Given { slot, .. } => Key::Document {
+                store: slot.store.id(),
+                name: slot.key.clone(),
+            },
+            Place::State { .. } | Place::Exact | Place::Foreign { .. } => Key::File {
+                path: self.path.clone(),
+                entry: self.entry().map(str::to_owned),
+            },
+        }
+    }
+
+    /// Which login of its file, where several share it.
+    pub(super) fn entry(&self) -> Option<&str> {
+        match &self.place {
+            Place::Foreign { format, .. } if format.is_shared() => Some(&self.profile),
+            _ => None,
         }
     }
 

@@ -16,9 +16,9 @@ pub(crate) mod inspection;
 #[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod intruder;
+mod journal;
 mod json_text;
 pub(crate) mod key;
-mod leftover;
 pub(crate) mod location;
 pub(crate) mod locked;
 mod name;

@@ -23,7 +23,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{self, LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::Document;
 use crate::store::handwritten::Handwritten;
-use crate::store::leftover::{self, SecretsOfLeftovers};
+use crate::store::journal::{Journal, Secrets};
 use crate::store::location::Location;
 use crate::store::locked::{Removed, SaveFailure, Saved};
 use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
@@ -87,9 +87,8 @@ impl OwnFile {
                 continue;
             }
             let mut seen = Seen::tightened(&target)?;
-            if !seen.is_corrupt
-                && leftover::recover(&target, &seen.stored, SecretsOfLeftovers::Unasked)?
-            {
+            // While the file is damaged, nothing can be said of its journals.
+            if !seen.is_corrupt && recover(&target, &seen.stored, Secrets::Unasked)? {
                 seen = Seen::tightened(&target)?;
             }
             return Ok(Some(Self { lock, target, seen }));
@@ -128,9 +127,7 @@ impl OwnFile {
         if !matches!(self.seen.stored, Stored::Sealed(_)) {
             return Ok(());
         }
-        if CAN_OPEN
-            && leftover::recover(&self.target, &self.seen.stored, SecretsOfLeftovers::Asked)?
-        {
+        if CAN_OPEN && recover(&self.target, &self.seen.stored, Secrets::Asked)? {
             self.seen = Seen::look(&self.target)?;
         }
         if let Stored::Sealed(outline) = &self.seen.stored {
@@ -285,7 +282,7 @@ impl OwnFile {
             credential.refreshed_at,
         )?;
         // Those that were not looked at because the file was damaged.
-        leftover::discard(&self.target, &self.seen.stored);
+        Journal::of(&self.target).discard(&self.seen.stored);
         Ok(())
     }
 
@@ -351,7 +348,7 @@ impl OwnFile {
         }
         // Of a logout that was killed.
         self.seen.document.forget_former();
-        leftover::discard(&self.target, &self.seen.stored);
+        Journal::of(&self.target).discard(&self.seen.stored);
         Ok(removed)
     }
 
@@ -422,6 +419,14 @@ impl OwnFile {
                 Err(failed.error)
             }
         }
+    }
+}
+
+/// Finishes what a crash has interrupted: the temp file becomes the file. Whether it changed.
+fn recover(target: &Path, stored: &Stored, secrets: Secrets) -> Result<bool, Error> {
+    match Journal::of(target).recover(stored, secrets)? {
+        Some(found) => atomic_write::finish(&found.temp, found.length, target).map(|()| true),
+        None => Ok(false),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::store::credential::Stored;
 use crate::store::format::{self, Document, Members};
 use crate::store::given::{Slot, as_value};
-use crate::store::leftover;
+use crate::store::journal::Journal;
 use crate::time::UnixMillis;
 
 /// How many clients are kept: older credentials may still need theirs.
@@ -226,7 +226,7 @@ pub(super) fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
     let mut waited = Duration::ZERO;
     loop {
         if let Some(lock) = Lock::try_acquire(target)? {
-            leftover::discard(target, &Stored::Nothing);
+            Journal::of(target).discard(&Stored::Nothing);
             return Ok(lock);
         }
         if waited >= PATIENCE {

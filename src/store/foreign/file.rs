@@ -19,9 +19,9 @@ use crate::fs::program_lock::ProgramLock;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::format::{self, Document};
+use crate::store::format::Document;
+use crate::store::journal::{Journal, Secrets, Successor};
 use crate::store::json_text::JsonText;
-use crate::store::leftover;
 use crate::store::location::Location;
 use crate::store::locked::{Removed, SaveFailure, Saved};
 
@@ -92,12 +92,13 @@ impl ForeignFile {
         if !file.takes_host_locks()? || Place::of(location, format)? != *file.place {
             return Ok(None);
         }
-        file.look_or_nothing()?;
-        match file.recover() {
-            Ok(false) => {}
-            Ok(true) => file.look_or_nothing()?,
-            Err(error) if error.code() == ErrorCode::StoreLocked => return Ok(None),
-            Err(error) => return Err(error),
+        if file.look_again()? {
+            match file.recover() {
+                Ok(false) => {}
+                Ok(true) => drop(file.look_again()?),
+                Err(error) if error.code() == ErrorCode::StoreLocked => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         Ok(Some(file))
     }
@@ -228,7 +229,8 @@ impl ForeignFile {
             credential,
             None,
             reserved.replaces.as_ref(),
-        );
+        )
+        .for_entry(self.location.entry());
         reserved.journal.write(&document.to_json())?;
         for _ in 0..TRIES {
             self.lock_again(&mut reserved.room)?;
@@ -282,6 +284,7 @@ impl ForeignFile {
         })?;
         drop(note::keep(&self.location, credential));
         self.stored = self.look()?.stored;
+        self.journal().discard(&self.stored);
         Ok(())
     }
 
@@ -322,6 +325,7 @@ impl ForeignFile {
             self.look_steadily()?;
         }
         self.stored = Stored::Nothing;
+        self.journal().discard(&self.stored);
         Ok(removed)
     }
 
@@ -452,54 +456,53 @@ impl ForeignFile {
         patiently(|| self.look())
     }
 
-    fn look_or_nothing(&mut self) -> Result<(), Error> {
-        (self.stored, self.owner, self.is_refused) = match self.look_steadily() {
-            Ok(found) => {
-                let owner = found.owner(&self.place);
-                let is_refused = found.is_refused(&self.place);
-                (found.stored, owner, is_refused)
-            }
+    /// False if nothing can be said of journals: the file is damaged, or missing though its program does not remove it.
+    fn look_again(&mut self) -> Result<bool, Error> {
+        let found = match self.look_steadily() {
+            Ok(found) => found,
             Err(error) if error.code() == ErrorCode::StoreCorrupt => {
-                (Stored::Nothing, Owner::default(), false)
+                self.stored = Stored::Nothing;
+                self.owner = Owner::default();
+                self.is_refused = false;
+                return Ok(false);
             }
             Err(error) => return Err(error),
         };
-        Ok(())
+        self.owner = found.owner(&self.place);
+        self.is_refused = found.is_refused(&self.place);
+        let is_readable = !found.is_missing() || self.is_refused;
+        self.stored = found.stored;
+        Ok(is_readable)
     }
 
-    /// Brings in a journal whose refresh token the stored one was spent for, and deletes all other leftovers.
+    /// Brings in this login's journal; those of the file's other logins stay.
     fn recover(&mut self) -> Result<bool, Error> {
-        let mut is_changed = false;
-        for temp in atomic_write::leftovers(&self.place.target)? {
-            if !leftover::is_ours(&temp) {
-                continue;
-            }
-            let file = RegularFile::read(&temp)?;
-            let journal = file
-                .as_ref()
-                .and_then(RegularFile::bytes)
-                .and_then(|bytes| format::parse(format::without_padding(bytes), &temp).ok());
-            if let Some((Stored::Credential(login), document)) = journal
-                && document.replaces().is_some()
-                && (self.is_refused
-                    || document.replaces() == self.stored.spendable() && self.is_news(&login))
-            {
-                self.rewrite(|place, text| {
-                    place.entry.put(text, &login);
-                    true
-                })?;
-                is_changed = true;
-            }
-            atomic_write::remove(&temp)?;
+        // The file is there without that login: its program has logged out.
+        let stored = match &self.stored {
+            Stored::Nothing => &Stored::LoggedOut,
+            stored => stored,
+        };
+        let Some(Successor { temp, login, .. }) =
+            self.journal().recover(stored, Secrets::Unasked)?
+        else {
+            return Ok(false);
+        };
+        if let Some(login) = login {
+            self.rewrite(|place, text| {
+                place.entry.put(text, &login);
+                true
+            })?;
         }
-        Ok(is_changed)
+        atomic_write::remove(&temp)?;
+        Ok(true)
     }
 
-    /// Where the server does not rotate, an older journal names the stored token as well.
-    fn is_news(&self, login: &Snapshot) -> bool {
-        self.stored.credential().is_some_and(|stored| {
-            stored.refresh() != login.refresh() || stored.expires() < login.expires()
-        })
+    fn journal(&self) -> Journal<'_> {
+        Journal {
+            target: &self.place.target,
+            entry: self.location.entry(),
+            is_refused: self.is_refused,
+        }
     }
 
     fn keeps_changing(&self) -> Error {

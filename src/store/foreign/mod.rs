@@ -60,6 +60,11 @@ impl Found {
             _ => false,
         }
     }
+
+    /// There is nothing to read.
+    fn is_missing(&self) -> bool {
+        self.text.is_none()
+    }
 }
 
 /// Where the login of a location lies now.
