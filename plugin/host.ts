@@ -1,7 +1,10 @@
 /** The host, as far as the kit touches it, and how a person calls it on the command line. */
 import { basename } from "node:path";
 
-/** What of the `api` object of `register(api)` is used. All of it exists on every host unless it is optional here. */
+/**
+ * The `api` object of `register(api)`, as far as the kit uses it, and `registerTool`, which a plugin calls itself. All of it
+ * exists on every host unless it is optional here. The hosts' own types fit as well.
+ */
 export interface PluginApi {
   id: string;
   name?: string;
@@ -9,9 +12,14 @@ export interface PluginApi {
   config?: unknown;
   /** `plugins.entries.<id>.config`. */
   pluginConfig?: Record<string, unknown> | undefined;
-  /** Throws in openclaw's `cli-metadata` mode, so it is read inside of actions only. */
-  readonly runtime?: { state?: { resolveStateDir?: () => string } };
+  /**
+   * Throws in openclaw's `cli-metadata` mode, so it is read inside of actions only. Of no type here: a plugin that describes
+   * other members of it by hand would not compile.
+   */
+  readonly runtime?: unknown;
   logger: { info(message: string): void; warn(message: string): void };
+  // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types of tools differ
+  registerTool(tool: any, options?: any): void;
   registerCli?: (
     // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types differ, and commander's are not ours to name
     registrar: (context: any) => void,

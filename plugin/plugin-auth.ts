@@ -34,11 +34,18 @@ export interface PluginAuth extends Account {
   addCommands(parent: PluginCommand): void;
 }
 
+/** What `pluginAuth` itself needs of the host. */
+export type RegisteringApi = Omit<PluginApi, "registerTool">;
+
+interface HostRuntime {
+  state?: { resolveStateDir?: () => string };
+}
+
 /**
  * Registers the commands, gateway methods and the service of a login, and answers with the login itself. Does nothing
  * but register: no file is read and no thread started until a token is asked for.
  */
-export function pluginAuth(api: PluginApi, options: PluginAuthOptions): PluginAuth {
+export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): PluginAuth {
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
   const { keepFresh: isKeptFresh = true, ...auth } = rest;
   if (perAgent === true && profile !== undefined) {
@@ -134,9 +141,9 @@ function cliOptions(command: string, title: string) {
 }
 
 /** Where the host keeps its state; nothing where it does not say, so that the package's own rule applies. */
-function stateDirOf(api: PluginApi): string | undefined {
+function stateDirOf(api: RegisteringApi): string | undefined {
   try {
-    return api.runtime?.state?.resolveStateDir?.();
+    return (api.runtime as HostRuntime | undefined)?.state?.resolveStateDir?.();
   } catch {
     return undefined;
   }

@@ -37,6 +37,7 @@ export class FakeHost {
         return { state: { resolveStateDir: () => stateDir } };
       },
       logger: { info: (text) => void this.log.push(text), warn: (text) => void this.log.push(`warning: ${text}`) },
+      registerTool: () => {},
       registerCli: (registrar) => registrar({ program: this.#command("") }),
       registerGatewayMethod: (method, handler) => void this.methods.set(method, handler),
       registerService: (service) => void this.services.push(service),
