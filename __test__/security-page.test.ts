@@ -28,8 +28,8 @@ test("each row of SECURITY.md names tests that exist", () => {
   }
 });
 
-/** Whether a test or suite is named so, or by a template that ends so. */
+/** Whether a test or suite is named so, or by a template that ends so. `once` is a test for some of many formats. */
 function declares(text: string, title: string): boolean {
-  const names = [...text.matchAll(/\b(?:test|describe)\(\s*(["`])(.+?)\1,/gs)].map(([, , name]) => name ?? "");
+  const names = [...text.matchAll(/\b(?:test|once|describe)\(\s*(["`])(.+?)\1,/gs)].map(([, , name]) => name ?? "");
   return names.some((name) => name === title || (name.includes("${") && name.endsWith(title)));
 }
