@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
-use crate::store::foreign::patiently;
+use crate::store::foreign::{is_unfinished, patiently};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
@@ -378,17 +378,18 @@ impl Session {
         }
     }
 
-    /// Takes over a login that a plugin wrote by hand (DESIGN 4).
+    /// Takes over a login that a plugin wrote by hand (DESIGN 4), or that a killed process could not bring in before its program
+    /// took the old one out.
     async fn adopt(
         self: &Arc<Self>,
         location: &Location,
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
         let whose = location.clone();
-        if blocking(move || Handwritten::find(&whose))
-            .await??
-            .is_none()
-        {
+        let may_be_there = blocking(move || {
+            Ok::<_, Error>(Handwritten::find(&whose)?.is_some() || is_unfinished(&whose))
+        });
+        if !may_be_there.await?? {
             return Err(login_required(config));
         }
         let locked = self.lock(location, config.lock_timeout).await?;

@@ -16,6 +16,7 @@ mod program;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorCode};
+use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::Secret;
@@ -90,6 +91,16 @@ impl Place {
         let entry = layout::Entry::new(format, location.profile());
         Ok(Self { target, entry })
     }
+}
+
+/// Whether a killed process may have left a login that its next holder brings in.
+pub(crate) fn is_unfinished(location: &Location) -> bool {
+    let Some(format) = location.foreign_format() else {
+        return false;
+    };
+    Place::of(location, format)
+        .and_then(|place| atomic_write::leftovers(&place.target))
+        .is_ok_and(|left| !left.is_empty())
 }
 
 /// Reads without a lock.

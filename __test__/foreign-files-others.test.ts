@@ -1,0 +1,6 @@
+/** What the table of programs decides in foreign-files.test.ts, for the other programs. */
+import { foreignFiles } from "./support/foreign-files.ts";
+
+for (const format of ["pi", "kimi-code", "mcp-remote", "gemini-cli"] as const) {
+  foreignFiles(format, false);
+}
