@@ -194,7 +194,7 @@ export function foreignFiles(format: Format, thorough: boolean): void {
       assert.equal((await status(file.config)).state, "valid");
     });
 
-    once("the note of ours holds no token", async (t) => {
+    test("the note of ours holds no token", async (t) => {
       const file = await ForeignFile.create(t, format);
       await getValidAccessToken(file.config);
       const { access, refresh } = file.tokens();

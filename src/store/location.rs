@@ -572,13 +572,25 @@ fn keychain_item(
         return None;
     }
     let mut service = "Claude Code-credentials".to_owned();
-    if let Some(folder) = set("CLAUDE_CONFIG_DIR", environment) {
+    let named = match environment.var("CLAUDE_SECURESTORAGE_CONFIG_DIR") {
+        Some(folder) => (!folder.is_empty()).then_some(folder),
+        None => set("CLAUDE_CONFIG_DIR", environment),
+    };
+    if let Some(folder) = named {
         let digest = ring::digest::digest(&ring::digest::SHA256, folder.as_encoded_bytes());
         let digest = crate::secret::hex(digest.as_ref());
         service.push('-');
         service.push_str(digest.get(..8)?);
     }
-    let account = set("USER", environment)?.into_string().ok()?;
+    let user = match set("USER", environment) {
+        Some(user) => user.into_string().ok(),
+        None => std::process::Command::new("/usr/bin/id")
+            .arg("-un")
+            .output()
+            .ok()
+            .and_then(|output| String::from_utf8(output.stdout).ok()),
+    };
+    let account = KeychainItem::account(user.as_deref().map(str::trim)).to_owned();
     Some(KeychainItem::new(
         PathBuf::from("/usr/bin/security"),
         service,

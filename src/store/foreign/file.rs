@@ -437,13 +437,13 @@ impl ForeignFile {
     }
 
     fn room(&self, found: &Found) -> Result<Reservation, Error> {
-        let size = found.text.as_ref().map_or(0, |text| text.bytes().len());
+        let text = found.text.as_ref().map_or(&[][..], JsonText::bytes);
         if let Some(item) = &found.item {
-            item.require_room(size)?;
+            item.require_room(text)?;
         }
         Reservation::new(
             &self.place.target,
-            (size as u64).saturating_add(SPARE_BYTES),
+            (text.len() as u64).saturating_add(SPARE_BYTES),
         )
     }
 

@@ -26,7 +26,7 @@ impl KeychainItem {
         match *self {}
     }
 
-    pub(super) fn require_room(&self, _: usize) -> Result<(), crate::error::Error> {
+    pub(super) fn require_room(&self, _: &[u8]) -> Result<(), crate::error::Error> {
         match *self {}
     }
 }
@@ -109,10 +109,25 @@ mod tool {
             Ok(held)
         }
 
-        /// Proves, as far as that can be known, that it can take so many bytes.
-        pub(in crate::store::foreign) fn require_room(&self, size: usize) -> Result<(), Error> {
+        /// The account under which Claude Code keeps it.
+        pub(in crate::store) fn account(user: Option<&str>) -> &str {
+            let is_plain = |user: &&str| {
+                let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+                !user.is_empty() && user.bytes().all(is_usual)
+            };
+            user.filter(is_plain).unwrap_or("claude-code-user")
+        }
+
+        /// Proves, as far as that can be known, that such a text can be changed and written.
+        pub(in crate::store::foreign) fn require_room(&self, text: &[u8]) -> Result<(), Error> {
+            // The rest lies in a second item, tied to a digest of the login: Claude Code would lose it with a changed one.
+            if String::from_utf8_lossy(text).contains(r#""keychainOverflow""#) {
+                return Err(self.failed(
+                    "keeps a part of it in a second item, which only Claude Code can change with it, so it is not refreshed",
+                ));
+            }
             let longest = LONGEST_LINE.saturating_sub(self.command("").len()) / 2;
-            if size <= longest {
+            if text.len() <= longest {
                 return Ok(());
             }
             Err(self.failed("takes no more than 4,000 characters, and it is larger"))
@@ -120,7 +135,7 @@ mod tool {
 
         /// Replaces what it holds, and reads it back.
         pub(in crate::store::foreign) fn write(&self, text: &[u8]) -> Result<(), Error> {
-            self.require_room(text.len())?;
+            self.require_room(text)?;
             let line = Secret::new(self.command(&hex(text)));
             let output = self.run(Command::new(&self.program).arg("-i"), line.expose())?;
             let held = self.read()?;
@@ -297,6 +312,33 @@ esac
                 .contains("a2")
         );
         assert!(!mac.at("item").exists());
+    }
+
+    #[test]
+    fn the_account_is_the_user_where_that_is_a_plain_name() {
+        let account = KeychainItem::account;
+        assert_eq!(account(Some("ann.b-1")), "ann.b-1");
+        for other in [Some("ann b"), Some("änn"), Some(""), None] {
+            assert_eq!(account(other), "claude-code-user");
+        }
+    }
+
+    #[test]
+    fn a_login_with_a_second_item_is_read_and_not_changed() {
+        let mac = Mac::new();
+        let text = TEXT.replace(
+            "1e3",
+            r#"1},"keychainOverflow":{"slot":"a","key":"k","login":"d""#,
+        );
+        std::fs::write(mac.at("item"), &text).unwrap();
+        assert_eq!(
+            access(&credential::read(&mac.location).unwrap()),
+            Some("a1")
+        );
+        let error = mac.locked().reserve().unwrap_err();
+        assert!(error.message().contains("second item"), "{error}");
+        assert!(mac.locked().replace(&sample("a2", Some("r2"))).is_err());
+        assert_eq!(mac.item(), text);
     }
 
     #[test]
