@@ -1,8 +1,20 @@
 /** Where credentials lie: links, umasks, folders of others, file systems without locks. */
 import assert from "node:assert/strict";
-import { chownSync, lchownSync, lstatSync, mkdirSync, readlinkSync, renameSync, statSync, symlinkSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  chownSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { AuthConfig } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { ExpiredLogin } from "./support/expired-login.ts";
@@ -109,6 +121,30 @@ describe("what belongs to another user", { concurrency: 6, skip: notRoot }, () =
       chownSync(owned(login), 0, 0);
       const plugin = await login.plugin();
       assert.equal(await plugin.accessToken(login.config), login.stored().access);
+    });
+  }
+
+  for (const [what, owned] of [
+    ["the credential file", ({ path }: ExpiredLogin) => [path]],
+    ["the lock file", ({ path }: ExpiredLogin) => [`${path}.lock`]],
+    ["the plugin's folder", ({ folder }: ExpiredLogin) => [folder]],
+    ["the state folder", ({ home }: ExpiredLogin) => [home.stateDir]],
+  ] as const) {
+    test(`${what} that a command left behind that ran by sudo: how to give it back`, async (t) => {
+      const login = await ExpiredLogin.create(t);
+      const user = 54_300;
+      const { path: home } = login.home;
+      const all = readdirSync(home, { recursive: true, encoding: "utf8" }).map((name) => join(home, name));
+      for (const path of [home, ...all]) chownSync(path, user, user);
+      for (const path of owned(login)) chownSync(path, 0, 0);
+      const program = `require(${JSON.stringify(fileURLToPath(new URL("..", import.meta.url)))}).login(
+        ${JSON.stringify(login.config)}, { onVerification() {} }).catch(({ code, message }) => console.log(code, message));`;
+      const { stdout } = spawnSync(process.execPath, ["-e", program], { encoding: "utf8", uid: user, gid: user });
+      const advice =
+        /^STORE_IO .*\(uid 0\), and this process runs as uid 54300\. .*as root \(chown -R 54300 (\S+)\)/.exec(stdout);
+      assert.ok(advice, stdout);
+      assert.ok(String(advice[1]).startsWith(home), stdout);
+      for (const path of owned(login)) assert.ok(path.startsWith(String(advice[1])), stdout);
     });
   }
 

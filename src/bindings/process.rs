@@ -1,6 +1,7 @@
 //! Everything that exists once per loaded image of the addon: made on first use, so that loading it does nothing.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
@@ -35,6 +36,8 @@ pub(super) fn http() -> &'static Arc<NativeClient> {
     HTTP.get_or_init(|| Arc::new(NativeClient::new()))
 }
 
+/// Longer than any process lives.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// How often the runtime's thread looks whether it has anything left to do.
 const LOOK: Duration = Duration::from_secs(5);
 /// After so many looks without work it ends.
@@ -66,8 +69,10 @@ pub(super) fn spawn(work: BoxFuture<'static, ()>) -> Result<(), Error> {
         None => start_runtime().map_err(|_| {
             Error::new(
                 ErrorCode::StoreIo,
-                "The operating system refused a thread. Raise the process limit and start the program again.",
+                "The operating system refused a thread. Raise the limit of processes (ulimit -u, or that of the container), or end \
+                 some, then try again.",
             )
+            .retryable(true)
         })?,
     };
     // With the lock held, so that it does not end in between.
@@ -85,8 +90,15 @@ fn start_runtime() -> io::Result<Handle> {
         .event_interval(1)
         .enable_io()
         .enable_time()
+        // The first blocking thread stays as long as the runtime: where the system refuses another one, work waits for it.
+        .thread_keep_alive(FOR_EVER)
         .build()?;
     let handle = tokio.handle().clone();
+    // tokio panics where it gets no first one, so that is found out before.
+    let probe = thread::Builder::new().spawn(|| ())?;
+    drop(probe.join());
+    catch_unwind(AssertUnwindSafe(|| drop(handle.spawn_blocking(|| ()))))
+        .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
     thread::Builder::new()
         .name(NAME.to_owned())
         .spawn(move || tokio.block_on(idle(tokio.metrics())))?;

@@ -50,11 +50,11 @@ pub(crate) fn explain(error: &io::Error, attempt: Attempt, path: &Path) -> Error
         io::ErrorKind::ReadOnlyFilesystem => format!(
             "The folder {folder} is read-only. Make it writable, or set stateDir or credentialsPath to a place that is."
         ),
-        io::ErrorKind::PermissionDenied => format!(
+        io::ErrorKind::PermissionDenied => why_denied(path).map_or_else(|| format!(
             "No permission to {attempt} {shown}. Give the user that runs this process{} access to it and its folder, \
              or set stateDir or credentialsPath to a place of its own.",
             running_as()
-        ),
+        ), |why| format!("No permission to {attempt} {shown}: {why}")),
         io::ErrorKind::NotFound => format!(
             "Could not {attempt} {shown}: the folder {folder} is not there. Check stateDir or credentialsPath, then try again."
         ),
@@ -87,6 +87,14 @@ fn mounted(path: &Path) -> String {
 }
 
 #[cfg(unix)]
+use super::ownership::why_denied;
+
+#[cfg(not(unix))]
+fn why_denied(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(unix)]
 fn running_as() -> String {
     format!(" (uid {})", rustix::process::geteuid().as_raw())
 }
@@ -105,6 +113,10 @@ fn rare(error: &io::Error) -> String {
         }
         Some(Errno::MFILE | Errno::NFILE) => {
             "too many files are open. Raise the limit (ulimit -n) or close some, then try again."
+                .to_owned()
+        }
+        Some(Errno::AGAIN) => {
+            "the operating system refused a thread. Raise the limit of processes (ulimit -u) or end some, then try again."
                 .to_owned()
         }
         Some(Errno::IO) => {

@@ -15,12 +15,45 @@ pub(crate) fn require_ours(owner: u32, what: &str, path: &Path) -> Result<(), Er
     }
     Err(Error::new(
         ErrorCode::StoreIo,
-        format!(
-            "The {what} {} belongs to another user (uid {owner}), and this process runs as uid {us}. \
-             Run it as that user, or give the {what} to this one, or set stateDir or credentialsPath to a place of its own.",
-            path.display()
-        ),
+        format!("The {what} {}", foreign(owner, us, path)),
     ))
+}
+
+/// The rest of a sentence about what belongs to another user, and what to do.
+#[cfg(unix)]
+fn foreign(owner: u32, us: u32, path: &Path) -> String {
+    let shown = path.display();
+    let next = match (owner, us) {
+        // sudo, most often.
+        (0, _) => format!(
+            "A command that ran as root made it, by sudo perhaps: give it back as root (chown -R {us} {}), and run the host \
+             without sudo",
+            if path.is_dir() {
+                path
+            } else {
+                path.parent().unwrap_or(path)
+            }
+            .display()
+        ),
+        (_, 0) => "Run this without sudo, as that user".to_owned(),
+        _ => format!("Run this as that user, or give {shown} to uid {us}"),
+    };
+    format!(
+        "{shown} belongs to another user (uid {owner}), and this process runs as uid {us}. {next}; or set stateDir or \
+         credentialsPath to a place of its own."
+    )
+}
+
+/// The same about what was denied because it is another user's: the file, or else the folder that it is in.
+#[cfg(unix)]
+pub(super) fn why_denied(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let us = rustix::process::geteuid().as_raw();
+    let owner = |path: &Path| Some(path.symlink_metadata().ok()?.uid());
+    let (at, its_owner) = path.ancestors().find_map(|at| Some((at, owner(at)?)))?;
+    // Only inside of what is ours: the system's own folders are root's, and are to stay so.
+    let is_inside = owner(at.parent()?) == Some(us);
+    (its_owner != us && is_inside).then(|| foreign(its_owner, us, at))
 }
 
 #[cfg(test)]
@@ -38,5 +71,17 @@ mod tests {
             "The file /a belongs to another user (uid {})",
             us + 1
         )));
+        for (owner, us, advice) in [
+            (
+                0,
+                1000,
+                "as root (chown -R 1000 /home/a/credentials), and run the host without sudo",
+            ),
+            (1000, 0, "Run this without sudo, as that user"),
+            (1001, 1000, "give /home/a/credentials/p.json to uid 1000"),
+        ] {
+            let told = foreign(owner, us, Path::new("/home/a/credentials/p.json"));
+            assert!(told.contains(advice), "{told}");
+        }
     }
 }
