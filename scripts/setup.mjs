@@ -23,6 +23,7 @@ export const testPrograms =
   process.platform === "linux"
     ? {
         strace: "strace",
+        openssl: "openssl",
         chromium: "chromium",
         ip: "iproute2",
         "dbus-daemon": "dbus-daemon",

@@ -19,7 +19,7 @@ use reqwest::header::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::crypto_provider::crypto_provider;
@@ -253,8 +253,17 @@ impl Connector {
 impl Connector {
     fn classify(&self, error: &reqwest::Error, sent: bool) -> Failure {
         let proxy_problem = proxy_problem(error);
-        let not_sent = error.is_connect() || error.is_builder() || !sent;
-        if not_sent && let Some(error) = tls_error(error) {
+        let tls_error = tls_error(error);
+        // RFC 8446 §4.4.2.4: in TLS 1.3 the client has sent its request by the time that its missing certificate ends the
+        // handshake, and the server has processed nothing.
+        let has_ended_handshake = matches!(
+            tls_error,
+            Some(rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired
+            ))
+        );
+        let not_sent = error.is_connect() || error.is_builder() || !sent || has_ended_handshake;
+        if not_sent && let Some(error) = tls_error {
             let TlsFailure { kind, what, next } = TlsFailure::read(error, self.named);
             let mut detail = what;
             if kind == FailureKind::Certificate {

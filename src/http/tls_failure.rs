@@ -17,6 +17,9 @@ pub(super) struct TlsFailure {
 const OPERATOR: &str = "Tell the server's operator.";
 const CLOCK: &str = "Set this machine's clock if it is wrong; else the server's operator has to renew the certificate.";
 const REISSUE: &str = "The server's operator has to get a new one, with CA:FALSE and the host name in subjectAltName.";
+const FOR_CLIENTS: &str = "it was not issued for a server (extendedKeyUsage has no serverAuth)";
+/// What rustls-platform-verifier makes of the same.
+const NO_SERVER: &str = "certificate had invalid extensions";
 const NO_TLS: &str = "what answers there does not speak TLS (the port of plain HTTP, or a network that wants you to sign in first)";
 const CHECK_PORT: &str = "Check the host and port of the configured URL, and the proxy settings.";
 const NOTHING_IN_COMMON: &str = "the server accepts no TLS version and cipher that this program has, or it wants a client certificate";
@@ -135,10 +138,9 @@ fn certificate(problem: &CertificateError, named: Option<&str>) -> (String, Stri
             "it is signed by a method that is not accepted, such as SHA-1",
             REISSUE,
         ),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => (
-            "it was not issued for a server (extendedKeyUsage has no serverAuth)",
-            REISSUE,
-        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            (FOR_CLIENTS, REISSUE)
+        }
         CertificateError::UnhandledCriticalExtension => (
             "it has a critical extension that is not known here",
             OPERATOR,
@@ -148,6 +150,9 @@ fn certificate(problem: &CertificateError, named: Option<&str>) -> (String, Stri
                 Some(error) => {
                     let (what, next) = unfit(error);
                     (what.to_owned(), next.to_owned())
+                }
+                None if other.to_string() == NO_SERVER => {
+                    (FOR_CLIENTS.to_owned(), REISSUE.to_owned())
                 }
                 // The words of the operating system's verifier.
                 None => (other.to_string(), OPERATOR.to_owned()),

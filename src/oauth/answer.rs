@@ -19,6 +19,10 @@ use crate::secret::Secret;
 /// What is wrong with an answer, as a part of a sentence: "`expires_in` is not a number".
 pub(crate) type Malformed = String;
 
+/// What helps where a firewall refuses what is no browser.
+pub(super) const BLOCKED: &str =
+    "Try from another network, or ask the server's operator to let this program through.";
+
 /// No lifetime is taken for longer.
 pub(super) const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
@@ -151,6 +155,16 @@ impl Answer {
         (300..400).contains(&self.status)
     }
 
+    /// Something before the server answered in its place, as firewalls do: RFC 9110 §15.5.4 has 403 "for reasons unrelated to
+    /// the credentials", and an authorization server says its own in JSON.
+    pub(crate) fn is_blocked(&self) -> bool {
+        match self.content {
+            Content::Text(_) => matches!(self.status, 401 | 403 | 406 | 451),
+            Content::Empty | Content::OtherJson => matches!(self.status, 403 | 451),
+            Content::Members(_) => false,
+        }
+    }
+
     /// The members, if there are any.
     pub(crate) fn members(&self) -> Option<&Members> {
         match &self.content {
@@ -206,22 +220,37 @@ impl Answer {
             return self.error(ErrorCode::ServerError, what, said, LATER);
         }
         match self.content {
+            _ if self.is_blocked() => self.error(
+                ErrorCode::ServerError,
+                &format!("{what}, because something in front of the server refused this program"),
+                said,
+                BLOCKED,
+            ),
             _ if self.is_redirect() => self.error(
                 ErrorCode::InvalidResponse,
                 &format!("{what}, because redirects are not followed"),
                 said,
                 "Configure the URL that the server redirects to.",
             ),
-            // A gateway spoke.
+            // A gateway spoke, or there is no such endpoint.
             Content::Text(_) if !self.is_success() => {
-                self.error(ErrorCode::ServerError, what, said, LATER)
+                let is_missing = matches!(self.status, 404 | 405 | 410);
+                let next = if is_missing { next } else { LATER };
+                self.error(ErrorCode::ServerError, what, said, next)
             }
-            _ => self.error(
-                ErrorCode::InvalidResponse,
-                &format!("{what}, because the answer is not OAuth"),
-                said,
-                next,
-            ),
+            _ => {
+                // So do the gateways of large providers, in JSON of their own.
+                let blocked = format!(
+                    "{next} If that is right, something in front of the server refused this program. {BLOCKED}"
+                );
+                let next = if self.status == 403 { &blocked } else { next };
+                self.error(
+                    ErrorCode::InvalidResponse,
+                    &format!("{what}, because the answer is not OAuth"),
+                    said,
+                    next,
+                )
+            }
         }
     }
 
@@ -558,6 +587,35 @@ pub(crate) mod tests {
         ] {
             let error = answer(status, body).not_oauth("It failed", None, "Do that.");
             assert_eq!(error.code(), code, "{status} {body}");
+        }
+        for (status, body, words) in [
+            (
+                403,
+                "<html>",
+                "something in front of the server refused this program: https://a.example/token answered HTTP 403. Try from another network",
+            ),
+            (403, "error code: 1010", "in front of the server refused"),
+            (403, "", "in front of the server refused"),
+            (401, "<html>", "in front of the server refused"),
+            (
+                403,
+                r#"{"message":"Forbidden"}"#,
+                "in front of the server refused",
+            ),
+            (404, "<html>", "HTTP 404. Do that."),
+            (
+                400,
+                "<html>",
+                "HTTP 400. The server has a problem; try again later.",
+            ),
+            (
+                503,
+                "<html>",
+                "HTTP 503. The server has a problem; try again later.",
+            ),
+        ] {
+            let error = answer(status, body).not_oauth("It failed", None, "Do that.");
+            assert!(error.message().contains(words), "{status} {body}: {error}");
         }
     }
 }

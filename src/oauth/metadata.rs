@@ -138,7 +138,7 @@ async fn ask(
     let answer = Answer::to(http, url, Body::Get, None, timeout)
         .await
         .map_err(|failure| failure.to_error(url))?;
-    if answer.is_passing_failure() {
+    if answer.is_passing_failure() || answer.is_blocked() {
         let what = "The server's metadata could not be read";
         return Ok(Document::Failing(answer.not_oauth(
             what,
@@ -519,6 +519,43 @@ mod tests {
             .answer(404, "")
             .fail(FailureKind::TimedOut, "x");
         assert_eq!(run(&http).await.unwrap_err().code(), ErrorCode::Timeout);
+    }
+
+    #[tokio::test]
+    async fn a_firewall_is_no_missing_document() {
+        let wall = (403, "<!DOCTYPE html><title>Just a moment...</title>");
+        for answers in [[wall, wall], [wall, (404, "")], [(404, ""), wall]] {
+            let http = answers
+                .iter()
+                .fold(ScriptedClient::new(), |http, (status, body)| {
+                    http.answer(*status, body)
+                });
+            let error = run(&http).await.unwrap_err();
+            assert_eq!(error.code(), ErrorCode::ServerError);
+            let told = "something in front of the server refused this program";
+            assert!(error.message().contains(told), "{error}");
+        }
+        // The files of some object stores: what is not there is forbidden.
+        let whole = document(&format!("{DEVICE_MEMBER}{TOKEN_MEMBER}"));
+        let http = ScriptedClient::new()
+            .answer(403, "<Error>AccessDenied</Error>")
+            .answer(200, &whole);
+        assert!(run(&http).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_template_of_a_server_with_many_tenants_is_told_as_such() {
+        let template = r#"{"issuer":"https://login.example/{tenantid}/v2.0"}"#;
+        let http = ScriptedClient::new().answer(404, "").answer(200, template);
+        let error = run(&http).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::IssuerMismatch);
+        let told = "That is a template: this document serves many tenants. Configure issuer with the id of yours";
+        assert!(error.message().contains(told), "{error}");
+        assert!(
+            !error
+                .message()
+                .contains("exactly as the server names itself")
+        );
     }
 
     #[tokio::test]

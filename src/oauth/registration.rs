@@ -181,6 +181,10 @@ fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
         return answer.not_oauth(WHAT, refusal, BY_HAND);
     }
     let next = match (answer.status, &answer.content) {
+        (401 | 403, Content::Text(_)) => {
+            "Something in front of the server refused this program, or the server lets only known parties register: try from \
+             another network, or register a client by hand and configure its clientId."
+        }
         // RFC 7591 §3: the endpoint "MAY be an OAuth 2.0 protected resource and it MAY accept an initial access token".
         (401 | 403, _) => {
             "The server lets only known parties register: register a client by hand and configure its clientId."
