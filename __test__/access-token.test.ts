@@ -241,6 +241,22 @@ test("a refresh that was sent is saved, though its only caller aborted and had n
   assert.ok(await getValidAccessToken(config));
 });
 
+test("the life of a token counts from when it was asked for, not from when a slow answer arrived", async (t) => {
+  const server = await AuthorizationServer.start(t, { accessTokenTtl: 60 });
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  await approvedLogin(config);
+  await expireLogin(config);
+  const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+  const token = getValidAccessToken(config);
+  const { time } = await held.arrived;
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await held.remove();
+  await token;
+  const { expiresAt = 0 } = await status(config);
+  assert.ok(expiresAt <= time + 60_000, `${expiresAt - time} ms after the server had the request`);
+});
+
 test("profiles are separate logins", async (t) => {
   const { server, config } = await loggedIn(t);
   const work = { ...config, profile: "work" };

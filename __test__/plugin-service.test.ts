@@ -6,6 +6,7 @@ import { getValidAccessToken, status } from "../index.js";
 import { deviceCodeAuthMethod, type HostCredential, pluginAuth, refreshOAuth } from "../plugin/index.ts";
 import { dueIn } from "../plugin/keep-fresh.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
+import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";
@@ -92,6 +93,22 @@ test("the service stops in time for its host where the server never answers", as
   await held.remove();
   await call;
 });
+
+for (const inStore of [false, true]) {
+  test(`a registration whose service was stopped is let go of${inStore ? ", and its store" : ""}`, async (t) => {
+    const server = await AuthorizationServer.start(t);
+    const home = TempHome.create(t);
+    await approvedLogin(configFor(server, home.stateDir));
+    const child = Child.start(t, "registrations.mjs", {
+      env: home.env(),
+      nodeOptions: ["--expose-gc"],
+      args: [JSON.stringify({ stateDir: home.stateDir, issuer: server.issuer, inStore })],
+    });
+    const { alive, of } = await child.event("alive");
+    assert.deepEqual({ alive, of }, { alive: 0, of: 20 });
+    assert.deepEqual(await child.exit, { code: 0, signal: null }, child.stderr);
+  });
+}
 
 test("the service warns once when a login is needed", async (t) => {
   const home = TempHome.create(t);

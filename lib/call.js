@@ -2,7 +2,7 @@
 
 // A native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
 const { AuthError } = require("./auth-error.js");
-const { numbered } = require("./given-store.js");
+const { numbered, release, use } = require("./given-store.js");
 const { imageFor, watchOver } = require("./images.js");
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
@@ -38,6 +38,7 @@ function start(name, caller, config, options, argument) {
       tolerate(() => signal?.removeEventListener?.("abort", onAbort), ignore);
       tolerate(() => asking?.abort(), ignore);
       watchOver(image);
+      release(image, config);
     };
     const ask = async ({ detail: message }) => {
       asking = new AbortController();
@@ -77,6 +78,7 @@ function start(name, caller, config, options, argument) {
     // Native code calls this: nobody could catch what it throws, and the process would end.
     const listener = (kind, payload) => tolerate(() => hear(kind, payload), end);
     const operation = image.native[name](numbered(image, config), options, listener, argument);
+    use(config);
     signal?.addEventListener?.("abort", onAbort, { once: true });
   });
 }

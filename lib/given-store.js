@@ -19,34 +19,61 @@ function numbered({ native, stores }, config) {
   return { ...config, store: stores.get(store) };
 }
 
-function give(native, store) {
+/** Stores that native code may ask, with how many calls of theirs are under way. */
+const inUse = new Map();
+
+/** Native code keeps a number only: while a call is under way its store is kept here, and else by the plugin alone. */
+function use(config) {
+  const store = config?.store;
+  if (typeof store === "object" && store !== null) inUse.set(store, (inUse.get(store) ?? 0) + 1);
+}
+
+/** The call has ended. What it sent may still have to be saved. */
+async function release(image, config) {
+  const store = config?.store;
+  if (!inUse.has(store)) return;
+  try {
+    await image.settled(SETTLING);
+  } catch {}
+  const uses = inUse.get(store) - 1;
+  if (uses > 0) inUse.set(store, uses);
+  else inUse.delete(store);
+}
+
+/** Longer than any refresh is between sent and saved unless its store fails, in milliseconds. */
+const SETTLING = 120_000;
+
+function give(native, given) {
   const locks = new Map();
+  // The plugin may be unloaded, and its registration with it: native code must not keep that alive.
+  const reference = new WeakRef(given);
   const number = native.giveStore((what, parts) => {
     const request = +parts[0];
     const answer = (...answered) => native.answerStore(number, request, answered);
     settle(
-      () => asks[what]({ request, answer, key: parts[1], value: parts[2], expected: parts[3] }),
+      () =>
+        asks[what]({ store: reference.deref(), request, answer, key: parts[1], value: parts[2], expected: parts[3] }),
       // Not its words: they may hold the password of a database.
       (error) => answer("failed", nameOf(error)),
     );
   });
 
   const asks = {
-    async read({ key, answer }) {
+    async read({ store, key, answer }) {
       const kept = await store.read(key);
       if (kept === undefined || kept === null) answer("nothing");
       else if (typeof kept.value !== "string" || typeof kept.version !== "string") answer("malformed");
       else answer("value", kept.value, kept.version);
     },
 
-    async write({ key, value, expected, answer }) {
+    async write({ store, key, value, expected, answer }) {
       const version = await store.write(key, value, expected);
       if (version === undefined || version === null) answer("nothing");
       else if (typeof version === "string") answer("version", version);
       else answer("malformed");
     },
 
-    async lock({ request, key, answer }) {
+    async lock({ store, request, key, answer }) {
       // One that is asked for again is waited for a little longer.
       if (locks.has(request)) {
         locks.get(request).waitOn();
@@ -104,4 +131,4 @@ function nameOf(error) {
   }
 }
 
-module.exports = { numbered };
+module.exports = { numbered, release, use };

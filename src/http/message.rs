@@ -105,6 +105,8 @@ pub(crate) struct Response {
     pub(crate) dpop_nonce: Option<String>,
     /// The `Date` header (RFC 9110 §6.6.1).
     pub(crate) date: Option<UnixMillis>,
+    /// How long ago the request was sent.
+    pub(crate) age: Duration,
     /// The body, at most 1 MiB.
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
@@ -229,6 +231,7 @@ mod tests {
             retry_after: None,
             dpop_nonce: None,
             date: None,
+            age: Duration::ZERO,
             body: Zeroizing::new(b"canary".to_vec()),
         };
         let json = Body::Json("canary".to_owned());

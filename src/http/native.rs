@@ -234,6 +234,7 @@ impl Connector {
                 sent: Arc::clone(sent),
             }));
         }
+        let asked = SystemClock.boot();
         let mut response = builder.send().await.map_err(Trouble::Reqwest)?;
         let body = read_body(&mut response).await?;
         let headers = response.headers();
@@ -245,6 +246,7 @@ impl Connector {
                 .and_then(|value| retry_after::parse(value, date, now)),
             dpop_nonce: text(headers, "dpop-nonce").map(str::to_owned),
             date: theirs,
+            age: SystemClock.boot().since(asked),
             body,
         })
     }

@@ -123,6 +123,7 @@ pub(crate) fn response(status: u16, body: &str) -> Response {
         retry_after: None,
         dpop_nonce: None,
         date: None,
+        age: Duration::ZERO,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// How far the server's clock and ours are apart, where a proof was dated by ours.
     pub(crate) clock_skew: Duration,
+    /// How long ago the request was sent.
+    pub(crate) age: Duration,
     /// The request proved possession of a key (RFC 9449).
     pub(crate) has_proof: bool,
     /// The body.
@@ -134,6 +136,7 @@ impl Answer {
             status: response.status,
             retry_after: response.retry_after,
             clock_skew: Duration::ZERO,
+            age: response.age,
             has_proof: false,
             content: Content::read(&response.body),
         }

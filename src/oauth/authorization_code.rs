@@ -86,10 +86,8 @@ pub(crate) async fn redeem(
     if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &secrets) {
         return Err(refused(&answer, &refusal));
     }
-    match answer
-        .success()
-        .map(|members| TokenResponse::read(members, clock.now(), dpop.map(|dpop| dpop.key)))
-    {
+    let key = dpop.map(|dpop| dpop.key);
+    match TokenResponse::of(&mut answer, clock.now(), key) {
         Some(Ok(tokens)) => Ok(tokens),
         Some(Err(unusable)) => Err(NotRedeemed::Failed(answer.malformed(&unusable.reason))),
         None => Err(NotRedeemed::Failed(answer.not_oauth(

@@ -192,10 +192,8 @@ async fn poll(
     if is_no_verdict(&answer) && !(answer.is_success() && has_token) {
         return no_verdict(&answer, None);
     }
-    match answer
-        .success()
-        .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
-    {
+    let key = request.dpop.map(|dpop| dpop.key);
+    match TokenResponse::of(&mut answer, clock.now(), key) {
         Some(Ok(tokens)) => Polled::Tokens(tokens),
         Some(Err(unusable)) => Polled::Over(answer.malformed(&unusable.reason)),
         None => Polled::Over(answer.not_oauth(WHAT, None, "Check tokenEndpoint.")),

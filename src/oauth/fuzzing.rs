@@ -111,6 +111,7 @@ impl Played {
             retry_after: self.retry_after,
             dpop_nonce: None,
             date: None,
+            age: Duration::ZERO,
             body: Zeroizing::new(self.body.clone()),
         }
     }
@@ -165,6 +166,7 @@ fn refusal() -> Response {
         retry_after: None,
         dpop_nonce: None,
         date: None,
+        age: Duration::ZERO,
         body: Zeroizing::new(br#"{"error":"the_end"}"#.to_vec()),
     }
 }

@@ -108,10 +108,8 @@ pub(crate) async fn refresh(
     if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &secrets) {
         return Err(refused(&answer, &refusal));
     }
-    match answer
-        .success()
-        .map(|members| TokenResponse::read(members, clock.now(), request.dpop.map(|dpop| dpop.key)))
-    {
+    let key = request.dpop.map(|dpop| dpop.key);
+    match TokenResponse::of(&mut answer, clock.now(), key) {
         Some(Ok(tokens)) => Ok(tokens),
         Some(Err(Unusable { reason, refresh })) => {
             let error = answer.malformed(&reason);

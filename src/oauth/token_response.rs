@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::answer::{Malformed, Members, number, positive_seconds};
+use super::answer::{Answer, Malformed, Members, number, positive_seconds};
 use super::dpop::{DPOP, DpopKey};
 use super::server_text::visible;
 use crate::jwt;
@@ -26,7 +26,7 @@ pub(crate) struct TokenResponse {
     pub(crate) token_type: String,
     /// The private key that the tokens are bound to, as it is kept.
     pub(crate) dpop_key: Option<Secret>,
-    /// How long it is valid, from receipt; nothing if the server did not tell.
+    /// How long it is still valid; nothing if the server did not say.
     pub(crate) lifetime: Option<Duration>,
     /// `refresh_token`
     pub(crate) refresh: Option<Secret>,
@@ -34,7 +34,7 @@ pub(crate) struct TokenResponse {
     pub(crate) scopes: Option<Vec<String>>,
     /// `id_token`
     pub(crate) id_token: Option<Secret>,
-    /// How long the refresh token is valid, from receipt; nothing if the server did not say.
+    /// How long the refresh token is still valid; nothing if the server did not say.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// What was wrong with a member that nobody needs, and was left out.
     pub(crate) flaw: Option<Malformed>,
@@ -45,7 +45,7 @@ pub(crate) struct TokenResponse {
 pub(crate) struct RotatedToken {
     /// `refresh_token`
     pub(crate) refresh: Secret,
-    /// How long it is valid.
+    /// How long it is still valid.
     pub(crate) lifetime: Option<Duration>,
 }
 
@@ -59,7 +59,34 @@ pub(crate) struct Unusable {
 }
 
 impl TokenResponse {
-    /// Reads the members of an answer received at `now`, to a request that proved possession of that key. A flaw in what
+    /// Reads an answer received at `now`; nothing if it is not a success in JSON. RFC 6749 §5.1 counts `expires_in` "from
+    /// the time the response was generated", which the request alone surely precedes: an answer may have been slow.
+    pub(crate) fn of(
+        answer: &mut Answer,
+        now: UnixMillis,
+        dpop_key: Option<&DpopKey>,
+    ) -> Option<Result<Self, Unusable>> {
+        let age = answer.age;
+        let left =
+            |lifetime: Option<Duration>| lifetime.map(|lifetime| lifetime.saturating_sub(age));
+        let read = Self::read(answer.success()?, now.minus(age), dpop_key);
+        Some(match read {
+            Ok(tokens) => Ok(Self {
+                lifetime: left(tokens.lifetime),
+                refresh_lifetime: left(tokens.refresh_lifetime),
+                ..tokens
+            }),
+            Err(Unusable { reason, refresh }) => Err(Unusable {
+                reason,
+                refresh: refresh.map(|RotatedToken { refresh, lifetime }| RotatedToken {
+                    refresh,
+                    lifetime: left(lifetime),
+                }),
+            }),
+        })
+    }
+
+    /// Reads the members of an answer to a request sent at `now`, to a request that proved possession of that key. A flaw in what
     /// nobody needs takes nothing away from the rest: a server that rotates has already forgotten the old refresh token.
     pub(crate) fn read(
         members: &mut Members,
@@ -482,5 +509,34 @@ pub(crate) mod tests {
         for token in ["a.b", "a.b.c.d", "..", "a.!.c"] {
             assert_eq!(jwt_lifetime(&Secret::from(token), NOW), None);
         }
+    }
+    #[test]
+    fn a_life_counts_from_when_the_request_was_sent() {
+        let age = Duration::from_secs(20);
+        let of = |body: &str| {
+            let mut answer = Answer {
+                age,
+                ..crate::oauth::answer::tests::answer(200, body)
+            };
+            TokenResponse::of(&mut answer, NOW, None).unwrap()
+        };
+        let tokens = of(
+            r#"{"access_token":"a","expires_in":60,"refresh_token":"r","refresh_expires_in":30}"#,
+        )
+        .unwrap();
+        assert_eq!(tokens.lifetime, Some(Duration::from_secs(40)));
+        assert_eq!(tokens.refresh_lifetime, Some(Duration::from_secs(10)));
+        let over = of(r#"{"access_token":"a","expires_in":5}"#).unwrap();
+        assert_eq!(over.lifetime, Some(Duration::ZERO));
+        // An end that is a time is that time, however slow the answer was.
+        let claims = format!(r#"{{"exp":{}}}"#, NOW.0 / 1000 + 60);
+        let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let jwt = of(&format!(r#"{{"access_token":"{token}"}}"#)).unwrap();
+        assert_eq!(jwt.lifetime, Some(Duration::from_mins(1)));
+        let rotated = of(r#"{"token_type":"mac","refresh_token":"r","refresh_expires_in":30}"#);
+        assert_eq!(
+            rotated.unwrap_err().refresh.unwrap().lifetime,
+            Some(Duration::from_secs(10))
+        );
     }
 }

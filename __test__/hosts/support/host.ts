@@ -17,14 +17,30 @@ import type { Lifetime } from "../../support/lifetime.ts";
 import { type NodeMajor, nodeBinary } from "../../support/nodes.ts";
 import { TempHome } from "../../support/temp-home.ts";
 
-/** By the folder of their package.json in __test__/hosts; the script is what their command runs. */
-export const hosts = {
+interface HostProgram {
+  name: "clawdbot" | "openclaw";
+  /** What its command runs. */
+  script: string;
+  node: NodeMajor;
+  /** Where it is installed. @default its id, in __test__/hosts */
+  folder?: string;
+}
+
+export type HostId = "clawdbot-2026.1.24" | "openclaw-2026.1.29" | "openclaw-2026.6.11" | "openclaw-2026.9.6";
+
+/** By the folder of their package.json in __test__/hosts. */
+export const hosts: Record<HostId, HostProgram> = {
   "clawdbot-2026.1.24": { name: "clawdbot", script: "dist/entry.js", node: 22 },
   "openclaw-2026.1.29": { name: "openclaw", script: "openclaw.mjs", node: 22 },
   "openclaw-2026.6.11": { name: "openclaw", script: "openclaw.mjs", node: 22 },
   "openclaw-2026.9.6": { name: "openclaw", script: "openclaw.mjs", node: 24 },
-} as const satisfies Record<string, { name: string; script: string; node: NodeMajor }>;
-export type HostId = keyof typeof hosts;
+};
+
+/** Another openclaw, wherever it is installed. */
+export function addHost(id: string, folder: string, node: NodeMajor): HostId {
+  hosts[id as HostId] ??= { name: "openclaw", script: "openclaw.mjs", node, folder };
+  return id as HostId;
+}
 
 const token = "test-token";
 
@@ -144,8 +160,8 @@ export class Host {
   }
 
   get #script(): string {
-    const { name, script } = hosts[this.id];
-    return fileURLToPath(new URL(`../${this.id}/node_modules/${name}/${script}`, import.meta.url));
+    const { name, script, folder = fileURLToPath(new URL(`../${this.id}`, import.meta.url)) } = hosts[this.id];
+    return join(folder, "node_modules", name, script);
   }
 }
 

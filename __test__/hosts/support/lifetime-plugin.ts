@@ -1,11 +1,12 @@
 /** A host that runs a plugin from a folder, with a login that is there already: what gateways do to it, not to its user. */
-import { cpSync, mkdirSync, readdirSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AuthConfig } from "../../../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions } from "../../support/authorization-server.ts";
 import type { Lifetime } from "../../support/lifetime.ts";
 import { approvedLogin, configFor } from "../../support/login.ts";
+import { MapStore } from "../../support/map-store.ts";
 import { Host, type HostId } from "./host.ts";
 
 export const plugin = "lifetime";
@@ -22,15 +23,16 @@ export interface LifetimeOptions {
   server?: AuthorizationServerOptions;
   /** Without it the plugin does not even load the package. @default true */
   hasLogin?: boolean;
-  /** More of the plugin's configuration. */
-  config?: Record<string, unknown>;
+  /** Which logins: all of these accounts, bound to keys, in a store that the plugin gives. */
+  logins?: { profiles?: string[]; dpop?: boolean; inStore?: boolean };
 }
 
 export async function lifetimeHost(
   lifetime: Lifetime,
   id: HostId,
-  { server: serverOptions, hasLogin = true, config = {} }: LifetimeOptions = {},
+  { server: serverOptions, hasLogin = true, logins = {} }: LifetimeOptions = {},
 ): Promise<LifetimeHost> {
+  const { profiles = ["default"], dpop = false, inStore = false } = logins;
   const server = await AuthorizationServer.start(lifetime, serverOptions);
   const host = await Host.create(lifetime, id, "http://127.0.0.1:9");
   const folder = join(host.home.path, "plugin");
@@ -41,17 +43,21 @@ export async function lifetimeHost(
   for (const name of readdirSync(root).filter((name) => isPublished.test(name))) {
     cpSync(join(root, name), join(installed, name), { recursive: true });
   }
-  const login = configFor(server, host.stateDir, { pluginId: plugin });
-  if (hasLogin) {
-    await approvedLogin(login);
-  }
-  const pluginConfig = hasLogin ? { issuer: server.issuer, clientId: "public", ...config } : {};
-  host.configure({
-    plugins: {
-      allow: [plugin],
-      load: { paths: [folder] },
-      entries: { [plugin]: { enabled: true, config: pluginConfig } },
-    },
+  const map = new MapStore();
+  const login = configFor(server, host.stateDir, {
+    pluginId: plugin,
+    ...(dpop && { dpop }),
+    ...(inStore && { store: map }),
   });
+  const store = join(host.home.path, "store.json");
+  if (hasLogin) {
+    for (const profile of profiles) {
+      await approvedLogin({ ...login, profile });
+    }
+    writeFileSync(store, JSON.stringify([...map.kept]));
+  }
+  const config = { issuer: server.issuer, clientId: "public", profiles, dpop, ...(inStore && { store }) };
+  const entry = { enabled: true, config: hasLogin ? config : {} };
+  host.configure({ plugins: { allow: [plugin], load: { paths: [folder] }, entries: { [plugin]: entry } } });
   return { host, server, login };
 }

@@ -1,0 +1,228 @@
+/** A gateway with the lifetime plugin and one whose plugin has no login, side by side; see scripts/soak-host.mjs. */
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { status } from "../../../index.js";
+import { approvedLogin } from "../../support/login.ts";
+import type { NodeMajor } from "../../support/nodes.ts";
+import { addHost, type Gateway } from "./host.ts";
+import { type LifetimeHost, lifetimeHost, plugin } from "./lifetime-plugin.ts";
+
+interface Options {
+  host: string;
+  folder: string;
+  minutes: string;
+  "reload-every": string;
+  stops: string;
+  accounts: string;
+  node: string;
+  dpop: boolean;
+  "given-store": boolean;
+}
+
+interface Sample {
+  memory: number;
+  threads: number;
+  descriptors: number;
+  images: number;
+  deleted: number;
+}
+
+const options = JSON.parse(process.argv[2] ?? "{}") as Options;
+const id = addHost(options.host, options.folder, Number(options.node) as NodeMajor);
+const seconds = 1000;
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Of calls while a plugin is being reloaded. */
+const isReloading = /not (found|available)|was reloaded|unknown tool|reload/i;
+
+/** What the operating system says of a process. */
+function sample(pid: number): Sample {
+  const field = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  const maps = readFileSync(`/proc/${pid}/maps`, "utf8");
+  const ours = new Set(maps.match(/\S*clawdbot-plugin-auth\S*\.node/g));
+  const deleted = new Map<string, number>();
+  const count = (path: string) => {
+    const { dev, ino, size } = statSync(path);
+    deleted.set(`${dev}:${ino}`, size);
+  };
+  for (const line of maps.split("\n").filter((line) => /\/.* \(deleted\)$/.test(line) && !/memfd|SYSV/.test(line))) {
+    try {
+      count(`/proc/${pid}/map_files/${line.split(" ")[0]?.replace(/\b0+(?=[0-9a-f])/g, "")}`);
+    } catch {}
+  }
+  const descriptors = readdirSync(`/proc/${pid}/fd`);
+  for (const descriptor of descriptors) {
+    try {
+      const path = `/proc/${pid}/fd/${descriptor}`;
+      if (/^\/.* \(deleted\)$/.test(readlinkSync(path)) && !/memfd/.test(readlinkSync(path))) count(path);
+    } catch {}
+  }
+  return {
+    memory: field("VmRSS") / 1024,
+    threads: field("Threads"),
+    descriptors: descriptors.length,
+    images: ours.size,
+    deleted: [...deleted.values()].reduce((sum, size) => sum + size, 0) / 1e6,
+  };
+}
+
+class Candidate {
+  readonly name: string;
+  readonly on: LifetimeHost;
+  readonly gateway: Gateway;
+  calls = 0;
+  failures: string[] = [];
+  first: Sample | undefined;
+
+  static async start(name: string, hasLogin: boolean): Promise<Candidate> {
+    const profiles = Array.from({ length: Number(options.accounts) }, (_, nth) => (nth === 0 ? "default" : `a${nth}`));
+    const on = await lifetimeHost(lifetime, id, {
+      hasLogin,
+      logins: { dpop: options.dpop, profiles, inStore: options["given-store"] },
+      server: { accessTokenTtl: 10 },
+    });
+    return new Candidate(name, on, await on.host.startGateway());
+  }
+
+  private constructor(name: string, on: LifetimeHost, gateway: Gateway) {
+    this.name = name;
+    this.on = on;
+    this.gateway = gateway;
+  }
+
+  async call(): Promise<void> {
+    const { status: code, text } = await this.gateway.tool("lifetime_token", {});
+    this.calls += 1;
+    if (code !== 200 && !isReloading.test(text)) this.failures.push(text.slice(0, 200));
+  }
+
+  /** How many registrations of the plugin there were, and how many are still reachable. */
+  async registrations(): Promise<{ made: number; alive: number } | undefined> {
+    const { status: code, text } = await this.gateway.tool("lifetime_alive", {});
+    return code === 200 ? JSON.parse(JSON.parse(text).result.content[0].text) : undefined;
+  }
+
+  reload(nth: number): void {
+    this.on.host.configure({ plugins: { entries: { [plugin]: { config: { note: nth } } } } });
+  }
+
+  sample(): Sample {
+    return sample(this.gateway.child.pid);
+  }
+}
+
+const endings: (() => unknown)[] = [];
+const lifetime = { after: (end: () => unknown) => void endings.push(end) };
+
+async function soak(): Promise<void> {
+  const candidates = [await Candidate.start("with a login", true), await Candidate.start("without", false)];
+  // Both have had their first calls before anything is counted.
+  for (let warm = 0; warm < 10; warm += 1) {
+    await Promise.all(candidates.map((one) => one.call()));
+    await pause(1 * seconds);
+  }
+  for (const one of candidates) {
+    await one.registrations();
+    one.first = one.sample();
+  }
+  console.log(`${options.host}, ${options.minutes} minutes, a reload every ${options["reload-every"]} s\n`);
+  console.log(
+    "| Minute | Plugin | Reloads | Calls | Failed | Refreshes | Memory, MB | Threads | Descriptors | Images | Deleted, MB | Registrations alive |",
+  );
+  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+  let reloads = 0;
+  const row = async (minute: number | string) => {
+    for (const one of candidates) {
+      const { made, alive } = (await one.registrations()) ?? { made: 0, alive: 0 };
+      const now = one.sample();
+      const refreshes = (await one.on.server.requests({ grant: "refresh_token" })).length;
+      const cells = [
+        minute,
+        one.name,
+        reloads,
+        one.calls,
+        one.failures.length,
+        refreshes,
+        now.memory.toFixed(0),
+        now.threads,
+      ];
+      cells.push(now.descriptors, now.images, now.deleted.toFixed(1), `${alive} of ${made}`);
+      console.log(`| ${cells.join(" | ")} |`);
+    }
+  };
+  await row("start");
+  const began = Date.now();
+  const end = began + Number(options.minutes) * 60 * seconds;
+  let nextReload = began + Number(options["reload-every"]) * seconds;
+  let nextRow = began + 60 * seconds;
+  while (Date.now() < end) {
+    const turn = pause(1 * seconds);
+    await Promise.all(candidates.map((one) => one.call()));
+    if (Date.now() >= nextReload) {
+      reloads += 1;
+      for (const one of candidates) one.reload(reloads);
+      nextReload += Number(options["reload-every"]) * seconds;
+    }
+    if (Date.now() >= nextRow) {
+      await row(Math.round((nextRow - began) / (60 * seconds)));
+      nextRow += 60 * seconds;
+    }
+    await turn;
+  }
+  await row("end");
+  const grown = candidates.map((one) => {
+    const now = one.sample();
+    const first = one.first as Sample;
+    return { name: one.name, memory: now.memory - first.memory, now, first };
+  });
+  for (const { name, memory, now, first } of grown) {
+    console.log(
+      `\n${name}: memory ${(memory / Math.max(1, reloads)).toFixed(1)} MB a reload, threads ${signed(now.threads - first.threads)}, ` +
+        `descriptors ${signed(now.descriptors - first.descriptors)}, images ${signed(now.images - first.images)}, deleted ${now.deleted.toFixed(1)} MB`,
+    );
+  }
+  for (const one of candidates) {
+    for (const failure of new Set(one.failures)) console.log(`${one.name}: ${failure}`);
+  }
+  const [withLogin] = candidates;
+  if (withLogin !== undefined) {
+    const { state } = await status(withLogin.on.login);
+    const refused = (await withLogin.on.server.requests({ grant: "refresh_token" })).filter(
+      ({ status: code }) => code !== 200,
+    );
+    console.log(`the login is ${state}; refreshes refused: ${refused.length}`);
+  }
+  for (const one of candidates) await one.gateway.stop();
+}
+
+/** Stopped in the middle of a refresh, which is answered within 4 s; how many logins were kept. */
+async function stops(): Promise<void> {
+  const count = Number(options.stops);
+  if (count === 0) return;
+  const { host, server, login } = await lifetimeHost(lifetime, id);
+  const { path } = await status(login);
+  const refresh = () => JSON.parse(readFileSync(path, "utf8")).refresh as string;
+  let kept = 0;
+  for (let nth = 1; nth <= count; nth += 1) {
+    const gateway = await host.startGateway();
+    const spent = refresh();
+    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    await gateway.tool("lifetime_begin", {});
+    await held.arrived;
+    gateway.child.signal("SIGTERM");
+    await pause(500 + 3_300 * (nth / count));
+    await held.remove();
+    await gateway.child.exit;
+    if (refresh() !== spent) kept += 1;
+    else await approvedLogin(login);
+  }
+  console.log(`\nStopped in the middle of a refresh: ${kept} of ${count} logins kept.`);
+}
+
+const signed = (number: number) => (number > 0 ? `+${number}` : `${number}`);
+
+try {
+  if (Number(options.minutes) > 0) await soak();
+  await stops();
+} finally {
+  for (const end of endings.reverse()) await end();
+}

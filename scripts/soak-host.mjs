@@ -1,0 +1,73 @@
+// `npm run soak:host`: a real gateway for a while, with tokens of 10 s, a tool call every second and reloads, beside the same
+// gateway whose plugin has no login; then it is stopped in the middle of refreshes. A table per minute. Linux, outside CI.
+//
+//   node scripts/soak-host.mjs [--host openclaw-2026.9.6] [--minutes 20] [--reload-every 30] [--stops 20] [--node 24]
+//
+// A host that is not in __test__/hosts is installed into target/hosts; it takes --node. --accounts 3, --dpop and --given-store
+// vary the plugin's login.
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { build, isBuilt } from "./build.mjs";
+import { buildPlugin } from "./build-plugin.mjs";
+import { run } from "./command.mjs";
+import { install, npm, root, serverNodeMajor, setUp } from "./setup.mjs";
+
+async function main() {
+  const text = (value) => ({ type: "string", default: value });
+  const { values } = parseArgs({
+    options: {
+      host: text("openclaw-2026.9.6"),
+      minutes: text("20"),
+      "reload-every": text("30"),
+      stops: text("20"),
+      accounts: text("1"),
+      node: text("24"),
+      dpop: { type: "boolean", default: false },
+      "given-store": { type: "boolean", default: false },
+    },
+  });
+  const runsTheServer = Number(process.versions.node.split(".")[0]) >= serverNodeMajor;
+  await setUp({ nodes: [...new Set([22, Number(values.node), ...(runsTheServer ? [] : [serverNodeMajor])])] });
+  const folder = await installed(values.host);
+  const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
+  if (built !== 0) {
+    return built;
+  }
+  return run(process.execPath, [
+    "--import",
+    "tsx",
+    "__test__/hosts/support/soak-run.ts",
+    JSON.stringify({ ...values, folder }),
+  ]);
+}
+
+/** Where the host is; it is installed where it is not yet. */
+async function installed(host) {
+  const known = join(root, "__test__", "hosts", host);
+  if (existsSync(join(known, "package-lock.json"))) {
+    await install(known, host);
+    return known;
+  }
+  const folder = join(root, "target", "hosts", host);
+  const [, name, version] = /^(\w+)-(.+)$/.exec(host) ?? [];
+  if (version === undefined) {
+    throw new Error(`${host} is not "<package>-<version>".`);
+  }
+  if (!existsSync(join(folder, "package-lock.json"))) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies: { [name]: version } }));
+    const { code, output } = await npm(["install", "--ignore-scripts", "--no-audit", "--no-fund"], folder);
+    if (code !== 0) {
+      throw new Error(`npm install failed (exit code ${code}) in ${folder}:\n${output}`);
+    }
+  }
+  return folder;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}
