@@ -1,6 +1,6 @@
 /** Logins in a store that the plugin gives (`store`): what it does right, and all that it can do wrong. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -450,3 +450,70 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
+
+describe("a store that takes its time holds up nobody else", { concurrency: 2 }, () => {
+  // The store's own limit is 30 s: what waited for it would end only then.
+  const inTime = { timeout: 25_000 };
+
+  test("another login is refreshed while a waiter for a lock reads it", inTime, async (t) => {
+    const { config, waiting, reads, other, release } = await slow(t);
+    const outcome = getValidAccessToken(config);
+    await waiting;
+    assert.equal((await status(other)).state, "valid");
+    assert.notEqual(await getValidAccessToken(other), "ended");
+    assert.equal(reads.pending, true);
+    release();
+    await outcome;
+  });
+
+  test("it may itself need a token of this package", inTime, async (t) => {
+    const { config, waiting, reads, other, release } = await slow(t);
+    // What its database is opened with.
+    reads.meanwhile = () => getValidAccessToken(other);
+    const outcome = getValidAccessToken(config);
+    await waiting;
+    assert.notEqual(await reads.needed, "ended");
+    release();
+    await outcome;
+  });
+
+  /** A login that has ended, whose lock another machine holds until `release`; and what the waiting call reads is held back as long. */
+  async function slow(t: Lifetime) {
+    const { server, home, store, config, expire } = await loggedIn(t);
+    const other = configFor(server, home.stateDir, { profile: "other" });
+    const { status: file } = await approvedLogin(other);
+    const stored = JSON.parse(readFileSync(file.path, "utf8"));
+    const ended = { ...stored, access: "ended", expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
+    writeFileSync(file.path, JSON.stringify(ended));
+    expire();
+    await aSecond();
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reads = {
+      pending: false,
+      meanwhile: async () => "",
+      needed: Promise.resolve(""),
+    };
+    let isTried = false;
+    const waiting = new Promise<void>((resolve) => {
+      store.instead.withLock = async (proper) => {
+        isTried = true;
+        await released;
+        return proper();
+      };
+      store.instead.read = async (proper) => {
+        if (isTried && !reads.pending) {
+          reads.pending = true;
+          reads.needed = reads.meanwhile();
+          resolve();
+          await reads.needed;
+          await released;
+        }
+        return proper();
+      };
+    });
+    return { config, waiting, reads, other, release };
+  }
+});

@@ -1,8 +1,9 @@
 //! OAuth 2.0 device login for Clawdbot, Moltbot and `OpenClaw` plugins, as a Node native addon.
 //!
 //! Layers, each importing only downward (a test below enforces it):
-//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`jwt`, `time`, `secret`, `error`}.
+//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`blocking`, `jwt`, `time`, `secret`, `error`}.
 
+mod blocking;
 mod error;
 mod fs;
 mod http;
@@ -31,23 +32,30 @@ mod tests {
     use std::path::Path;
 
     /// The layers from the top down, with what each may import besides itself.
-    const LAYERS: [(&str, &[&str]); 11] = [
+    const LAYERS: [(&str, &[&str]); 12] = [
         (
             "bindings",
-            &["session", "store", "http", "time", "secret", "error"],
+            &[
+                "session", "store", "http", "blocking", "time", "secret", "error",
+            ],
         ),
         (
             "session",
-            &["oauth", "store", "http", "time", "secret", "error"],
+            &[
+                "oauth", "store", "http", "blocking", "time", "secret", "error",
+            ],
         ),
         ("oauth", &["http", "jwt", "time", "secret", "error"]),
         (
             "store",
-            &["fs", "keychain", "jwt", "time", "secret", "error"],
+            &[
+                "fs", "keychain", "blocking", "jwt", "time", "secret", "error",
+            ],
         ),
         ("http", &["time", "secret", "error"]),
         ("fs", &["time", "secret", "error"]),
         ("keychain", &["secret", "error"]),
+        ("blocking", &["error"]),
         ("jwt", &["secret"]),
         ("time", &[]),
         ("secret", &["error"]),

@@ -1,7 +1,7 @@
 //! `CredentialStore`: a plugin's own store, asked through JavaScript.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, ThreadId};
+
 use std::time::Duration;
 
 use napi::Env;
@@ -9,6 +9,7 @@ use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use serde_json::Value;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::given::{GivenStore, Held, Keeper, Versioned};
@@ -81,7 +82,7 @@ pub fn give_store(env: Env, listener: ListenerFunction<'_>) -> napi::Result<u32>
     let asker = Listener::new(&listener, Arc::default())?.letting_go(env)?;
     let asker = Arc::new(Asker {
         listener: asker,
-        thread: thread::current().id(),
+
         state: Mutex::default(),
         changed: Condvar::new(),
     });
@@ -137,7 +138,6 @@ fn stores() -> MutexGuard<'static, Stores> {
 /// Asks the functions of one store, on the JavaScript thread that gave it.
 struct Asker {
     listener: Listener,
-    thread: ThreadId,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -273,11 +273,7 @@ impl State {
 struct Askers(Arc<Asker>);
 
 impl Keeper for Askers {
-    fn may_block(&self) -> bool {
-        thread::current().id() != self.0.thread
-    }
-
-    fn read(&self, key: &str) -> Result<Option<Versioned>, Error> {
+    fn read(&self, key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
         let mut answer = self.0.ask("read", vec![key.to_owned()])?.into_iter();
         match (answer.next().as_deref(), answer.next(), answer.next()) {
             (Some("value"), Some(value), Some(version)) => Ok(Some(Versioned {
@@ -297,6 +293,7 @@ impl Keeper for Askers {
         key: &str,
         value: &Secret,
         expected: Option<&str>,
+        _: MayBlock,
     ) -> Result<Option<String>, Error> {
         let mut rest = vec![key.to_owned(), value.expose().to_owned()];
         rest.extend(expected.map(str::to_owned));
@@ -314,7 +311,7 @@ impl Keeper for Askers {
         }
     }
 
-    fn try_lock(&self, key: &str) -> Result<Option<Box<dyn Held>>, Error> {
+    fn try_lock(&self, key: &str, _: MayBlock) -> Result<Option<Box<dyn Held>>, Error> {
         let asker = &self.0;
         let id = asker.lock().wait_for(key);
         // Said at every try: who is silent for long waits no more.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
@@ -13,7 +14,6 @@ use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::time::{BootInstant, UnixMillis};
 
-use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
 use super::forced_refreshes::ForcedRefreshes;
@@ -58,13 +58,13 @@ pub(crate) struct TokenRequest {
 impl Session {
     /// The fast path's first half, on the caller's thread: a fresh token, or none if there is more to do.
     pub(crate) fn fresh_token(&self, config: &AuthConfig) -> Option<FreshToken> {
-        let config = &self.choose(config).ok()?.config;
+        let config = &self.choose(config, None).ok()?.config;
         let location = self.location(config).ok()?;
         // The keychain is not asked on the caller's thread.
         if self.logins.unsaved(&location.key()).is_some() || location.keychain_item().is_some() {
             return None;
         }
-        let (stored, generation) = self.cache.read(&location, self.clock.boot()).ok()?;
+        let (stored, generation) = self.cache.read(&location, None, self.clock.boot()).ok()?;
         let Stored::Credential(credential) = stored else {
             return None;
         };
@@ -118,7 +118,7 @@ impl Session {
 
     async fn needs_login(self: &Arc<Self>, config: &AuthConfig) -> Result<bool, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move || Ok(session.passed_over(&config)?.is_some())).await?
+        blocking(move |may| Ok(session.passed_over(&config, Some(may))?.is_some())).await?
     }
 
     async fn token_of_account(
@@ -261,7 +261,7 @@ impl Session {
             return Ok(None);
         }
         let (config, location, credential) = (config.clone(), location.clone(), credential.clone());
-        blocking(move || learned(&config, &location, &credential)).await?
+        blocking(move |may| learned(&config, &location, &credential, Some(may))).await?
     }
 
     /// One caller, one attempt, a bounded wait: whatever comes of it, there is a valid token.
@@ -343,38 +343,28 @@ impl Session {
     /// The stored credential, or the newer one that waits for its disk.
     pub(super) async fn current(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
         let (session, location) = (Arc::clone(self), location.clone());
-        blocking(move || session.look(&location)).await?
+        blocking(move |may| session.look(&location, Some(may))).await?
     }
 
-    /// A credential with its secrets from the keychain.
-    #[cfg(feature = "keychain")]
+    /// A credential with its secrets from the keychain; an error in a build that knows none.
     async fn opened(
         self: &Arc<Self>,
         location: &Location,
         sealed: Arc<Outline>,
     ) -> Result<Snapshot, Error> {
         let (session, location) = (Arc::clone(self), location.clone());
-        blocking(move || session.cache.opened(&location, sealed)).await?
+        blocking(move |may| session.cache.opened(&location, sealed, may)).await?
     }
 
-    /// Why this build cannot open it.
-    #[cfg(not(feature = "keychain"))]
-    fn opened(
-        &self,
-        location: &Location,
-        sealed: Arc<Outline>,
-    ) -> std::future::Ready<Result<Snapshot, Error>> {
-        std::future::ready(self.cache.opened(location, sealed))
-    }
-
-    /// The stored credential, on a thread that may block.
-    pub(super) fn look(&self, location: &Location) -> Result<Stored, Error> {
+    /// The stored credential, or the newer one that waits for its disk; at a glance where this thread may not wait.
+    pub(super) fn look(&self, location: &Location, may: Option<MayBlock>) -> Result<Stored, Error> {
+        let read = || self.cache.read(location, may, self.clock.boot());
         match self.logins.unsaved(&location.key()) {
             Some(waiting) => Ok(Stored::Credential(waiting.credential)),
-            None if location.foreign_format().is_some() => {
-                patiently(|| self.cache.read(location, self.clock.boot())).map(|(stored, _)| stored)
-            }
-            None => Ok(self.cache.read(location, self.clock.boot())?.0),
+            None => Ok(match may {
+                Some(may) if location.foreign_format().is_some() => patiently(may, read)?.0,
+                _ => read()?.0,
+            }),
         }
     }
 
@@ -386,15 +376,16 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
         let whose = location.clone();
-        let may_be_there = blocking(move || {
-            Ok::<_, Error>(Handwritten::find(&whose)?.is_some() || is_unfinished(&whose))
+        let may_be_there = blocking(move |may| {
+            let handwritten = Handwritten::find(&whose, Some(may))?;
+            Ok::<_, Error>(handwritten.is_some() || is_unfinished(&whose))
         });
         if !may_be_there.await?? {
             return Err(login_required(config));
         }
         let locked = self.lock(location, config.lock_timeout).await?;
         let (session, whose, config) = (Arc::clone(self), location.clone(), config.clone());
-        blocking(move || session.adopt_under_lock(locked, &whose, &config)).await?
+        blocking(move |may| session.adopt_under_lock(locked, &whose, &config, may)).await?
     }
 
     fn adopt_under_lock(
@@ -402,18 +393,19 @@ impl Session {
         mut locked: Locked,
         location: &Location,
         config: &AuthConfig,
+        may: MayBlock,
     ) -> Result<Snapshot, Error> {
-        locked.open()?;
+        locked.open(may)?;
         match locked.stored() {
             Stored::Credential(credential) => return Ok(credential.clone()),
             Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
             Stored::Nothing => {}
         }
-        let Some(handwritten) = Handwritten::find(location)? else {
+        let Some(handwritten) = Handwritten::find(location, Some(may))? else {
             return Err(login_required(config));
         };
         let credential = bind(config, handwritten.credential(self.clock.now()))?;
-        locked.adopt(&handwritten, &credential)?;
+        locked.adopt(&handwritten, &credential, may)?;
         Ok(credential.snapshot())
     }
 
@@ -472,11 +464,12 @@ pub(super) fn learned(
     config: &AuthConfig,
     location: &Location,
     credential: &Outline,
+    may: Option<MayBlock>,
 ) -> Result<Option<LastRefresh>, Error> {
     let Some(last) = credential.last_refresh() else {
         return Ok(None);
     };
-    let client = client::of_credential(config, location, credential)?;
+    let client = client::of_credential(config, location, credential, may)?;
     Ok((last.bound_to == binding(credential, client.as_ref())).then(|| last.clone()))
 }
 

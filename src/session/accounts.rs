@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
 use crate::store::credential::Stored;
 use crate::store::order;
 
 use super::Session;
 use super::access_token::login_required;
-use super::blocking::blocking;
 use super::config::{AuthConfig, profiles};
 use super::ownership;
 use super::refresh_round::cannot_refresh;
@@ -34,10 +34,14 @@ impl Session {
     ///
     /// # Errors
     /// What reading the stored order may say.
-    pub(super) fn accounts(&self, config: &AuthConfig) -> Result<Vec<AuthConfig>, Error> {
+    pub(super) fn accounts(
+        &self,
+        config: &AuthConfig,
+        may: Option<MayBlock>,
+    ) -> Result<Vec<AuthConfig>, Error> {
         let stored = match &config.accounts {
             Some(_) => None,
-            None => order::read(&self.location(config)?)?,
+            None => order::read(&self.location(config)?, may)?,
         };
         let named = config.accounts.clone().or(stored);
         Ok(named
@@ -53,7 +57,7 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<Vec<AuthConfig>, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move || session.accounts(&config)).await?
+        blocking(move |may| session.accounts(&config, Some(may))).await?
     }
 
     /// The account of a login or logout, which has to mean one.
@@ -72,8 +76,12 @@ impl Session {
     ///
     /// # Errors
     /// Whatever else keeps an account from being looked at: then its login may be good, and nobody else's is taken instead.
-    pub(super) fn choose(&self, config: &AuthConfig) -> Result<Chosen, Error> {
-        let mut accounts = self.accounts(config)?.into_iter();
+    pub(super) fn choose(
+        &self,
+        config: &AuthConfig,
+        may: Option<MayBlock>,
+    ) -> Result<Chosen, Error> {
+        let mut accounts = self.accounts(config, may)?.into_iter();
         let first = accounts.next().unwrap_or_else(|| config.clone());
         let mut skipped = Vec::new();
         if accounts.len() == 0 {
@@ -83,7 +91,7 @@ impl Session {
             });
         }
         for config in std::iter::once(first.clone()).chain(accounts) {
-            match self.passed_over(&config)? {
+            match self.passed_over(&config, may)? {
                 None => return Ok(Chosen { config, skipped }),
                 Some(reason) => skipped.push(reason),
             }
@@ -97,7 +105,11 @@ impl Session {
     }
 
     /// Why an account needs a login, if it does.
-    pub(super) fn passed_over(&self, config: &AuthConfig) -> Result<Option<Skipped>, Error> {
+    pub(super) fn passed_over(
+        &self,
+        config: &AuthConfig,
+        may: Option<MayBlock>,
+    ) -> Result<Option<Skipped>, Error> {
         let reason = |state, message| {
             Some(Skipped {
                 profile: config.profile.clone(),
@@ -106,7 +118,7 @@ impl Session {
             })
         };
         let location = self.location(config)?;
-        let status = match self.status_of(config, &location) {
+        let status = match self.status_of(config, &location, may) {
             Ok(status) => status,
             Err(error) if error.needs_login() => {
                 return Ok(reason(State::LoginRequired, error.message().to_owned()));
@@ -117,7 +129,7 @@ impl Session {
             State::LoggedOut => reason(status.state, login_required(config).message().to_owned()),
             State::Expired => reason(status.state, cannot_refresh(config).message().to_owned()),
             State::LoginRequired => reason(status.state, told(status, config)),
-            State::Valid | State::Expiring => match self.look(&location)? {
+            State::Valid | State::Expiring => match self.look(&location, may)? {
                 Stored::Credential(credential) => ownership::check(config, &credential)
                     .err()
                     .and_then(|error| reason(State::LoginRequired, error.message().to_owned())),
@@ -140,11 +152,11 @@ impl Session {
             self.location(&config.of_account(profile.clone()))?;
         }
         let (location, now) = (self.location(config)?, self.clock.now());
-        blocking(move || {
+        blocking(move |may| {
             if let Some(order) = set {
-                order::write(&location, &order, now)?;
+                order::write(&location, &order, now, may)?;
             }
-            order::read(&location)
+            order::read(&location, Some(may))
         })
         .await?
     }

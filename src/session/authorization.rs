@@ -44,12 +44,12 @@ impl Session {
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
-        let found = self.choose(config).and_then(|chosen| {
+        let found = self.choose(config, None).and_then(|chosen| {
             let location = self.location(&chosen.config)?;
             // On the thread of JavaScript: nothing may wait here, as `look` does.
             let stored = match self.logins.unsaved(&location.key()) {
                 Some(waiting) => Stored::Credential(waiting.credential),
-                None => self.cache.read(&location, self.clock.boot())?.0,
+                None => self.cache.read(&location, None, self.clock.boot())?.0,
             };
             Ok((stored, chosen.config))
         });

@@ -1,5 +1,6 @@
 //! Which client we are: the one of the config, or one that we registered (RFC 7591).
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::metadata::REGISTRATION;
@@ -11,7 +12,6 @@ use crate::store::registration::StoredClient;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
-use super::blocking::blocking;
 use super::config::AuthConfig;
 
 /// The client of the config, if it names one.
@@ -58,7 +58,7 @@ pub(super) async fn known(
 ) -> Result<Vec<StoredClient>, Error> {
     let shelf = location.shelf(server.key());
     let now = session.clock.now();
-    match blocking(move || shelf.load()).await? {
+    match blocking(move |may| shelf.load(Some(may))).await? {
         Ok(known) => Ok(known.usable(now).cloned().collect()),
         // Saving the new client moves the damaged file aside.
         Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(Vec::new()),
@@ -86,7 +86,7 @@ pub(super) async fn register(
     let shelf = location.shelf(server.key());
     let client = new_registration(session, config, server, redirect_uri, authentication).await?;
     let stored = client.clone();
-    blocking(move || shelf.save_with(stored)).await??;
+    blocking(move |may| shelf.save_with(stored, may)).await??;
     Ok(as_client(&client))
 }
 
@@ -142,7 +142,7 @@ pub(super) async fn forget(
 ) -> Result<(), Error> {
     let shelf = location.shelf(server.key());
     let client_id = client_id.to_owned();
-    blocking(move || shelf.forget(&client_id)).await?
+    blocking(move |may| shelf.forget(&client_id, may)).await?
 }
 
 /// The client that a stored credential belongs to, for its refresh and revocation. Reads the store: call it on a blocking thread.
@@ -150,6 +150,7 @@ pub(super) fn of_credential(
     config: &AuthConfig,
     location: &Location,
     credential: &Outline,
+    may: Option<MayBlock>,
 ) -> Result<Option<Client>, Error> {
     let stored_authentication = credential
         .client_authentication()
@@ -166,7 +167,7 @@ pub(super) fn of_credential(
     };
     let server = credential.issuer().or_else(|| credential.token_endpoint());
     if let Some(server) = server.filter(|_| credential.registered_client()) {
-        let registrations = location.shelf(server).load()?;
+        let registrations = location.shelf(server).load(may)?;
         if let Some(client) = registrations.find(client_id) {
             return Ok(Some(as_client(client)));
         }

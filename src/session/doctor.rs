@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
 use crate::http::{Body, Endpoint, Request, Response};
 use crate::oauth::issuer::Issuer;
@@ -13,7 +14,6 @@ use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::time::{Clock, UnixMillis};
 
-use super::blocking::blocking;
 use super::client::serves;
 use super::config::{AuthConfig, Flow};
 use super::status::{AuthStatus, State};
@@ -48,7 +48,8 @@ impl Session {
         mend: bool,
     ) -> Result<Vec<Check>, Error> {
         let (session, whose) = (Arc::clone(self), config.clone());
-        let (mut checks, client) = blocking(move || session.local_checks(&whose, mend)).await??;
+        let (mut checks, client) =
+            blocking(move |may| session.local_checks(&whose, mend, may)).await??;
         let servers = self.server_checks(config, client).await;
         checks.extend(servers.into_iter().map(Check::from));
         Ok(checks)
@@ -59,24 +60,25 @@ impl Session {
         &self,
         config: &AuthConfig,
         mend: bool,
+        may: MayBlock,
     ) -> Result<(Vec<Check>, Option<Finding>), Error> {
         // A damaged order is one of the findings.
         let accounts = self
-            .accounts(config)
+            .accounts(config, Some(may))
             .unwrap_or_else(|_| vec![config.clone()]);
         let first = self.location(accounts.first().unwrap_or(config))?;
         let mut checks = vec![Check::from(self.place(config, &first))];
         for account in &accounts {
-            for check in store_checks(&self.location(account)?, mend) {
+            for check in store_checks(&self.location(account)?, mend, may) {
                 let known = |other: &Check| other.finding.message == check.finding.message;
                 if !checks.iter().any(known) {
                     checks.push(check);
                 }
             }
         }
-        let (logins, in_use) = self.logins(&accounts);
+        let (logins, in_use) = self.logins(&accounts, may);
         checks.extend(logins.into_iter().map(Check::from));
-        let client = client(config, &first, in_use.as_ref(), self.clock.now());
+        let client = client(config, &first, in_use.as_ref(), self.clock.now(), may);
         Ok((checks, client))
     }
 
@@ -100,19 +102,19 @@ impl Session {
     }
 
     /// The state of every account, and the status of the one that is in use.
-    fn logins(&self, accounts: &[AuthConfig]) -> (Vec<Finding>, Option<AuthStatus>) {
+    fn logins(&self, accounts: &[AuthConfig], may: MayBlock) -> (Vec<Finding>, Option<AuthStatus>) {
         const NAME: &str = "login";
         let mut in_use = None;
         let mut findings = Vec::new();
         let passed: Vec<_> = accounts
             .iter()
-            .map(|account| (account, self.passed_over(account)))
+            .map(|account| (account, self.passed_over(account, Some(may))))
             .collect();
         let somebody = passed.iter().any(|(_, passed)| matches!(passed, Ok(None)));
         for (account, passed) in passed {
             let status = self
                 .location(account)
-                .and_then(|location| self.status_of(account, &location));
+                .and_then(|location| self.status_of(account, &location, Some(may)));
             findings.push(match (passed, status) {
                 (Ok(Some(skipped)), _) => Finding::bad(
                     NAME,
@@ -235,8 +237,8 @@ impl Session {
     }
 }
 
-fn store_checks(location: &Location, mend: bool) -> Vec<Check> {
-    let before = inspect(location);
+fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
+    let before = inspect(location, may);
     let is_mendable = |finding: &Finding| {
         finding.level == Level::Warning && matches!(finding.name, "folder" | "file" | "leftovers")
     };
@@ -245,8 +247,8 @@ fn store_checks(location: &Location, mend: bool) -> Vec<Check> {
     if mend && before.iter().any(is_mendable) {
         // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
         // holds it, that one has done so, and the check of the lock names it.
-        refusal = Locked::try_acquire(location).map(drop).err();
-        after = inspect(location);
+        refusal = Locked::try_acquire(location, may).map(drop).err();
+        after = inspect(location, may);
     }
     let mut checks: Vec<Check> = before
         .into_iter()
@@ -374,6 +376,7 @@ fn client(
     location: &Location,
     status: Option<&AuthStatus>,
     now: UnixMillis,
+    may: MayBlock,
 ) -> Option<Finding> {
     if config.client_id.is_some() {
         let secret = config.client_secret.as_ref().map_or("without", |_| "with");
@@ -387,7 +390,7 @@ fn client(
         .as_ref()
         .map(Issuer::as_str)
         .or(config.token_endpoint.as_ref().map(Endpoint::as_str))?;
-    let known = match location.shelf(server).load() {
+    let known = match location.shelf(server).load(Some(may)) {
         Ok(known) => known,
         Err(error) => return Some(Finding::error(CLIENT, error.message())),
     };

@@ -1,14 +1,16 @@
 //! Waiting for the kernel lock (DESIGN 3.5): try-lock with a jittered back-off, looking at the file at each round.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::secret::random;
+use crate::store::credential::Snapshot;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 
 use super::Session;
-use super::blocking::blocking;
 
 /// What waiting ended with.
 pub(super) enum Waited<L, T> {
@@ -24,26 +26,30 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENT_WAIT: Duration = Duration::from_millis(50);
 
+/// What a waiter wants to find in the file, looked at by a thread that may wait.
+pub(super) type Satisfied = Arc<dyn Fn(MayBlock) -> Option<Snapshot> + Send + Sync>;
+
 impl Session {
     /// Waits until the lock is ours or `satisfied` finds what it wants in the file. Dropping the future gives up.
-    pub(super) async fn wait_for_lock<T>(
+    pub(super) async fn wait_for_lock(
         &self,
         location: &Location,
         timeout: Duration,
-        satisfied: impl Fn() -> Option<T>,
-    ) -> Result<Waited<Locked, T>, Error> {
+        satisfied: Satisfied,
+    ) -> Result<Waited<Locked, Snapshot>, Error> {
         let started = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
             if let Some(locked) = self.try_lock(location).await? {
                 return Ok(Waited::Locked(locked));
             }
-            if let Some(value) = satisfied() {
-                return Ok(Waited::Satisfied(value));
+            let look = Arc::clone(&satisfied);
+            if let Some(credential) = blocking(move |may| look(may)).await? {
+                return Ok(Waited::Satisfied(credential));
             }
             let waited = self.clock.boot().since(started);
             if waited >= timeout {
-                return Err(locked_out(location, timeout));
+                return Err(locked_out(location, timeout).await);
             }
             tokio::time::sleep(jittered(wait)?.min(timeout.saturating_sub(waited))).await;
             wait = if waited >= PATIENCE {
@@ -60,16 +66,19 @@ impl Session {
         location: &Location,
         timeout: Duration,
     ) -> Result<Locked, Error> {
-        match self.wait_for_lock(location, timeout, || None::<()>).await? {
+        match self
+            .wait_for_lock(location, timeout, Arc::new(|_| None))
+            .await?
+        {
             Waited::Locked(locked) => Ok(locked),
-            Waited::Satisfied(()) => Err(locked_out(location, timeout)),
+            Waited::Satisfied(_) => Err(locked_out(location, timeout).await),
         }
     }
 
     /// Takes the lock, or none if another holds it.
     pub(super) async fn try_lock(&self, location: &Location) -> Result<Option<Locked>, Error> {
         let whose = location.clone();
-        let locked = blocking(move || Locked::try_acquire(&whose)).await??;
+        let locked = blocking(move |may| Locked::try_acquire(&whose, may)).await??;
         if let Some(locked) = &locked {
             self.note_lock(location, locked.is_local_fallback());
         }
@@ -85,9 +94,13 @@ impl Session {
     }
 }
 
-fn locked_out(location: &Location, timeout: Duration) -> Error {
-    let holder =
-        Locked::holder(location).map_or_else(String::new, |holder| format!(" Held by {holder}."));
+async fn locked_out(location: &Location, timeout: Duration) -> Error {
+    let whose = location.clone();
+    let holder = blocking(move |may| Locked::holder(&whose, may)).await;
+    let holder = holder
+        .ok()
+        .flatten()
+        .map_or_else(String::new, |holder| format!(" Held by {holder}."));
     Error::new(
         ErrorCode::StoreLocked,
         format!(

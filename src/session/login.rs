@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
 use crate::oauth::client::Client;
 use crate::oauth::redirect_uri::RedirectUri;
@@ -13,7 +14,6 @@ use crate::store::sealed::Storage;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
-use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
 use super::config::{AuthConfig, Flow, WantedStorage};
@@ -175,9 +175,9 @@ impl Session {
     ) -> Result<Storage, Error> {
         let mut locked = self.lock(location, config.lock_timeout).await?;
         let wanted = config.storage;
-        blocking(move || {
-            locked.reserve().map(drop)?;
-            chosen(wanted, &locked)
+        blocking(move |may| {
+            locked.reserve(may).map(drop)?;
+            chosen(wanted, &locked, may)
         })
         .await?
     }
@@ -198,17 +198,17 @@ impl Session {
         cancellation.commit()?;
         let unsettled = self.settling.unsettled(location.is_given());
         let credential = credential.clone();
-        let saved = blocking(move || locked.store_login(&credential, storage)).await?;
+        let saved = blocking(move |may| locked.store_login(&credential, storage, may)).await?;
         drop(unsettled);
         saved
     }
 }
 
 /// Where this login is kept, once and for all: only the next login chooses anew.
-fn chosen(wanted: WantedStorage, locked: &Locked) -> Result<Storage, Error> {
+fn chosen(wanted: WantedStorage, locked: &Locked, may: MayBlock) -> Result<Storage, Error> {
     match wanted {
         WantedStorage::File => Ok(Storage::File),
-        WantedStorage::Keychain => locked.try_keychain(),
-        WantedStorage::Auto => Ok(locked.try_keychain().unwrap_or(Storage::File)),
+        WantedStorage::Keychain => locked.try_keychain(may),
+        WantedStorage::Auto => Ok(locked.try_keychain(may).unwrap_or(Storage::File)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
@@ -10,7 +11,6 @@ use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::locked::Removed;
 
-use super::blocking::blocking;
 use super::cancellation::Cancellation;
 use super::client::of_credential;
 use super::config::AuthConfig;
@@ -41,19 +41,19 @@ impl Session {
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());
         // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
-        let (client, was_stored, removed) = blocking(move || {
-            match locked.open() {
+        let (client, was_stored, removed) = blocking(move |may| {
+            match locked.open(may) {
                 // Secrets that are gone cannot be revoked, which is no reason to keep what is left.
                 Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
                 _ => {}
             }
             let was_stored = locked.stored().outline().is_some();
             let client = match locked.stored() {
-                Stored::Credential(credential) => client_of(configured, &whose, credential),
+                Stored::Credential(credential) => client_of(configured, &whose, credential, may),
                 _ => Ok(None),
             };
             locked
-                .log_out(now)
+                .log_out(now, may)
                 .map(|removed| (client, was_stored, removed))
         })
         .await??;
@@ -123,9 +123,10 @@ fn client_of(
     mut config: AuthConfig,
     location: &Location,
     credential: &Snapshot,
+    may: MayBlock,
 ) -> Result<Option<Client>, Error> {
     if ownership::check(&config, credential).is_err() {
         config.client_id = None;
     }
-    of_credential(&config, location, credential)
+    of_credential(&config, location, credential, Some(may))
 }

@@ -5,7 +5,6 @@ pub(crate) mod accounts;
 pub(crate) mod authorization;
 mod authorization_code;
 mod authorization_server;
-mod blocking;
 pub(crate) mod cancellation;
 mod client;
 pub(crate) mod config;
@@ -37,6 +36,7 @@ pub(crate) mod verification;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::http::HttpClient;
 use crate::oauth::dpop::Nonces;
@@ -101,7 +101,7 @@ impl Session {
     /// Ends when no refresh is between sent and saved, at the latest after `limit`.
     pub(crate) async fn settled(&self, limit: Duration) -> Result<(), Error> {
         let settling = Arc::clone(&self.settling);
-        blocking::blocking(move || settling.wait_until_settled(limit, true)).await
+        blocking(move |_| settling.wait_until_settled(limit, true)).await
     }
 
     /// Closes the descriptors of credential files that were replaced; true while any other is held.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::blocking;
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
@@ -22,7 +23,6 @@ use crate::time::{BootInstant, UnixMillis};
 use super::Session;
 use super::access_token::{is_passing, login_required};
 use super::authorization_server::token_endpoint;
-use super::blocking::blocking;
 use super::cancellation::aborted;
 use super::client::of_credential;
 use super::config::AuthConfig;
@@ -172,7 +172,7 @@ impl Session {
 
     /// Takes the lock and gets everything ready, unless there is no need for a refresh, or none may be tried.
     async fn prepare(
-        &self,
+        self: &Arc<Self>,
         location: &Location,
         purpose: &Purpose,
     ) -> Result<Waited<Box<Prepared>, Snapshot>, Error> {
@@ -189,7 +189,7 @@ impl Session {
             Stored::Nothing | Stored::LoggedOut | Stored::Sealed(_) => {
                 // A damaged file is no logout, and says so itself.
                 let whose = location.clone();
-                blocking(move || read(&whose)).await??;
+                blocking(move |may| read(&whose, Some(may))).await??;
                 return Err(login_required(&purpose.config));
             }
         };
@@ -200,7 +200,7 @@ impl Session {
 
         let rejected = rejected(purpose, &current);
         let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
-        let client = blocking(move || of_credential(&config, &whose, &of)).await??;
+        let client = blocking(move |may| of_credential(&config, &whose, &of, Some(may))).await??;
         let bound_to = binding(&current, client.as_ref());
         let Some(client) = client.filter(|_| current.is_refreshable()) else {
             let error = cannot_refresh(&purpose.config);
@@ -238,8 +238,8 @@ impl Session {
         }
 
         // Before a refresh token is spent, prove that the store can take the result.
-        let (locked, reserved) = blocking(move || {
-            let reserved = locked.reserve();
+        let (locked, reserved) = blocking(move |may| {
+            let reserved = locked.reserve(may);
             (locked, reserved)
         })
         .await?;
@@ -347,7 +347,7 @@ impl Session {
     }
 
     async fn lock_for_refresh(
-        &self,
+        self: &Arc<Self>,
         location: &Location,
         purpose: &Purpose,
     ) -> Result<Waited<Locked, Snapshot>, Error> {
@@ -361,16 +361,17 @@ impl Session {
                 )),
             };
         }
-        let satisfied = || match self.look(location) {
+        let (session, whose, wanted) = (Arc::clone(self), location.clone(), purpose.clone());
+        let satisfied = move |may| match session.look(&whose, Some(may)) {
             Ok(Stored::Credential(credential))
-                if self.needs_no_refresh(location, purpose, &credential)
-                    && ownership::check(&purpose.config, &credential).is_ok() =>
+                if session.needs_no_refresh(&whose, &wanted, &credential)
+                    && ownership::check(&wanted.config, &credential).is_ok() =>
             {
                 Some(credential)
             }
             _ => None,
         };
-        self.wait_for_lock(location, purpose.config.lock_timeout, satisfied)
+        self.wait_for_lock(location, purpose.config.lock_timeout, Arc::new(satisfied))
             .await
     }
 
@@ -466,11 +467,11 @@ impl Session {
             .map(|defect| defect.note(&credential, &client, self.clock.now()));
         let refused = defect.filter(|defect| defect.is_unusable);
         let refused = refused.map(|defect| defect.error);
-        let (locked, credential, saved) = blocking(move || {
-            let saved = locked.save(reserved, &credential);
+        let (locked, credential, saved) = blocking(move |may| {
+            let saved = locked.save(reserved, &credential, may);
             if let (Ok(Saved::Written), Some(note)) = (&saved, &note) {
                 // Best effort: the tokens are stored.
-                drop(locked.record_failure(note));
+                drop(locked.record_failure(note, may));
             }
             (locked, credential, saved)
         })
@@ -557,16 +558,9 @@ impl Session {
     }
 }
 
-/// With the secrets of the credential, wherever they lie.
-#[cfg(feature = "keychain")]
+/// With the secrets of the credential, wherever they are kept.
 async fn opened(mut locked: Locked) -> Result<Locked, Error> {
-    blocking(move || locked.open().map(|()| locked)).await?
-}
-
-/// This build only says that it cannot.
-#[cfg(not(feature = "keychain"))]
-fn opened(mut locked: Locked) -> std::future::Ready<Result<Locked, Error>> {
-    std::future::ready(locked.open().map(|()| locked))
+    blocking(move |may| locked.open(may).map(|()| locked)).await?
 }
 
 /// The stored credential with what the server answered.
@@ -731,14 +725,14 @@ async fn note_failure(
     last_refresh: LastRefresh,
 ) -> bool {
     let (location, was) = (location.clone(), credential.binding("", "", None));
-    blocking(move || {
-        let is_same = read(&location).is_ok_and(|now| {
+    blocking(move |may| {
+        let is_same = read(&location, Some(may)).is_ok_and(|now| {
             now.outline()
                 .is_some_and(|now| now.binding("", "", None) == was)
         });
         if is_same {
             // Best effort: a disk that cannot take the note must not hide the failure itself.
-            drop(locked.record_failure(&last_refresh));
+            drop(locked.record_failure(&last_refresh, may));
         }
         is_same
     })

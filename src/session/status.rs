@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
@@ -12,7 +13,6 @@ use crate::time::{UnixMillis, rfc3339};
 use super::Session;
 use super::access_token::{bind, is_refused_access_token, learned};
 use super::accounts::{Chosen, Skipped};
-use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::refresh_round::whose;
@@ -72,10 +72,10 @@ impl Session {
     /// The status of the account that is in use.
     pub(crate) async fn status(self: &Arc<Self>, config: &AuthConfig) -> Result<AuthStatus, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move || {
-            let Chosen { config, skipped } = session.choose(&config)?;
+        blocking(move |may| {
+            let Chosen { config, skipped } = session.choose(&config, Some(may))?;
             let location = session.location(&config)?;
-            let status = session.status_of(&config, &location)?;
+            let status = session.status_of(&config, &location, Some(may))?;
             Ok(AuthStatus { skipped, ..status })
         })
         .await?
@@ -87,19 +87,19 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<Vec<AuthStatus>, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move || {
+        blocking(move |may| {
             let mut statuses = Vec::new();
             let location = session.location(&config)?;
             let locations = if location.is_given() {
                 // Such a store cannot be listed.
-                let accounts = session.accounts(&config)?;
+                let accounts = session.accounts(&config, Some(may))?;
                 let locations = accounts.iter().map(|account| session.location(account));
                 locations.collect::<Result<Vec<_>, _>>()?
             } else {
                 location.profiles()?
             };
             for location in locations {
-                let status = match session.status_of(&config, &location) {
+                let status = match session.status_of(&config, &location, Some(may)) {
                     Ok(status) => status,
                     // One damaged file must not hide the other accounts.
                     Err(error) => AuthStatus {
@@ -126,10 +126,11 @@ impl Session {
         &self,
         config: &AuthConfig,
         location: &Location,
+        may: Option<MayBlock>,
     ) -> Result<AuthStatus, Error> {
-        let stored = self.look(location)?;
+        let stored = self.look(location, may)?;
         if let Some(credential) = stored.outline() {
-            let last = learned(config, location, credential)
+            let last = learned(config, location, credential, may)
                 // Whose failure it was cannot be said without the client's file: then it is told.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
@@ -145,7 +146,7 @@ impl Session {
             return Ok(nothing(location));
         }
         // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-        let adoptable = Handwritten::find(location)
+        let adoptable = Handwritten::find(location, may)
             .ok()
             .flatten()
             .and_then(|handwritten| bind(config, handwritten.credential(self.clock.now())).ok());

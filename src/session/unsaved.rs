@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::oauth::client::Client;
 use crate::store::credential::{NewCredential, Snapshot};
@@ -10,7 +11,6 @@ use crate::store::key::Key;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 
 use super::Session;
-use super::blocking::blocking;
 use super::config::AuthConfig;
 use super::login_state::Unsaved;
 use super::settling::Unsettled;
@@ -60,20 +60,29 @@ impl Session {
         } = save;
         let mut wait = FIRST_WAIT;
         loop {
-            locked.note(&format!(
+            let text = format!(
                 "a process that could not save a refreshed login and keeps trying: {}",
                 cause.message()
-            ));
+            );
+            let noting = blocking(move |may| {
+                locked.note(&text, may);
+                locked
+            });
+            // A panic took the lock with it: there is nothing left to save under.
+            let Ok(still_locked) = noting.await else {
+                break;
+            };
+            locked = still_locked;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             let attempt = Arc::clone(&credential);
-            let saving = blocking(move || {
+            let saving = blocking(move |may| {
                 let reservation = match reserved.take() {
                     Some(reservation) => Ok(reservation),
-                    None => locked.reserve(),
+                    None => locked.reserve(may),
                 };
                 let outcome = match reservation {
-                    Ok(reservation) => locked.save(reservation, &attempt),
+                    Ok(reservation) => locked.save(reservation, &attempt, may),
                     Err(error) => Err(SaveFailure {
                         error,
                         reserved: None,
@@ -82,7 +91,6 @@ impl Session {
                 (locked, outcome)
             })
             .await;
-            // A panic while saving took the lock with it: there is nothing left to save under.
             let Ok((still_locked, outcome)) = saving else {
                 break;
             };

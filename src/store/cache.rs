@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
@@ -148,10 +149,11 @@ impl Cache {
     pub(crate) fn read(
         &self,
         location: &Location,
+        may: Option<MayBlock>,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
         let Some(slot) = self.at(self.slot(location)) else {
-            return credential::read(location).map(|stored| (stored, 0));
+            return credential::read(location, may).map(|stored| (stored, 0));
         };
         let (outcome, holds) = {
             let mut state = slot.lock();
@@ -164,7 +166,7 @@ impl Cache {
             {
                 return Ok((stored.clone(), state.generation));
             }
-            let outcome = state.load(location, self.clock.as_ref(), boot_now);
+            let outcome = state.load(location, may, self.clock.as_ref(), boot_now);
             (outcome, state.is_holding())
         };
         if holds {
@@ -182,8 +184,9 @@ impl Cache {
         &self,
         location: &Location,
         sealed: Arc<Outline>,
+        may: MayBlock,
     ) -> Result<Snapshot, Error> {
-        let snapshot = credential::opened(location, sealed)?;
+        let snapshot = credential::opened(location, sealed, may)?;
         if sealed::CAN_OPEN
             && let Some(slot) = self.at(self.slot(location))
         {
@@ -338,6 +341,7 @@ impl State {
     fn load(
         &mut self,
         location: &Location,
+        may: Option<MayBlock>,
         clock: &dyn Clock,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
@@ -345,7 +349,7 @@ impl State {
         // Before what it is about, so that no newer one is missed.
         let note = SeenNote::of(location);
         let before = clock.now();
-        let (stored, file) = credential::find(location)?;
+        let (stored, file) = credential::find(location, may)?;
         let after = clock.now();
         // The same secrets need not be asked for again.
         let opened = match &self.stored {
@@ -462,13 +466,13 @@ mod tests {
         let slot = cache.slot(&location);
         assert!(!cache.is_current(slot, 0, boot(0)));
         assert!(!cache.is_current(slot, 1, boot(0)));
-        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
         assert_eq!(access(&stored), "a");
         for at in [0, 999, 1000, 5000] {
             assert!(cache.is_current(slot, generation, boot(at)));
             assert!(!cache.is_current(slot, generation + 1, boot(at)));
         }
-        assert_eq!(cache.read(&location, boot(1)).unwrap().1, generation);
+        assert_eq!(cache.read(&location, None, boot(1)).unwrap().1, generation);
         assert_eq!(cache.slot(&location), slot);
     }
 
@@ -479,7 +483,7 @@ mod tests {
         let cache = calm();
         let slot = cache.slot(&location);
         let seen = |expected: &str| {
-            let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+            let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
             assert_eq!(access(&stored), expected);
             assert!(cache.is_current(slot, generation, boot(0)));
             generation
@@ -510,10 +514,10 @@ mod tests {
         let (_folder, location) = setup(&credential_text("a"));
         let cache = calm();
         let slot = cache.slot(&location);
-        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
         replace(location.path(), &credential_text("a"));
         assert!(!cache.is_current(slot, generation, boot(0)));
-        assert_eq!(cache.read(&location, boot(0)).unwrap().1, generation);
+        assert_eq!(cache.read(&location, None, boot(0)).unwrap().1, generation);
         assert!(cache.is_current(slot, generation, boot(0)));
     }
 
@@ -523,14 +527,17 @@ mod tests {
         let cache = calm();
         let slot = cache.slot(&location);
         for _ in 0..2 {
-            let error = cache.read(&location, boot(0)).unwrap_err();
+            let error = cache.read(&location, None, boot(0)).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt);
             assert!(!cache.is_current(slot, 0, boot(0)));
         }
         replace(location.path(), &credential_text("a"));
-        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "a");
+        assert_eq!(
+            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            "a"
+        );
         replace(location.path(), "damaged");
-        assert!(cache.read(&location, boot(0)).is_err());
+        assert!(cache.read(&location, None, boot(0)).is_err());
         assert!(!cache.is_current(slot, 1, boot(0)));
     }
 
@@ -540,10 +547,10 @@ mod tests {
         let cache = Cache::new();
         let slot = cache.slot(&location);
         std::fs::write(location.path(), credential_text("a")).unwrap();
-        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
         assert!(!cache.is_current(slot, generation, boot(0)), "racy");
         std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(cache.read(&location, boot(0)).unwrap().1, generation);
+        assert_eq!(cache.read(&location, None, boot(0)).unwrap().1, generation);
         assert!(cache.is_current(slot, generation, boot(0)));
     }
 
@@ -563,7 +570,7 @@ mod tests {
             }
             assert!(!watch.is_some_and(|watch| watch.holds()), "{round}");
             assert!(!cache.is_current(slot, generation, boot(0)), "{round}");
-            let (stored, new) = cache.read(&location, boot(0)).unwrap();
+            let (stored, new) = cache.read(&location, None, boot(0)).unwrap();
             assert_eq!(access(&stored), text);
             assert_ne!(new, generation);
             generation = new;
@@ -583,27 +590,32 @@ mod tests {
         let location = at_path(&at("current/c.json"));
         let cache = calm();
         let slot = cache.slot(&location);
-        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
         assert_eq!(access(&stored), "one");
         std::os::unix::fs::symlink("two", at("next")).unwrap();
         std::fs::rename(at("next"), at("current")).unwrap();
         assert!(!cache.is_current(slot, generation, boot(1000)));
-        assert_eq!(access(&cache.read(&location, boot(1000)).unwrap().0), "two");
+        assert_eq!(
+            access(&cache.read(&location, None, boot(1000)).unwrap().0),
+            "two"
+        );
     }
 
     #[test]
     fn a_moved_state_folder_is_seen_within_a_second() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(&folder.path().join("state"), "demo", "default");
-        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        let mut locked = Locked::try_acquire(&location, MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         locked.replace(&sample("a", None)).unwrap();
         let cache = calm();
         let slot = cache.slot(&location);
-        let (_, generation) = cache.read(&location, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
         std::fs::rename(folder.path().join("state"), folder.path().join("moved")).unwrap();
         assert!(!cache.is_current(slot, generation, boot(1000)));
         assert_eq!(
-            cache.read(&location, boot(1000)).unwrap().0,
+            cache.read(&location, None, boot(1000)).unwrap().0,
             Stored::Nothing
         );
     }
@@ -614,14 +626,19 @@ mod tests {
         let location = in_state_dir(folder.path(), "demo", "default");
         let cache = calm();
         let slot = cache.slot(&location);
-        let (stored, generation) = cache.read(&location, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
         assert_eq!(stored, Stored::Nothing);
         assert!(cache.is_current(slot, generation, boot(0)));
-        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
+        let mut locked = Locked::try_acquire(&location, MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         assert!(cache.is_current(slot, generation, boot(0)));
         locked.replace(&sample("a", None)).unwrap();
         assert!(!cache.is_current(slot, generation, boot(0)));
-        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "a");
+        assert_eq!(
+            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            "a"
+        );
     }
 
     #[test]
@@ -632,7 +649,7 @@ mod tests {
             .map(|number| {
                 let location = at_path(&folder.path().join(format!("{number}.json")));
                 std::fs::write(location.path(), credential_text("a")).unwrap();
-                cache.read(&location, boot(number)).unwrap();
+                cache.read(&location, None, boot(number)).unwrap();
                 location
             })
             .collect();
@@ -665,7 +682,7 @@ mod tests {
     fn readers_never_see_anything_but_whole_credentials_while_others_write() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(folder.path(), "demo", "default");
-        Locked::try_acquire(&location)
+        Locked::try_acquire(&location, MayBlock::in_test())
             .unwrap()
             .unwrap()
             .replace(&sample("0", Some("r0")))
@@ -678,7 +695,7 @@ mod tests {
                 scope.spawn(move || {
                     let mut last = 0;
                     while !done.load(Ordering::SeqCst) {
-                        let (stored, _) = cache.read(location, boot(0)).unwrap();
+                        let (stored, _) = cache.read(location, None, boot(0)).unwrap();
                         let now: u32 = access(&stored).parse().unwrap();
                         assert!(now >= last, "time went back");
                         last = now;
@@ -686,13 +703,18 @@ mod tests {
                 });
             }
             for round in 1..=300 {
-                let mut locked = Locked::try_acquire(location).unwrap().unwrap();
-                let reserved = locked.reserve().unwrap();
+                let mut locked = Locked::try_acquire(location, MayBlock::in_test())
+                    .unwrap()
+                    .unwrap();
+                let reserved = locked.reserve(MayBlock::in_test()).unwrap();
                 let new = sample(&round.to_string(), Some(&format!("r{round}")));
-                locked.save(reserved, &new).unwrap();
+                locked.save(reserved, &new, MayBlock::in_test()).unwrap();
             }
             done.store(true, Ordering::SeqCst);
         });
-        assert_eq!(access(&cache.read(&location, boot(0)).unwrap().0), "300");
+        assert_eq!(
+            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            "300"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
@@ -400,7 +401,11 @@ impl Stored {
 /// # Errors
 /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
 /// that knows none; and what reading may say.
-pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapshot, Error> {
+pub(super) fn opened(
+    location: &Location,
+    sealed: Arc<Outline>,
+    may: MayBlock,
+) -> Result<Snapshot, Error> {
     let mut sealed = sealed;
     loop {
         let path = symlink::resolve(location.path())?;
@@ -408,7 +413,7 @@ pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapsh
             return Ok(snapshot);
         }
         // Another may have replaced them just now: then the file names others.
-        sealed = match read(location)? {
+        sealed = match read(location, Some(may))? {
             Stored::Credential(snapshot) => return Ok(snapshot),
             Stored::Sealed(now) if now.identity != sealed.identity => now,
             _ => return Err(sealed::gone(&path)),
@@ -420,17 +425,20 @@ pub(super) fn opened(location: &Location, sealed: Arc<Outline>) -> Result<Snapsh
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(crate) fn read(location: &Location) -> Result<Stored, Error> {
-    find(location).map(|(stored, _)| stored)
+pub(crate) fn read(location: &Location, may: Option<MayBlock>) -> Result<Stored, Error> {
+    find(location, may).map(|(stored, _)| stored)
 }
 
 /// The same, with the file that said so.
-pub(super) fn find(location: &Location) -> Result<(Stored, Option<RegularFile>), Error> {
+pub(super) fn find(
+    location: &Location,
+    may: Option<MayBlock>,
+) -> Result<(Stored, Option<RegularFile>), Error> {
     if let Some(slot) = location.slot() {
-        return Ok((given::read(slot)?, None));
+        return Ok((given::read(slot, may)?, None));
     }
     if let Some(format) = location.foreign_format() {
-        let found = foreign::read(location, format)?;
+        let found = foreign::read(location, format, may)?;
         return Ok((found.stored, found.file));
     }
     let target = symlink::resolve(location.path())?;
@@ -525,16 +533,22 @@ pub(super) mod tests {
     fn reading_needs_neither_lock_nor_folder() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(&folder.path().join("none"), "demo", "default");
-        assert_eq!(read(&location).unwrap(), Stored::Nothing);
+        assert_eq!(read(&location, None).unwrap(), Stored::Nothing);
         assert!(!folder.path().join("none").exists());
 
         let location = in_state_dir(folder.path(), "demo", "default");
         std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
         std::fs::write(location.path(), r#"{"version":1,"loggedOutAt":1}"#).unwrap();
-        assert_eq!(read(&location).unwrap(), Stored::LoggedOut);
+        assert_eq!(read(&location, None).unwrap(), Stored::LoggedOut);
         std::fs::write(location.path(), "").unwrap();
-        assert_eq!(read(&location).unwrap_err().code(), ErrorCode::StoreCorrupt);
+        assert_eq!(
+            read(&location, None).unwrap_err().code(),
+            ErrorCode::StoreCorrupt
+        );
         std::fs::write(location.path(), vec![b' '; 5 << 20]).unwrap();
-        assert_eq!(read(&location).unwrap_err().code(), ErrorCode::StoreCorrupt);
+        assert_eq!(
+            read(&location, None).unwrap_err().code(),
+            ErrorCode::StoreCorrupt
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
@@ -32,14 +33,11 @@ pub(crate) struct Versioned {
 
 /// What the plugin gave. All of it may block.
 pub(crate) trait Keeper: Send + Sync {
-    /// Whether this thread may wait for it: not if it is the one that has to answer.
-    fn may_block(&self) -> bool;
-
     /// What is kept under that key.
     ///
     /// # Errors
     /// `STORE_IO`
-    fn read(&self, key: &str) -> Result<Option<Versioned>, Error>;
+    fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error>;
 
     /// Keeps a value if the key has that version, or nothing yet. Its new version; none if another was faster.
     ///
@@ -50,13 +48,14 @@ pub(crate) trait Keeper: Send + Sync {
         key: &str,
         value: &Secret,
         expected: Option<&str>,
+        may: MayBlock,
     ) -> Result<Option<String>, Error>;
 
     /// Takes the lock of that key; none if another still holds it after a moment.
     ///
     /// # Errors
     /// `STORE_IO`
-    fn try_lock(&self, key: &str) -> Result<Option<Box<dyn Held>>, Error>;
+    fn try_lock(&self, key: &str, may: MayBlock) -> Result<Option<Box<dyn Held>>, Error>;
 }
 
 /// A held lock. Dropping it frees it.
@@ -99,22 +98,26 @@ impl GivenStore {
     }
 
     /// What is kept under that key, as of a second ago or later; what it last was, while the store fails.
-    pub(super) fn read_recent(&self, key: &str) -> Result<Option<Versioned>, Error> {
+    pub(super) fn read_recent(
+        &self,
+        key: &str,
+        may: Option<MayBlock>,
+    ) -> Result<Option<Versioned>, Error> {
         if let Some(kept) = self.known(key) {
             return Ok(kept);
         }
-        if !self.keeper.may_block() {
+        let Some(may) = may else {
             return Err(Error::new(
                 ErrorCode::StoreIo,
                 format!("{key} has to be read from the plugin's store first. Try again."),
             ));
-        }
+        };
         let turn = self.recent(key, |recent| Arc::clone(&recent.reading));
         let _turn = lock(&turn);
         if let Some(kept) = self.known(key) {
             return Ok(kept);
         }
-        self.read(key).or_else(|error| {
+        self.read(key, may).or_else(|error| {
             // A database that cannot be reached says nothing against what it said last: a valid token stays one.
             self.recent(key, |recent| {
                 let (read, kept) = recent.known.as_mut().ok_or(error)?;
@@ -134,9 +137,9 @@ impl GivenStore {
     }
 
     /// What is kept under that key now.
-    fn read(&self, key: &str) -> Result<Option<Versioned>, Error> {
+    fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
         let now = SystemClock.boot();
-        let kept = self.keeper.read(key)?;
+        let kept = self.keeper.read(key, may)?;
         self.recent(key, |recent| recent.known = Some((now, kept.clone())));
         Ok(kept)
     }
@@ -146,8 +149,9 @@ impl GivenStore {
         key: &str,
         document: &Document,
         expected: Option<&str>,
+        may: MayBlock,
     ) -> Result<Option<Versioned>, Error> {
-        self.put(key, as_value(document), expected)
+        self.put(key, as_value(document), expected, may)
     }
 
     fn put(
@@ -155,10 +159,11 @@ impl GivenStore {
         key: &str,
         value: Secret,
         expected: Option<&str>,
+        may: MayBlock,
     ) -> Result<Option<Versioned>, Error> {
         // Whatever comes of it, what was read before need not hold any more.
         self.recent(key, |recent| recent.known = None);
-        let version = self.keeper.write(key, &value, expected)?;
+        let version = self.keeper.write(key, &value, expected, may)?;
         Ok(version.map(|version| {
             let kept = Versioned { value, version };
             let known = Some((SystemClock.boot(), Some(kept.clone())));
@@ -171,10 +176,11 @@ impl GivenStore {
     pub(super) fn change(
         &self,
         key: &str,
+        may: MayBlock,
         mut edit: impl FnMut(Option<&[u8]>) -> Result<Option<Secret>, Error>,
     ) -> Result<(), Error> {
         for _ in 0..TRIES {
-            let kept = self.read(key)?;
+            let kept = self.read(key, may)?;
             let (value, version) = match &kept {
                 Some(kept) => (
                     Some(kept.value.expose().as_bytes()),
@@ -185,7 +191,7 @@ impl GivenStore {
             let Some(new) = edit(value)? else {
                 return Ok(());
             };
-            if self.put(key, new, version)?.is_some() {
+            if self.put(key, new, version, may)?.is_some() {
                 return Ok(());
             }
         }
@@ -193,10 +199,16 @@ impl GivenStore {
     }
 
     /// Keeps a damaged value under another key; one that is there already is the same, of a try before.
-    pub(super) fn set_aside(&self, key: &str, value: &[u8], now: UnixMillis) -> Result<(), Error> {
+    pub(super) fn set_aside(
+        &self,
+        key: &str,
+        value: &[u8],
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         let aside = format!("{key}.corrupt-{}", now.0);
         let value = Secret::new(String::from_utf8_lossy(value).into_owned());
-        self.put(&aside, value, None).map(drop)
+        self.put(&aside, value, None, may).map(drop)
     }
 
     fn recent<T>(&self, key: &str, look: impl FnOnce(&mut Recent) -> T) -> T {
@@ -250,8 +262,8 @@ pub(crate) struct Slot {
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(super) fn read(slot: &Slot) -> Result<Stored, Error> {
-    match slot.store.read_recent(&slot.key)? {
+pub(super) fn read(slot: &Slot, may: Option<MayBlock>) -> Result<Stored, Error> {
+    match slot.store.read_recent(&slot.key, may)? {
         Some(kept) => Ok(parse(&kept, &slot.key)?.0),
         None => Ok(Stored::Nothing),
     }
@@ -291,14 +303,14 @@ pub(super) struct Reserved {
 }
 
 impl GivenLock {
-    pub(super) fn try_acquire(slot: &Slot) -> Result<Option<Self>, Error> {
-        let Some(held) = slot.store.keeper.try_lock(&slot.key)? else {
+    pub(super) fn try_acquire(slot: &Slot, may: MayBlock) -> Result<Option<Self>, Error> {
+        let Some(held) = slot.store.keeper.try_lock(&slot.key, may)? else {
             return Ok(None);
         };
         Ok(Some(Self {
             held,
             slot: slot.clone(),
-            seen: Seen::look(slot)?,
+            seen: Seen::look(slot, may)?,
         }))
     }
 
@@ -306,14 +318,18 @@ impl GivenLock {
         &self.seen.stored
     }
 
-    pub(super) fn reserve(&mut self) -> Result<Reserved, Error> {
+    pub(super) fn reserve(&mut self, may: MayBlock) -> Result<Reserved, Error> {
         self.require_lock()?;
         let value = match &self.seen.kept {
             Some(kept) => kept.value.clone(),
             // Nobody is logged in, then and now.
             None => as_value(&Document::of_logout(UnixMillis::default())),
         };
-        let Some(kept) = self.slot.store.put(&self.slot.key, value, self.version())? else {
+        let Some(kept) = self
+            .slot
+            .store
+            .put(&self.slot.key, value, self.version(), may)?
+        else {
             return Err(keeps_changing(&self.slot.key));
         };
         let version = kept.version.clone();
@@ -327,12 +343,17 @@ impl GivenLock {
         &mut self,
         reserved: Reserved,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<Saved, SaveFailure<Reserved>> {
         let kept_refresh = self.seen.stored.credential().and_then(Snapshot::refresh);
         let document =
             Document::of_credential(self.seen.document.clone(), credential, kept_refresh, None);
         let expected = Some(reserved.version.as_str());
-        let refusal = match self.slot.store.write(&self.slot.key, &document, expected) {
+        let refusal = match self
+            .slot
+            .store
+            .write(&self.slot.key, &document, expected, may)
+        {
             Ok(Some(kept)) => {
                 self.seen = Seen::of(Some(kept), &self.slot.key).map_err(|error| SaveFailure {
                     error,
@@ -344,7 +365,7 @@ impl GivenLock {
             Err(error) => Some(error),
         };
         // It may have been written all the same, and only the word of it was lost: then this finds it.
-        match (Seen::look(&self.slot), refusal) {
+        match (Seen::look(&self.slot, may), refusal) {
             (Ok(now), Some(error)) if now.version() == expected => Err(SaveFailure {
                 error,
                 reserved: Some(reserved),
@@ -360,12 +381,20 @@ impl GivenLock {
         }
     }
 
-    pub(super) fn store_login(&mut self, credential: &NewCredential) -> Result<(), Error> {
+    pub(super) fn store_login(
+        &mut self,
+        credential: &NewCredential,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         let document = Document::of_credential(Document::default(), credential, None, None);
-        self.overwrite(&document, credential.refreshed_at)
+        self.overwrite(&document, credential.refreshed_at, may)
     }
 
-    pub(super) fn record_failure(&mut self, last_refresh: &LastRefresh) -> Result<(), Error> {
+    pub(super) fn record_failure(
+        &mut self,
+        last_refresh: &LastRefresh,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         if self.seen.stored.outline().is_none() {
             return Ok(());
         }
@@ -373,35 +402,44 @@ impl GivenLock {
         let written = self
             .slot
             .store
-            .write(&self.slot.key, &document, self.version())?;
+            .write(&self.slot.key, &document, self.version(), may)?;
         self.seen = match written {
             Some(kept) => Seen::of(Some(kept), &self.slot.key)?,
-            None => Seen::look(&self.slot)?,
+            None => Seen::look(&self.slot, may)?,
         };
         Ok(())
     }
 
-    pub(super) fn log_out(&mut self, now: UnixMillis) -> Result<Option<Removed>, Error> {
+    pub(super) fn log_out(
+        &mut self,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<Option<Removed>, Error> {
         let removed = self.seen.stored.credential().map(Removed::of);
         if self.seen.stored != Stored::LoggedOut {
-            self.overwrite(&Document::of_logout(now), now)?;
+            self.overwrite(&Document::of_logout(now), now, may)?;
         }
         Ok(removed)
     }
 
     /// Writes a document whatever the store holds by now; a damaged value is kept under another key.
-    fn overwrite(&mut self, document: &Document, now: UnixMillis) -> Result<(), Error> {
+    fn overwrite(
+        &mut self,
+        document: &Document,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         let Slot { store, key } = &self.slot;
         for _ in 0..TRIES {
             if let Some(damaged) = self.seen.kept.as_ref().filter(|_| self.seen.is_corrupt) {
-                store.set_aside(key, damaged.value.expose().as_bytes(), now)?;
+                store.set_aside(key, damaged.value.expose().as_bytes(), now, may)?;
             }
             let version = self.seen.kept.as_ref().map(|kept| kept.version.as_str());
-            if let Some(kept) = store.write(key, document, version)? {
+            if let Some(kept) = store.write(key, document, version, may)? {
                 self.seen = Seen::of(Some(kept), key)?;
                 return Ok(());
             }
-            self.seen = Seen::look(&self.slot)?;
+            self.seen = Seen::look(&self.slot, may)?;
         }
         Err(keeps_changing(key))
     }
@@ -433,8 +471,8 @@ impl fmt::Debug for GivenLock {
 }
 
 impl Seen {
-    fn look(slot: &Slot) -> Result<Self, Error> {
-        Self::of(slot.store.read(&slot.key)?, &slot.key)
+    fn look(slot: &Slot, may: MayBlock) -> Result<Self, Error> {
+        Self::of(slot.store.read(&slot.key, may)?, &slot.key)
     }
 
     fn of(kept: Option<Versioned>, key: &str) -> Result<Self, Error> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
@@ -38,11 +39,11 @@ impl Handwritten {
     ///
     /// # Errors
     /// `STORE_IO` if there is a file that must not or cannot be read.
-    pub(crate) fn find(location: &Location) -> Result<Option<Self>, Error> {
+    pub(crate) fn find(location: &Location, may: Option<MayBlock>) -> Result<Option<Self>, Error> {
         let Some(path) = location.handwritten_path() else {
             return Ok(None);
         };
-        if !matches!(credential::read(location), Ok(Stored::Nothing)) {
+        if !matches!(credential::read(location, may), Ok(Stored::Nothing)) {
             return Ok(None);
         }
         let target = symlink::resolve(&path)?;
@@ -230,11 +231,11 @@ mod tests {
     fn it_is_looked_for_only_where_nothing_is_stored() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(folder.path(), "demo", "default");
-        assert!(Handwritten::find(&location).unwrap().is_none());
+        assert!(Handwritten::find(&location, None).unwrap().is_none());
         let old = location.handwritten_path().unwrap();
         std::fs::create_dir_all(old.parent().unwrap()).unwrap();
         std::fs::write(&old, r#"{"access":"a"}"#).unwrap();
-        let found = Handwritten::find(&location).unwrap().unwrap();
+        let found = Handwritten::find(&location, None).unwrap().unwrap();
         assert_eq!(found.path(), old);
 
         std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
@@ -244,10 +245,13 @@ mod tests {
             "damaged",
         ] {
             std::fs::write(location.path(), stored).unwrap();
-            assert!(Handwritten::find(&location).unwrap().is_none(), "{stored}");
+            assert!(
+                Handwritten::find(&location, None).unwrap().is_none(),
+                "{stored}"
+            );
         }
         let work = in_state_dir(folder.path(), "demo", "work");
-        assert!(Handwritten::find(&work).unwrap().is_none());
+        assert!(Handwritten::find(&work, None).unwrap().is_none());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::blocking::MayBlock;
 use crate::error::ErrorCode;
 use crate::fs::atomic_write;
 use crate::fs::lock::Lock;
@@ -72,10 +73,10 @@ impl Finding {
 }
 
 /// Folder, file, format, lock and leftovers of one credential, and the order of the accounts.
-pub(crate) fn inspect(location: &Location) -> Vec<Finding> {
+pub(crate) fn inspect(location: &Location, may: MayBlock) -> Vec<Finding> {
     if location.is_given() {
-        let mut findings = vec![format(location), given_lock(location)];
-        if let Err(error) = order::read(location) {
+        let mut findings = vec![format(location, may), given_lock(location, may)];
+        if let Err(error) = order::read(location, Some(may)) {
             findings.push(Finding::error("order", error.message()));
         }
         return findings;
@@ -89,11 +90,11 @@ pub(crate) fn inspect(location: &Location) -> Vec<Finding> {
         }
     };
     findings.push(file(&target));
-    findings.push(format(location));
+    findings.push(format(location, may));
     let (lock, is_held) = lock(location, &target);
     findings.push(lock);
     findings.push(leftovers(&target, is_held));
-    if let Err(error) = order::read(location) {
+    if let Err(error) = order::read(location, Some(may)) {
         findings.push(Finding::error("order", error.message()));
     }
     findings
@@ -153,9 +154,9 @@ fn file(target: &Path) -> Finding {
     }
 }
 
-fn format(location: &Location) -> Finding {
+fn format(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "format";
-    match credential::read(location) {
+    match credential::read(location, Some(may)) {
         Ok(Stored::Nothing) => Finding::ok(NAME, "There is no login to be read."),
         Ok(Stored::Credential(_)) if location.is_given() => {
             Finding::ok(NAME, "Version 1, whole, in the plugin's store.")
@@ -213,9 +214,9 @@ fn lock(location: &Location, target: &Path) -> (Finding, bool) {
 }
 
 /// Only taking it tells; it is let go at once.
-fn given_lock(location: &Location) -> Finding {
+fn given_lock(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "lock";
-    match Locked::try_acquire(location) {
+    match Locked::try_acquire(location, may) {
         Ok(Some(_)) => Finding::ok(NAME, "Free."),
         Ok(None) => Finding::bad(
             NAME,

@@ -181,20 +181,28 @@ fn work(location: &Location) -> (usize, usize) {
     };
     for round in 0..ROUNDS {
         note(store(location, round));
-        note(credential::read(location).map(|stored| is_ours(&stored)));
+        note(
+            credential::read(location, Some(crate::blocking::MayBlock::in_test()))
+                .map(|stored| is_ours(&stored)),
+        );
         note(store_client(location));
         note(
-            Locked::try_acquire(location).and_then(|locked| match (round % 3, locked) {
-                (0, Some(mut locked)) => locked.log_out(UnixMillis(1)).map(drop),
-                _ => Ok(()),
-            }),
+            Locked::try_acquire(location, crate::blocking::MayBlock::in_test()).and_then(
+                |locked| match (round % 3, locked) {
+                    (0, Some(mut locked)) => locked
+                        .log_out(UnixMillis(1), crate::blocking::MayBlock::in_test())
+                        .map(drop),
+                    _ => Ok(()),
+                },
+            ),
         );
     }
     (done, refused)
 }
 
 fn store(location: &Location, round: usize) -> Result<(), Error> {
-    let Some(mut locked) = Locked::try_acquire(location)? else {
+    let Some(mut locked) = Locked::try_acquire(location, crate::blocking::MayBlock::in_test())?
+    else {
         return Ok(());
     };
     is_ours(locked.stored());
@@ -202,8 +210,8 @@ fn store(location: &Location, round: usize) -> Result<(), Error> {
     if round.is_multiple_of(2) {
         return locked.replace(&credential);
     }
-    let reserved = locked.reserve()?;
-    match locked.save(reserved, &credential) {
+    let reserved = locked.reserve(crate::blocking::MayBlock::in_test())?;
+    match locked.save(reserved, &credential, crate::blocking::MayBlock::in_test()) {
         Ok(_) => Ok(()),
         Err(failure) => Err(failure.error),
     }
@@ -404,7 +412,9 @@ fn a_second_name_of_another_file_of_ours_is_not_written_to() {
     let second = at_path(&root.path().join("second.json"));
     std::fs::hard_link(&precious, second.path()).unwrap();
     assert_eq!(
-        credential::read(&second).unwrap_err().code(),
+        credential::read(&second, Some(crate::blocking::MayBlock::in_test()))
+            .unwrap_err()
+            .code(),
         ErrorCode::StoreCorrupt
     );
     store(&second, 0).unwrap();
@@ -425,6 +435,9 @@ fn what_lies_in_the_place_of_a_lock_is_never_quoted() {
         ),
     ] {
         std::fs::write(&lock, contents).unwrap();
-        assert_eq!(Locked::holder(&location), quoted);
+        assert_eq!(
+            Locked::holder(&location, crate::blocking::MayBlock::in_test()),
+            quoted
+        );
     }
 }

@@ -463,7 +463,9 @@ impl Location {
                     .profiles()
                     .unwrap_or_default()
                     .into_iter()
-                    .filter(|profile| !matches!(credential::read(profile), Ok(Stored::LoggedOut)))
+                    .filter(|profile| {
+                        !matches!(credential::read(profile, None), Ok(Stored::LoggedOut))
+                    })
                     .map(|profile| profile.path),
             );
         }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
@@ -117,11 +118,11 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
-    pub(crate) fn try_acquire(location: &Location) -> Result<Option<Self>, Error> {
+    pub(crate) fn try_acquire(location: &Location, may: MayBlock) -> Result<Option<Self>, Error> {
         let kept = match (location.slot(), location.foreign_format()) {
-            (Some(slot), _) => GivenLock::try_acquire(slot)?.map(Kept::Given),
+            (Some(slot), _) => GivenLock::try_acquire(slot, may)?.map(Kept::Given),
             (None, Some(format)) => {
-                ForeignFile::try_acquire(location, format)?.map(Kept::ForeignFile)
+                ForeignFile::try_acquire(location, format, may)?.map(Kept::ForeignFile)
             }
             (None, None) => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
         };
@@ -129,7 +130,7 @@ impl Locked {
     }
 
     /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
-    pub(crate) fn holder(location: &Location) -> Option<String> {
+    pub(crate) fn holder(location: &Location, _: MayBlock) -> Option<String> {
         match (location.slot(), location.foreign_format()) {
             // Only the store could tell.
             (Some(_), _) => None,
@@ -139,7 +140,7 @@ impl Locked {
     }
 
     /// Tells others who holds the lock and why. Never a secret: it may lie in a file. Best effort.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str, _: MayBlock) {
         match &self.0 {
             Kept::OwnFile(file) => file.note(text),
             Kept::ForeignFile(file) => file.note(text),
@@ -171,7 +172,7 @@ impl Locked {
     /// # Errors
     /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
     /// build that knows none. Whatever is stored stays as it is.
-    pub(crate) fn open(&mut self) -> Result<(), Error> {
+    pub(crate) fn open(&mut self, _: MayBlock) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.open(),
             Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
@@ -182,7 +183,7 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words, `INVALID_CONFIG` in a build that knows none.
-    pub(crate) fn try_keychain(&self) -> Result<Storage, Error> {
+    pub(crate) fn try_keychain(&self, _: MayBlock) -> Result<Storage, Error> {
         match &self.0 {
             Kept::OwnFile(file) => file.try_keychain(),
             // A config that names a format or a store has no other storage.
@@ -202,11 +203,11 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words.
-    pub(crate) fn reserve(&mut self) -> Result<Reserved, Error> {
+    pub(crate) fn reserve(&mut self, may: MayBlock) -> Result<Reserved, Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.reserve().map(Room::OwnFile),
-            Kept::ForeignFile(file) => file.reserve().map(Room::ForeignFile),
-            Kept::Given(given) => given.reserve().map(Room::Given),
+            Kept::ForeignFile(file) => file.reserve(may).map(Room::ForeignFile),
+            Kept::Given(given) => given.reserve(may).map(Room::Given),
         }
         .map(Reserved)
     }
@@ -220,16 +221,17 @@ impl Locked {
         &mut self,
         reserved: Reserved,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<Saved, SaveFailure> {
         let saved = match (&mut self.0, reserved.0) {
             (Kept::OwnFile(file), Room::OwnFile(room)) => file
                 .save(room, credential)
                 .map_err(|failure| failure.map(|room| Reserved(Room::OwnFile(room)))),
             (Kept::ForeignFile(file), Room::ForeignFile(room)) => file
-                .save(room, credential)
+                .save(room, credential, may)
                 .map_err(|failure| failure.map(|room| Reserved(Room::ForeignFile(room)))),
             (Kept::Given(given), Room::Given(room)) => given
-                .save(room, credential)
+                .save(room, credential, may)
                 .map_err(|failure| failure.map(|room| Reserved(Room::Given(room)))),
             // Room is only given back to whom it was taken from.
             (_, room) => Err(SaveFailure {
@@ -256,18 +258,19 @@ impl Locked {
         &mut self,
         credential: &NewCredential,
         storage: Storage,
+        may: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.store_login(credential, storage),
-            Kept::ForeignFile(file) => file.store_login(credential),
-            Kept::Given(given) => given.store_login(credential),
+            Kept::ForeignFile(file) => file.store_login(credential, may),
+            Kept::Given(given) => given.store_login(credential, may),
         }
     }
 
     /// A login in the file, as tests mostly want it.
     #[cfg(test)]
     pub(crate) fn replace(&mut self, credential: &NewCredential) -> Result<(), Error> {
-        self.store_login(credential, Storage::File)
+        self.store_login(credential, Storage::File, MayBlock::in_test())
     }
 
     /// Shares what a failed refresh taught. Nothing is written if the store no longer holds the credential that it is
@@ -275,11 +278,15 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` and what reading may say.
-    pub(crate) fn record_failure(&mut self, last_refresh: &LastRefresh) -> Result<(), Error> {
+    pub(crate) fn record_failure(
+        &mut self,
+        last_refresh: &LastRefresh,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.record_failure(last_refresh),
-            Kept::ForeignFile(file) => file.record_failure(last_refresh),
-            Kept::Given(given) => given.record_failure(last_refresh),
+            Kept::ForeignFile(file) => file.record_failure(last_refresh, may),
+            Kept::Given(given) => given.record_failure(last_refresh, may),
         }
     }
 
@@ -287,11 +294,15 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
-    pub(crate) fn log_out(&mut self, now: UnixMillis) -> Result<Option<Removed>, Error> {
+    pub(crate) fn log_out(
+        &mut self,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<Option<Removed>, Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.log_out(now),
-            Kept::ForeignFile(file) => file.log_out(),
-            Kept::Given(given) => given.log_out(now),
+            Kept::ForeignFile(file) => file.log_out(may),
+            Kept::Given(given) => given.log_out(now, may),
         }
     }
 
@@ -304,6 +315,7 @@ impl Locked {
         &mut self,
         handwritten: &Handwritten,
         credential: &NewCredential,
+        _: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.adopt(handwritten, credential),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
@@ -21,13 +22,16 @@ const ORDER: &str = "order";
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
+pub(crate) fn read(
+    location: &Location,
+    may: Option<MayBlock>,
+) -> Result<Option<Vec<String>>, Error> {
     if location.foreign_format() == Some(Format::AuthProfiles) {
         let order = foreign::in_order(location)?;
         return Ok((!order.is_empty()).then_some(order));
     }
     if let Some(slot) = location.order_slot() {
-        let kept = slot.store.read_recent(&slot.key)?;
+        let kept = slot.store.read_recent(&slot.key, may)?;
         let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
         let order = parse(value, Path::new(&slot.key))?.1;
         return Ok((!order.is_empty()).then_some(order));
@@ -43,13 +47,18 @@ pub(crate) fn read(location: &Location) -> Result<Option<Vec<String>>, Error> {
 ///
 /// # Errors
 /// `INVALID_CONFIG` with `credentialsPath`; `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.
-pub(crate) fn write(location: &Location, order: &[String], now: UnixMillis) -> Result<(), Error> {
+pub(crate) fn write(
+    location: &Location,
+    order: &[String],
+    now: UnixMillis,
+    may: MayBlock,
+) -> Result<(), Error> {
     if let Some(slot) = location.order_slot() {
-        return slot.store.change(&slot.key, |value| {
+        return slot.store.change(&slot.key, may, |value| {
             let mut document = match parse(value, Path::new(&slot.key)) {
                 Err(error) if error.code() == ErrorCode::StoreCorrupt => {
                     let damaged = value.unwrap_or_default();
-                    slot.store.set_aside(&slot.key, damaged, now)?;
+                    slot.store.set_aside(&slot.key, damaged, now, may)?;
                     Document::default()
                 }
                 parsed => parsed?.0,
@@ -155,20 +164,26 @@ mod tests {
     #[test]
     fn what_is_set_is_read_and_clearing_what_never_was_makes_no_file() {
         let (folder, location) = setup();
-        assert_eq!(read(&location).unwrap(), None);
-        write(&location, &[], UnixMillis(1)).unwrap();
+        assert_eq!(read(&location, None).unwrap(), None);
+        write(&location, &[], UnixMillis(1), MayBlock::in_test()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let order = names(&["work", "Größe", "order"]);
-        write(&location, &order, UnixMillis(1)).unwrap();
-        assert_eq!(read(&location).unwrap(), Some(order));
-        write(&location, &[], UnixMillis(1)).unwrap();
-        assert_eq!(read(&location).unwrap(), None);
+        write(&location, &order, UnixMillis(1), MayBlock::in_test()).unwrap();
+        assert_eq!(read(&location, None).unwrap(), Some(order));
+        write(&location, &[], UnixMillis(1), MayBlock::in_test()).unwrap();
+        assert_eq!(read(&location, None).unwrap(), None);
     }
 
     #[test]
     fn its_file_is_never_that_of_a_profile() {
         let (folder, location) = setup();
-        write(&location, &names(&["a"]), UnixMillis(1)).unwrap();
+        write(
+            &location,
+            &names(&["a"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         assert!(location.profiles().unwrap().is_empty());
         for profile in ["order", ".order", ".order.json", "order.json"] {
             let other = in_state_dir(folder.path(), "demo", profile);
@@ -179,16 +194,28 @@ mod tests {
     #[test]
     fn unknown_members_and_a_newer_version_stay() {
         let (_folder, location) = setup();
-        write(&location, &names(&["a"]), UnixMillis(1)).unwrap();
+        write(
+            &location,
+            &names(&["a"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         let path = location.order_path().unwrap();
         std::fs::write(&path, r#"{"later":7,"version":1,"order":["a"]}"#).unwrap();
-        write(&location, &names(&["b"]), UnixMillis(1)).unwrap();
+        write(
+            &location,
+            &names(&["b"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         assert!(
             std::fs::read_to_string(&path)
                 .unwrap()
                 .contains("\"later\": 7")
         );
-        write(&location, &[], UnixMillis(1)).unwrap();
+        write(&location, &[], UnixMillis(1), MayBlock::in_test()).unwrap();
         assert!(
             std::fs::read_to_string(&path)
                 .unwrap()
@@ -197,7 +224,13 @@ mod tests {
 
         let newer = r#"{"version":2,"order":"a"}"#;
         std::fs::write(&path, newer).unwrap();
-        let error = write(&location, &names(&["b"]), UnixMillis(1)).unwrap_err();
+        let error = write(
+            &location,
+            &names(&["b"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap_err();
         assert_eq!(error.code(), ErrorCode::StoreVersion);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), newer);
     }
@@ -205,7 +238,13 @@ mod tests {
     #[test]
     fn damage_is_told_and_set_aside_by_the_next_order() {
         let (_folder, location) = setup();
-        write(&location, &names(&["a"]), UnixMillis(1)).unwrap();
+        write(
+            &location,
+            &names(&["a"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         let path = location.order_path().unwrap();
         for damaged in [
             "",
@@ -215,24 +254,42 @@ mod tests {
             r#"{"version":1,"order":[7]}"#,
         ] {
             std::fs::write(&path, damaged).unwrap();
-            let error = read(&location).unwrap_err();
+            let error = read(&location, None).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt, "{damaged}");
             assert!(!error.needs_login());
         }
-        write(&location, &names(&["b"]), UnixMillis(7)).unwrap();
-        assert_eq!(read(&location).unwrap(), Some(names(&["b"])));
+        write(
+            &location,
+            &names(&["b"]),
+            UnixMillis(7),
+            MayBlock::in_test(),
+        )
+        .unwrap();
+        assert_eq!(read(&location, None).unwrap(), Some(names(&["b"])));
         assert!(path.with_file_name(".order.json.corrupt-7").exists());
     }
 
     #[test]
     fn a_killed_writer_leaves_the_old_order_and_its_temp_file_goes_with_the_next() {
         let (_folder, location) = setup();
-        write(&location, &names(&["a"]), UnixMillis(1)).unwrap();
+        write(
+            &location,
+            &names(&["a"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         let path = location.order_path().unwrap();
         let temp = path.with_file_name("..order.json.0123456789abcdef.tmp");
         std::fs::write(&temp, r#"{"version":1,"order":["half"#).unwrap();
-        assert_eq!(read(&location).unwrap(), Some(names(&["a"])));
-        write(&location, &names(&["b"]), UnixMillis(1)).unwrap();
+        assert_eq!(read(&location, None).unwrap(), Some(names(&["a"])));
+        write(
+            &location,
+            &names(&["b"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap();
         assert!(!temp.exists());
     }
 
@@ -240,8 +297,14 @@ mod tests {
     fn an_exact_file_has_no_order() {
         let folder = TempDir::new().unwrap();
         let location = at_path(&folder.path().join("c.json"));
-        assert_eq!(read(&location).unwrap(), None);
-        let error = write(&location, &names(&["a"]), UnixMillis(1)).unwrap_err();
+        assert_eq!(read(&location, None).unwrap(), None);
+        let error = write(
+            &location,
+            &names(&["a"]),
+            UnixMillis(1),
+            MayBlock::in_test(),
+        )
+        .unwrap_err();
         assert_eq!(error.code(), ErrorCode::InvalidConfig);
     }
 }

@@ -655,7 +655,10 @@ mod tests {
         }
 
         fn stored(&self) -> String {
-            told(&credential::read(&self.location).unwrap())
+            told(
+                &credential::read(&self.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap(),
+            )
         }
 
         fn text(&self) -> String {
@@ -1011,7 +1014,13 @@ mod tests {
         let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
         host.join().unwrap();
         assert_eq!(saved, Saved::Written);
-        assert_eq!(told(&credential::read(&state.location).unwrap()), "a2 r2");
+        assert_eq!(
+            told(
+                &credential::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap()
+            ),
+            "a2 r2"
+        );
     }
 
     #[test]
@@ -1118,7 +1127,9 @@ mod tests {
         };
         let mut locked = state.lock();
         locked.record_failure(&failure).unwrap();
-        let Stored::Credential(snapshot) = credential::read(&state.location).unwrap() else {
+        let Stored::Credential(snapshot) =
+            credential::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
+        else {
             panic!("no credential");
         };
         assert_eq!(snapshot.last_refresh(), Some(&failure));
@@ -1186,7 +1197,10 @@ mod tests {
         let text = r#"{"access_token":"a0","refresh_token":"r0"}"#;
         std::fs::write(&old, text).unwrap();
         let mut locked = state.lock();
-        let handwritten = Handwritten::find(&state.location).unwrap().unwrap();
+        let handwritten =
+            Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                .unwrap()
+                .unwrap();
         let credential = handwritten.credential(UnixMillis(5));
         locked.adopt(&handwritten, &credential).unwrap();
         assert_eq!(told(locked.stored()), "a0 r0");
@@ -1197,14 +1211,22 @@ mod tests {
 
         // Somebody restores it, and adopts again what was found before.
         std::fs::write(&old, text).unwrap();
-        assert!(Handwritten::find(&state.location).unwrap().is_none());
+        assert!(
+            Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                .unwrap()
+                .is_none()
+        );
         locked.replace(&sample("a1", None)).unwrap();
         locked.adopt(&handwritten, &credential).unwrap();
         assert_eq!(state.stored(), "a1 -");
         assert!(state.text().contains("\"adopted\""));
         locked.log_out(UnixMillis(6)).unwrap();
         assert!(state.text().contains("\"adopted\""));
-        assert!(Handwritten::find(&state.location).unwrap().is_none());
+        assert!(
+            Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                .unwrap()
+                .is_none()
+        );
         locked.adopt(&handwritten, &credential).unwrap();
         assert_eq!(state.stored(), "logged out");
     }
@@ -1216,7 +1238,11 @@ mod tests {
         std::fs::create_dir_all(old.parent().unwrap()).unwrap();
         std::fs::write(&old, r#"{"access":"a0"}"#).unwrap();
         assert!(state.lock().log_out(UnixMillis(1)).unwrap().is_none());
-        assert!(Handwritten::find(&state.location).unwrap().is_none());
+        assert!(
+            Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                .unwrap()
+                .is_none()
+        );
         assert!(old.exists());
     }
 
@@ -1411,11 +1437,23 @@ mod tests {
             let reserved = locked.reserve().unwrap();
             locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
             assert!(at("c.json").is_symlink());
-            assert_eq!(told(&credential::read(&real).unwrap()), "a2 r2");
-            assert_eq!(told(&credential::read(&location).unwrap()), "a2 r2");
+            assert_eq!(
+                told(&credential::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+                "a2 r2"
+            );
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a2 r2"
+            );
             locked.log_out(UnixMillis(1)).unwrap();
             assert!(at("c.json").is_symlink());
-            assert_eq!(credential::read(&real).unwrap(), Stored::LoggedOut);
+            assert_eq!(
+                credential::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap(),
+                Stored::LoggedOut
+            );
         }
 
         #[test]
@@ -1427,7 +1465,13 @@ mod tests {
             locked.replace(&sample("a1", None)).unwrap();
             assert!(folder.path().join("c.json").is_symlink());
             assert_eq!(mode(&folder.path().join("later")), 0o700);
-            assert_eq!(told(&credential::read(&location).unwrap()), "a1 -");
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a1 -"
+            );
         }
 
         #[test]
@@ -1442,7 +1486,8 @@ mod tests {
             symlink(state.location.path(), link.path()).unwrap();
             for location in [&state.location, &link] {
                 for error in [
-                    credential::read(location).unwrap_err(),
+                    credential::read(location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap_err(),
                     OwnFile::try_acquire(location).unwrap_err(),
                 ] {
                     assert_eq!(error.code(), ErrorCode::StoreIo);
@@ -1480,7 +1525,8 @@ mod tests {
             run("mkfifo", &[state.location.path().to_str().unwrap()]);
             for error in [
                 OwnFile::try_acquire(&state.location).unwrap_err(),
-                credential::read(&state.location).unwrap_err(),
+                credential::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap_err(),
             ] {
                 assert!(error.message().contains("named pipe"), "{error}");
             }
@@ -1511,15 +1557,30 @@ mod tests {
             let error = locked.reserve().unwrap_err();
             assert!(error.message().starts_with("No space left"), "{error}");
             locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
-            assert_eq!(told(&credential::read(&location).unwrap()), "a2 r2");
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a2 r2"
+            );
             locked.note("no space");
             assert!(OwnFile::holder(&location).unwrap().ends_with("no space"));
             while ballast.write_all(&[7; 4096]).is_ok() {}
             let error = locked.replace(&sample("a3", None)).unwrap_err();
             assert!(error.message().starts_with("No space left"), "{error}");
-            assert_eq!(told(&credential::read(&location).unwrap()), "a2 r2");
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a2 r2"
+            );
             assert!(locked.log_out(UnixMillis(1)).unwrap().is_some());
-            assert_eq!(credential::read(&location).unwrap(), Stored::Nothing);
+            assert_eq!(
+                credential::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap(),
+                Stored::Nothing
+            );
             drop(ballast);
             std::fs::remove_file(disk.join("ballast")).unwrap();
             locked.replace(&sample("a4", None)).unwrap();
@@ -1529,7 +1590,13 @@ mod tests {
             run("mount", &["-o", "remount,ro", shown]);
             let error = OwnFile::try_acquire(&location).unwrap_err();
             assert!(error.message().contains("is read-only"), "{error}");
-            assert_eq!(told(&credential::read(&location).unwrap()), "a4 -");
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a4 -"
+            );
 
             // A single file that is mounted from elsewhere, on the same disk.
             let source = folder.join("source.json");
@@ -1545,7 +1612,13 @@ mod tests {
             ] {
                 assert!(error.message().contains("Mount its folder"), "{error}");
             }
-            assert_eq!(told(&credential::read(&location).unwrap()), "a1 r1");
+            assert_eq!(
+                told(
+                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                        .unwrap()
+                ),
+                "a1 r1"
+            );
         }
 
         #[test]

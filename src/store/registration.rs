@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::Reservation;
 use crate::fs::damaged_file;
@@ -139,11 +140,11 @@ pub(crate) enum Shelf {
 
 impl Shelf {
     /// As [`Registrations::load`].
-    pub(crate) fn load(&self) -> Result<Registrations, Error> {
+    pub(crate) fn load(&self, may: Option<MayBlock>) -> Result<Registrations, Error> {
         match self {
             Self::File(path) => Registrations::load(path),
             Self::Given(slot) => {
-                let kept = slot.store.read_recent(&slot.key)?;
+                let kept = slot.store.read_recent(&slot.key, may)?;
                 let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
                 Ok(Registrations {
                     clients: list_in(value, &slot.key)?.clients,
@@ -153,15 +154,15 @@ impl Shelf {
     }
 
     /// As [`Registrations::save_with`].
-    pub(crate) fn save_with(&self, client: StoredClient) -> Result<(), Error> {
+    pub(crate) fn save_with(&self, client: StoredClient, may: MayBlock) -> Result<(), Error> {
         match self {
             Self::File(path) => Registrations::save_with(path, client),
-            Self::Given(slot) => slot.store.change(&slot.key, |value| {
+            Self::Given(slot) => slot.store.change(&slot.key, may, |value| {
                 let mut list = match list_in(value, &slot.key) {
                     Err(error) if error.code() == ErrorCode::StoreCorrupt => {
                         let damaged = value.unwrap_or_default();
                         slot.store
-                            .set_aside(&slot.key, damaged, client.created_at)?;
+                            .set_aside(&slot.key, damaged, client.created_at, may)?;
                         StoredList::default()
                     }
                     list => list?,
@@ -174,10 +175,10 @@ impl Shelf {
     }
 
     /// As [`Registrations::forget`].
-    pub(crate) fn forget(&self, client_id: &str) -> Result<(), Error> {
+    pub(crate) fn forget(&self, client_id: &str, may: MayBlock) -> Result<(), Error> {
         match self {
             Self::File(path) => Registrations::forget(path, client_id),
-            Self::Given(slot) => slot.store.change(&slot.key, |value| {
+            Self::Given(slot) => slot.store.change(&slot.key, may, |value| {
                 let mut list = list_in(value, &slot.key)?;
                 Ok(list.remove(client_id).then(|| as_value(&list.document)))
             }),

@@ -296,10 +296,21 @@ mod tests {
         )
         .unwrap();
 
-        let mut locked = Locked::try_acquire(&location).unwrap().unwrap();
-        assert_eq!(locked.open().unwrap_err().code(), ErrorCode::InvalidConfig);
+        let mut locked = Locked::try_acquire(&location, crate::blocking::MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         assert_eq!(
-            locked.try_keychain().unwrap_err().code(),
+            locked
+                .open(crate::blocking::MayBlock::in_test())
+                .unwrap_err()
+                .code(),
+            ErrorCode::InvalidConfig
+        );
+        assert_eq!(
+            locked
+                .try_keychain(crate::blocking::MayBlock::in_test())
+                .unwrap_err()
+                .code(),
             ErrorCode::InvalidConfig
         );
         assert!(locked.refresh_token().is_none());
@@ -310,7 +321,12 @@ mod tests {
             text.contains("\"formerSecrets\": [\n    \"demo/default/1\""),
             "{text}"
         );
-        assert!(credential::read(&location).unwrap().outline().is_some());
+        assert!(
+            credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+                .unwrap()
+                .outline()
+                .is_some()
+        );
         // It names secrets that only another build can remove.
         assert!(leftover.exists());
     }

@@ -210,7 +210,7 @@ async fn an_expired_token_is_never_handed_out() {
 async fn an_expired_caller_whose_lock_does_not_come_is_told_so() {
     let bench = Bench::expired(ScriptedClient::new());
     let held = bench.lock();
-    held.note("a test");
+    held.note("a test", crate::blocking::MayBlock::in_test());
     let config = bench.config_with(json!({ "lockTimeoutMs": 7000 }));
     let start = Instant::now();
     let error = bench.token_with(&config).await.unwrap_err();

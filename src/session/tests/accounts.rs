@@ -18,7 +18,7 @@ fn bench(http: ScriptedClient, accounts: &[(&str, Option<&str>, i64)]) -> Bench 
         let config = bench.config_with(json!({ "profile": profile }));
         let location = bench.session.location(&config).unwrap();
         let credential = bench.credential(profile, *refresh, 3600, 3600 + left);
-        Locked::try_acquire(&location)
+        Locked::try_acquire(&location, crate::blocking::MayBlock::in_test())
             .unwrap()
             .unwrap()
             .replace(&credential)

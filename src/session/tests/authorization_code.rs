@@ -206,7 +206,10 @@ async fn tokens_that_cannot_be_saved_are_revoked() {
     let location = bench.location();
     let http = ScriptedClient::new()
         .reply(move |_| {
-            let locked = crate::store::locked::Locked::try_acquire(&location);
+            let locked = crate::store::locked::Locked::try_acquire(
+                &location,
+                crate::blocking::MayBlock::in_test(),
+            );
             sender.send(locked.unwrap().unwrap()).unwrap();
             Ok(response(200, &tokens("b1", "s1")))
         })

@@ -121,7 +121,9 @@ impl Bench {
     }
 
     pub(super) fn lock(&self) -> Locked {
-        Locked::try_acquire(&self.location()).unwrap().unwrap()
+        Locked::try_acquire(&self.location(), crate::blocking::MayBlock::in_test())
+            .unwrap()
+            .unwrap()
     }
 
     pub(super) fn store(&self, credential: &NewCredential) {

@@ -110,7 +110,7 @@ async fn loose_permissions_and_leftovers_are_told_and_mended_only_when_asked() {
 async fn the_holder_of_the_lock_is_named() {
     let bench = Bench::logged_in(well(), 10, 3600);
     let locked = bench.lock();
-    locked.note("refreshing");
+    locked.note("refreshing", crate::blocking::MayBlock::in_test());
     let found = checks(&bench, false).await;
     assert_eq!(level(&found, "lock"), Level::Warning);
     let message = &find(&found, "lock").finding.message;

@@ -224,7 +224,10 @@ fn locked_at_approval() -> (
     let http = ScriptedClient::new()
         .answer(200, &authorization())
         .reply(move |_| {
-            let locked = crate::store::locked::Locked::try_acquire(&location);
+            let locked = crate::store::locked::Locked::try_acquire(
+                &location,
+                crate::blocking::MayBlock::in_test(),
+            );
             sender.send(locked.unwrap().unwrap()).unwrap();
             Ok(response(200, &tokens("b1", "s1")))
         })

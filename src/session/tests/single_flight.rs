@@ -98,7 +98,11 @@ async fn a_logout_by_another_process_is_seen_by_those_who_wait_for_the_lock() {
     let mut held = bench.lock();
     let logout = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        held.log_out(crate::time::UnixMillis(1)).unwrap();
+        held.log_out(
+            crate::time::UnixMillis(1),
+            crate::blocking::MayBlock::in_test(),
+        )
+        .unwrap();
         drop(held);
     };
     let (token, ()) = tokio::join!(bench.token(), logout);

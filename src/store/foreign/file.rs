@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::{self, Reservation, Uncommitted};
 use crate::fs::lock::Lock;
@@ -73,6 +74,7 @@ impl ForeignFile {
     pub(in crate::store) fn try_acquire(
         location: &Location,
         format: Format,
+        may: MayBlock,
     ) -> Result<Option<Self>, Error> {
         let place = Place::of(location, format)?;
         private_dir::ensure_exists(folder_of(&place.target))?;
@@ -92,10 +94,10 @@ impl ForeignFile {
         if !file.takes_host_locks()? || Place::of(location, format)? != *file.place {
             return Ok(None);
         }
-        if file.look_again()? {
-            match file.recover() {
+        if file.look_again(may)? {
+            match file.recover(may) {
                 Ok(false) => {}
-                Ok(true) => drop(file.look_again()?),
+                Ok(true) => drop(file.look_again(may)?),
                 Err(error) if error.code() == ErrorCode::StoreLocked => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -174,9 +176,9 @@ impl ForeignFile {
         &self.stored
     }
 
-    pub(in crate::store) fn reserve(&self) -> Result<Box<Reserved>, Error> {
+    pub(in crate::store) fn reserve(&self, may: MayBlock) -> Result<Box<Reserved>, Error> {
         // What cannot be read cannot be written to either.
-        let found = self.look()?;
+        let found = self.look(may)?;
         Ok(Box::new(Reserved {
             journal: Reservation::new(&self.place.target, SPARE_BYTES)?,
             room: Some(self.room(&found)?),
@@ -189,10 +191,11 @@ impl ForeignFile {
         &mut self,
         reserved: Box<Reserved>,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<Saved, SaveFailure<Box<Reserved>>> {
         let mut reserved = reserved;
         let login = credential.snapshot();
-        let saved = self.bring_in(&mut reserved, credential, &login);
+        let saved = self.bring_in(&mut reserved, credential, &login, may);
         match saved {
             Ok(saved) => {
                 let Reserved { journal, room, .. } = *reserved;
@@ -223,6 +226,7 @@ impl ForeignFile {
         reserved: &mut Reserved,
         credential: &NewCredential,
         login: &Snapshot,
+        may: MayBlock,
     ) -> Result<Saved, Error> {
         let document = Document::of_credential(
             Document::default(),
@@ -234,7 +238,7 @@ impl ForeignFile {
         reserved.journal.write(&document.to_json())?;
         for _ in 0..TRIES {
             self.lock_again(&mut reserved.room)?;
-            let found = self.look_steadily()?;
+            let found = self.look_steadily(may)?;
             if identity(&found.stored) != reserved.held {
                 let is_ours = identity(&found.stored).as_ref() == Some(&login.identity)
                     && found.stored.credential().map(Snapshot::access) == Some(login.access());
@@ -247,7 +251,7 @@ impl ForeignFile {
                     return Ok(saved);
                 }
             }
-            if self.replace(&found, &mut reserved.room, QUICKLY, |place, text| {
+            if self.replace(&found, &mut reserved.room, QUICKLY, may, |place, text| {
                 place.entry.put(text, login);
                 true
             })? {
@@ -275,23 +279,27 @@ impl ForeignFile {
     pub(in crate::store) fn store_login(
         &mut self,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<(), Error> {
         let login = credential.snapshot();
-        self.require_readable(&login)?;
-        self.rewrite(|place, text| {
+        self.require_readable(&login, may)?;
+        self.rewrite(may, |place, text| {
             place.entry.put(text, &login);
             true
         })?;
         drop(note::keep(&self.location, credential));
-        self.stored = self.look()?.stored;
+        self.stored = self.look(may)?.stored;
         self.journal().discard(&self.stored);
         Ok(())
     }
 
     /// What its program would not read is not written.
-    fn require_readable(&self, login: &Snapshot) -> Result<(), Error> {
+    fn require_readable(&self, login: &Snapshot, may: MayBlock) -> Result<(), Error> {
         let program = self.place.entry.program();
-        let text = self.look_steadily()?.text.unwrap_or_else(JsonText::empty);
+        let text = self
+            .look_steadily(may)?
+            .text
+            .unwrap_or_else(JsonText::empty);
         match (program.lacks)(&self.place.entry, &text, login) {
             None => Ok(()),
             Some(what) => Err(Error::new(
@@ -307,22 +315,23 @@ impl ForeignFile {
     pub(in crate::store) fn record_failure(
         &mut self,
         last_refresh: &LastRefresh,
+        may: MayBlock,
     ) -> Result<(), Error> {
         let Some(identity) = identity(&self.stored) else {
             return Ok(());
         };
         note::record(&self.location, &identity, last_refresh)?;
-        self.stored = self.look()?.stored;
+        self.stored = self.look(may)?.stored;
         Ok(())
     }
 
-    pub(in crate::store) fn log_out(&mut self) -> Result<Option<Removed>, Error> {
+    pub(in crate::store) fn log_out(&mut self, may: MayBlock) -> Result<Option<Removed>, Error> {
         let removed = self.stored.credential().map(Removed::of);
         if removed.is_some() {
-            self.rewrite(|place, text| place.entry.remove(text))?;
+            self.rewrite(may, |place, text| place.entry.remove(text))?;
         } else {
             // A damaged file may hold a login, and is not ours to remove.
-            self.look_steadily()?;
+            self.look_steadily(may)?;
         }
         self.stored = Stored::Nothing;
         self.journal().discard(&self.stored);
@@ -330,12 +339,16 @@ impl ForeignFile {
     }
 
     /// Writes the file with an edit, whoever else writes it.
-    fn rewrite(&mut self, edit: impl Fn(&Place, &mut JsonText) -> bool) -> Result<(), Error> {
+    fn rewrite(
+        &mut self,
+        may: MayBlock,
+        edit: impl Fn(&Place, &mut JsonText) -> bool,
+    ) -> Result<(), Error> {
         let mut room = None;
         for _ in 0..TRIES {
             self.lock_again(&mut room)?;
-            let found = self.look_steadily()?;
-            if self.replace(&found, &mut room, PATIENTLY, &edit)? {
+            let found = self.look_steadily(may)?;
+            if self.replace(&found, &mut room, PATIENTLY, may, &edit)? {
                 return Ok(());
             }
         }
@@ -349,24 +362,25 @@ impl ForeignFile {
         found: &Found,
         room: &mut Option<Reservation>,
         patience: Duration,
+        may: MayBlock,
         edit: impl Fn(&Place, &mut JsonText) -> bool,
     ) -> Result<bool, Error> {
         let mut text = found.text.clone().unwrap_or_else(JsonText::empty);
         let stays = edit(&self.place, &mut text);
         if !stays {
-            return self.remove(found, patience);
+            return self.remove(found, patience, may);
         }
         if found.text.as_ref() == Some(&text) {
             return Ok(true);
         }
         if let Some(item) = &found.item {
-            let _held = self.save_locks(patience)?;
-            let now = item.read()?;
+            let _held = self.save_locks(patience, may)?;
+            let now = item.read(may)?;
             let held = now.as_ref().map(|held| held.expose().as_bytes());
             if held != found.text.as_ref().map(JsonText::bytes) {
                 return Ok(false);
             }
-            return item.write(text.bytes()).map(|()| true);
+            return item.write(text.bytes(), may).map(|()| true);
         }
         let mut taken = match room.take() {
             Some(room) => room,
@@ -378,7 +392,7 @@ impl ForeignFile {
         });
         let mut held = None;
         let is_same = written.and_then(|()| {
-            held = Some(self.save_locks(patience)?);
+            held = Some(self.save_locks(patience, may)?);
             self.is_as_found(found)
         });
         match is_same {
@@ -402,8 +416,8 @@ impl ForeignFile {
     }
 
     /// Where a login that ends takes its file with it.
-    fn remove(&self, found: &Found, patience: Duration) -> Result<bool, Error> {
-        let _held = self.save_locks(patience)?;
+    fn remove(&self, found: &Found, patience: Duration, may: MayBlock) -> Result<bool, Error> {
+        let _held = self.save_locks(patience, may)?;
         if !self.is_as_found(found)? {
             return Ok(false);
         }
@@ -420,7 +434,7 @@ impl ForeignFile {
     }
 
     /// The locks that the program holds for its own rename alone.
-    fn save_locks(&self, patience: Duration) -> Result<Vec<ProgramLock>, Error> {
+    fn save_locks(&self, patience: Duration, _: MayBlock) -> Result<Vec<ProgramLock>, Error> {
         const WAIT: Duration = Duration::from_millis(10);
         let locks = self.place.entry.program().save_locks;
         let mut waited = Duration::ZERO;
@@ -447,18 +461,18 @@ impl ForeignFile {
         )
     }
 
-    fn look(&self) -> Result<Found, Error> {
-        look(&self.location, &self.place)
+    fn look(&self, may: MayBlock) -> Result<Found, Error> {
+        look(&self.location, &self.place, may)
     }
 
     /// Programs that write in place leave half a file for a moment.
-    fn look_steadily(&self) -> Result<Found, Error> {
-        patiently(|| self.look())
+    fn look_steadily(&self, may: MayBlock) -> Result<Found, Error> {
+        patiently(may, || self.look(may))
     }
 
     /// False if nothing can be said of journals: the file is damaged, or missing though its program does not remove it.
-    fn look_again(&mut self) -> Result<bool, Error> {
-        let found = match self.look_steadily() {
+    fn look_again(&mut self, may: MayBlock) -> Result<bool, Error> {
+        let found = match self.look_steadily(may) {
             Ok(found) => found,
             Err(error) if error.code() == ErrorCode::StoreCorrupt => {
                 self.stored = Stored::Nothing;
@@ -476,7 +490,7 @@ impl ForeignFile {
     }
 
     /// Brings in this login's journal; those of the file's other logins stay.
-    fn recover(&mut self) -> Result<bool, Error> {
+    fn recover(&mut self, may: MayBlock) -> Result<bool, Error> {
         // The file is there without that login: its program has logged out.
         let stored = match &self.stored {
             Stored::Nothing => &Stored::LoggedOut,
@@ -488,7 +502,7 @@ impl ForeignFile {
             return Ok(false);
         };
         if let Some(login) = login {
-            self.rewrite(|place, text| {
+            self.rewrite(may, |place, text| {
                 place.entry.put(text, &login);
                 true
             })?;
@@ -529,7 +543,7 @@ fn pause(wait: Duration) {
 }
 
 /// Reads again what may be half written; only where threads may block.
-pub(crate) fn patiently<T>(read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn patiently<T>(_: MayBlock, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     /// How long a program may take to write its file.
     const LOOKS: usize = 20;
     const WAIT: Duration = Duration::from_millis(10);

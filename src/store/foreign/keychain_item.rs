@@ -14,15 +14,25 @@ pub(crate) enum KeychainItem {}
 
 #[cfg(not(any(target_os = "macos", test)))]
 impl KeychainItem {
-    pub(super) fn read(&self) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
+    pub(super) fn read(
+        &self,
+        _: crate::blocking::MayBlock,
+    ) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
         match *self {}
     }
 
-    pub(super) fn read_recent(&self) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
+    pub(super) fn read_recent(
+        &self,
+        _: Option<crate::blocking::MayBlock>,
+    ) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
         match *self {}
     }
 
-    pub(super) fn write(&self, _: &[u8]) -> Result<(), crate::error::Error> {
+    pub(super) fn write(
+        &self,
+        _: &[u8],
+        _: crate::blocking::MayBlock,
+    ) -> Result<(), crate::error::Error> {
         match *self {}
     }
 
@@ -39,6 +49,7 @@ mod tool {
     use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
 
+    use crate::blocking::MayBlock;
     use crate::error::{Error, ErrorCode};
     use crate::secret::{Secret, hex};
     use crate::time::{BootInstant, Clock as _, SystemClock};
@@ -48,6 +59,10 @@ mod tool {
 
     /// A longer line is cut by `security`.
     const LONGEST_LINE: usize = 4000;
+
+    /// How long `security` may take: it answers at once, unless it asks a person.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const LOOK: Duration = Duration::from_millis(5);
 
     /// `errSecItemNotFound`, as its exit code.
     const NOT_FOUND: i32 = 44;
@@ -72,7 +87,10 @@ mod tool {
         }
 
         /// What it holds, as of a second ago or later.
-        pub(in crate::store::foreign) fn read_recent(&self) -> Result<Option<Secret>, Error> {
+        pub(in crate::store::foreign) fn read_recent(
+            &self,
+            may: Option<MayBlock>,
+        ) -> Result<Option<Secret>, Error> {
             let now = SystemClock.boot();
             let known = READ
                 .lock()
@@ -80,14 +98,15 @@ mod tool {
                 .iter()
                 .find(|(item, read, _)| item == self && now.since(*read) < RECENT)
                 .map(|(_, _, held)| held.clone());
-            match known {
-                Some(held) => Ok(held),
-                None => self.read(),
+            match (known, may) {
+                (Some(held), _) => Ok(held),
+                (None, Some(may)) => self.read(may),
+                (None, None) => Err(self.failed("has to be asked for it first")),
             }
         }
 
         /// What it holds now; none if there is no such item.
-        pub(in crate::store::foreign) fn read(&self) -> Result<Option<Secret>, Error> {
+        pub(in crate::store::foreign) fn read(&self, _: MayBlock) -> Result<Option<Secret>, Error> {
             let now = SystemClock.boot();
             let arguments = ["find-generic-password", "-w", "-a", &self.account, "-s"];
             let output = self.run(
@@ -134,11 +153,15 @@ mod tool {
         }
 
         /// Replaces what it holds, and reads it back.
-        pub(in crate::store::foreign) fn write(&self, text: &[u8]) -> Result<(), Error> {
+        pub(in crate::store::foreign) fn write(
+            &self,
+            text: &[u8],
+            may: MayBlock,
+        ) -> Result<(), Error> {
             self.require_room(text)?;
             let line = Secret::new(self.command(&hex(text)));
             let output = self.run(Command::new(&self.program).arg("-i"), line.expose())?;
-            let held = self.read()?;
+            let held = self.read(may)?;
             let is_written = held.is_some_and(|held| held.expose().as_bytes() == trimmed(text));
             if output.status.success() && is_written {
                 return Ok(());
@@ -155,6 +178,10 @@ mod tool {
             )
         }
 
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "for a moment, on a thread that may block"
+        )]
         fn run(&self, command: &mut Command, input: &str) -> Result<Output, Error> {
             let mut run = || -> io::Result<Output> {
                 let mut child = command
@@ -164,6 +191,17 @@ mod tool {
                     .spawn()?;
                 if let Some(mut stdin) = child.stdin.take() {
                     stdin.write_all(input.as_bytes())?;
+                }
+                // What it says fits into the pipe.
+                let mut waited = Duration::ZERO;
+                while child.try_wait()?.is_none() {
+                    if waited >= PATIENCE {
+                        child.kill()?;
+                        child.wait()?;
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    std::thread::sleep(LOOK);
+                    waited += LOOK;
                 }
                 child.wait_with_output()
             };
@@ -255,7 +293,9 @@ esac
         }
 
         fn locked(&self) -> Locked {
-            Locked::try_acquire(&self.location).unwrap().unwrap()
+            Locked::try_acquire(&self.location, crate::blocking::MayBlock::in_test())
+                .unwrap()
+                .unwrap()
         }
     }
 
@@ -272,19 +312,33 @@ esac
         let mac = Mac::new();
         std::fs::write(mac.at("item"), TEXT).unwrap();
         assert_eq!(
-            access(&credential::read(&mac.location).unwrap()),
+            access(
+                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap()
+            ),
             Some("a1")
         );
         let mut locked = mac.locked();
-        let reserved = locked.reserve().unwrap();
-        let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        let reserved = locked
+            .reserve(crate::blocking::MayBlock::in_test())
+            .unwrap();
+        let saved = locked
+            .save(
+                reserved,
+                &sample("a2", Some("r2")),
+                crate::blocking::MayBlock::in_test(),
+            )
+            .unwrap();
         assert_eq!(saved, Saved::Written);
         let expected = TEXT.replace("a1", "a2").replace("r1", "r2");
         let item = mac.item();
         let without_scopes = item.replace(r#","scopes":["memory","offline_access"]"#, "");
         assert_eq!(without_scopes, expected);
         assert_eq!(
-            access(&credential::read(&mac.location).unwrap()),
+            access(
+                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap()
+            ),
             Some("a2")
         );
         assert!(!file_of(&mac).exists());
@@ -299,13 +353,26 @@ esac
         let mac = Mac::new();
         mac.locked().replace(&sample("a1", Some("r1"))).unwrap();
         assert!(mac.item().contains("a1") && !file_of(&mac).exists());
-        mac.locked().log_out(crate::time::UnixMillis(1)).unwrap();
+        mac.locked()
+            .log_out(
+                crate::time::UnixMillis(1),
+                crate::blocking::MayBlock::in_test(),
+            )
+            .unwrap();
         assert_eq!(mac.item().trim(), "{}");
         std::fs::remove_file(mac.at("item")).unwrap();
         std::fs::write(file_of(&mac), TEXT).unwrap();
         let mut locked = mac.locked();
-        let reserved = locked.reserve().unwrap();
-        locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        let reserved = locked
+            .reserve(crate::blocking::MayBlock::in_test())
+            .unwrap();
+        locked
+            .save(
+                reserved,
+                &sample("a2", Some("r2")),
+                crate::blocking::MayBlock::in_test(),
+            )
+            .unwrap();
         assert!(
             std::fs::read_to_string(file_of(&mac))
                 .unwrap()
@@ -332,10 +399,16 @@ esac
         );
         std::fs::write(mac.at("item"), &text).unwrap();
         assert_eq!(
-            access(&credential::read(&mac.location).unwrap()),
+            access(
+                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
+                    .unwrap()
+            ),
             Some("a1")
         );
-        let error = mac.locked().reserve().unwrap_err();
+        let error = mac
+            .locked()
+            .reserve(crate::blocking::MayBlock::in_test())
+            .unwrap_err();
         assert!(error.message().contains("second item"), "{error}");
         assert!(mac.locked().replace(&sample("a2", Some("r2"))).is_err());
         assert_eq!(mac.item(), text);
@@ -346,15 +419,24 @@ esac
         let mac = Mac::new();
         let long = TEXT.replace("1e3", &format!("\"{}\"", "x".repeat(2000)));
         std::fs::write(mac.at("item"), long).unwrap();
-        let error = mac.locked().reserve().unwrap_err();
+        let error = mac
+            .locked()
+            .reserve(crate::blocking::MayBlock::in_test())
+            .unwrap_err();
         assert_eq!(error.code(), ErrorCode::StoreIo);
         assert!(error.message().contains("4,000"), "{error}");
         std::fs::write(mac.at("item"), TEXT).unwrap();
         std::fs::write(mac.at("locked"), "").unwrap();
         let mut locked = mac.locked();
-        let reserved = locked.reserve().unwrap();
+        let reserved = locked
+            .reserve(crate::blocking::MayBlock::in_test())
+            .unwrap();
         let failure = locked
-            .save(reserved, &sample("a2", Some("r2")))
+            .save(
+                reserved,
+                &sample("a2", Some("r2")),
+                crate::blocking::MayBlock::in_test(),
+            )
             .unwrap_err();
         assert!(failure.error.message().contains("did not take it"));
         assert_eq!(mac.item(), TEXT);

@@ -15,6 +15,7 @@ mod program;
 
 use std::path::{Path, PathBuf};
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
@@ -107,22 +108,23 @@ pub(crate) fn is_unfinished(location: &Location) -> bool {
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_IO`.
-pub(super) fn read(location: &Location, format: Format) -> Result<Found, Error> {
-    found(
-        location,
-        &Place::of(location, format)?,
-        KeychainItem::read_recent,
-    )
+pub(super) fn read(
+    location: &Location,
+    format: Format,
+    may: Option<MayBlock>,
+) -> Result<Found, Error> {
+    let place = Place::of(location, format)?;
+    found(location, &place, |item| item.read_recent(may))
 }
 
-fn look(location: &Location, place: &Place) -> Result<Found, Error> {
-    found(location, place, KeychainItem::read)
+fn look(location: &Location, place: &Place, may: MayBlock) -> Result<Found, Error> {
+    found(location, place, |item| item.read(may))
 }
 
 fn found(
     location: &Location,
     place: &Place,
-    read_item: fn(&KeychainItem) -> Result<Option<Secret>, Error>,
+    read_item: impl FnOnce(&KeychainItem) -> Result<Option<Secret>, Error>,
 ) -> Result<Found, Error> {
     (place.entry.program().elsewhere)(&place.target)?;
     let item = location.keychain_item();
