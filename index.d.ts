@@ -666,8 +666,8 @@ export interface TokenOptions {
    */
   rejectedToken?: string
   /**
-   * The service had accepted `rejectedToken` before: it has ended since, so the refresh that gave it was of use and does
-   * not count. Refreshes of no use, for a service that accepts no token at all, stop after three.
+   * The service had accepted `rejectedToken` in place of one that it refused: the refresh that gave it was of use, and
+   * does not count. Refreshes of no use, for a service that refuses every token, stop after three.
    * @default false
    */
   wasAccepted?: boolean

@@ -2,4 +2,4 @@
 import "./index.js";
 import kit from "./dist/index.js";
 
-export const { configSchema, deviceCodeAuthMethod, pluginAuth, refreshOAuth, uiHints } = kit;
+export const { configSchema, deviceCodeAuthMethod, loginNeeded, pluginAuth, refreshOAuth, uiHints } = kit;

@@ -13,7 +13,14 @@ for (const node of [18, 24] as const) {
   test(`Node ${node}: require and import give the same kit`, async (t) => {
     const child = Child.start(t, "plugin-modules.mjs", { node, env: TempHome.create(t).env() });
     const { names, exported, same } = await child.event("modules");
-    assert.deepEqual(names, ["configSchema", "deviceCodeAuthMethod", "pluginAuth", "refreshOAuth", "uiHints"]);
+    assert.deepEqual(names, [
+      "configSchema",
+      "deviceCodeAuthMethod",
+      "loginNeeded",
+      "pluginAuth",
+      "refreshOAuth",
+      "uiHints",
+    ]);
     assert.deepEqual(exported, names);
     assert.equal(same, true);
   });

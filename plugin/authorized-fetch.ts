@@ -1,139 +1,192 @@
 /**
  * `fetch` with the access token, and with its proof where the login is bound to a key; one more attempt with a new token
  * where the service no longer takes the old one, or with a nonce where the service wants one in the proof. A redirect is
- * followed with a proof of its own.
+ * followed with a proof of its own. The token goes to the origins of the login alone.
  */
 import type { AuthorizationHeaders, ResourceRequest, TokenOptions } from "../index.js";
+import type { Origins } from "./origins.ts";
+import type { Refusals } from "./refusals.ts";
+import { isRequest, repetition } from "./repetition.ts";
 
-type Authorize = (request: ResourceRequest, options?: TokenOptions) => Promise<AuthorizationHeaders>;
+/** The account whose token it is. */
+export interface Sender {
+  authorize(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
+  /** The error as the caller is to see it. */
+  explained(error: unknown): unknown;
+  origins: Origins;
+  refusals: Refusals;
+  /** Whether an answer that is no 401 refuses the token. */
+  isRejected?: ((answer: Response) => boolean | Promise<boolean>) | undefined;
+}
 
 /** As many as `fetch` follows. */
 const mostRedirects = 20;
 
-export async function authorizedFetch(
-  authorize: Authorize,
-  input: string | URL | Request,
-  init: RequestInit = {},
-): Promise<Response> {
-  const isFollowed = (init.redirect ?? (input instanceof Request ? input.redirect : "follow")) === "follow";
-  let step: Step = { input, init };
-  for (let redirects = 0; ; redirects += 1) {
-    const { answer, isBound } = await exchange(authorize, step);
-    const next = isBound && isFollowed ? afterRedirect(answer, step) : undefined;
-    if (next === undefined) {
-      return answer;
+export async function authorizedFetch(sender: Sender, input: string | URL | Request, given?: RequestInit | null) {
+  const init = given ?? {};
+  const url = urlOf(input);
+  if (!sender.origins.take(url)) {
+    return fetch(input, init);
+  }
+  const isFollowed = (init.redirect ?? (isRequest(input) ? input.redirect : "follow")) === "follow";
+  let step: Step = { input, init, headers: pairs(init.headers ?? (isRequest(input) ? input.headers : undefined)) };
+  try {
+    for (let redirects = 0; ; redirects += 1) {
+      const { answer, isBound, again } = await exchange(sender, step);
+      const next = isBound && isFollowed ? afterRedirect(answer, step, again) : undefined;
+      if (next === undefined) {
+        return answer;
+      }
+      discard(answer);
+      if (redirects === mostRedirects) {
+        throw new TypeError(`${urlOf(step.input).origin} redirected more than ${mostRedirects} times.`);
+      }
+      if (next.input.origin !== urlOf(step.input).origin) {
+        return await fetch(next.input, { ...next.init, headers: next.headers });
+      }
+      step = next;
     }
-    await answer.body?.cancel();
-    if (redirects === mostRedirects) {
-      throw new TypeError(`${urlOf(step.input).origin} redirected more than ${mostRedirects} times.`);
-    }
-    if (next.input.origin !== urlOf(step.input).origin) {
-      return fetch(next.input, next.init);
-    }
-    step = next;
+  } catch (error) {
+    const signal = signalOf(input, init);
+    // As `fetch` does, where the signal fires while a token is waited for.
+    throw signal?.aborted && (error as { code?: unknown } | null)?.code === "ABORTED"
+      ? signal.reason
+      : sender.explained(error);
   }
 }
+
+type Pairs = [name: string, value: string][];
 
 /** One request; the next one where the service redirects. */
 interface Step {
   input: string | URL | Request;
   init: RequestInit;
+  /** Those of the caller, read once: an iterator is empty the second time. */
+  headers: Pairs;
 }
 
-async function exchange(authorize: Authorize, { input, init }: Step): Promise<{ answer: Response; isBound: boolean }> {
-  const { href: url, origin } = protectedUrl(urlOf(input));
+async function exchange(sender: Sender, { input, init, headers }: Step) {
+  const { refusals } = sender;
+  const url = urlOf(input);
+  const { origin } = url;
   const method = methodOf(input, init);
   const signal = signalOf(input, init);
-  const authorization = (options: TokenOptions = {}) => {
+  const authorization = (options?: TokenOptions) => {
     const nonce = nonces.get(origin);
-    return authorize(
-      { method, url, ...(nonce !== undefined && { nonce }) },
-      signal === undefined && options.rejectedToken === undefined
-        ? undefined
-        : { ...options, ...(signal !== undefined && { signal }) },
+    return sender.authorize(
+      { method, url: url.href, ...(nonce !== undefined && { nonce }) },
+      signal === undefined ? options : { ...options, signal },
     );
   };
-  const send = async (authorization: AuthorizationHeaders) => {
-    const headers = new Headers(init.headers ?? (input instanceof Request ? input.headers : undefined));
-    for (const [name, value] of Object.entries(authorization)) {
-      headers.set(name, value);
-    }
+  const send = async (authorization: AuthorizationHeaders, body?: RequestInit) => {
     // RFC 9449 section 4.2: a proof is for one URI, so `fetch` may not take it along to another.
     const isManual = authorization.DPoP !== undefined && init.redirect !== "error";
-    const answer = await fetch(input, { ...init, headers, ...(isManual && { redirect: "manual" }) });
+    const answer = await fetch(input, {
+      ...init,
+      ...body,
+      headers: headers.length === 0 ? { ...authorization } : [...headers, ...Object.entries(authorization)],
+      ...(isManual && { redirect: "manual" }),
+    });
     // RFC 9449 section 8.2: the new nonce is for the next request and all that follow, until there is another.
-    const nonce = answer.headers.get("dpop-nonce");
-    if (nonce !== null && authorization.DPoP !== undefined) {
+    const nonce = authorization.DPoP === undefined ? undefined : answer.headers?.get("dpop-nonce");
+    if (nonce && isFrom(origin, answer)) {
       nonces.set(origin, nonce);
     }
     return answer;
   };
+  /** The token's refusal, not that of another origin, to which `fetch` took none along. */
+  const isRefused = async (answer: Response) => {
+    const isRefusal = answer.status === 401 || (await isRejected(answer, sender.isRejected));
+    if (!isRefusal) {
+      refusals.forget(url);
+    }
+    return isRefusal && isFrom(origin, answer);
+  };
 
   let first = await authorization();
-  let answer = await send(first);
-  if (proofRefusal(answer) === "use_dpop_nonce" && answer.headers.has("dpop-nonce") && isReplayable(input, init)) {
-    await answer.body?.cancel();
-    first = await authorization();
-    answer = await send(first);
+  const { again, stop } = repetition(input, init);
+  try {
+    let answer = await send(first);
+    if (proofRefusal(answer) === "use_dpop_nonce" && answer.headers.has("dpop-nonce") && again() !== undefined) {
+      discard(answer);
+      first = await authorization();
+      answer = await send(first, again());
+    }
+    const isBound = first.DPoP !== undefined;
+    const rejectedToken = tokenOf(first.Authorization);
+    // Another token would not help against a refused proof, nor where new ones are refused.
+    if (!(await isRefused(answer)) || proofRefusal(answer) !== undefined || refusals.has(url)) {
+      return { answer, isBound, again };
+    }
+    // Also where the request cannot be sent again: the next one shall find a token that is good.
+    const wasAccepted = refusals.helpful === rejectedToken;
+    const second = await authorization({ rejectedToken, ...(wasAccepted && { wasAccepted }) }).catch((error) => {
+      discard(answer);
+      throw error;
+    });
+    const token = tokenOf(second.Authorization);
+    if (token === rejectedToken || again() === undefined) {
+      return { answer, isBound, again };
+    }
+    discard(answer);
+    answer = await send(second, again());
+    if (await isRefused(answer)) {
+      refusals.note(url);
+    } else {
+      refusals.helpful = token;
+    }
+    return { answer, isBound: second.DPoP !== undefined, again };
+  } finally {
+    stop();
   }
-  const isBound = first.DPoP !== undefined;
-  // Another token would not help against a refused proof.
-  if (answer.status !== 401 || proofRefusal(answer) !== undefined) {
-    return { answer, isBound };
-  }
-  const rejectedToken = tokenOf(first);
-  // Also where the request cannot be sent again: the next one shall find a token that is good.
-  const second = await authorization({ rejectedToken }).catch(async (error) => {
-    await answer.body?.cancel();
-    throw error;
-  });
-  if (tokenOf(second) === rejectedToken || !isReplayable(input, init)) {
-    return { answer, isBound };
-  }
-  await answer.body?.cancel();
-  return { answer: await send(second), isBound: second.DPoP !== undefined };
 }
 
 /** The request that a redirect asks for, as `fetch` makes it; nothing where there is no redirect that can be followed. */
-function afterRedirect(answer: Response, { input, init }: Step): { input: URL; init: RequestInit } | undefined {
-  const location = answer.headers.get("location");
+function afterRedirect(answer: Response, { input, init, headers: given }: Step, again: () => RequestInit | undefined) {
+  const location = answer.headers?.get("location") ?? null;
   if (![301, 302, 303, 307, 308].includes(answer.status) || location === null) {
     return undefined;
   }
   const from = urlOf(input);
   const to = new URL(location, from);
   const method = methodOf(input, init);
-  const headers = new Headers(init.headers ?? (input instanceof Request ? input.headers : undefined));
-  if (to.origin !== from.origin) {
-    // Neither token nor proof goes along: another origin could use the one and learn from the other.
-    for (const name of ["authorization", "cookie", "host"]) {
-      headers.delete(name);
-    }
-  }
+  // Neither token nor proof goes along to another origin, which could use the one and learn from the other.
+  const left = to.origin === from.origin ? [] : ["cookie", "host"];
   const signal = signalOf(input, init) ?? null;
   // RFC 9110 sections 15.4.2 to 15.4.4: after these, clients ask with GET.
   const isGet =
     answer.status === 303 ? !/^(GET|HEAD)$/i.test(method) : answer.status < 303 && method.toUpperCase() === "POST";
   if (isGet) {
-    for (const name of ["encoding", "language", "length", "location", "type"]) {
-      headers.delete(`content-${name}`);
-    }
-    const { body: _, ...others } = init;
-    return { input: to, init: { ...others, method: "GET", headers, signal } };
+    left.push(...["encoding", "language", "length", "location", "type"].map((name) => `content-${name}`));
   }
-  return isReplayable(input, init) ? { input: to, init: { ...init, method, headers, signal } } : undefined;
+  const headers = given.filter(([name]) => !left.includes(name.toLowerCase()));
+  if (isGet) {
+    const { body: _, ...others } = init;
+    return { input: to, init: { ...others, method: "GET", signal }, headers };
+  }
+  const body = again();
+  return body && { input: to, init: { ...init, ...body, method, signal }, headers };
 }
 
 function urlOf(input: string | URL | Request): URL {
-  return new URL(input instanceof Request ? input.url : input);
+  return new URL(isRequest(input) ? input.url : input);
 }
 
 function methodOf(input: string | URL | Request, init: RequestInit): string {
-  return init.method ?? (input instanceof Request ? input.method : "GET");
+  return init.method ?? (isRequest(input) ? input.method : "GET");
 }
 
 function signalOf(input: string | URL | Request, init: RequestInit): AbortSignal | undefined {
-  return init.signal ?? (input instanceof Request ? input.signal : undefined) ?? undefined;
+  return init.signal ?? (isRequest(input) ? input.signal : undefined) ?? undefined;
+}
+
+/** Without those that are set here. */
+function pairs(headers: NonNullable<RequestInit["headers"]> | undefined): Pairs {
+  if (headers === undefined) {
+    return [];
+  }
+  const all = Symbol.iterator in headers ? [...(headers as Iterable<[string, string]>)] : Object.entries(headers);
+  return (all as Pairs).filter(([name]) => !/^(authorization|dpop)$/i.test(name));
 }
 
 /** The last nonce of each service, by origin: none is good anywhere else (RFC 9449 section 9). */
@@ -141,34 +194,38 @@ const nonces = new Map<string, string>();
 
 /** Why the service does not take the proof, if it is that (RFC 9449 section 7.1). */
 function proofRefusal(answer: Response): string | undefined {
-  const challenge = answer.status === 401 ? answer.headers.get("www-authenticate") : undefined;
+  const challenge = answer.status === 401 ? answer.headers?.get("www-authenticate") : undefined;
   return /\bDPoP\b.*\berror="?(?<error>use_dpop_nonce|invalid_dpop_proof)\b/i.exec(challenge ?? "")?.groups?.error;
 }
 
-function tokenOf({ Authorization }: AuthorizationHeaders): string {
-  return Authorization.slice(Authorization.indexOf(" ") + 1);
+/** A mock's answer says nothing about where it comes from. */
+function isFrom(origin: string, { url }: Response): boolean {
+  return !url || new URL(url).origin === origin;
 }
 
-/** A token is a secret: it travels encrypted, or does not leave the machine. */
-function protectedUrl(url: URL): URL {
-  const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback)) {
-    throw new TypeError(`An access token goes to https URLs only (http on loopback), not to ${url.origin}.`);
+async function isRejected(answer: Response, ask: Sender["isRejected"]): Promise<boolean> {
+  const copy = ask && (answer.clone?.() ?? answer);
+  try {
+    return copy !== undefined && (await ask?.(copy)) === true;
+  } catch {
+    // It could not tell, as of an answer that breaks off; the caller will see that himself.
+    return false;
+  } finally {
+    discard(copy ?? { body: null });
   }
-  return url;
 }
 
-function isReplayable(input: string | URL | Request, init: RequestInit): boolean {
-  const body = init.body ?? undefined;
-  if (body === undefined) {
-    return !(input instanceof Request) || input.body === null;
+/** Gives up a body, so that its connection is free. Whether that works decides nothing. */
+async function discard({ body }: Pick<Response, "body">): Promise<void> {
+  try {
+    await body?.cancel?.();
+    // The body of node-fetch is a stream of Node's.
+    (body as { destroy?(): void } | null)?.destroy?.();
+  } catch {
+    // It broke off, or is being read.
   }
-  return (
-    typeof body === "string" ||
-    body instanceof URLSearchParams ||
-    body instanceof ArrayBuffer ||
-    ArrayBuffer.isView(body) ||
-    body instanceof Blob ||
-    body instanceof FormData
-  );
+}
+
+function tokenOf(authorization: string): string {
+  return authorization.slice(authorization.indexOf(" ") + 1);
 }

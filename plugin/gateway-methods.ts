@@ -13,6 +13,7 @@ export interface GatewayContext {
   defaultProfile(): string | undefined;
   config(profile: string | undefined): AuthConfig;
   loginCommand(profile: string | undefined): string;
+  origins: { list: string[] };
 }
 
 export interface GatewayMethods {
@@ -97,6 +98,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       const lastLoginError = failures.get(key);
       return {
         ...(await status(config)),
+        origins: context.origins.list,
         loginPending: pendingLogins.has(key),
         ...(lastLoginError !== undefined && { lastLoginError }),
       };

@@ -23,6 +23,7 @@
 export type { Account } from "./account.ts";
 export { configSchema, uiHints } from "./config-schema.ts";
 export type { GatewayMethod, GatewayRequest, PluginApi, PluginCommand, PluginService, ToolContext } from "./host.ts";
+export { loginNeeded } from "./login-needed.ts";
 export { type PluginAuth, type PluginAuthOptions, pluginAuth, type RegisteringApi } from "./plugin-auth.ts";
 export {
   type DeviceCodeAuthMethod,

@@ -6,6 +6,7 @@ import { addCommands } from "./commands.ts";
 import { gatewayMethods } from "./gateway-methods.ts";
 import { defaultAgent, loginCommand, type PluginApi, type PluginCommand, type ToolContext } from "./host.ts";
 import { keepFresh } from "./keep-fresh.ts";
+import { Origins } from "./origins.ts";
 
 /**
  * Where to authenticate, as the package's `AuthConfig` says, and how the plugin is called. `issuer`, `clientId` and
@@ -24,6 +25,10 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   perAgent?: boolean;
   /** Renew tokens ahead of need in the gateway, and warn when a login is needed. @default true */
   keepFresh?: boolean;
+  /** Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first request's */
+  origins?: string[];
+  /** Whether an answer refuses the token though it is no 401. It may read it, as a copy; what it throws means no. */
+  isRejected?: (answer: Response) => boolean | Promise<boolean>;
 }
 
 /** The login of a plugin. Its own methods are those of the account that is meant when none is named. */
@@ -47,7 +52,8 @@ interface HostRuntime {
  */
 export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): PluginAuth {
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
-  const { keepFresh: isKeptFresh = true, ...auth } = rest;
+  const { keepFresh: isKeptFresh = true, origins: named, isRejected, ...auth } = rest;
+  const origins = new Origins(named, auth.resource);
   if (perAgent === true && profile !== undefined) {
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
   }
@@ -90,13 +96,13 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   const accounts = new Map<string | undefined, Account>();
   const accountOf = (name: string | undefined): Account => {
     const known = accounts.get(name);
-    const found =
-      known ?? account({ profile: nameOf(name), config: () => config(name), title, loginCommand: () => login(name) });
+    const calls = { config: () => config(name), loginCommand: () => login(name) };
+    const found = known ?? account({ profile: nameOf(name), title, origins, isRejected, ...calls });
     accounts.set(name, found);
     return found;
   };
 
-  const commands = { title, defaultProfile, config, loginCommand: login };
+  const commands = { title, defaultProfile, config, loginCommand: login, origins };
   if (command !== false) {
     api.registerCli?.(
       ({ program }: { program: PluginCommand }) => {
@@ -123,6 +129,8 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       return nameOf(defaultProfile());
     },
     getValidAccessToken: (tokenOptions) => accountOf(defaultProfile()).getValidAccessToken(tokenOptions),
+    getToken: (tokenOptions) => accountOf(defaultProfile()).getToken(tokenOptions),
+    reject: (token) => accountOf(defaultProfile()).reject(token),
     authorizationHeaders: (request, tokenOptions) =>
       accountOf(defaultProfile()).authorizationHeaders(request, tokenOptions),
     fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),

@@ -23,8 +23,8 @@ pub struct TokenOptions {
     /// The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
     /// at most three times a minute, unless `wasAccepted`.
     pub rejected_token: Option<String>,
-    /// The service had accepted `rejectedToken` before: it has ended since, so the refresh that gave it was of use and does
-    /// not count. Refreshes of no use, for a service that accepts no token at all, stop after three.
+    /// The service had accepted `rejectedToken` in place of one that it refused: the refresh that gave it was of use, and
+    /// does not count. Refreshes of no use, for a service that refuses every token, stop after three.
     /// @default false
     pub was_accepted: Option<bool>,
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.

@@ -1,0 +1,52 @@
+/** The origins that get the token: `origins`, else those of `resource`, else that of the first request. */
+export class Origins {
+  /** Those that are known by now. */
+  readonly list: string[];
+  readonly #matches: ((url: URL) => boolean)[];
+
+  constructor(origins: string[] | undefined, resource: string[] = []) {
+    const resources = resource.map(parsed).filter((url) => /^https?:$/.test(url?.protocol ?? ""));
+    this.list = [...(origins ?? resources.map((url) => url?.origin ?? ""))];
+    this.#matches = this.list.map(matcher);
+  }
+
+  /** Whether the token may go there; decides it where nothing else does. */
+  take(url: URL): boolean {
+    const isFirst = this.#matches.length === 0;
+    if (!isFirst && !this.#matches.some((matches) => matches(url))) {
+      return false;
+    }
+    // A token is a secret: it travels encrypted, or does not leave the machine.
+    const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback)) {
+      throw new TypeError(`An access token goes to https URLs only (http on loopback), not to ${url.origin}.`);
+    }
+    if (isFirst) {
+      this.#matches.push(matcher(url.origin));
+      this.list.push(url.origin);
+    }
+    return true;
+  }
+}
+
+/** `https://api.example.com`, `api.example.com`, or `*.example.com` for its subdomains. */
+function matcher(text: string): (url: URL) => boolean {
+  const [, scheme = "https://", wildcard, host = ""] = /^(https?:\/\/)?(\*\.)?([^/*\s]+)\/?$/i.exec(text) ?? [];
+  const url = parsed(scheme + host);
+  if (url === undefined || (wildcard !== undefined && !host.includes("."))) {
+    const given = JSON.stringify(text);
+    throw new TypeError(`\`origins\` holds ${given}: give https://api.example.com, or *.example.com for subdomains.`);
+  }
+  const { protocol, host: name, origin } = url;
+  return wildcard === undefined
+    ? (to) => to.origin === origin
+    : (to) => to.protocol === protocol && to.host.endsWith(`.${name}`);
+}
+
+function parsed(text: string): URL | undefined {
+  try {
+    return new URL(text);
+  } catch {
+    return undefined;
+  }
+}
