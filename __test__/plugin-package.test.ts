@@ -41,7 +41,7 @@ test("the example has less than 60 lines of its own, and its manifests name its 
   assert.ok(source.trimEnd().split("\n").length < 60);
   const { contracts } = json("examples/memory-plugin/openclaw.plugin.json");
   assert.deepEqual(
-    [...source.matchAll(/name: "(memory_\w+)"/g)].map(([, name]) => name),
+    [...source.matchAll(/name: "(\w*memory_\w+)"/g)].map(([, name]) => name),
     contracts.tools,
   );
   const { clawdbot, openclaw, dependencies } = json("examples/memory-plugin/package.json");
