@@ -123,6 +123,8 @@ export interface AuthConfig {
   clientMetadata?: Record<string, unknown>
   /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. */
   scopes?: Array<string>
+  /** What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " " */
+  scopeDelimiter?: " " | ","
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
   /** Resource indicators (RFC 8707): absolute URIs without a fragment. */
@@ -140,8 +142,9 @@ export interface AuthConfig {
    */
   dpop?: boolean
   /**
-   * Added to (device) authorization and token requests. In the authorization code flow `prompt` is "consent" with the scope
-   * `offline_access` (OpenID Connect Core §11), unless it is given here. May not name a parameter that this library sets.
+   * Added to (device) authorization and token requests; an empty value leaves a parameter out. In the authorization code flow
+   * `prompt` is "consent" with the scope `offline_access` (OpenID Connect Core §11), unless it is given here: `prompt: ""`
+   * sends none. May not name a parameter that this library sets.
    */
   extraParameters?: Record<string, string>
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */

@@ -1,6 +1,7 @@
 /** Answers as servers in the wild give them: what arrived is used, what was said is believed, and no login is lost to a flaw. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import {
   type AuthConfig,
   type AuthErrorCode,
@@ -282,4 +283,139 @@ test("an endpoint that is needed and cannot be used is named", async (t) => {
   const { config } = await registering(t, { registration_endpoint: "/register" }, registers);
   const refused = await rejection(login(config, { onVerification() {} }), "INVALID_RESPONSE");
   assert.match(refused.message, /registration_endpoint/);
+});
+
+test("an answer in gzip, though none was asked for, is read; the refresh token is sent once", async (t) => {
+  const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
+  const headers = { "content-type": "application/json", "content-encoding": "gzip" };
+  const { server, config } = await ended(t, { status: 200, headers, body: gzipSync(answer) });
+  assert.equal(await getValidAccessToken(config), "new");
+  assert.deepEqual(
+    server.requests.map(({ headers }) => headers["accept-encoding"]),
+    ["identity"],
+  );
+});
+
+test("a refusal in gzip is one; what is damaged or too large is none", async (t) => {
+  const headers = { "content-encoding": "gzip" };
+  const refusal = gzipSync(JSON.stringify({ error: "invalid_grant" }));
+  const refused = await ended(t, { status: 400, headers, body: refusal });
+  await rejection(getValidAccessToken(refused.config), "LOGIN_REQUIRED");
+  const damaged = await ended(t, { status: 200, headers, body: refusal.subarray(0, 20) });
+  await rejection(getValidAccessToken(damaged.config), "NETWORK");
+  const bomb = await ended(t, { status: 200, headers, body: gzipSync(Buffer.alloc(8 * 1024 * 1024)) });
+  await rejection(getValidAccessToken(bomb.config), "INVALID_RESPONSE");
+});
+
+for (const [how, head] of [
+  ["without a length, and the connection breaks", "Connection: close"],
+  ["shorter than its length", "Content-Length: 500"],
+  ["whose last chunk is missing", "Transfer-Encoding: chunked"],
+] as const) {
+  test(`a JSON answer that is whole was received whole: ${how}`, async (t) => {
+    const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
+    const body = head.endsWith("chunked") ? `${answer.length.toString(16)}\r\n${answer}\r\n` : answer;
+    const bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${head}\r\n\r\n${body}`;
+    const { server, config } = await ended(t, { bytes, ending: "close" });
+    assert.equal(await getValidAccessToken(config), "new");
+    assert.equal(server.requests.length, 1);
+  });
+}
+
+test("a JSON answer that is cut off is not whole", async (t) => {
+  const bytes = 'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"access_token":"new","token_type":"Bea';
+  const { config } = await ended(t, { bytes, ending: "close" });
+  const broken = await rejection(getValidAccessToken(config), "NETWORK");
+  assert.doesNotMatch(broken.message, /https?:\/\/[^ ]*docs/);
+});
+
+test("an answer that is whole and never ends is used when the time is over", async (t) => {
+  const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600 });
+  const bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n${answer}`;
+  const { config } = await ended(t, { bytes, ending: "stall" });
+  assert.equal(await getValidAccessToken({ ...config, requestTimeoutMs: 500 }), "new");
+});
+
+/** A login through the browser, of a person who opens every page; the queries of the authorization requests. */
+async function throughTheBrowser(
+  t: Test,
+  refuse: (query: URLSearchParams) => string | undefined,
+  more: Partial<AuthConfig> = {},
+): Promise<{ outcome: Promise<AuthStatus>; asked: URLSearchParams[] }> {
+  const asked: URLSearchParams[] = [];
+  const server = await StubServer.start(t);
+  server.route("/authorize", ({ query }) => {
+    const parameters = new URLSearchParams(query);
+    asked.push(parameters);
+    const answer = refuse(parameters) ?? "code=k";
+    const location = `${parameters.get("redirect_uri")}?state=${parameters.get("state")}&${answer}`;
+    return { status: 302, headers: { location }, body: "" };
+  });
+  server.route("/token", { status: 200, body: { access_token: "a", token_type: "Bearer", scope: "read,write" } });
+  const config: AuthConfig = {
+    pluginId: "memory",
+    stateDir: TempHome.create(t).stateDir,
+    flow: "authorization_code",
+    clientId: "c",
+    authorizationEndpoint: `${server.origin}/authorize`,
+    tokenEndpoint: `${server.origin}/token`,
+    scopes: ["read", "offline_access"],
+    ...more,
+  };
+  const options = {
+    remote: false,
+    async onVerification({ verificationUri }: Verification) {
+      const page = await fetch(verificationUri, { redirect: "manual" });
+      await fetch(page.headers.get("location") ?? "");
+    },
+  };
+  return { outcome: login(config, options), asked };
+}
+
+const noPrompt = "error=invalid_request&error_description=unsupported+prompt+value+requested";
+
+test("a prompt that nobody asked for and the server refuses is left out the second time", async (t) => {
+  const { outcome, asked } = await throughTheBrowser(t, (query) => (query.has("prompt") ? noPrompt : undefined));
+  await outcome;
+  assert.deepEqual(
+    asked.map((query) => query.get("prompt")),
+    ["consent", null],
+  );
+});
+
+test('`prompt: ""` sends none; a prompt of the config is not taken back', async (t) => {
+  const without = await throughTheBrowser(t, () => undefined, { extraParameters: { prompt: "", login_hint: "" } });
+  await without.outcome;
+  assert.deepEqual(
+    [...(without.asked[0]?.keys() ?? [])].filter((name) => /prompt|hint/.test(name)),
+    [],
+  );
+  const given = await throughTheBrowser(t, () => noPrompt, { extraParameters: { prompt: "login" } });
+  const refused = await rejection(given.outcome, "OAUTH_ERROR");
+  assert.doesNotMatch(refused.message, /extraParameters/);
+  assert.equal(given.asked.length, 1);
+});
+
+test("a refusal names what was added to the request", async (t) => {
+  const { outcome } = await throughTheBrowser(t, () => "error=server_says_no&error_description=Not+like+that");
+  assert.match((await rejection(outcome, "OAUTH_ERROR")).message, /prompt=consent.*extraParameters/);
+});
+
+test("scopes with commas: asked for and answered", async (t) => {
+  const scopes = ["read", "write"];
+  const { outcome, asked } = await throughTheBrowser(t, () => undefined, { scopes, scopeDelimiter: "," });
+  const status = await outcome;
+  assert.equal(asked[0]?.get("scope"), "read,write");
+  assert.deepEqual(status.scopes, scopes);
+  assert.equal(status.missingScopes, undefined);
+});
+
+test("a scope delimiter is a space or a comma", async (t) => {
+  for (const [options, reason] of [
+    [{ scopeDelimiter: ";" as "," }, /`scopeDelimiter` must be/],
+    [{ scopeDelimiter: "," as const, scopes: ["a,b"] }, /entry with a comma/],
+  ] as const) {
+    const config = { pluginId: "memory", stateDir: TempHome.create(t).stateDir, ...options } as AuthConfig;
+    assert.match((await rejection(status(config), "INVALID_CONFIG")).message, reason);
+  }
 });

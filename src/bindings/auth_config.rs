@@ -61,6 +61,9 @@ pub struct AuthConfig {
     pub client_metadata: Option<()>,
     /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`.
     pub scopes: Option<Vec<String>>,
+    /// What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " "
+    #[napi(ts_type = "\" \" | \",\"")]
+    pub scope_delimiter: Option<String>,
     /// The API that the token is for, at Auth0 and others; sent with the (device) authorization request.
     pub audience: Option<String>,
     /// Resource indicators (RFC 8707): absolute URIs without a fragment.
@@ -73,8 +76,9 @@ pub struct AuthConfig {
     /// {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
     /// @default false
     pub dpop: Option<bool>,
-    /// Added to (device) authorization and token requests. In the authorization code flow `prompt` is "consent" with the scope
-    /// `offline_access` (OpenID Connect Core §11), unless it is given here. May not name a parameter that this library sets.
+    /// Added to (device) authorization and token requests; an empty value leaves a parameter out. In the authorization code flow
+    /// `prompt` is "consent" with the scope `offline_access` (OpenID Connect Core §11), unless it is given here: `prompt: ""`
+    /// sends none. May not name a parameter that this library sets.
     #[napi(ts_type = "Record<string, string>")]
     pub extra_parameters: Option<()>,
     /// The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it

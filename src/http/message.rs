@@ -40,6 +40,14 @@ impl Form {
             .extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
+    /// Adds a caller's own parameters. RFC 6749 §3.1, §3.2: "Parameters sent without a value MUST be treated as if they were
+    /// omitted from the request"; not every server does, so an empty one is left out.
+    pub(crate) fn append_all(&mut self, parameters: &[(String, String)]) {
+        for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+            self.append(name, value);
+        }
+    }
+
     /// The same parameters as a JSON object.
     pub(crate) fn to_json(&self) -> String {
         let members: serde_json::Map<String, serde_json::Value> =

@@ -3,10 +3,12 @@
 //! The trait is the seam for tests: [`native`] is the real client, `scripted` the fake.
 
 pub(crate) mod callback_listener;
+mod content_coding;
 mod crypto_provider;
 pub(crate) mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod inflate;
 pub(crate) mod message;
 pub(crate) mod native;
 mod proxy;

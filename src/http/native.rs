@@ -8,20 +8,23 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap,
+    HeaderName, HeaderValue, RETRY_AFTER,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
+use super::content_coding::{Unreadable, gunzip, is_gzip};
 use super::crypto_provider::crypto_provider;
 use super::proxy::{NoProxy, Proxy, only_for_http};
 use super::running_time::within;
@@ -30,7 +33,7 @@ use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
 };
 use crate::secret::Secret;
-use crate::time::{Clock as _, SystemClock};
+use crate::time::{BootInstant, Clock as _, SystemClock, UnixMillis};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -185,25 +188,37 @@ impl Connector {
         let is_get = matches!(request.body, Body::Get);
         let sent = Arc::new(AtomicBool::new(is_get));
         let limit = request.timeout;
-        let outcome = within(limit, self.exchange(request, &sent)).await;
-        outcome
-            .unwrap_or(Err(Trouble::TimedOut))
-            .map_err(|trouble| match trouble {
-                Trouble::TimedOut => self.timed_out(!sent.load(Ordering::Acquire)),
-                Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
-                Trouble::Unsendable => failure(
-                    FailureKind::NotSent,
-                    "a credential cannot be put into a header",
-                ),
-                Trouble::Reqwest(error) => self.classify(&error, sent.load(Ordering::Acquire)),
-            })
+        let arriving = Mutex::new(None);
+        let outcome = within(limit, self.exchange(request, &sent, &arriving)).await;
+        let arrived = arriving.into_inner().ok().flatten();
+        let outcome = match (outcome.unwrap_or(Err(Trouble::TimedOut)), arrived) {
+            (Ok(()), Some(arrived)) => arrived.response(),
+            (Err(Trouble::Reqwest(_) | Trouble::TimedOut), Some(arrived)) if arrived.is_whole() => {
+                arrived.response()
+            }
+            (Err(trouble), _) => Err(trouble),
+            (Ok(()), None) => Err(Trouble::TimedOut),
+        };
+        outcome.map_err(|trouble| match trouble {
+            Trouble::Unreadable => {
+                failure(FailureKind::Broken, "its body is compressed, and damaged")
+            }
+            Trouble::TimedOut => self.timed_out(!sent.load(Ordering::Acquire)),
+            Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
+            Trouble::Unsendable => failure(
+                FailureKind::NotSent,
+                "a credential cannot be put into a header",
+            ),
+            Trouble::Reqwest(error) => self.classify(&error, sent.load(Ordering::Acquire)),
+        })
     }
 
     async fn exchange(
         &self,
         request: Request,
         sent: &Arc<AtomicBool>,
-    ) -> Result<Response, Trouble> {
+        arriving: &Mutex<Option<Arrived>>,
+    ) -> Result<(), Trouble> {
         let url = request.url.url().clone();
         let (builder, body) = match request.body {
             Body::Get => (self.client.get(url), None),
@@ -221,7 +236,10 @@ impl Connector {
                 Some(Zeroizing::new(json.into_bytes())),
             ),
         };
-        let mut builder = builder.header(ACCEPT, "application/json");
+        // RFC 9110 §12.5.3: without this field "any content coding is considered acceptable by the user agent".
+        let mut builder = builder
+            .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, sensitive(&authorization)?);
         }
@@ -236,17 +254,95 @@ impl Connector {
         }
         let asked = SystemClock.boot();
         let mut response = builder.send().await.map_err(Trouble::Reqwest)?;
-        let body = read_body(&mut response).await?;
+        let head = Arrived::head(&response, asked)?;
+        if let Ok(mut arriving) = arriving.lock() {
+            *arriving = Some(head);
+        }
+        while let Some(chunk) = response.chunk().await.map_err(Trouble::Reqwest)? {
+            if let Ok(mut arriving) = arriving.lock()
+                && let Some(arrived) = arriving.as_mut()
+            {
+                arrived.add(&chunk)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What has arrived of an answer. It outlives the connection: a body that is whole was received whole, though its end was
+/// never marked.
+struct Arrived {
+    status: u16,
+    retry_after: Option<Duration>,
+    dpop_nonce: Option<String>,
+    date: Option<UnixMillis>,
+    /// When the request was about to be sent.
+    asked: BootInstant,
+    is_gzip: bool,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl Arrived {
+    fn head(response: &reqwest::Response, asked: BootInstant) -> Result<Self, Trouble> {
+        const FIRST: usize = 8 * 1024;
+        let announced = response.content_length().unwrap_or(0);
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        if announced > MAX_BODY {
+            return Err(Trouble::TooLarge);
+        }
         let headers = response.headers();
         let (now, date) = (SystemClock.now(), text(headers, DATE.as_str()));
-        let theirs = date.and_then(retry_after::http_date);
-        Ok(Response {
+        Ok(Self {
             status: response.status().as_u16(),
             retry_after: text(headers, RETRY_AFTER.as_str())
                 .and_then(|value| retry_after::parse(value, date, now)),
             dpop_nonce: text(headers, "dpop-nonce").map(str::to_owned),
-            date: theirs,
-            age: SystemClock.boot().since(asked),
+            date: date.and_then(retry_after::http_date),
+            asked,
+            is_gzip: text(headers, CONTENT_ENCODING.as_str()).is_some_and(is_gzip),
+            body: Zeroizing::new(Vec::with_capacity(announced.max(FIRST))),
+        })
+    }
+
+    fn add(&mut self, chunk: &[u8]) -> Result<(), Trouble> {
+        let length = self.body.len() + chunk.len();
+        if length > MAX_BODY {
+            return Err(Trouble::TooLarge);
+        }
+        if length > self.body.capacity() {
+            // Growing in place would leave a copy of the tokens behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * length));
+            larger.extend_from_slice(&self.body);
+            self.body = larger;
+        }
+        self.body.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// Whether there can be no more of it: a JSON object that ends. Of anything else, more may be missing.
+    fn is_whole(&self) -> bool {
+        if self.is_gzip {
+            return gunzip(&self.body, MAX_BODY).is_ok();
+        }
+        let is_object = self.body.trim_ascii_start().starts_with(b"{");
+        is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
+    }
+
+    fn response(self) -> Result<Response, Trouble> {
+        let body = if self.is_gzip && !self.body.is_empty() {
+            gunzip(&self.body, MAX_BODY).map_err(|unreadable| match unreadable {
+                Unreadable::TooLarge => Trouble::TooLarge,
+                Unreadable::Broken => Trouble::Unreadable,
+            })?
+        } else {
+            self.body
+        };
+        Ok(Response {
+            status: self.status,
+            retry_after: self.retry_after,
+            dpop_nonce: self.dpop_nonce,
+            date: self.date,
+            age: SystemClock.boot().since(self.asked),
             body,
         })
     }
@@ -312,6 +408,7 @@ impl Connector {
 enum Trouble {
     Reqwest(reqwest::Error),
     TooLarge,
+    Unreadable,
     Unsendable,
     TimedOut,
 }
@@ -327,30 +424,6 @@ fn sensitive(value: &Secret) -> Result<HeaderValue, Trouble> {
         .map_err(|_| Trouble::Unsendable)?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-async fn read_body(response: &mut reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Trouble> {
-    const FIRST: usize = 8 * 1024;
-    let announced = response.content_length().unwrap_or(0);
-    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-    if announced > MAX_BODY {
-        return Err(Trouble::TooLarge);
-    }
-    let mut body = Zeroizing::new(Vec::with_capacity(announced.max(FIRST)));
-    while let Some(chunk) = response.chunk().await.map_err(Trouble::Reqwest)? {
-        let length = body.len() + chunk.len();
-        if length > MAX_BODY {
-            return Err(Trouble::TooLarge);
-        }
-        if length > body.capacity() {
-            // Growing in place would leave a copy of the tokens behind.
-            let mut larger = Zeroizing::new(Vec::with_capacity(2 * length));
-            larger.extend_from_slice(&body);
-            body = larger;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 /// A request body that is zeroed when dropped, and notes that hyper took it: until then nothing has left.

@@ -41,6 +41,8 @@ pub(crate) struct Answer {
     pub(crate) age: Duration,
     /// The request proved possession of a key (RFC 9449).
     pub(crate) has_proof: bool,
+    /// The body is a page of markup, which no OAuth endpoint sends: a gateway's, or a captive portal's.
+    pub(crate) is_page: bool,
     /// The body.
     pub(crate) content: Content,
 }
@@ -138,6 +140,7 @@ impl Answer {
             clock_skew: Duration::ZERO,
             age: response.age,
             has_proof: false,
+            is_page: response.body.trim_ascii_start().starts_with(b"<"),
             content: Content::read(&response.body),
         }
     }

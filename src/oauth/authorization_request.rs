@@ -12,8 +12,8 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) client_id: &'a str,
     /// `redirect_uri`
     pub(crate) redirect_uri: &'a str,
-    /// `scope`
-    pub(crate) scopes: &'a [String],
+    /// `scope`, as it is sent; empty for none.
+    pub(crate) scope: &'a str,
     /// `state`
     pub(crate) state: &'a Secret,
     /// What the challenge is made from.
@@ -22,8 +22,17 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) audience: Option<&'a str>,
     /// `resource` (RFC 8707)
     pub(crate) resources: &'a [String],
+    /// `prompt=consent`, as [`asks_for_consent`] says, until the server refuses it.
+    pub(crate) asks_for_consent: bool,
     /// Further parameters.
     pub(crate) extra: &'a [(String, String)],
+}
+
+/// `OpenID` Connect Core §11: with `offline_access` the prompt parameter "MUST contain consent"; servers that go by it give no
+/// refresh token otherwise. A prompt of the caller's own, even an empty one, takes its place.
+pub(crate) fn asks_for_consent(scopes: &[String], extra: &[(String, String)]) -> bool {
+    scopes.iter().any(|scope| scope == "offline_access")
+        && !extra.iter().any(|(name, _)| name == "prompt")
 }
 
 impl AuthorizationRequest<'_> {
@@ -36,8 +45,8 @@ impl AuthorizationRequest<'_> {
         query.append("state", self.state.expose());
         query.append("code_challenge", &self.pkce.challenge());
         query.append("code_challenge_method", PkceVerifier::METHOD);
-        if !self.scopes.is_empty() {
-            query.append("scope", &self.scopes.join(" "));
+        if !self.scope.is_empty() {
+            query.append("scope", self.scope);
         }
         if let Some(audience) = self.audience {
             query.append("audience", audience);
@@ -46,15 +55,10 @@ impl AuthorizationRequest<'_> {
         for resource in self.resources {
             query.append("resource", resource);
         }
-        // OpenID Connect Core §11: with offline_access the prompt parameter "MUST contain consent"; servers that go by it
-        // give no refresh token otherwise.
-        let is_given = self.extra.iter().any(|(name, _)| name == "prompt");
-        if !is_given && self.scopes.iter().any(|scope| scope == "offline_access") {
+        if self.asks_for_consent {
             query.append("prompt", "consent");
         }
-        for (name, value) in self.extra {
-            query.append(name, value);
-        }
+        query.append_all(self.extra);
         // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
         let own = if self.endpoint.url().query().is_some() {
             '&'
@@ -77,16 +81,18 @@ mod tests {
         let pkce = PkceVerifier::generate().unwrap();
         let text = |pair: &(&str, &str)| (pair.0.to_owned(), pair.1.to_owned());
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let extra = extra.iter().map(text).collect::<Vec<_>>();
         let request = AuthorizationRequest {
             endpoint: &Endpoint::parse(endpoint).unwrap(),
             client_id: "my client&x",
             redirect_uri: "http://127.0.0.1:5000/callback",
-            scopes: &scopes,
+            scope: &scopes.join(" "),
             state: &Secret::from("the-state"),
             pkce: &pkce,
             audience: Some("https://api.example"),
             resources: &["https://r.example/1".into(), "https://r.example/2".into()],
-            extra: &extra.iter().map(text).collect::<Vec<_>>(),
+            asks_for_consent: asks_for_consent(&scopes, &extra),
+            extra: &extra,
         };
         (Url::parse(&request.url()).unwrap(), pkce)
     }
@@ -142,5 +148,6 @@ mod tests {
         };
         assert_eq!(prompt(&[]), ["consent"]);
         assert_eq!(prompt(&[("prompt", "select_account")]), ["select_account"]);
+        assert!(prompt(&[("prompt", "")]).is_empty());
     }
 }

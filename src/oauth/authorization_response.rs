@@ -17,8 +17,19 @@ pub(crate) struct Expected<'a> {
     pub(crate) issuer: Option<&'a str>,
     /// The server says that it always sends `iss`.
     pub(crate) has_iss: bool,
+    /// The request had a `prompt=consent` that nobody asked for.
+    pub(crate) asks_for_consent: bool,
     /// Who is to be named in messages.
     pub(crate) server: &'a str,
+}
+
+/// Whether the server refused only because of a `prompt` that it does not know: "unsupported prompt value requested".
+pub(crate) fn refuses_prompt(error: &Error) -> bool {
+    error.code() == ErrorCode::OauthError
+        && error.oauth().is_some_and(|oauth| match &oauth.description {
+            Some(description) => description.to_ascii_lowercase().contains("prompt"),
+            None => oauth.error == "invalid_request",
+        })
 }
 
 /// Why there is no code.
@@ -162,6 +173,23 @@ impl Expected<'_> {
         )))
     }
 
+    /// What may be the matter and the caller has not asked for.
+    fn added(&self, code: ErrorCode, said: &str) -> &'static str {
+        let is_suspect = match code {
+            ErrorCode::OauthError => true,
+            // Entra, where only an administrator may consent.
+            _ => said.contains("consent") || said.contains("admin"),
+        };
+        if said.contains("code_challenge") || said.contains("pkce") {
+            " The request has a `code_challenge`, as every login has (PKCE, RFC 7636): allow it for this client at the server."
+        } else if self.asks_for_consent && is_suspect {
+            " The request had `prompt=consent`, which is added for the scope offline_access: \
+             `extraParameters: { prompt: \"\" }` leaves it out."
+        } else {
+            ""
+        }
+    }
+
     fn refused(&self, oauth: OauthError) -> Error {
         let server = self.server;
         let said = match &oauth.description {
@@ -193,7 +221,9 @@ impl Expected<'_> {
                 },
             ),
         };
-        Error::new(code, format!("{what}: {server} answered {said}. {next}")).with_oauth(oauth)
+        let added = self.added(code, &said.to_ascii_lowercase());
+        let message = format!("{what}: {server} answered {said}. {next}{added}");
+        Error::new(code, message).with_oauth(oauth)
     }
 }
 
@@ -208,6 +238,7 @@ mod tests {
             state: &Secret::from("the-state"),
             issuer,
             has_iss,
+            asks_for_consent: false,
             server: "a.example",
         })
     }

@@ -26,8 +26,8 @@ pub(crate) struct DeviceAuthorizationRequest<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// Who asks.
     pub(crate) client: &'a Client,
-    /// `scope`
-    pub(crate) scopes: &'a [String],
+    /// `scope`, as it is sent; empty for none.
+    pub(crate) scope: &'a str,
     /// `audience`, which is Auth0's
     pub(crate) audience: Option<&'a str>,
     /// `resource` (RFC 8707)
@@ -135,8 +135,8 @@ impl DeviceAuthorizationRequest<'_> {
         if header_only {
             form.append("client_id", &self.client.id);
         }
-        if !self.scopes.is_empty() {
-            form.append("scope", &self.scopes.join(" "));
+        if !self.scope.is_empty() {
+            form.append("scope", self.scope);
         }
         if let Some(audience) = self.audience {
             form.append("audience", audience);
@@ -149,9 +149,7 @@ impl DeviceAuthorizationRequest<'_> {
             form.append("code_challenge", &pkce.challenge());
             form.append("code_challenge_method", PkceVerifier::METHOD);
         }
-        for (name, value) in self.extra {
-            form.append(name, value);
-        }
+        form.append_all(self.extra);
         form
     }
 }
@@ -250,7 +248,7 @@ mod tests {
         let asked = DeviceAuthorizationRequest {
             endpoint: &endpoint,
             client,
-            scopes: &["memory".into(), "offline_access".into()],
+            scope: "memory offline_access",
             audience: Some("https://api.example"),
             resources: &["https://r.example/1".into(), "https://r.example/2".into()],
             pkce: None,
@@ -348,7 +346,7 @@ mod tests {
         let asked = DeviceAuthorizationRequest {
             endpoint: &endpoint,
             client: &public(),
-            scopes: &[],
+            scope: "",
             audience: None,
             resources: &[],
             pkce: Some(&pkce),

@@ -220,7 +220,7 @@ impl Parties {
         let request = DeviceAuthorizationRequest {
             endpoint: &self.endpoint,
             client: &self.client,
-            scopes: &[],
+            scope: "",
             audience: None,
             resources: &[],
             pkce: None,

@@ -117,7 +117,7 @@ async fn device_authorization(parties: &Parties, answer: Response) -> &'static s
     let request = DeviceAuthorizationRequest {
         endpoint: &parties.endpoint,
         client: &parties.client,
-        scopes: &[],
+        scope: "",
         audience: None,
         resources: &[],
         pkce: None,

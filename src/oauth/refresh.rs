@@ -280,9 +280,7 @@ impl RefreshRequest<'_> {
         for resource in self.resources {
             form.append("resource", resource);
         }
-        for (name, value) in self.extra {
-            form.append(name, value);
-        }
+        form.append_all(self.extra);
         form
     }
 }

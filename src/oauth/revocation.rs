@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::server_text::Secrets;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::http::{Endpoint, Form, HttpClient};
 use crate::secret::Secret;
 
@@ -31,15 +31,16 @@ pub(crate) async fn revoke(
     request: &RevocationRequest<'_>,
     timeout: Duration,
 ) -> Result<(), Error> {
-    let mut form = Form::new();
-    form.append("token", request.token.expose());
-    // RFC 7009 §2.1: "token_type_hint OPTIONAL. A hint about the type of the token submitted for revocation."
-    form.append("token_type_hint", request.hint);
-    let answer = Answer::to_form(http, request.endpoint, request.client, form, timeout)
-        .await
-        .map_err(|failure| failure.to_error(request.endpoint))?;
     let mut secrets = Secrets::new(request.client.secrets());
     secrets.add(request.token.clone());
+    let mut answer = send(http, request, true, timeout).await?;
+    // RFC 7009 §2.1: "token_type_hint OPTIONAL", and ours alone: who refuses it is asked without.
+    let refuses_hint = ErrorResponse::read(&answer, "", &secrets).is_some_and(|refusal| {
+        refusal.oauth.error == "unsupported_token_type" || refusal.mentions("token_type_hint")
+    });
+    if refuses_hint {
+        answer = send(http, request, false, timeout).await?;
+    }
     match ErrorResponse::read(&answer, "", &secrets) {
         // RFC 7009 §2.2: "invalid tokens do not cause an error response"; some servers send one all the same.
         Some(refusal)
@@ -53,16 +54,33 @@ pub(crate) async fn revoke(
         Some(refusal) => Err(refusal.to_error(&answer, WHAT, NEXT)),
         // RFC 7009 §2.2: "The authorization server responds with HTTP status code 200 … The content of the response body
         // is ignored by the client".
-        None if answer.is_success() => Ok(()),
+        None if answer.is_success() && !answer.is_page => Ok(()),
+        // A captive portal answers everything like that.
+        None if answer.is_success() => Err(answer.error(ErrorCode::ServerError, WHAT, None, NEXT)),
         // RFC 7009 §2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still exists"
         None => Err(answer.not_oauth(WHAT, None, NEXT)),
     }
 }
 
+async fn send(
+    http: &dyn HttpClient,
+    request: &RevocationRequest<'_>,
+    has_hint: bool,
+    timeout: Duration,
+) -> Result<Answer, Error> {
+    let mut form = Form::new();
+    form.append("token", request.token.expose());
+    if has_hint {
+        form.append("token_type_hint", request.hint);
+    }
+    Answer::to_form(http, request.endpoint, request.client, form, timeout)
+        .await
+        .map_err(|failure| failure.to_error(request.endpoint))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
     use crate::http::FailureKind;
     use crate::http::scripted::ScriptedClient;
     use crate::oauth::client::ClientAuthentication;
@@ -99,7 +117,6 @@ mod tests {
             (200, ""),
             (200, "{}"),
             (204, ""),
-            (200, "<html>"),
             (400, r#"{"error":"invalid_token"}"#),
             (400, r#"{"error":"invalid_grant"}"#),
         ] {
@@ -109,15 +126,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_hint_that_is_refused_is_left_out() {
+        const REFUSED: &str =
+            r#"{"error":"unsupported_token_type","error_description":"canary-token"}"#;
+        let http = ScriptedClient::new().answer(400, REFUSED).answer(200, "");
+        run(&http).await.unwrap();
+        assert_eq!(http.received()[1].parameter("token_type_hint"), None);
+        let http = ScriptedClient::new()
+            .answer(400, REFUSED)
+            .answer(400, REFUSED);
+        let error = run(&http).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::OauthError);
+        assert!(!error.message().contains("canary"));
+    }
+
+    #[tokio::test]
     async fn what_does_not() {
         use ErrorCode::{InvalidResponse, OauthError, ServerError};
         for (status, body, code) in [
-            (
-                400,
-                r#"{"error":"unsupported_token_type","error_description":"canary-token"}"#,
-                OauthError,
-            ),
             (200, r#"{"error":"invalid_client"}"#, OauthError),
+            (200, "<html>Sign in to the network", ServerError),
             (503, "", ServerError),
             (404, "<html>", ServerError),
             (404, "", InvalidResponse),

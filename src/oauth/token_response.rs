@@ -228,7 +228,10 @@ fn named(told: &str) -> String {
 fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
     let listed: Vec<&str> = match value? {
         Value::String(text) if text.contains(char::is_whitespace) => {
-            text.split_whitespace().collect()
+            // "a, b"
+            text.split_whitespace()
+                .map(|scope| scope.trim_matches(','))
+                .collect()
         }
         Value::String(text) => text.split(',').collect(),
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
@@ -462,6 +465,7 @@ pub(crate) mod tests {
             ("\" a  b a \"", Some(vec!["a", "b"])),
             ("\"repo,gist\"", Some(vec!["repo", "gist"])),
             ("\"a,b c\"", Some(vec!["a,b", "c"])),
+            ("\"a, b,c , d\"", Some(vec!["a", "b,c", "d"])),
             ("[\"a\",\"b\",5]", Some(vec!["a", "b"])),
             ("\"\"", None),
             ("[]", None),

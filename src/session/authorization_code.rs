@@ -10,8 +10,10 @@ use crate::error::{Error, ErrorCode};
 use crate::http::BoxFuture;
 use crate::http::callback_listener::{Arrival, CallbackListener, Page, Visit};
 use crate::oauth::authorization_code::{AuthorizationCodeRequest, NotRedeemed, redeem};
-use crate::oauth::authorization_request::AuthorizationRequest;
-use crate::oauth::authorization_response::{Expected, NoCode, Pasted, read, read_pasted};
+use crate::oauth::authorization_request::{AuthorizationRequest, asks_for_consent};
+use crate::oauth::authorization_response::{
+    Expected, NoCode, Pasted, read, read_pasted, refuses_prompt,
+};
 use crate::oauth::client::Client;
 use crate::oauth::device_access_token::sleep_until;
 use crate::oauth::dpop::DpopKey;
@@ -50,6 +52,11 @@ const FAILED: Page = Page {
     status: "400 Bad Request",
     heading: "The login failed",
     text: "Return to where you started it: the reason is shown there.",
+};
+const ONCE_MORE: Page = Page {
+    status: "200 OK",
+    heading: "The login goes on with another page",
+    text: "The server did not take the first request. Return to where you started the login: the other page is opened or named there.",
 };
 const NOT_OURS: Page = Page {
     status: "400 Bad Request",
@@ -152,6 +159,10 @@ impl Session {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one loop over all that may happen first, which share its state"
+    )]
     async fn attempt_login(
         &self,
         attempt: &Attempt<'_>,
@@ -165,8 +176,15 @@ impl Session {
                 .unwrap_or_else(|| is_remote(&*self.environment))
         };
         let asks = observer.can_paste() && (listener.is_none() || is_remote());
-        let page = Verification::of_page(attempt.url()?, expires_at, LONGEST_WAIT, asks);
-        observer.verification(page);
+        let mut asks_for_consent =
+            asks_for_consent(&attempt.config.scopes, &attempt.config.extra_parameters);
+        let show = |asks_for_consent| {
+            let left = expires_at.since(self.clock.now());
+            let url = attempt.url(asks_for_consent)?;
+            observer.verification(Verification::of_page(url, expires_at, left, asks));
+            Ok::<(), Error>(())
+        };
+        show(asks_for_consent)?;
         let mut report = Report {
             observer,
             expires_at,
@@ -216,7 +234,10 @@ impl Session {
                     }
                 }
                 Event::Visit(visit) => {
-                    match (read(visit.query.expose(), &attempt.expected()), &sent) {
+                    match (
+                        read(visit.query.expose(), &attempt.expected(asks_for_consent)),
+                        &sent,
+                    ) {
                         // Loaded again meanwhile: the same page, once there is one, and no second request.
                         (Ok(code), Some(sent)) if code.is(&sent.code) => {
                             visits.push(visit);
@@ -231,6 +252,13 @@ impl Session {
                             }
                         }
                         (Err(NoCode::Refused(error)), None) => {
+                            // What nobody asked for is no reason to fail: once more without.
+                            if asks_for_consent && refuses_prompt(&error) {
+                                asks_for_consent = false;
+                                visit.answer(&ONCE_MORE);
+                                show(asks_for_consent)?;
+                                continue;
+                            }
                             visit.answer(&FAILED);
                             return Err(error);
                         }
@@ -243,14 +271,24 @@ impl Session {
                         }
                     }
                 }
-                Event::Pasted(text) => match read_pasted(&text, &attempt.expected()) {
-                    Ok(pasted) => pasted,
-                    Err(NoCode::NotOurs(reason)) => {
-                        wait.pasting = ask(reason)?;
-                        continue;
+                Event::Pasted(text) => {
+                    match read_pasted(&text, &attempt.expected(asks_for_consent)) {
+                        Ok(pasted) => pasted,
+                        Err(NoCode::NotOurs(reason)) => {
+                            wait.pasting = ask(reason)?;
+                            continue;
+                        }
+                        Err(NoCode::Refused(error)) => {
+                            if asks_for_consent && refuses_prompt(&error) {
+                                asks_for_consent = false;
+                                show(asks_for_consent)?;
+                                wait.pasting = ask("")?;
+                                continue;
+                            }
+                            return Err(error);
+                        }
                     }
-                    Err(NoCode::Refused(error)) => return Err(error),
-                },
+                }
             };
             if pasted.is_ours {
                 // Nobody has to paste anything any more.
@@ -358,23 +396,25 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    fn url(&self) -> Result<String, Error> {
+    fn url(&self, asks_for_consent: bool) -> Result<String, Error> {
         let request = AuthorizationRequest {
             endpoint: self.server.authorization_endpoint()?,
             client_id: &self.client.id,
             redirect_uri: self.redirect_uri.as_str(),
-            scopes: &self.config.scopes,
+            scope: &self.config.scope(),
             state: &self.state,
             pkce: &self.pkce,
             audience: self.config.audience.as_deref(),
             resources: &self.config.resource,
+            asks_for_consent,
             extra: &self.config.extra_parameters,
         };
         Ok(request.url())
     }
 
-    fn expected(&self) -> Expected<'_> {
+    fn expected(&self, asks_for_consent: bool) -> Expected<'_> {
         Expected {
+            asks_for_consent,
             state: &self.state,
             issuer: self.server.issuer.as_deref(),
             has_iss: self.server.has_iss,

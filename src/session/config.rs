@@ -45,6 +45,8 @@ pub(crate) struct AuthConfig {
     pub(crate) client_name: String,
     pub(crate) client_metadata: Map<String, Value>,
     pub(crate) scopes: Vec<String>,
+    /// Between the scopes of a request, and of an answer.
+    pub(crate) scope_delimiter: char,
     pub(crate) audience: Option<String>,
     pub(crate) resource: Vec<String>,
     pub(crate) pkce: bool,
@@ -71,7 +73,7 @@ pub(crate) enum WantedStorage {
     Auto,
 }
 
-const OPTIONS: [&str; 32] = [
+const OPTIONS: [&str; 33] = [
     "pluginId",
     "profile",
     "order",
@@ -89,6 +91,7 @@ const OPTIONS: [&str; 32] = [
     "clientName",
     "clientMetadata",
     "scopes",
+    "scopeDelimiter",
     "audience",
     "resource",
     "pkce",
@@ -150,6 +153,7 @@ impl AuthConfig {
                 .unwrap_or_else(|| plugin_id.clone()),
             client_metadata: options.object("clientMetadata")?,
             scopes: options.list("scopes", scope)?,
+            scope_delimiter: options.scope_delimiter()?,
             audience: options.text("audience")?,
             resource: options.list("resource", resource)?,
             pkce: options.flag("pkce")?,
@@ -208,6 +212,11 @@ impl AuthConfig {
                 "`clientSecret` is given without `clientId`: give both, or neither to register a client.",
             ));
         }
+        if self.scope_delimiter == ',' && self.scopes.iter().any(|scope| scope.contains(',')) {
+            return Err(invalid(
+                "`scopes` has an entry with a comma, and `scopeDelimiter` is \",\": give each scope as an entry of its own.",
+            ));
+        }
         if let Some(format) = self.credentials_format
             && (self.storage != WantedStorage::File || self.dpop)
         {
@@ -231,6 +240,24 @@ impl AuthConfig {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// `scope`, as the server wants it in a request.
+    pub(crate) fn scope(&self) -> String {
+        self.scopes
+            .join(self.scope_delimiter.encode_utf8(&mut [0; 4]))
+    }
+
+    /// The scopes of an answer, which was split at spaces.
+    pub(crate) fn split(&self, scopes: Vec<String>) -> Vec<String> {
+        if self.scope_delimiter == ' ' {
+            return scopes;
+        }
+        let parts = scopes
+            .iter()
+            .flat_map(|scope| scope.split(self.scope_delimiter));
+        let parts = parts.filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
     }
 
     /// What a client is registered for.
@@ -274,6 +301,15 @@ impl Options<'_> {
             Some(_) => Err(invalid(
                 "`store` must be an object with the functions `read`, `write` and `withLock`.",
             )),
+        }
+    }
+
+    fn scope_delimiter(&mut self) -> Result<char, Error> {
+        const NAME: &str = "scopeDelimiter";
+        match self.0.remove(NAME).as_ref().map(Value::as_str) {
+            None | Some(Some(" ")) => Ok(' '),
+            Some(Some(",")) => Ok(','),
+            _ => Err(invalid(format!("`{NAME}` must be \" \" or \",\"."))),
         }
     }
 

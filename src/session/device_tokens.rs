@@ -110,7 +110,7 @@ impl Session {
             let request = DeviceAuthorizationRequest {
                 endpoint: server.device_authorization_endpoint()?,
                 client,
-                scopes: &config.scopes,
+                scope: &config.scope(),
                 audience: config.audience.as_deref(),
                 resources: &config.resource,
                 pkce: pkce.as_ref(),
@@ -349,7 +349,10 @@ impl Session {
                 .lifetime
                 .map(|lifetime| self.clock.now().plus(lifetime)),
             // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
-            scopes: response.scopes.or(requested_scopes),
+            scopes: response
+                .scopes
+                .map(|scopes| config.split(scopes))
+                .or(requested_scopes),
             token_type: response.token_type,
             id_token: response.id_token,
             client_id: client.id,

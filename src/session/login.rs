@@ -152,6 +152,7 @@ impl Session {
             // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
             scopes: response
                 .scopes
+                .map(|scopes| config.split(scopes))
                 .or_else(|| (!config.scopes.is_empty()).then(|| config.scopes.clone())),
             id_token: response.id_token,
             issuer: server.issuer.clone(),

@@ -24,6 +24,7 @@ mod ownership;
 mod refresh_attempts;
 mod refresh_round;
 mod remote;
+mod scopes;
 mod settling;
 mod single_flight;
 pub(crate) mod status;

@@ -599,6 +599,7 @@ fn merged(
         // RFC 6749 §5.1: scope is "OPTIONAL, if identical to the scope requested by the client".
         scopes: response
             .scopes
+            .map(|scopes| config.split(scopes))
             .or_else(|| current.scopes().map(<[String]>::to_vec)),
         id_token: response.id_token.or_else(|| current.id_token().cloned()),
         issuer: current

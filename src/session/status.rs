@@ -16,6 +16,7 @@ use super::accounts::{Chosen, Skipped};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::refresh_round::whose;
+use super::scopes::is_granted;
 
 /// A login that ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
@@ -302,14 +303,7 @@ fn missing_scopes(config: &AuthConfig, credential: &Outline) -> Option<Vec<Strin
     let missing: Vec<String> = config
         .scopes
         .iter()
-        .filter(|wanted| {
-            // Some servers answer in another case, and some do not list the scope that brought the refresh token.
-            let implied = *wanted == "offline_access" && credential.is_refreshable();
-            !implied
-                && !granted
-                    .iter()
-                    .any(|scope| scope.eq_ignore_ascii_case(wanted))
-        })
+        .filter(|wanted| !is_granted(wanted, granted, credential.is_refreshable()))
         .cloned()
         .collect();
     (!missing.is_empty()).then_some(missing)

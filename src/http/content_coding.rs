@@ -1,0 +1,121 @@
+//! Content codings (RFC 9110 §8.4): none is asked for, and gzip comes all the same, from caches and proxies on the way.
+
+use zeroize::Zeroizing;
+
+use super::inflate::inflate;
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Decoded, it is larger than allowed.
+    TooLarge,
+    /// It is damaged, or cut short.
+    Broken,
+}
+
+/// Whether the value of `Content-Encoding` means gzip. RFC 9110 §8.4.1.3: 'A recipient SHOULD consider "x-gzip" to be
+/// equivalent to "gzip".'
+pub(super) fn is_gzip(coding: &str) -> bool {
+    let coding = coding.trim();
+    coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
+}
+
+/// Decodes one gzip member (RFC 1952) of at most that size.
+pub(super) fn gunzip(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    // No DEFLATE stream is denser; what was cut off ends in any four bytes.
+    const DENSEST: usize = 1032;
+    let compressed = after_header(body).ok_or(Unreadable::Broken)?;
+    // RFC 1952 §2.3.1 ISIZE: "the size of the original (uncompressed) input data modulo 2^32". A liar gains nothing: the
+    // output has this size or is refused.
+    let trailer = compressed.last_chunk::<4>().ok_or(Unreadable::Broken)?;
+    let size = usize::try_from(u32::from_le_bytes(*trailer)).unwrap_or(usize::MAX);
+    if size > compressed.len().saturating_mul(DENSEST) {
+        return Err(Unreadable::Broken);
+    }
+    if size > most {
+        return Err(Unreadable::TooLarge);
+    }
+    // Room for all of it: growing would leave a copy of the tokens behind.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(size));
+    inflate(compressed, &mut decoded, size).ok_or(Unreadable::Broken)?;
+    Ok(decoded)
+}
+
+/// RFC 1952 §2.3: ten bytes, then what the flags announce.
+fn after_header(body: &[u8]) -> Option<&[u8]> {
+    const HEADER_CRC: u8 = 2;
+    const EXTRA: u8 = 4;
+    const NAME: u8 = 8;
+    const COMMENT: u8 = 16;
+    let (head, mut rest) = body.split_first_chunk::<10>()?;
+    let [0x1f, 0x8b, 8, flags, ..] = *head else {
+        return None;
+    };
+    if flags & EXTRA != 0 {
+        let (length, after) = rest.split_first_chunk::<2>()?;
+        rest = after.get(usize::from(u16::from_le_bytes(*length))..)?;
+    }
+    for text in [NAME, COMMENT] {
+        if flags & text != 0 {
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            rest = rest.get(end + 1..)?;
+        }
+    }
+    if flags & HEADER_CRC != 0 {
+        rest = rest.get(2..)?;
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{"access_token":"new"}` as gzip makes it, with a file name; then without one.
+    const NAMED: &[u8] = &[
+        0x1f, 0x8b, 0x08, 0x08, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x61, 0x2e, 0x6a, 0x73, 0x6f,
+        0x6e, 0x00, 0xab, 0x56, 0x4a, 0x4c, 0x4e, 0x4e, 0x2d, 0x2e, 0x8e, 0x2f, 0xc9, 0xcf, 0x4e,
+        0xcd, 0x53, 0xb2, 0x52, 0xca, 0x4b, 0x2d, 0x57, 0xaa, 0x05, 0x00, 0x1d, 0xf5, 0xe0, 0xd7,
+        0x16, 0x00, 0x00, 0x00,
+    ];
+    const PLAIN: &[u8] = &[
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x56, 0x4a, 0x4c, 0x4e,
+        0x4e, 0x2d, 0x2e, 0x8e, 0x2f, 0xc9, 0xcf, 0x4e, 0xcd, 0x53, 0xb2, 0x52, 0xca, 0x4b, 0x2d,
+        0x57, 0xaa, 0x05, 0x00, 0x1d, 0xf5, 0xe0, 0xd7, 0x16, 0x00, 0x00, 0x00,
+    ];
+    const TEXT: &[u8] = br#"{"access_token":"new"}"#;
+
+    #[test]
+    fn a_member_is_decoded_whatever_its_header_has() {
+        for member in [NAMED, PLAIN] {
+            assert_eq!(*gunzip(member, 1000).unwrap(), TEXT);
+        }
+        // RFC 1952 §2.3: FEXTRA, and FHCRC.
+        let mut extra = PLAIN.to_vec();
+        extra[3] = 4 | 2;
+        extra.splice(10..10, [3, 0, b'a', b'b', b'c', 0, 0]);
+        assert_eq!(*gunzip(&extra, 1000).unwrap(), TEXT);
+    }
+
+    #[test]
+    fn what_is_cut_damaged_or_too_large_is_refused() {
+        for length in 0..PLAIN.len() {
+            assert!(gunzip(&PLAIN[..length], 1000).is_err(), "{length}");
+        }
+        assert_eq!(gunzip(PLAIN, TEXT.len() - 1), Err(Unreadable::TooLarge));
+        // It holds more than it says.
+        let mut liar = PLAIN.to_vec();
+        let at = liar.len() - 4;
+        liar[at] = 3;
+        assert_eq!(gunzip(&liar, 1000), Err(Unreadable::Broken));
+        liar[at] = 200;
+        assert_eq!(gunzip(&liar, 1000), Err(Unreadable::Broken));
+        assert_eq!(gunzip(TEXT, 1000), Err(Unreadable::Broken));
+    }
+
+    #[test]
+    fn both_names_are_gzip() {
+        assert!(is_gzip("gzip") && is_gzip(" X-GZip "));
+        assert!(!is_gzip("br") && !is_gzip("identity") && !is_gzip(""));
+    }
+}
