@@ -5,11 +5,13 @@ import { gzipSync } from "node:zlib";
 import {
   type AuthConfig,
   type AuthErrorCode,
+  type AuthStatus,
   doctor,
   getValidAccessToken,
   importToken,
   login,
   status,
+  type Verification,
 } from "../index.js";
 import { rejection } from "./support/rejection.ts";
 import { type StubRequest, type StubRoute, StubServer } from "./support/stub-server.ts";
