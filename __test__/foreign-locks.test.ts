@@ -232,7 +232,14 @@ describe("what their programs would not read is not written", () => {
     });
   }
 
-  test("claude-code: the scope without which it takes a login for none", async (t) => {
+  test("qwen-code: where the token is used, as its server says", async (t) => {
+    const file = await ForeignFile.create(t, "qwen-code");
+    await file.server.intercept({ grant: "refresh_token" }, { edit: { resource_url: "elsewhere.example.com" } });
+    await getValidAccessToken(file.config);
+    assert.equal(file.json().resource_url, "elsewhere.example.com");
+  });
+
+  test("claude-code: the scope without which it takes a login for none; a server that knows no JSON is asked with a form", async (t) => {
     const file = await ForeignFile.create(t, "claude-code");
     const scopes = ["user:inference", "user:profile"];
     file.write(file.tokens());

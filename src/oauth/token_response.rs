@@ -34,6 +34,8 @@ pub(crate) struct TokenResponse {
     pub(crate) scopes: Option<Vec<String>>,
     /// `id_token`
     pub(crate) id_token: Option<Secret>,
+    /// `resource_url`: where Qwen's tokens are used.
+    pub(crate) resource_url: Option<String>,
     /// How long the refresh token is still valid; nothing if the server did not say.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// What was wrong with a member that nobody needs, and was left out.
@@ -110,6 +112,7 @@ impl TokenResponse {
                 refresh,
                 scopes: scopes(members.value("scope")),
                 id_token,
+                resource_url: spared(members.take_text("resource_url"), &mut flaw),
                 refresh_lifetime,
                 flaw,
             }),

@@ -127,6 +127,7 @@ impl Session {
                 client_authentication: None,
                 registered_client: false,
                 imported: true,
+                resource_url: None,
             },
         );
         let location = self.location(config)?;

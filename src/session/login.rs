@@ -165,6 +165,7 @@ impl Session {
             client_authentication: Some(client.authentication.as_str().to_owned()),
             registered_client: config.client_id.is_none(),
             imported: false,
+            resource_url: response.resource_url,
         }
     }
 

@@ -481,7 +481,7 @@ impl Session {
                 drop((locked, unsettled));
                 return refused.map_or_else(|| Ok(Some(credential.snapshot())), Err);
             }
-            Ok(Saved::LoggedOut) => {
+            Ok(Saved::LeftToProgram) => {
                 drop((locked, unsettled, holds));
                 return Ok(None);
             }
@@ -612,6 +612,7 @@ fn merged(
         client_authentication: Some(request.client.authentication.as_str().to_owned()),
         registered_client: current.registered_client(),
         imported: current.imported(),
+        resource_url: response.resource_url,
     }
 }
 
@@ -632,6 +633,7 @@ fn rotated_only(
         refresh: Some(rotated.refresh),
         scopes: None,
         id_token: None,
+        resource_url: None,
         refresh_lifetime: rotated.lifetime,
         flaw: None,
     };

@@ -96,7 +96,7 @@ impl Session {
             };
             locked = still_locked;
             match outcome {
-                Ok(Saved::Written | Saved::LoggedOut) => break,
+                Ok(Saved::Written | Saved::LeftToProgram) => break,
                 Ok(Saved::Superseded) => {
                     drop(locked);
                     self.logins.of(key, |login| login.unsaved = None);

@@ -53,6 +53,8 @@ pub(crate) struct NewCredential {
     pub(crate) registered_client: bool,
     /// Whether a person brought it, instead of logging in.
     pub(crate) imported: bool,
+    /// Where it is used, if the server said so.
+    pub(crate) resource_url: Option<String>,
 }
 
 impl NewCredential {
@@ -80,6 +82,7 @@ impl NewCredential {
             client_authentication: new.client_authentication,
             registered_client: new.registered_client,
             imported: new.imported,
+            resource_url: new.resource_url,
             ..Outline::unknown(secrets.identity())
         };
         Snapshot::new(outline, secrets)
@@ -136,6 +139,7 @@ pub(crate) struct Outline {
     pub(super) client_authentication: Option<String>,
     pub(super) registered_client: bool,
     pub(super) imported: bool,
+    pub(super) resource_url: Option<String>,
     /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
     pub(super) is_refreshed_ahead: bool,
     /// Whether its server is first asked in JSON, as the program does that logged in.
@@ -241,6 +245,7 @@ impl Outline {
             client_authentication: None,
             registered_client: false,
             imported: false,
+            resource_url: None,
             is_refreshed_ahead: true,
             is_refreshed_in_json: false,
             last_refresh: None,
@@ -305,6 +310,11 @@ impl Outline {
     /// Whether a person brought it, instead of logging in.
     pub(crate) fn imported(&self) -> bool {
         self.imported
+    }
+
+    /// Where it is used, if the server said so.
+    pub(crate) fn resource_url(&self) -> Option<&str> {
+        self.resource_url.as_deref()
     }
 
     /// Whether it may be refreshed before it must be.
@@ -486,6 +496,7 @@ pub(super) mod tests {
             client_authentication: Some("none".to_owned()),
             registered_client: false,
             imported: false,
+            resource_url: None,
         }
     }
 

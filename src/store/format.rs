@@ -85,6 +85,7 @@ impl Document {
             credential.registered_client.then_some(Value::Bool(true)),
         );
         document.set("imported", credential.imported.then_some(Value::Bool(true)));
+        document.set("resourceUrl", text(&credential.resource_url));
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -410,6 +411,7 @@ pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Ou
         client_authentication: members.text("clientAuthentication")?,
         registered_client: members.flag("registeredClient")?.unwrap_or(false),
         imported: members.flag("imported")?.unwrap_or(false),
+        resource_url: members.text("resourceUrl")?,
         last_refresh: last_refresh(members)?,
         ..Outline::unknown(identity)
     })

@@ -93,6 +93,7 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
         token_type: "Bearer".to_owned(),
         dpop_key: snapshot.dpop_key().cloned(),
         imported: snapshot.imported(),
+        resource_url: snapshot.resource_url().map(str::to_owned),
         scopes: snapshot.scopes().map(<[String]>::to_vec),
         id_token: snapshot.id_token().cloned(),
         issuer: snapshot.issuer().map(str::to_owned),

@@ -126,6 +126,7 @@ impl Handwritten {
             client_authentication: None,
             registered_client: false,
             imported: false,
+            resource_url: None,
         }
     }
 

@@ -64,9 +64,9 @@ pub(crate) enum Saved {
     Written,
     /// The store no longer holds the refresh token that was spent, so it wins; [`Locked::stored`] says what it holds.
     Superseded,
-    /// Another program has logged out meanwhile: nothing was written. What came for the token that was stored is not its
-    /// matter, and is not revoked.
-    LoggedOut,
+    /// What another program did meanwhile wins, and what came is not revoked: that would end its login, or it has logged out,
+    /// which is not about what came for the token that was stored.
+    LeftToProgram,
 }
 
 /// A save that failed; the new credential is still only in memory, or where the next holder finishes it.

@@ -117,6 +117,7 @@ impl Bench {
             client_authentication: Some("none".to_owned()),
             registered_client: false,
             imported: false,
+            resource_url: None,
         }
     }
 

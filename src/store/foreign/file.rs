@@ -244,8 +244,14 @@ impl ForeignFile {
                     && found.stored.credential().map(Snapshot::access) == Some(login.access());
                 if !is_ours && self.wins(&found, login) {
                     let saved = match found.stored {
-                        Stored::Credential(_) => Saved::Superseded,
-                        _ => Saved::LoggedOut,
+                        // Where no lock excludes the program, the same person's login may be of the same grant.
+                        Stored::Credential(_)
+                            if !self.host_locks.is_empty()
+                                || !found.owner(&self.place).is_known_as(&self.owner) =>
+                        {
+                            Saved::Superseded
+                        }
+                        _ => Saved::LeftToProgram,
                     };
                     self.stored = found.stored;
                     return Ok(saved);

@@ -113,6 +113,7 @@ fn login(refresh: Option<&str>) -> Snapshot {
         client_authentication: None,
         registered_client: false,
         imported: false,
+        resource_url: None,
     }
     .snapshot()
 }

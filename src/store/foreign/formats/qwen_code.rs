@@ -18,6 +18,9 @@ pub(in super::super) static QWEN_CODE: Program = Program {
     put: |entry, text, login| {
         entry.put_tokens_ending(text, login, &NAMES);
         entry.put_type(text);
+        if let Some(resource_url) = login.resource_url() {
+            entry.set(text, "resource_url", Some(resource_url.into()));
+        }
     },
     lacks: |_, _, _| None,
     logout: Logout::Without(&["access_token", "refresh_token", "expiry_date", "token_type"]),
