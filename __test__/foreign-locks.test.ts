@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { getValidAccessToken, importToken, login, status } from "../index.js";
+import { getValidAccessToken, status } from "../index.js";
 import { ForeignFile, type Format, formats, type HostLock, layouts } from "./support/foreign-file.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { rejection } from "./support/rejection.ts";
@@ -14,7 +14,7 @@ for (const format of formats) {
   const locks = layouts[format].locks("/x/y/z").map((_, index) => index);
   const saveLocks = layouts[format].saveLocks?.("/x/y/z") ?? [];
 
-  describe(format, { concurrency: 3 }, () => {
+  describe(format, { concurrency: 5 }, () => {
     for (const index of locks) {
       const named = locks.length > 1 ? `lock ${index + 1}: ` : "";
 
@@ -158,94 +158,6 @@ describe("a lease of mcp-remote", () => {
     assert.ok(Math.abs(Date.now() - at) < 30_000);
     await release();
     await outcome;
-  });
-});
-
-describe("what their programs would not read is not written", () => {
-  test("codex: a login without an ID token", async (t) => {
-    const file = await ForeignFile.create(t, "codex");
-    rmSync(file.path);
-    const { approvedLogin } = await import("./support/login.ts");
-    await assert.rejects(approvedLogin({ ...file.config, scopes: ["memory", "offline_access"] }), {
-      code: "INVALID_CONFIG",
-      message: /openid/,
-    });
-    await rejection(importToken(file.config, { access: "a", refresh: "r" }), "INVALID_CONFIG");
-    assert.equal(existsSync(file.path), false);
-  });
-
-  test("codex: a token without a refresh token is a key", async (t) => {
-    const file = await ForeignFile.create(t, "codex");
-    await importToken(file.config, { access: "sk-1" });
-    const { auth_mode, OPENAI_API_KEY, tokens } = file.json();
-    assert.deepEqual(
-      { auth_mode, OPENAI_API_KEY, tokens },
-      { auth_mode: "apikey", OPENAI_API_KEY: "sk-1", tokens: undefined },
-    );
-  });
-
-  test("codex: `auth_mode` decides, as Codex reads it", async (t) => {
-    const file = await ForeignFile.create(t, "codex");
-    const tokens = { id_token: "x.e30.x", access_token: "tokens", refresh_token: "r" };
-    for (const [json, expected] of [
-      [{ auth_mode: "chatgpt", OPENAI_API_KEY: "key", tokens }, "tokens"],
-      [{ auth_mode: "apikey", OPENAI_API_KEY: "key", tokens }, "key"],
-      [{ auth_mode: null, OPENAI_API_KEY: "key", tokens }, "key"],
-      [{ OPENAI_API_KEY: "key", tokens }, "key"],
-      [{ OPENAI_API_KEY: null, tokens }, "tokens"],
-      [{ auth_mode: "apikey", tokens }, undefined],
-    ] as const) {
-      writeFileSync(file.path, JSON.stringify(json));
-      if (expected) {
-        assert.equal(await getValidAccessToken(file.config), expected, JSON.stringify(json));
-      } else {
-        await rejection(getValidAccessToken(file.config), "LOGIN_REQUIRED");
-      }
-    }
-  });
-
-  for (const store of ["keyring", "auto", "ephemeral"]) {
-    test(`codex: keeps its login elsewhere (${store}), and the error names the setting`, async (t) => {
-      const file = await ForeignFile.create(t, "codex");
-      const setting = file.path.replace("auth.json", "config.toml");
-      writeFileSync(setting, `model = "o1"\ncli_auth_credentials_store = "${store}" # here\n[mcp]\n`);
-      const error = await rejection(getValidAccessToken(file.config), "INVALID_CONFIG");
-      assert.match(error.message, /cli_auth_credentials_store/);
-      await rejection(login(file.config, { onVerification: () => assert.fail() }), "INVALID_CONFIG");
-      writeFileSync(setting, `cli_auth_credentials_store = 'file'\n[x]\ncli_auth_credentials_store = "${store}"\n`);
-      assert.equal(await getValidAccessToken(file.config), file.tokens().access);
-    });
-  }
-
-  for (const [format, member] of [
-    ["qwen-code", "expiry_date"],
-    ["pi", "expires"],
-    ["kimi-code", "expires_at"],
-    ["gemini-cli", "expiry_date"],
-  ] as const) {
-    test(`${format}: an end, where the server names none`, async (t) => {
-      const file = await ForeignFile.create(t, format);
-      await file.server.intercept({ grant: "refresh_token" }, { edit: { expires_in: undefined } });
-      await getValidAccessToken(file.config);
-      const json = format === "pi" ? file.json().memory : file.json();
-      assert.ok(json[member] > Date.now() / 1000);
-    });
-  }
-
-  test("qwen-code: where the token is used, as its server says", async (t) => {
-    const file = await ForeignFile.create(t, "qwen-code");
-    await file.server.intercept({ grant: "refresh_token" }, { edit: { resource_url: "elsewhere.example.com" } });
-    await getValidAccessToken(file.config);
-    assert.equal(file.json().resource_url, "elsewhere.example.com");
-  });
-
-  test("claude-code: the scope without which it takes a login for none; a server that knows no JSON is asked with a form", async (t) => {
-    const file = await ForeignFile.create(t, "claude-code");
-    const scopes = ["user:inference", "user:profile"];
-    file.write(file.tokens());
-    writeFileSync(file.path, file.text().replace('["memory", "offline_access"]', JSON.stringify(scopes)));
-    await getValidAccessToken(file.config);
-    assert.deepEqual(file.json().claudeAiOauth.scopes, scopes);
   });
 });
 

@@ -71,17 +71,26 @@ function installProgram(program, debianPackage) {
   process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
 }
 
-/** The packages of a folder's package-lock.json, if they are not there yet. */
-export async function install(folder, what) {
+/**
+ * The packages of a folder's package-lock.json, if they are not there yet.
+ *
+ * @param {string} folder
+ * @param {string} what as a person is told of it
+ * @param {string[]} command `npm ci` refuses a lockfile that lacks optional packages which a registry does not have
+ */
+export async function install(folder, what, command = ["ci"]) {
   if (isInstalled(folder)) {
     return;
   }
   const started = Date.now();
   process.stdout.write(`Installing ${what} … `);
-  const { code, output } = await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder);
+  const { code, output } = await npm(
+    [...command, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+    folder,
+  );
   if (code !== 0) {
     process.stdout.write("failed\n");
-    throw new Error(`npm ci failed (exit code ${code}) in ${folder}:\n${output}`);
+    throw new Error(`npm ${command[0]} failed (exit code ${code}) in ${folder}:\n${output}`);
   }
   process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
 }
