@@ -632,7 +632,10 @@ export interface ResourceRequest {
 
 /** Options of {@link logout} and {@link refreshTokens}. */
 export interface SignalOptions {
-  /** Ends the wait at once: `ABORTED`. A logout may have removed the credential by then. */
+  /**
+   * Ends the wait: `ABORTED`, and nothing has changed. Too late for that once a refresh token is being sent: that is
+   * finished, and resolves. A logout that has removed the credential waits for the server no longer, and resolves.
+   */
   signal?: AbortSignal
 }
 

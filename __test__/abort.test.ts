@@ -1,7 +1,7 @@
 /** An abort ends one caller's wait. The refresh belongs to the others, and once it was sent, to the process. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { getValidAccessToken } from "../index.js";
+import { getValidAccessToken, logout, refreshTokens, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { approvedLogin, configFor } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
@@ -83,6 +83,45 @@ test("every waiter aborts after it was sent: it is saved, and a waiting process 
   assert.notEqual(credential.read().refresh, before.refresh);
   assert.equal(await plugin.accessToken(config), credential.read().access);
   assert.equal((await server.requests(refreshes)).length, 1);
+});
+
+test("refreshTokens that is aborted once it was sent resolves to the rotated token", async (t) => {
+  const { server, config, credential } = await expired(t);
+  const { refresh = "" } = credential.read();
+  const held = await server.intercept(refreshes, { hold: "after" });
+  const controller = new AbortController();
+  const tokens = refreshTokens(config, refresh, { signal: controller.signal });
+  await held.arrived;
+  controller.abort();
+  await held.release();
+  const rotated = await tokens;
+  assert.notEqual(rotated.refresh, refresh);
+  assert.ok((await refreshTokens(config, rotated.refresh ?? "")).access);
+});
+
+test("refreshTokens that is aborted before it is sent spends nothing", async (t) => {
+  const { server, config, credential } = await expired(t);
+  const held = await server.intercept({ endpoint: "discovery" }, { hold: "before" });
+  const controller = new AbortController();
+  const tokens = refreshTokens(config, credential.read().refresh ?? "", { signal: controller.signal });
+  await held.arrived;
+  controller.abort();
+  await rejection(tokens, "ABORTED");
+  await held.release();
+  assert.deepEqual(await server.requests(refreshes), []);
+});
+
+test("logout that is aborted while the server revokes: removed, without waiting for it", async (t) => {
+  const { server, config, credential } = await expired(t);
+  const held = await server.intercept({ endpoint: "revocation" }, { hold: "before" });
+  const controller = new AbortController();
+  const outcome = logout(config, { signal: controller.signal });
+  await held.arrived;
+  controller.abort();
+  assert.deepEqual(await outcome, { revoked: false, removed: true });
+  assert.equal((await status(config)).state, "logged_out");
+  assert.equal(credential.read().refresh, undefined);
+  await held.release();
 });
 
 test("a signal that has fired already sends nothing", async (t) => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, test } from "node:test";
@@ -22,9 +22,12 @@ import { ForeignFile } from "./support/foreign-file.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
+import { Tracer } from "./support/tracer.ts";
 
 /** As clawdbot locks the file. */
 const hostLock = { stale: 30_000, retries: { retries: 50, minTimeout: 20, maxTimeout: 100 } };
+
+const cannotTrace = await Tracer.unavailable();
 
 const later = Date.now() + 10 * 3_600_000;
 
@@ -113,6 +116,26 @@ describe("which login is meant", () => {
     assert.equal(await getValidAccessToken({ ...config, agentId: "work" }), "w");
     assert.equal(await getValidAccessToken(config), "a");
   });
+
+  for (const [what, call] of [
+    ["a token", getValidAccessToken],
+    ["status", status],
+    ["listProfiles", listProfiles],
+    ["the order", (config) => profileOrder(config)],
+  ] as [string, (config: AuthConfig) => Promise<unknown>][]) {
+    test(`half a file is waited for where no profile is named: ${what}`, async (t) => {
+      const { config, path } = hostWith(t, { version: 1, profiles });
+      assert.equal(await getValidAccessToken(config), "a");
+      const expected = await call(config);
+      const whole = readFileSync(path, "utf8");
+      writeFileSync(path, whole.slice(0, whole.length / 2));
+      const outcome = call(config);
+      setTimeout(() => writeFileSync(path, whole), 30);
+      assert.deepEqual(await outcome, expected);
+      writeFileSync(path, whole.slice(0, whole.length / 2));
+      await rejection(call(config), "STORE_CORRUPT");
+    });
+  }
 
   test("the order is the host's to set", async (t) => {
     const { config, path } = hostWith(t, { version: 1, profiles });
@@ -281,6 +304,44 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
     await release();
   });
 
+  describe("a save that fails lets go of it between tries", { skip: cannotTrace }, () => {
+    test("the host writes its other logins; ours is saved once the disk and the lock allow it", async (t) => {
+      const file = await ForeignFile.create(t, "auth-profiles");
+      const { plugin, tracer, token } = await unsaved(t, file, dirname(file.path));
+      const host = await Host.start(t, file.path);
+      assert.equal(await host.say("count 1"), "counted");
+      assert.notEqual(file.tokens().access, token);
+      // Its turn: our next try says so.
+      assert.equal(await host.say("lock"), "locked");
+      await tracer.detach();
+      await until(async () => /is locked by another/.test((await plugin.status(file.config)).lastError?.message ?? ""));
+      assert.equal(await plugin.accessToken(file.config), token);
+      assert.equal(await host.say("unlock"), "unlocked");
+      await until(async () => (await plugin.status(file.config)).lastError === undefined);
+      assert.equal(file.tokens().access, token);
+      assert.equal(file.json().usageStats["host:count"].errorCount, 1);
+      assert.equal((await file.refreshes()).length, 1);
+      assert.equal(await host.say("try"), "locked");
+    });
+
+    test("the host brings its old file over meanwhile: ours is saved where it then lies", async (t) => {
+      const file = await ForeignFile.create(t, "auth-profiles");
+      const { access, refresh, expires } = file.tokens();
+      const config = { ...file.config, profileId: "memory:default" };
+      const legacy = join(file.home.path, ".clawdbot/credentials/oauth.json");
+      mkdirSync(dirname(legacy), { recursive: true });
+      writeFileSync(legacy, JSON.stringify({ memory: { access, refresh, expires } }));
+      rmSync(file.path);
+      const { plugin, token } = await unsaved(t, file, dirname(legacy), config);
+      const profiles = { "memory:default": { ...oauth(access), refresh, expires }, "other:x": oauth("x", "other") };
+      writeFileSync(file.path, JSON.stringify({ version: 1, profiles }));
+      await until(async () => (await plugin.status(config)).lastError === undefined);
+      assert.equal(file.json().profiles["memory:default"].access, token);
+      assert.deepEqual(file.json().profiles["other:x"], profiles["other:x"]);
+      assert.equal((await file.refreshes()).length, 1);
+    });
+  });
+
   test("host and plugins write at once, for many rounds: nothing that either wrote is lost", async (t) => {
     const rounds = 25;
     const file = await ForeignFile.create(t, "auth-profiles", { lives: 3_000_000 });
@@ -312,6 +373,19 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
     assert.equal(existsSync(`${file.path}.lock`), false);
   });
 });
+
+/** A plugin that has refreshed, on a disk that renames nothing in that folder. */
+async function unsaved(t: Lifetime, file: ForeignFile, folder: string, config = file.config) {
+  const plugin = await file.plugin();
+  const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+  const outcome = plugin.accessToken(config);
+  await held.arrived;
+  const tracer = await Tracer.attach(t, plugin.child.pid, { calls: "/^rename", path: folder }, { error: "EIO" });
+  await held.release();
+  const token = await outcome;
+  await tracer.injected();
+  return { plugin, tracer, token };
+}
 
 /** A process that locks and writes the file as clawdbot does. */
 class Host {

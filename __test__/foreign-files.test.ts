@@ -64,22 +64,42 @@ describe("where they lie", () => {
   });
 });
 
-describe("the later expiry wins where a program takes no lock of ours", { concurrency: 3 }, () => {
-  for (const format of ["claude-code", "codex", "qwen-code"] as const) {
-    test(`${format}: theirs ends sooner, so ours is written`, async (t) => {
+describe("what a program that takes no lock of ours stored while we refreshed", { concurrency: 3 }, () => {
+  const longer = () => jwt({ exp: Math.floor(Date.now() / 1000) + 7200 });
+  // Of the file as it was, and as it is then.
+  const codex = (text: string, account: string) => text.replace('"acc-1"', `"${account}"`);
+  const qwen = (text: string, subject: string) =>
+    text.replace('"token_type"', `"id_token": "${jwt({ sub: subject })}", "token_type"`);
+  for (const [what, format, known, then, wins] of [
+    ["the same account, and the earlier expiry", "codex", "acc-1", "acc-1", false],
+    ["another account", "codex", "acc-1", "acc-2", true],
+    ["no account", "codex", "acc-1", "", true],
+    ["the same subject, whose program has a lock that we hold", "qwen-code", "ann", "ann", true],
+    ["another subject", "qwen-code", "ann", "bob", true],
+    ["nothing that says who it is", "qwen-code", undefined, undefined, true],
+    ["nothing that says who it is", "claude-code", undefined, undefined, true],
+  ] as const) {
+    test(`${format}, ${what}: ${wins ? "the file wins" : "ours is written"}`, async (t) => {
       const file = await ForeignFile.create(t, format);
-      const longer = jwt({ exp: Math.floor(Date.now() / 1000) + 7200 });
+      const says = (account: string | undefined) => {
+        if (account !== undefined) {
+          writeFileSync(file.path, (format === "codex" ? codex : qwen)(file.text(), account));
+        }
+      };
+      says(known);
       const held = await file.server.intercept(
         { grant: "refresh_token" },
-        { hold: "after", ...(format === "codex" ? { edit: { access_token: longer, expires_in: 7200 } } : {}) },
+        { hold: "after", edit: { access_token: longer(), expires_in: 7200 } },
       );
-      const token = getValidAccessToken(file.config);
+      const token = getValidAccessToken({ ...file.config, refreshBufferMs: 0 });
       await held.arrived;
-      file.write(ForeignFile.theirs(60_000), 3);
+      const theirs = ForeignFile.theirs(600_000);
+      file.write(theirs, 3);
+      says(then);
       await held.release();
       assert.equal(await token, file.tokens().access);
-      assert.notEqual(file.tokens().refresh, "theirs");
-      assert.equal(file.text(), file.expected(3));
+      assert.equal(file.tokens().refresh === "theirs", wins);
+      assert.equal(file.json().counter ?? file.json().mcpOAuth["plugin|0a"].counter, 3);
     });
   }
 });

@@ -263,6 +263,32 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     });
   }
 
+  test("rejects with what is no error: said as a failure, without its words", async (t) => {
+    const home = TempHome.create(t);
+    for (const thrown of ["canary", undefined, null, { code: {} }]) {
+      const store = new MapStore();
+      store.instead.read = () => Promise.reject(thrown);
+      const error = await rejection(status({ pluginId: "memory", stateDir: home.stateDir, store }), "STORE_IO");
+      assert.match(error.message, /`store\.read` of the plugin failed \(Error\)/);
+    }
+  });
+
+  test("withLock throws at once: its signal does not fire later, for nobody waits", async (t) => {
+    const home = TempHome.create(t);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const store = new MapStore();
+    let given: AbortSignal | undefined;
+    store.withLock = (_key, _work, { signal }) => {
+      given = signal;
+      throw new TypeError("canary");
+    };
+    const config = { pluginId: "memory", issuer: "https://auth.example.com", stateDir: home.stateDir, store };
+    const error = await rejection(importToken(config, { access: "x" }), "STORE_IO");
+    assert.match(error.message, /failed \(TypeError\)/);
+    t.mock.timers.tick(10_000);
+    assert.equal(given?.aborted, false);
+  });
+
   test("a valid token is handed out once it was read, whatever becomes of locks and writes", async (t) => {
     const { store, config } = await loggedIn(t);
     store.instead = { write: () => Promise.reject(new Error()), withLock: () => Promise.reject(new Error()) };

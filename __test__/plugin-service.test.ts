@@ -3,11 +3,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { getValidAccessToken, status } from "../index.js";
-import { deviceCodeAuthMethod, type HostCredential, pluginAuth, refreshOAuth } from "../plugin/index.ts";
+import {
+  type DeviceCodeAuthOptions,
+  deviceCodeAuthMethod,
+  type HostCredential,
+  pluginAuth,
+  refreshOAuth,
+} from "../plugin/index.ts";
 import { dueIn } from "../plugin/keep-fresh.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
+import { ForeignFile } from "./support/foreign-file.ts";
 import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";
 import { Person } from "./support/person.ts";
@@ -133,6 +140,56 @@ test("the service warns once when a login is needed", async (t) => {
     service.stop?.();
   }
 });
+
+test("the service renews a login of another provider in the host's file", async (t) => {
+  const file = await ForeignFile.create(t, "auth-profiles", { server: { accessTokenTtl: 1 } });
+  // A note of ours knows since when a token lives.
+  const token = await getValidAccessToken({ ...file.config, pluginId: "my-memory" });
+  const { pluginId: _id, stateDir = "", ...config } = file.config;
+  const host = new FakeHost({ stateDir });
+  pluginAuth(host.api, { ...config, profileId: "memory" });
+  const [service] = host.services;
+  t.after(() => service?.stop?.());
+  service?.start();
+  while (host.log.length === 0 && file.tokens().access === token) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.deepEqual(host.log, []);
+  assert.equal((await file.refreshes()).length, 2);
+});
+
+test("what keeps the service from its work is logged, once for each kind", async (t) => {
+  const home = TempHome.create(t);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  const config = { pluginId: "my-memory", stateDir: home.stateDir, issuer: "https://auth.example.com" };
+  pluginAuth(host.api, { issuer: config.issuer, refreshBufferMs: -1 });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const [service] = host.services;
+  service?.start();
+  for (let round = 0; round < 3; round += 1) {
+    t.mock.timers.tick(12 * minute);
+    // The store answers on a thread of its own.
+    for (let turn = 0; turn < 20; turn += 1) {
+      await status(config);
+    }
+  }
+  service?.stop?.();
+  assert.equal(host.log.length, 1, `${host.log}`);
+  assert.match(
+    host.log[0] ?? "",
+    /^warning: the login to My Memory cannot be kept fresh \(INVALID_CONFIG\): .*refreshBufferMs/,
+  );
+});
+
+/** Only the types: the host keeps the tokens, so there is no place for options that say where. */
+export function noPlaceForAStore(auth: DeviceCodeAuthOptions): void {
+  // @ts-expect-error
+  auth.store;
+  // @ts-expect-error
+  auth.credentialsFormat;
+  // @ts-expect-error
+  auth.agentId;
+}
 
 test("when a token is due: in its last quarter, at most the buffer before its end", () => {
   const now = Date.now();

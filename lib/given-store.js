@@ -125,7 +125,7 @@ async function settle(work, failed) {
 
 function nameOf(error) {
   try {
-    return /^[\w.-]{1,40}$/.exec(error?.code ?? error?.name)?.[0] ?? "Error";
+    return /^[\w.-]{1,40}$/.exec(error?.code ?? error?.name ?? "")?.[0] ?? "Error";
   } catch {
     return "Error";
   }

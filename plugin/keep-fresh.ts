@@ -1,5 +1,12 @@
 /** A service of the gateway: tokens are renewed before a tool has to wait for it, and a login that ended is noticed. */
-import { type AuthConfig, type AuthStatus, getValidAccessToken, listProfiles, status } from "../index.js";
+import {
+  type AuthConfig,
+  type AuthError,
+  type AuthStatus,
+  getValidAccessToken,
+  listProfiles,
+  status,
+} from "../index.js";
 import { letGo, settled } from "../lib/shared.js";
 import type { PluginService } from "./host.ts";
 
@@ -26,6 +33,8 @@ const stopPatience = 4.5 * second;
 
 export function keepFresh(context: KeepFreshContext): PluginService {
   const warned = new Map<string, AuthStatus["state"]>();
+  /** The kinds of failures that were logged, of each account since it was last renewed. */
+  const failed = new Map<string, Set<string>>();
   let timer: NodeJS.Timeout | undefined;
   let stop = new AbortController();
 
@@ -34,7 +43,10 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     const { signal } = stop;
     timer = setTimeout(() => {
       round(signal)
-        .catch(() => longestPause)
+        .catch((error) => {
+          warnOfFailure(error, "", signal);
+          return longestPause;
+        })
         .then((next) => {
           if (!signal.aborted) {
             schedule(next);
@@ -74,7 +86,10 @@ export function keepFresh(context: KeepFreshContext): PluginService {
         return due;
       }
       // A failure is remembered in the store, with the time of the next attempt; a final one shows at the next look.
-      await getValidAccessToken(config, { signal }).catch(() => {});
+      await getValidAccessToken(config, { signal }).then(
+        () => failed.delete(account.profile),
+        (error) => warnOfFailure(error, account.profile, signal),
+      );
       return shortestPause;
     });
     return jittered(Math.min(longestPause, ...(await Promise.all(pauses))));
@@ -85,13 +100,27 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       return;
     }
     warned.set(profile, state);
-    const who = profile === "default" ? context.title : `${context.title} (account ${profile})`;
+    const who = nameOf(profile);
     const what =
       state === "expiring"
         ? `the login to ${who} ends at ${new Date(loginEndsAt ?? 0).toISOString()}${refreshable ? "" : " and cannot be renewed"}`
         : `${who} needs a login`;
     context.logger.warn(`${what}: run \`${context.loginCommand(named)}\` in a terminal.`);
   }
+
+  /** Once for each kind. What needs a login is said when the account is looked at next. */
+  function warnOfFailure(error: unknown, profile: string, signal: AbortSignal): void {
+    const { code = "", needsLogin = false, message = String(error) } = error as Partial<AuthError>;
+    const kinds = failed.get(profile) ?? new Set();
+    if (signal.aborted || needsLogin || kinds.has(code)) {
+      return;
+    }
+    failed.set(profile, kinds.add(code));
+    context.logger.warn(`the login to ${nameOf(profile)} cannot be kept fresh (${code}): ${message}`);
+  }
+
+  const nameOf = (profile: string) =>
+    profile === "" || profile === "default" ? context.title : `${context.title} (account ${profile})`;
 
   return {
     id: context.id,
@@ -106,6 +135,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       stop.abort();
       clearTimeout(timer);
       warned.clear();
+      failed.clear();
       // A refresh may be under way with no promise of ours behind it: its rotated token is lost with the process.
       await settled(stopPatience);
       letGo();

@@ -78,7 +78,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       ...auth,
       ...userConfig(api.pluginConfig),
       pluginId,
-      ...(name !== undefined && { profile: name }),
+      ...(name !== undefined && accountIn(auth, pluginId, name)),
       clientName: auth.clientName ?? title,
       ...(stateDir !== undefined && { stateDir }),
     };
@@ -138,6 +138,15 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     account: (context) => accountOf(typeof context === "string" ? context : profileOf(context)),
     addCommands: (parent) => addCommands(parent, commands),
   };
+}
+
+/** The options that name an account: in the host's file by the host's id, whichever provider it is of. */
+function accountIn({ credentialsFormat, profileId }: Partial<AuthConfig>, pluginId: string, name: string) {
+  if (credentialsFormat !== "auth-profiles") {
+    return { profile: name };
+  }
+  const [provider] = (profileId ?? pluginId).split(":");
+  return { profileId: name.includes(":") ? name : `${provider}:${name}` };
 }
 
 function cliOptions(command: string, title: string) {

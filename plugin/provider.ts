@@ -17,6 +17,10 @@ export interface DeviceCodeAuthOptions
     | "authorizationEndpoint"
     | "dpop"
     | "storage"
+    | "store"
+    | "credentialsFormat"
+    | "agentId"
+    | "profileId"
   > {
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;

@@ -3,8 +3,8 @@
  * are taken over, and the login lives on unless the server's answer died with the process.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { ForeignFile, type Format, layouts } from "./foreign-file.ts";
 import type { Lifetime } from "./lifetime.ts";
@@ -48,6 +48,17 @@ export function foreignKills(format: Format, thorough: boolean): void {
         await livesOn(file, 1);
       });
     }
+
+    once("a note that is killed leaves nothing behind for good", async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const notes = join(file.home.path, ".clawdbot/credentials/memory");
+      mkdirSync(notes, { recursive: true, mode: 0o700 });
+      await killed(t, file, { calls: "/^rename", path: notes });
+      const temps = () => readdirSync(notes).filter((name) => name.endsWith(".tmp"));
+      assert.equal(temps().length, 1);
+      await livesOn(file, 1);
+      assert.deepEqual(temps(), []);
+    });
 
     once("what its program wrote after the kill is kept as well", async (t) => {
       const file = await ForeignFile.create(t, format);

@@ -23,7 +23,8 @@ pub struct LogoutResult {
 /// Options of {@link logout} and {@link refreshTokens}.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct SignalOptions {
-    /// Ends the wait at once: `ABORTED`. A logout may have removed the credential by then.
+    /// Ends the wait: `ABORTED`, and nothing has changed. Too late for that once a refresh token is being sent: that is
+    /// finished, and resolves. A logout that has removed the credential waits for the server no longer, and resolves.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
 }

@@ -572,7 +572,7 @@ mod tests {
             })
         });
         let run = run(http, 5, 60).await;
-        assert_eq!(run.polls, [5, 15, 35]);
+        assert_eq!(run.polls, [5, 15, 35, 55, 60]);
         let error = run.end.unwrap_err();
         assert_eq!(error.code(), ErrorCode::DeviceCodeExpired);
         assert!(error.message().contains("connection refused"), "{error}");

@@ -92,10 +92,15 @@ impl PollSchedule {
     }
 
     fn after(&self, wait: Duration, now: BootInstant) -> Next {
-        if now.plus(wait) > self.deadline {
-            Next::Expired
-        } else {
+        let is_allowed = |wait| now.plus(wait) <= self.deadline;
+        if is_allowed(wait) {
             Next::Wait(wait)
+        } else if is_allowed(self.interval) {
+            // The person may have decided by the end: one last poll that the interval allows, with time for its answer.
+            let left = self.deadline.since(now).saturating_sub(self.interval);
+            Next::Wait(left.max(self.interval))
+        } else {
+            Next::Expired
         }
     }
 }
@@ -134,6 +139,28 @@ mod tests {
         PollOutcome::SlowDown {
             interval: interval.map(Duration::from_secs),
             retry_after: None,
+        }
+    }
+
+    #[test]
+    fn a_wait_that_reaches_beyond_the_end_leaves_the_last_poll_that_the_interval_allows() {
+        let seconds = |seconds| BootInstant(Duration::from_secs(seconds));
+        let busy = PollOutcome::Failed {
+            retry_after: Some(Duration::from_mins(1)),
+        };
+        for (outcome, left, expected) in [
+            (busy, 61, Some(60)),
+            (busy, 59, Some(54)),
+            (FAILED, 9, Some(5)),
+            (FAILED, 5, Some(5)),
+            (busy, 4, None),
+            (PollOutcome::Pending, 4, None),
+        ] {
+            let mut schedule = PollSchedule::new(Duration::from_secs(5), seconds(100));
+            let next = schedule.next(outcome, seconds(100 - left));
+            let expected =
+                expected.map_or(Next::Expired, |wait| Next::Wait(Duration::from_secs(wait)));
+            assert_eq!(next, expected, "{left} s before the end");
         }
     }
 
@@ -256,7 +283,7 @@ mod tests {
                         }
                     }
                     Next::Expired => prop_assert!(
-                        now.plus(base.max(LONGEST_RETRY_AFTER)) > deadline,
+                        now.plus(base) > deadline,
                         "gave up while polls were allowed"
                     ),
                 }

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
-use crate::store::credential::Stored;
 use crate::store::order;
 
 use super::Session;
 use super::access_token::login_required;
 use super::config::{AuthConfig, profiles};
-use super::ownership;
 use super::refresh_round::cannot_refresh;
 use super::status::{AuthStatus, State};
 
@@ -129,12 +127,7 @@ impl Session {
             State::LoggedOut => reason(status.state, login_required(config).message().to_owned()),
             State::Expired => reason(status.state, cannot_refresh(config).message().to_owned()),
             State::LoginRequired => reason(status.state, told(status, config)),
-            State::Valid | State::Expiring => match self.look(&location, may)? {
-                Stored::Credential(credential) => ownership::check(config, &credential)
-                    .err()
-                    .and_then(|error| reason(State::LoginRequired, error.message().to_owned())),
-                _ => None,
-            },
+            State::Valid | State::Expiring => None,
         })
     }
 

@@ -38,9 +38,14 @@ impl Session {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
         let target = request.url.split('#').next().unwrap_or_default();
         let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
-        // As fetch does with the methods that there are.
-        let method = request.method.to_ascii_uppercase();
-        let is_tchar = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        // Methods are case-sensitive (RFC 9110 §9.1); these few fetch sends in capitals, however they are written, and no other.
+        let method = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(&request.method))
+            .unwrap_or(&request.method);
+        // RFC 9110 §5.6.2
+        let is_tchar =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
@@ -78,7 +83,7 @@ impl Session {
                     self.nonces.learn(&url, nonce);
                 }
                 let key = DpopKey::from_stored(key)?;
-                let proof = self.dpop(&key).proof(&method, &url, Some(token))?;
+                let proof = self.dpop(&key).proof(method, &url, Some(token))?;
                 (DPOP, Some(proof))
             }
         };

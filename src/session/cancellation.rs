@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorCode};
 const PENDING: u8 = 0;
 const CANCELLED: u8 = 1;
 const COMMITTED: u8 = 2;
+/// Cancelled after the point of no return.
+const HURRIED: u8 = 3;
 
 /// Either cancelled or committed, never both: so a caller who is told `ABORTED` knows that nothing was stored.
 #[derive(Debug, Default)]
@@ -18,13 +20,16 @@ pub(crate) struct Cancellation {
 }
 
 impl Cancellation {
-    /// Asks the operation to stop. False when it is too late: its outcome stands.
+    /// Asks the operation to stop. False when it is too late: then it leaves out what it can do without, and its outcome
+    /// stands.
     pub(crate) fn cancel(&self) -> bool {
-        let accepted = self
-            .state
-            .compare_exchange(PENDING, CANCELLED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok();
-        if accepted {
+        let change = |from, to| {
+            self.state
+                .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        };
+        let accepted = change(PENDING, CANCELLED);
+        if accepted || change(COMMITTED, HURRIED) {
             self.cancelled.notify_waiters();
         }
         accepted
@@ -36,8 +41,8 @@ impl Cancellation {
             .state
             .compare_exchange(PENDING, COMMITTED, Ordering::AcqRel, Ordering::Acquire)
         {
-            Ok(_) | Err(COMMITTED) => Ok(()),
-            Err(_) => Err(aborted()),
+            Err(CANCELLED) => Err(aborted()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -46,17 +51,24 @@ impl Cancellation {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        self.until_cancelled(work)
+            .await
+            .unwrap_or_else(|| Err(aborted()))
+    }
+
+    /// The same for work that the operation can do without: none when the caller cancels, committed or not.
+    pub(crate) async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let cancelled = self.cancelled.notified();
         tokio::pin!(cancelled);
         // Registered before the state is read: a cancel in between is not missed.
         cancelled.as_mut().enable();
-        if self.state.load(Ordering::Acquire) == CANCELLED {
-            return Err(aborted());
+        if matches!(self.state.load(Ordering::Acquire), CANCELLED | HURRIED) {
+            return None;
         }
         tokio::select! {
             biased;
-            () = cancelled => Err(aborted()),
-            outcome = work => outcome,
+            () = cancelled => None,
+            outcome = work => Some(outcome),
         }
     }
 }

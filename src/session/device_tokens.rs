@@ -291,46 +291,44 @@ impl Session {
         not_bound(config)?;
         config.names_a_server()?;
         config.client_id.as_ref().ok_or_else(missing_client)?;
-        cancellation
-            .guard(async {
-                let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
-                    (endpoint.clone(), None)
-                } else {
-                    let server = AuthorizationServer::resolve(self, config).await?;
-                    (server.token_endpoint, server.authentication_methods)
-                };
-                let client =
-                    configured(config, None, supported.as_deref()).ok_or_else(missing_client)?;
-                let request = RefreshRequest {
-                    endpoint: &endpoint,
-                    client: &client,
-                    refresh_token,
-                    resources: &config.resource,
-                    dpop: None,
-                    json_scopes: None,
-                    extra: &config.extra_parameters,
-                };
-                let response = self
-                    .attempt_refresh(
-                        &request,
-                        config.request_timeout,
-                        Effort::Full,
-                        self.clock.boot().plus(CRITICAL_SECTION),
-                    )
-                    .await
-                    .map_err(|failure| failure.error().clone())?;
-                // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.
-                let response = TokenResponse {
-                    refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
-                    ..response
-                };
-                let issuer = config
-                    .issuer
-                    .as_ref()
-                    .map(|issuer| issuer.as_str().to_owned());
-                Ok(self.token_set(config, response, client, None, issuer, &endpoint))
-            })
+        let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
+            (endpoint.clone(), None)
+        } else {
+            let found = AuthorizationServer::resolve(self, config);
+            let server = cancellation.guard(found).await?;
+            (server.token_endpoint, server.authentication_methods)
+        };
+        let client = configured(config, None, supported.as_deref()).ok_or_else(missing_client)?;
+        let request = RefreshRequest {
+            endpoint: &endpoint,
+            client: &client,
+            refresh_token,
+            resources: &config.resource,
+            dpop: None,
+            json_scopes: None,
+            extra: &config.extra_parameters,
+        };
+        // The answer may hold the only refresh token that there is: from here on no abort is heard.
+        cancellation.commit()?;
+        let response = self
+            .attempt_refresh(
+                &request,
+                config.request_timeout,
+                Effort::Full,
+                self.clock.boot().plus(CRITICAL_SECTION),
+            )
             .await
+            .map_err(|failure| failure.error().clone())?;
+        // RFC 6749 §6: without a new refresh token in the answer the old one stays valid.
+        let response = TokenResponse {
+            refresh: response.refresh.or_else(|| Some(refresh_token.clone())),
+            ..response
+        };
+        let issuer = config
+            .issuer
+            .as_ref()
+            .map(|issuer| issuer.as_str().to_owned());
+        Ok(self.token_set(config, response, client, None, issuer, &endpoint))
     }
 
     fn token_set(

@@ -1,7 +1,7 @@
 //! Everything that this process knows of a login beside what is stored, under the login's one key.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::secret::Secret;
@@ -13,6 +13,7 @@ use super::forced_refreshes::ForcedRefreshes;
 use super::foreign_clock::ForeignClock;
 use super::lock;
 use super::single_flight::Flights;
+use super::unsaved::Handover;
 
 /// What is known of one login.
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub(super) struct LoginState {
 pub(super) struct Unsaved {
     pub(super) credential: Snapshot,
     pub(super) cause: Error,
+    /// How a logout gets at it.
+    pub(super) handover: Arc<Handover>,
 }
 
 /// When an access token ends on the boot clock, which no clock change moves.

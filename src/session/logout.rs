@@ -9,7 +9,8 @@ use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
-use crate::store::locked::Removed;
+use crate::store::locked::{Locked, Removed};
+use crate::time::UnixMillis;
 
 use super::cancellation::Cancellation;
 use super::client::of_credential;
@@ -35,29 +36,52 @@ impl Session {
     ) -> Result<LoggedOut, Error> {
         let config = &self.first_account(config).await?;
         let location = self.location(config)?;
-        let mut locked = cancellation
-            .guard(self.lock(&location, config.lock_timeout))
-            .await?;
+        let key = location.key();
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());
         // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
-        let (client, was_stored, removed) = blocking(move |may| {
-            match locked.open(may) {
-                // Secrets that are gone cannot be revoked, which is no reason to keep what is left.
-                Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
-                _ => {}
+        let unsaved = self.take_over(&key).await;
+        let (found, unsaved) = if let Some(mut save) = unsaved {
+            if let Err(error) = cancellation.commit() {
+                self.keep_saving(key, save);
+                return Err(error);
             }
-            let was_stored = locked.stored().outline().is_some();
-            let client = match locked.stored() {
-                Stored::Credential(credential) => client_of(configured, &whose, credential, may),
-                _ => Ok(None),
-            };
-            locked
-                .log_out(now, may)
-                .map(|removed| (client, was_stored, removed))
-        })
-        .await??;
-        self.logins.of(&location.key(), LoginState::forget);
+            let (found, save) = blocking(move |may| {
+                let found = remove(&mut save.locked, configured, &whose, now, may);
+                (found, save)
+            })
+            .await?;
+            match found {
+                Ok(found) => (found, Some(save)),
+                Err(error) => {
+                    self.keep_saving(key, save);
+                    return Err(error);
+                }
+            }
+        } else {
+            let lock = self.lock(&location, config.lock_timeout);
+            let mut locked = cancellation.guard(lock).await?;
+            cancellation.commit()?;
+            let found =
+                blocking(move |may| remove(&mut locked, configured, &whose, now, may)).await??;
+            (found, None)
+        };
+        let Found {
+            mut client,
+            was_stored,
+            mut removed,
+        } = found;
+        if let Some(save) = unsaved {
+            // The stored refresh token was spent for these.
+            removed = Some(Removed {
+                access: save.credential.access.clone(),
+                refresh: save.credential.refresh.clone(),
+                revocation_endpoint: save.credential.revocation_endpoint.clone(),
+                client_id: save.credential.client_id.clone(),
+            });
+            client = Ok(Some(save.client));
+        }
+        self.logins.of(&key, LoginState::forget);
         self.cache.forget(&location);
         let Some(removed) = removed else {
             return Ok(LoggedOut {
@@ -68,8 +92,9 @@ impl Session {
         // The credential is gone; only without its client's registration can nothing be revoked.
         let client = client.ok().flatten();
         let revoked = cancellation
-            .guard(async { Ok(self.revoke_removed(config, client, &removed).await) })
-            .await?;
+            .until_cancelled(self.revoke_removed(config, client, &removed))
+            .await
+            .unwrap_or(false);
         Ok(LoggedOut {
             revoked,
             removed: true,
@@ -115,6 +140,38 @@ impl Session {
         }
         revoked
     }
+}
+
+/// What was there.
+struct Found {
+    client: Result<Option<Client>, Error>,
+    was_stored: bool,
+    removed: Option<Removed>,
+}
+
+fn remove(
+    locked: &mut Locked,
+    configured: AuthConfig,
+    whose: &Location,
+    now: UnixMillis,
+    may: MayBlock,
+) -> Result<Found, Error> {
+    match locked.open(may) {
+        // Secrets that are gone cannot be revoked, which is no reason to keep what is left.
+        Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
+        _ => {}
+    }
+    let was_stored = locked.stored().outline().is_some();
+    let client = match locked.stored() {
+        Stored::Credential(credential) => client_of(configured, whose, credential, may),
+        _ => Ok(None),
+    };
+    let removed = locked.log_out(now, may)?;
+    Ok(Found {
+        client,
+        was_stored,
+        removed,
+    })
 }
 
 /// The client that the tokens belong to. A config that means another server or client by now says nothing about it, and its

@@ -4,12 +4,12 @@
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::issuer::Issuer;
-use crate::store::credential::Snapshot;
+use crate::store::credential::{Outline, Snapshot};
 
 use super::config::AuthConfig;
 
 /// Refuses a credential that the config does not mean.
-pub(super) fn check(config: &AuthConfig, credential: &Snapshot) -> Result<(), Error> {
+pub(super) fn check(config: &AuthConfig, credential: &Outline) -> Result<(), Error> {
     let issuer = config.issuer.as_ref().map(Issuer::as_str);
     let token_endpoint = config.token_endpoint.as_ref().map(Endpoint::as_str);
     let stored_issuer = credential.issuer();

@@ -64,7 +64,8 @@ impl Session {
                     Some(WAIT_BEFORE_REPLAY)
                 }
                 // RFC 9110 §10.2.3: Retry-After is "how long the user agent ought to wait". Zero is no leave to hammer.
-                RefreshFailure::Busy(error) => {
+                RefreshFailure::Busy(error) if replays > 0 => {
+                    replays -= 1;
                     error.retry_after().map(|wait| wait.max(WAIT_BEFORE_REPLAY))
                 }
                 _ => None,

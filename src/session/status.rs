@@ -15,6 +15,7 @@ use super::access_token::{bind, is_refused_access_token, learned};
 use super::accounts::{Chosen, Skipped};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
+use super::ownership;
 use super::refresh_round::whose;
 use super::scopes::is_granted;
 
@@ -97,7 +98,7 @@ impl Session {
                 let locations = accounts.iter().map(|account| session.location(account));
                 locations.collect::<Result<Vec<_>, _>>()?
             } else {
-                location.profiles()?
+                location.profiles(Some(may))?
             };
             for location in locations {
                 let status = match session.status_of(&config, &location, Some(may)) {
@@ -141,7 +142,20 @@ impl Session {
                     .expires()
                     .is_some_and(|expires| expires <= self.clock.now()),
             };
-            return Ok(self.describe(config, location, credential, ended, last));
+            let status = self.describe(config, location, credential, ended, last);
+            return Ok(match ownership::check(config, credential) {
+                Ok(()) => status,
+                // No call hands it out.
+                Err(error) => AuthStatus {
+                    state: State::LoginRequired,
+                    last_error: Some(LastError {
+                        code: error.code(),
+                        message: error.message().to_owned(),
+                        at: self.clock.now(),
+                    }),
+                    ..status
+                },
+            });
         }
         if stored == Stored::LoggedOut {
             return Ok(nothing(location));

@@ -1,7 +1,9 @@
 //! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (DESIGN 3.3).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
 
 use crate::blocking::blocking;
 use crate::error::Error;
@@ -10,11 +12,11 @@ use crate::store::credential::{NewCredential, Snapshot};
 use crate::store::key::Key;
 use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
 
-use super::Session;
 use super::config::AuthConfig;
 use super::login_state::Unsaved;
 use super::settling::Unsettled;
 use super::single_flight::Hold;
+use super::{Session, lock};
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -31,23 +33,44 @@ pub(super) struct Save {
     pub(super) holds: Vec<Hold>,
 }
 
+/// Where one that waits for its disk is asked for, and left.
+#[derive(Default)]
+pub(super) struct Handover {
+    wanted: Notify,
+    /// Becomes true once it is left here, saved, or lost.
+    is_over: watch::Sender<bool>,
+    left: Mutex<Option<Save>>,
+}
+
 impl Session {
     /// Keeps the lock and the credential, and goes on trying to save. Others get `STORE_LOCKED` meanwhile.
     pub(super) fn keep_saving(self: &Arc<Self>, key: Key, save: Save) -> Snapshot {
         let snapshot = save.credential.snapshot();
+        let handover = Arc::<Handover>::default();
         let unsaved = Unsaved {
             credential: snapshot.clone(),
             cause: save.cause.clone(),
+            handover: Arc::clone(&handover),
         };
         self.logins.of(&key, |login| login.unsaved = Some(unsaved));
         let session = Arc::clone(self);
         drop(tokio::spawn(async move {
-            session.save_in_the_end(&key, save).await;
+            session.save_in_the_end(&key, save, &handover).await;
+            handover.is_over.send_replace(true);
         }));
         snapshot
     }
 
-    async fn save_in_the_end(&self, key: &Key, save: Save) {
+    /// What this process could not save yet, with its lock: whoever takes it saves it, gives it back, or makes it worthless.
+    pub(super) async fn take_over(&self, key: &Key) -> Option<Save> {
+        let handover = self.logins.unsaved(key)?.handover;
+        handover.wanted.notify_one();
+        let mut receiver = handover.is_over.subscribe();
+        let is_over = receiver.wait_for(|is_over| *is_over).await.is_ok();
+        is_over.then(|| lock(&handover.left).take()).flatten()
+    }
+
+    async fn save_in_the_end(&self, key: &Key, save: Save, handover: &Handover) {
         let Save {
             mut locked,
             mut reserved,
@@ -73,7 +96,21 @@ impl Session {
                 break;
             };
             locked = still_locked;
-            tokio::time::sleep(wait).await;
+            let pause = tokio::time::timeout(wait, handover.wanted.notified());
+            if pause.await.is_ok() {
+                self.logins.of(key, |login| login.unsaved = None);
+                *lock(&handover.left) = Some(Save {
+                    locked,
+                    reserved,
+                    credential,
+                    client,
+                    config,
+                    cause,
+                    unsettled,
+                    holds,
+                });
+                return;
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
             let attempt = Arc::clone(&credential);
             let saving = blocking(move |may| {

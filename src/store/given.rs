@@ -78,6 +78,8 @@ struct Recent {
     key: String,
     /// When it was read, and what was there; none: it has to be read.
     known: Option<(BootInstant, Option<Versioned>)>,
+    /// How often we have begun to write it.
+    writes: u32,
     /// Held while it is read: whoever comes meanwhile uses what that gives.
     reading: Arc<Mutex<()>>,
 }
@@ -139,8 +141,15 @@ impl GivenStore {
     /// What is kept under that key now.
     fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
         let now = SystemClock.boot();
+        let writes = self.recent(key, |recent| recent.writes);
         let kept = self.keeper.read(key, may)?;
-        self.recent(key, |recent| recent.known = Some((now, kept.clone())));
+        self.recent(key, |recent| {
+            // What we wrote, or another read, since this one began is newer.
+            let is_newest = recent.known.as_ref().is_none_or(|(read, _)| *read <= now);
+            if recent.writes == writes && is_newest {
+                recent.known = Some((now, kept.clone()));
+            }
+        });
         Ok(kept)
     }
 
@@ -162,7 +171,10 @@ impl GivenStore {
         may: MayBlock,
     ) -> Result<Option<Versioned>, Error> {
         // Whatever comes of it, what was read before need not hold any more.
-        self.recent(key, |recent| recent.known = None);
+        self.recent(key, |recent| {
+            recent.known = None;
+            recent.writes = recent.writes.wrapping_add(1);
+        });
         let version = self.keeper.write(key, &value, expected, may)?;
         Ok(version.map(|version| {
             let kept = Versioned { value, version };
@@ -219,6 +231,7 @@ impl GivenStore {
         let mut recent = Recent {
             key: key.to_owned(),
             known: None,
+            writes: 0,
             reading: Arc::default(),
         };
         let outcome = look(&mut recent);
@@ -508,4 +521,85 @@ fn keeps_changing(key: &str) -> Error {
         ErrorCode::StoreLocked,
         format!("{key} keeps changing in the plugin's store while it is written. Try again."),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// Answers a first read late, with what there was when it began.
+    struct Slow {
+        value: Mutex<Versioned>,
+        began: Sender<()>,
+        go_on: Mutex<Option<Receiver<()>>>,
+    }
+
+    impl Keeper for Slow {
+        fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
+            let kept = lock(&self.value).clone();
+            let go_on = lock(&self.go_on).take();
+            if let Some(go_on) = go_on {
+                self.began.send(()).unwrap();
+                go_on.recv().unwrap();
+            }
+            Ok(Some(kept))
+        }
+
+        fn write(
+            &self,
+            _key: &str,
+            value: &Secret,
+            _expected: Option<&str>,
+            _: MayBlock,
+        ) -> Result<Option<String>, Error> {
+            let version = "2".to_owned();
+            *lock(&self.value) = Versioned {
+                value: value.clone(),
+                version: version.clone(),
+            };
+            Ok(Some(version))
+        }
+
+        fn try_lock(&self, _key: &str, _: MayBlock) -> Result<Option<Box<dyn Held>>, Error> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_slow_read_that_began_before_our_write_does_not_hide_it() {
+        let (began, has_begun) = channel();
+        let (release, go_on) = channel();
+        let store = GivenStore::new(
+            0,
+            Arc::new(Slow {
+                value: Mutex::new(Versioned {
+                    value: Secret::from("old"),
+                    version: "1".to_owned(),
+                }),
+                began,
+                go_on: Mutex::new(Some(go_on)),
+            }),
+        );
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| {
+                store
+                    .read_recent("k", Some(MayBlock::in_test()))
+                    .unwrap()
+                    .unwrap()
+            });
+            has_begun.recv().unwrap();
+            store
+                .put("k", Secret::from("new"), Some("1"), MayBlock::in_test())
+                .unwrap();
+            release.send(()).unwrap();
+            assert_eq!(slow.join().unwrap().value.expose(), "old");
+        });
+        let now = store
+            .read_recent("k", Some(MayBlock::in_test()))
+            .unwrap()
+            .unwrap();
+        assert_eq!(now.value.expose(), "new");
+    }
 }

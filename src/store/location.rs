@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
@@ -348,11 +349,14 @@ impl Location {
     ///
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.
-    pub(crate) fn profiles(&self) -> Result<Vec<Self>, Error> {
+    pub(crate) fn profiles(&self, may: Option<MayBlock>) -> Result<Vec<Self>, Error> {
         let folder = match &self.place {
             Place::State { folder, .. } => folder,
             Place::Foreign { format, .. } if *format == Format::AuthProfiles => {
-                let profiles = foreign::of_provider(self)?;
+                let profiles = match may {
+                    Some(may) => foreign::patiently(may, || foreign::of_provider(self))?,
+                    None => foreign::of_provider(self)?,
+                };
                 return Ok(profiles
                     .into_iter()
                     .map(|profile| self.of_profile(profile))
@@ -460,7 +464,7 @@ impl Location {
             };
             rivals.extend(
                 there
-                    .profiles()
+                    .profiles(None)
                     .unwrap_or_default()
                     .into_iter()
                     .filter(|profile| {
@@ -1030,7 +1034,7 @@ pub(super) mod tests {
     fn only_profiles_are_listed() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(folder.path(), "demo", "default");
-        assert!(location.profiles().unwrap().is_empty());
+        assert!(location.profiles(None).unwrap().is_empty());
         let ours = location.own_folder().unwrap();
         std::fs::create_dir_all(ours.join("clients")).unwrap();
         std::fs::create_dir_all(ours.join("folder.json")).unwrap();
@@ -1049,15 +1053,15 @@ pub(super) mod tests {
             std::fs::write(ours.join(name), "").unwrap();
         }
         let profiles: Vec<_> = location
-            .profiles()
+            .profiles(None)
             .unwrap()
             .iter()
             .map(|location| location.profile().to_owned())
             .collect();
         assert_eq!(profiles, ["A", "default", "work"]);
-        assert!(location.profiles().unwrap().contains(&location));
+        assert!(location.profiles(None).unwrap().contains(&location));
         let exact = at_path(&ours.join("work.json"));
-        assert_eq!(exact.profiles().unwrap(), std::slice::from_ref(&exact));
+        assert_eq!(exact.profiles(None).unwrap(), std::slice::from_ref(&exact));
     }
 
     #[test]

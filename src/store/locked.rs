@@ -25,7 +25,7 @@ pub(crate) struct Locked(Kept);
 #[derive(Debug)]
 enum Kept {
     OwnFile(OwnFile),
-    ForeignFile(ForeignFile),
+    ForeignFile(Box<ForeignFile>),
     Given(GivenLock),
 }
 
@@ -121,9 +121,8 @@ impl Locked {
     pub(crate) fn try_acquire(location: &Location, may: MayBlock) -> Result<Option<Self>, Error> {
         let kept = match (location.slot(), location.foreign_format()) {
             (Some(slot), _) => GivenLock::try_acquire(slot, may)?.map(Kept::Given),
-            (None, Some(format)) => {
-                ForeignFile::try_acquire(location, format, may)?.map(Kept::ForeignFile)
-            }
+            (None, Some(format)) => ForeignFile::try_acquire(location, format, may)?
+                .map(|file| Kept::ForeignFile(Box::new(file))),
             (None, None) => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
         };
         Ok(kept.map(Self))

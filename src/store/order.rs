@@ -18,7 +18,8 @@ use crate::time::UnixMillis;
 
 const ORDER: &str = "order";
 
-/// The profiles, the preferred one first; none where no order was set, and with `credentialsPath`.
+/// The profiles, the preferred one first; none where no order was set, and with `credentialsPath`. Waits for a program that
+/// is writing its file: call it on a thread that may block.
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
@@ -27,7 +28,10 @@ pub(crate) fn read(
     may: Option<MayBlock>,
 ) -> Result<Option<Vec<String>>, Error> {
     if location.foreign_format() == Some(Format::AuthProfiles) {
-        let order = foreign::in_order(location)?;
+        let order = match may {
+            Some(may) => foreign::patiently(may, || foreign::in_order(location))?,
+            None => foreign::in_order(location)?,
+        };
         return Ok((!order.is_empty()).then_some(order));
     }
     if let Some(slot) = location.order_slot() {
@@ -184,7 +188,7 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        assert!(location.profiles().unwrap().is_empty());
+        assert!(location.profiles(None).unwrap().is_empty());
         for profile in ["order", ".order", ".order.json", "order.json"] {
             let other = in_state_dir(folder.path(), "demo", profile);
             assert_ne!(Some(other.path()), location.order_path().as_deref());

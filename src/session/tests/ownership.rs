@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, code, rotating};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
+use crate::session::status::State;
 
 const OTHER: &str = "https://other.example";
 const OTHER_ENDPOINT: &str = "https://other.example/token";
@@ -133,4 +134,22 @@ async fn a_login_elsewhere_while_the_lock_is_awaited_is_seen() {
     };
     let (token, ()) = tokio::join!(bench.token(), login);
     assert_eq!(code(&token), ErrorCode::IssuerMismatch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_says_that_a_login_of_another_server_is_handed_out_by_no_call() {
+    let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
+    for options in [json!({ "issuer": OTHER }), json!({ "clientId": "other" })] {
+        let config = bench.config_with(options);
+        assert_eq!(
+            code(&bench.token_with(&config).await),
+            ErrorCode::IssuerMismatch
+        );
+        let status = bench.session.status(&config).await.unwrap();
+        assert_eq!(status.state, State::LoginRequired);
+        assert_eq!(status.last_error.unwrap().code, ErrorCode::IssuerMismatch);
+        let listed = bench.session.list_profiles(&config).await.unwrap();
+        assert_eq!(listed[0].state, State::LoginRequired);
+    }
+    assert_eq!(bench.status().await.state, State::Valid);
 }

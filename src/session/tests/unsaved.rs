@@ -174,23 +174,38 @@ async fn a_login_that_somebody_restored_meanwhile_wins_and_its_tokens_are_revoke
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_and_a_logout_wait_for_it_and_then_name_the_cause() {
+async fn a_logout_takes_over_what_waits_for_its_disk_and_revokes_it() {
     let (bench, path) = broken(3600);
     assert_eq!(bench.token().await.unwrap(), "a2");
-    let config = bench.config_with(json!({ "lockTimeoutMs": 5_000 }));
-    let outcome = bench
-        .session
-        .logout(&config, &Cancellation::default())
-        .await;
-    let error = outcome.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::StoreLocked);
-    assert!(error.message().contains("could not save"), "{error}");
+    pass(20).await;
     mend_disk(&path);
+    let start = Instant::now();
     let outcome = bench
         .session
         .logout(&bench.config, &Cancellation::default())
         .await;
     assert!(outcome.unwrap().removed);
+    assert_eq!(start.elapsed(), Duration::ZERO, "this very process");
     assert_eq!(bench.revoked(), ["r2", "a2"]);
     assert_eq!(code(&bench.token().await), ErrorCode::LoginRequired);
+    pass(120).await;
+    assert_eq!(bench.status().await.state, State::LoggedOut);
+    drop(bench.lock());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_the_disk_does_not_take_says_so_and_the_login_is_saved_in_the_end() {
+    let (bench, path) = broken(3600);
+    assert_eq!(bench.token().await.unwrap(), "a2");
+    pass(20).await;
+    let start = Instant::now();
+    let cancellation = Cancellation::default();
+    let outcome = bench.session.logout(&bench.config, &cancellation).await;
+    assert_eq!(outcome.unwrap_err().code(), ErrorCode::StoreIo);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(bench.token().await.unwrap(), "a2");
+    mend_disk(&path);
+    pass(31).await;
+    assert_eq!(bench.file()["access"], "a2");
+    assert_eq!(bench.status().await.last_error, None);
 }

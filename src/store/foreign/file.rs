@@ -497,6 +497,7 @@ impl ForeignFile {
 
     /// Brings in this login's journal; those of the file's other logins stay.
     fn recover(&mut self, may: MayBlock) -> Result<bool, Error> {
+        note::discard_leftovers(&self.location);
         // The file is there without that login: its program has logged out.
         let stored = match &self.stored {
             Stored::Nothing => &Stored::LoggedOut,

@@ -8,8 +8,9 @@ use crate::fs::identity::Identity;
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot};
+use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::{self, Document, Members};
+use crate::store::journal::Journal;
 use crate::store::location::Location;
 use crate::store::registration::put;
 
@@ -87,6 +88,13 @@ fn of(location: &Location, identity: &Fingerprint) -> Option<Document> {
     format::require_version(document.members(), path).ok()?;
     let about = document.members().get(IDENTITY)?.as_str()?;
     (about == identity.as_str()).then_some(document)
+}
+
+/// Removes what a killed writer has left. Only the holder of the login's lock may.
+pub(super) fn discard_leftovers(location: &Location) {
+    if let Some(path) = location.note_path() {
+        Journal::of(path).discard(&Stored::Nothing);
+    }
 }
 
 fn write(location: &Location, document: &Document) -> Result<(), Error> {

@@ -1,0 +1,181 @@
+// Each protection of docs/reliability.md as a change that takes it out, and the tests that must fail then. `find` stands once in
+// src/, lib/ or plugin/, whatever the file and its line breaks. `tests`: patterns of names, by file of __test__ or "rust".
+
+export const protections = [
+  {
+    protection: "The temp file's space is allocated before the request",
+    find: "match allocate(&mut reservation.file, size) {",
+    replace: "match Ok::<(), io::Error>(()) {",
+    tests: { disk: ["^no space$", "^no quota left$", "^an input/output error$", "^filled up while"] },
+  },
+  {
+    protection: "The file is read again before the rename, and wins",
+    find: "Ok(now) if now.fingerprint() == reserved.held => {}",
+    replace: "Ok(now) if now.fingerprint() == reserved.held || !now.is_corrupt => {}",
+    tests: {
+      "foreign-changes": ["^replaced by another login", "nobody is logged in, and the new tokens are revoked$"],
+    },
+  },
+  {
+    protection: "A leftover temp file is finished by the next holder",
+    find: "if !seen.is_corrupt && recover(&target, &seen.stored, Secrets::Unasked)? {",
+    replace: "if false {",
+    tests: { kills: ["^the temp file is written$", "^the temp file is truncated$", "^the temp file is synced$"] },
+  },
+  {
+    protection: "The kernel lock",
+    find: "Self::try_acquire_by(protected, fs4::FileExt::try_lock)",
+    replace: "Self::try_acquire_by(protected, |_: &File| Ok(()))",
+    tests: { "stopped-holder": ["^others wait as long"], herd: ["^32 processes", "^processes that come while"] },
+  },
+  {
+    protection: "A save that fails is tried again",
+    find: "wait = (wait * 2).min(LONGEST_WAIT); let attempt",
+    replace: "wait = Duration::from_hours(1); tokio::time::sleep(wait).await; let attempt",
+    tests: { disk: [", for a while$"] },
+  },
+  {
+    protection: "`status` says what is not saved",
+    find: '"The refreshed login is not saved yet and lives in this process alone. {}"',
+    replace: '"{}"',
+    tests: { disk: [", for a while$"] },
+  },
+  {
+    protection: "The temp file is synced",
+    find: "sync(&self.file)",
+    replace: "Ok::<(), io::Error>(())",
+    tests: { kills: ["^the temp file is truncated$"] },
+  },
+  {
+    protection: "The folder is synced",
+    find: "sync_folder_of(&self.target);",
+    replace: "",
+    tests: { kills: ["^renamed, and the folder is opened$"] },
+  },
+  {
+    protection: "A refusal, and what else a failed refresh taught, is written down",
+    find: "drop(locked.record_failure(&last_refresh, may));",
+    replace: "",
+    tests: { kills: ["^the answer is not sent yet$"], "login-required": ["^a login that was"] },
+  },
+  {
+    protection: "Waiters are told who holds the lock",
+    find: 'format!(" Held by {holder}.")',
+    replace: "{ let _ = holder; String::new() }",
+    tests: { "stopped-holder": ["^others wait as long"] },
+  },
+  {
+    protection: "The cache looks at the file at each call",
+    find: "pub(crate) fn holds(&self) -> bool { if",
+    replace: "pub(crate) fn holds(&self) -> bool { if self.note.is_none() { return true; } if",
+    tests: { "foreign-changes": ["^a running process notices"] },
+  },
+  {
+    protection: "The last waiter ends an unsent refresh",
+    find: "self.abandoned.send_replace(true);",
+    replace: "",
+    tests: { abort: ["^the last waiter aborts"] },
+  },
+  {
+    protection: "A refresh that was sent is not aborted (refreshTokens)",
+    find: "cancellation.commit()?; let response = self",
+    replace: "let response = self",
+    tests: { abort: ["^refreshTokens that is aborted once it was sent"] },
+  },
+  {
+    protection: "A logout that has removed is not aborted",
+    find: "cancellation.commit()?; let found = blocking",
+    replace: "let found = blocking",
+    tests: { abort: ["^logout that is aborted"] },
+  },
+  {
+    protection: "An exit waits for what was sent",
+    find: 'process.on("exit"',
+    replace: 'process.on("never"',
+    tests: { exit: ["."] },
+  },
+  {
+    protection: "The limit of one replay",
+    find: "RefreshFailure::Lost(_) if replays > 0 => { replays -= 1;",
+    replace: "RefreshFailure::Lost(_) if replays > 0 => {",
+    tests: { rust: ["session::tests::attempts"] },
+  },
+  {
+    protection: "The limit of one replay, with Retry-After",
+    find: "RefreshFailure::Busy(error) if replays > 0 => { replays -= 1;",
+    replace: "RefreshFailure::Busy(error) if replays > 0 => {",
+    tests: { rust: ["a_retry_after_of_zero"] },
+  },
+  {
+    protection: "The last poll that the interval allows",
+    find: "} else if is_allowed(self.interval) {",
+    replace: "} else if false {",
+    tests: { rust: ["a_wait_that_reaches_beyond_the_end"] },
+  },
+  {
+    protection: "The journal of a foreign file",
+    find: "reserved.journal.write(&document.to_json())?;",
+    replace: "drop(document);",
+    tests: { "foreign-kills": ["^the new text is written", "^what its program wrote after the kill"] },
+  },
+  {
+    protection: "The program's lock is let go between tries",
+    find: "self.host_locks.clear(); Err(SaveFailure",
+    replace: "Err(SaveFailure",
+    tests: { "auth-profiles": ["^the host writes its other logins"] },
+  },
+  {
+    protection: "The owner of a login is compared",
+    find: "!theirs.owner(&self.place).is_known_as(&self.owner)",
+    replace: "false",
+    tests: { "foreign-files": ["another account: the file wins$", "no account: the file wins$"] },
+  },
+  {
+    protection: "The later expiry of the same owner wins",
+    find: "(Some(theirs), Some(ours)) => theirs >= ours,",
+    replace: "(Some(_), Some(_)) => true,",
+    tests: { "foreign-files": ["ours is written$"] },
+  },
+  {
+    protection: "Half a file is waited for, in the order too",
+    find: "Some(may) => foreign::patiently(may, || foreign::in_order(location))?,",
+    replace: "Some(_) => foreign::in_order(location)?,",
+    tests: { "auth-profiles": ["^half a file is waited for where no profile is named: (a token|the order)"] },
+  },
+  {
+    protection: "The temp file of a killed note is removed",
+    find: "note::discard_leftovers(&self.location);",
+    replace: "",
+    tests: { "foreign-kills": ["^a note that is killed"] },
+  },
+  {
+    protection: "What was written since hides what a slow read brings",
+    find: "if recent.writes == writes && is_newest {",
+    replace: "if is_newest || recent.writes == writes {",
+    tests: { rust: ["a_slow_read_that_began"] },
+  },
+  {
+    protection: "`status` says that no call hands the login out",
+    find: "return Ok(match ownership::check(config, credential) {",
+    replace: "return Ok(match Ok::<(), Error>(()) {",
+    tests: { rust: ["status_says_that_a_login_of_another_server"] },
+  },
+  {
+    protection: "A logout takes over a save that fails",
+    find: "let unsaved = self.take_over(&key).await;",
+    replace: "let unsaved: Option<super::unsaved::Save> = None;",
+    tests: { rust: ["a_logout_takes_over", "a_logout_that_the_disk"] },
+  },
+  {
+    protection: "The service logs what keeps it from its work",
+    find: 'warnOfFailure(error, "", signal);',
+    replace: "void error;",
+    tests: { "plugin-service": ["^what keeps the service"] },
+  },
+  {
+    protection: "The service names accounts of the host's file by their ids",
+    find: "accountIn(auth, pluginId, name)",
+    replace: "{ profile: name }",
+    tests: { "plugin-service": ["^the service renews a login of another provider"] },
+  },
+];
