@@ -84,12 +84,25 @@ function watched(config) {
   ];
 }
 
+// Written out: so the array is never made, and a fresh token costs what its system call does.
 function isWatched(last, config) {
   const now = watched(config);
-  for (let at = 0; at < now.length; at += 1) {
-    if (now[at] !== last[at]) return false;
-  }
-  return true;
+  return (
+    now[0] === last[0] &&
+    now[1] === last[1] &&
+    now[2] === last[2] &&
+    now[3] === last[3] &&
+    now[4] === last[4] &&
+    now[5] === last[5] &&
+    now[6] === last[6] &&
+    now[7] === last[7] &&
+    now[8] === last[8] &&
+    now[9] === last[9] &&
+    now[10] === last[10] &&
+    now[11] === last[11] &&
+    now[12] === last[12] &&
+    now[13] === last[13]
+  );
 }
 
 async function authorizationHeaders(config, request, options) {

@@ -460,6 +460,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_replaced_or_removed_is_let_go_of_without_being_read_again() {
+        let (_folder, location) = setup(&credential_text("a"));
+        let (_other_folder, other) = setup(&credential_text("b"));
+        let cache = calm();
+        cache.read(&location, None, boot(0)).unwrap();
+        cache.read(&other, None, boot(0)).unwrap();
+        assert!(cache.let_go_of_replaced());
+        assert_eq!(cache.held(), 2);
+        replace(location.path(), &credential_text("c"));
+        assert!(cache.let_go_of_replaced());
+        assert_eq!(cache.held(), 1);
+        std::fs::remove_file(other.path()).unwrap();
+        assert!(!cache.let_go_of_replaced());
+        assert_eq!(cache.held(), 0);
+        assert_eq!(
+            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            "c"
+        );
+    }
+
+    #[test]
     fn an_unchanged_file_stays_current() {
         let (_folder, location) = setup(&credential_text("a"));
         let cache = calm();
