@@ -533,6 +533,10 @@ export interface LoginOptions {
 /**
  * Removes the credential whatever the server says, and revokes it at the server where that can be done (RFC 7009).
  *
+ * Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
+ * call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not
+ * told, and `leftInKeychain` names what stays.
+ *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
  *
  * @example
@@ -549,8 +553,13 @@ export declare function logout(config: AuthConfig, options?: SignalOptions): Pro
 export interface LogoutResult {
   /** The server confirmed that the tokens are revoked. */
   revoked: boolean
-  /** There was a credential, and it is gone. */
+  /** There was a credential, and its file is closed: nobody is logged in. */
   removed: boolean
+  /**
+   * The names of entries in the system's keychain that could not be removed: the keychain is locked or out of reach, or it
+   * refused. The next login or logout tries again. Only where there are any.
+   */
+  leftInKeychain?: Array<string>
 }
 
 /** What {@link LoginOptions.onPaste} is to ask. */

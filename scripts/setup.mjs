@@ -30,6 +30,9 @@ export const testPrograms =
         "dbus-send": "dbus-bin",
         "gnome-keyring-daemon": "gnome-keyring",
         "secret-tool": "libsecret-tools",
+        keepassxc: "keepassxc",
+        Xvfb: "xvfb",
+        xwininfo: "x11-utils",
       }
     : {};
 

@@ -2,7 +2,7 @@
 import { run } from "./command.mjs";
 
 /** What is run, as scripts of this folder with their arguments. */
-const long = [["soak-host.mjs", "--minutes", "5", "--stops", "3"]];
+const long = [["test-keychains.mjs"], ["soak-host.mjs", "--minutes", "5", "--stops", "3"]];
 
 let failed = 0;
 for (const [script, ...args] of long) {

@@ -149,6 +149,13 @@ impl Error {
         self
     }
 
+    /// Adds a sentence, which begins with a space.
+    #[must_use]
+    pub(crate) fn followed_by(mut self, sentence: &str) -> Self {
+        self.0.message.push_str(sentence);
+        self
+    }
+
     /// Says that a login mends it.
     #[must_use]
     pub(crate) fn needing_login(mut self) -> Self {

@@ -20,11 +20,21 @@ export interface Tokens {
   dpopKey?: string;
 }
 
-export class KeychainLogin {
+/** What a test looks into behind the back of the addon. */
+export interface Keychain {
+  /** What finds it. */
+  readonly env: Record<string, string>;
+  /** The accounts of our entries, sorted. */
+  accounts(): string[];
+  secret(account: string): string;
+  remove(account: string): void;
+}
+
+export class KeychainLogin<K extends Keychain = Keyring> {
   readonly #lifetime: Lifetime;
   readonly server: AuthorizationServer;
   readonly home: TempHome;
-  readonly keyring: Keyring;
+  readonly keyring: K;
   readonly config: AuthConfig;
 
   /** Server, home and keyring; nobody is logged in yet. */
@@ -33,11 +43,18 @@ export class KeychainLogin {
     options: AuthorizationServerOptions = {},
     config: Partial<AuthConfig> = {},
   ): Promise<KeychainLogin> {
+    return KeychainLogin.prepareIn(lifetime, (home) => Keyring.start(lifetime, home), options, config);
+  }
+
+  /** The same in another keychain. */
+  static async prepareIn<K extends Keychain>(
+    lifetime: Lifetime,
+    start: (home: TempHome) => Promise<K>,
+    options: AuthorizationServerOptions = {},
+    config: Partial<AuthConfig> = {},
+  ): Promise<KeychainLogin<K>> {
     const home = TempHome.create(lifetime);
-    const [server, keyring] = await Promise.all([
-      AuthorizationServer.start(lifetime, options),
-      Keyring.start(lifetime, home),
-    ]);
+    const [server, keyring] = await Promise.all([AuthorizationServer.start(lifetime, options), start(home)]);
     return new KeychainLogin(lifetime, server, home, keyring, {
       ...configFor(server, home.stateDir),
       storage: "keychain",
@@ -51,13 +68,7 @@ export class KeychainLogin {
     return login;
   }
 
-  private constructor(
-    lifetime: Lifetime,
-    server: AuthorizationServer,
-    home: TempHome,
-    keyring: Keyring,
-    config: AuthConfig,
-  ) {
+  private constructor(lifetime: Lifetime, server: AuthorizationServer, home: TempHome, keyring: K, config: AuthConfig) {
     this.#lifetime = lifetime;
     this.server = server;
     this.home = home;

@@ -6,33 +6,21 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { keychainBuildOf, runningPlatform } from "../../scripts/platforms.mjs";
 import type { Lifetime } from "./lifetime.ts";
+import { SessionBus } from "./session-bus.ts";
 import type { TempHome } from "./temp-home.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const password = "the password of the keyring";
 
-/** No services that the bus would start by itself: what a test kills stays dead. */
-const busConfiguration = (socket: string) => `<busconfig>
-  <type>session</type>
-  <listen>unix:path=${socket}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-  </policy>
-</busconfig>
-`;
-
 export class Keyring {
   readonly #lifetime: Lifetime;
   readonly #home: TempHome;
-  readonly #address: string;
+  readonly #bus: SessionBus;
   #daemon: ChildProcess | undefined;
 
   /** Why there is none here; false where there is. */
@@ -52,34 +40,20 @@ export class Keyring {
 
   /** With an unlocked keyring. */
   static async start(lifetime: Lifetime, home: TempHome): Promise<Keyring> {
-    const runtime = join(home.path, "run");
-    mkdirSync(runtime, { mode: 0o700 });
-    const [socket, file] = [join(runtime, "bus"), join(runtime, "bus.conf")];
-    writeFileSync(file, busConfiguration(socket));
-    const bus = spawn("dbus-daemon", [`--config-file=${file}`, "--nofork", "--nopidfile", "--print-address=1"], {
-      env: home.env(),
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    const ended = once(bus, "close");
-    lifetime.after(async () => {
-      bus.kill("SIGKILL");
-      await ended;
-    });
-    const [address] = (await once(bus.stdout, "data")) as [Buffer];
-    const keyring = new Keyring(lifetime, home, address.toString().trim());
+    const keyring = new Keyring(lifetime, home, await SessionBus.start(lifetime, home));
     await keyring.startDaemon();
     return keyring;
   }
 
-  private constructor(lifetime: Lifetime, home: TempHome, address: string) {
+  private constructor(lifetime: Lifetime, home: TempHome, bus: SessionBus) {
     this.#lifetime = lifetime;
     this.#home = home;
-    this.#address = address;
+    this.#bus = bus;
   }
 
   /** What finds it. */
   get env(): Record<string, string> {
-    return { DBUS_SESSION_BUS_ADDRESS: this.#address, XDG_RUNTIME_DIR: join(this.#home.path, "run") };
+    return this.#bus.env;
   }
 
   get pid(): number {

@@ -16,8 +16,11 @@ use super::process::{session, settle_before_exit};
 pub struct LogoutResult {
     /// The server confirmed that the tokens are revoked.
     pub revoked: bool,
-    /// There was a credential, and it is gone.
+    /// There was a credential, and its file is closed: nobody is logged in.
     pub removed: bool,
+    /// The names of entries in the system's keychain that could not be removed: the keychain is locked or out of reach, or it
+    /// refused. The next login or logout tries again. Only where there are any.
+    pub left_in_keychain: Option<Vec<String>>,
 }
 
 /// Options of {@link logout} and {@link refreshTokens}.
@@ -30,6 +33,10 @@ pub struct SignalOptions {
 }
 
 /// Removes the credential whatever the server says, and revokes it at the server where that can be done (RFC 7009).
+///
+/// Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
+/// call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not
+/// told, and `leftInKeychain` names what stays.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
 ///
@@ -60,6 +67,8 @@ pub fn logout(
                 Ok(Payload::E(LogoutResult {
                     revoked: outcome.revoked,
                     removed: outcome.removed,
+                    left_in_keychain: Some(outcome.left_in_keychain)
+                        .filter(|names| !names.is_empty()),
                 }))
             }
         }),

@@ -1,4 +1,7 @@
-//! The keychains of macOS and Windows, through the stores of keyring.
+//! The keychains of macOS and Windows, through the stores of keyring. Not run yet: type-checked alone.
+//!
+//! macOS opens its windows by itself, so they are switched off for this process while work is done, except in [`unlock`].
+//! Windows opens none.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -8,10 +11,12 @@ use keyring_core::{Entry, Error};
 use zeroize::Zeroizing;
 
 use super::parts::Entries;
-use super::{Failure, SERVICE};
+use super::{Failure, SERVICE, clean};
 
 #[cfg(target_os = "macos")]
 use apple_native_keyring_store::keychain::Store;
+#[cfg(target_os = "macos")]
+use security_framework::os::macos::keychain::SecKeychain;
 #[cfg(windows)]
 use windows_native_keyring_store::Store;
 
@@ -30,7 +35,12 @@ pub(super) fn within<T: Send + 'static>(
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new()
         .name("keychain".to_owned())
-        .spawn(move || drop(sender.send(work(&mut Native))))
+        .spawn(move || {
+            // Where that fails, the limit is still kept.
+            #[cfg(target_os = "macos")]
+            let _no_windows = SecKeychain::disable_user_interaction();
+            drop(sender.send(work(&mut Native)));
+        })
         .map_err(|error| Failure::Unreachable(error.to_string()))?;
     match receiver.recv_timeout(limit) {
         Ok(outcome) => outcome,
@@ -39,6 +49,28 @@ pub(super) fn within<T: Send + 'static>(
             Err(Failure::Refused("it stopped unexpectedly".to_owned()))
         }
     }
+}
+
+/// Asks a person to unlock the default keychain of macOS, if it is locked. That of Windows is never locked.
+pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
+    #[cfg(target_os = "macos")]
+    {
+        let (sender, receiver) = sync_channel(1);
+        std::thread::Builder::new()
+            .name("keychain".to_owned())
+            .spawn(move || {
+                let unlocked =
+                    SecKeychain::default().and_then(|mut keychain| keychain.unlock(None));
+                drop(sender.send(unlocked.is_ok()));
+            })
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        if receiver.recv_timeout(limit) != Ok(true) {
+            return Err(Failure::Locked(String::new()));
+        }
+    }
+    #[cfg(windows)]
+    let _never_waits = limit;
+    Ok(())
 }
 
 struct Native;
@@ -82,9 +114,20 @@ impl Entries for Native {
 /// Without the values that some of keyring's errors hold.
 fn failure(error: &Error) -> Failure {
     match error {
-        Error::NoStorageAccess(cause) => Failure::Unreachable(cause.to_string()),
-        Error::PlatformFailure(cause) => Failure::Refused(cause.to_string()),
+        #[cfg(target_os = "macos")]
+        Error::PlatformFailure(cause) if wants_a_person(&**cause) => Failure::Locked(
+            " macOS asks about it at the next login of this plugin: log in again where a person is.".to_owned(),
+        ),
+        Error::NoStorageAccess(cause) => Failure::Unreachable(clean(&cause.to_string())),
+        Error::PlatformFailure(cause) => Failure::Refused(clean(&cause.to_string())),
         Error::TooLong(..) => Failure::Refused("an entry is too long for it".to_owned()),
         _ => Failure::Refused("it could not do what it was asked".to_owned()),
     }
+}
+
+/// It would have asked: errSecAuthFailed, errSecInteractionNotAllowed, errSecInteractionRequired.
+#[cfg(target_os = "macos")]
+fn wants_a_person(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = cause.downcast_ref::<security_framework::base::Error>();
+    error.is_some_and(|error| matches!(error.code(), -25293 | -25308 | -25315))
 }

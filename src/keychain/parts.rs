@@ -12,16 +12,29 @@ use crate::secret::Secret;
 pub(super) trait Entries {
     /// How many bytes one takes.
     fn limit(&self) -> usize;
-    /// Writes one, in place of an older one.
+    /// Whether it says "done" before what it was given would survive its being killed.
+    fn writes_later(&self) -> bool {
+        false
+    }
+    /// Writes one, in place of all others of that name.
     fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure>;
-    /// Reads one, if it is there.
+    /// Reads one, if it is there. That there is none is said only where all keyrings could be asked.
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
-    /// Removes one; says whether it was there.
+    /// Removes all of that name; says whether there was one. That there was none is said only where all keyrings could be
+    /// asked.
     fn remove(&mut self, name: &str) -> Result<bool, Failure>;
 }
 
 /// What the first entry begins with: the number of entries.
 const DIGITS: usize = 6;
+
+/// What a writer can have written: a credential file is no longer.
+const LONGEST: usize = 4 * 1024 * 1024;
+
+/// The number of entries that a writer can have made, whatever the first one says.
+fn most(entries: &dyn Entries) -> usize {
+    LONGEST.div_ceil(entries.limit()) + usize::from(entries.limit() <= LONGEST)
+}
 
 pub(super) fn put(entries: &mut dyn Entries, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let (first, rest) = bytes
@@ -42,7 +55,7 @@ pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret
     let Some(head) = entries.get(name)? else {
         return Ok(None);
     };
-    let Some((count, first)) = opened(&head) else {
+    let Some((count, first)) = opened(&head).filter(|(count, _)| *count <= most(entries)) else {
         return Ok(None);
     };
     let mut parts = vec![Zeroizing::new(first.to_vec())];
@@ -66,17 +79,21 @@ pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret
     })
 }
 
-pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<(), Failure> {
-    // What is known of it, and what a killed writer has left beyond that.
-    let known = match entries.get(name)? {
-        Some(head) => opened(&head).map_or(1, |(count, _)| count),
-        None => 1,
-    };
-    let mut number = 1;
-    while entries.remove(&part_name(name, number))? || number < known {
-        number += 1;
+/// Says whether there was anything of that name.
+pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<bool, Failure> {
+    let most = most(entries);
+    if most > 1 {
+        // What is known of it, and what a killed writer has left beyond that.
+        let known = match entries.get(name)? {
+            Some(head) => opened(&head).map_or(1, |(count, _)| count.min(most)),
+            None => 1,
+        };
+        let mut number = 1;
+        while number < most && (entries.remove(&part_name(name, number))? || number < known) {
+            number += 1;
+        }
     }
-    entries.remove(name).map(drop)
+    entries.remove(name)
 }
 
 fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
@@ -101,6 +118,7 @@ mod tests {
     struct Small {
         entries: BTreeMap<String, Vec<u8>>,
         writes_left: Option<usize>,
+        asked: usize,
     }
 
     impl Entries for Small {
@@ -125,6 +143,7 @@ mod tests {
         }
 
         fn remove(&mut self, name: &str) -> Result<bool, Failure> {
+            self.asked += 1;
             Ok(self.entries.remove(name).is_some())
         }
     }
@@ -156,6 +175,19 @@ mod tests {
             remove(&mut entries, "a").unwrap();
             prop_assert_eq!(entries.entries.len(), 0);
         }
+    }
+
+    /// An entry that was edited by hand, and says that there are very many.
+    #[test]
+    fn the_count_of_an_entry_is_believed_as_far_as_a_writer_can_have_made_it() {
+        let mut entries = Small::default();
+        entries.entries.insert("a".to_owned(), b"999999{".to_vec());
+        assert_eq!(read(&mut entries), None);
+        entries.asked = 0;
+        assert!(remove(&mut entries, "a").unwrap());
+        assert!(entries.asked < LONGEST / 10 + 9, "{}", entries.asked);
+        assert!(entries.entries.is_empty());
+        assert!(!remove(&mut entries, "a").unwrap());
     }
 
     #[test]

@@ -67,10 +67,18 @@ pub(crate) struct AuthConfig {
 /// Where a login is to be kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WantedStorage {
+    /// Not said: in the file.
+    Unsaid,
     File,
     Keychain,
     /// In the keychain where there is one.
     Auto,
+}
+
+impl WantedStorage {
+    pub(crate) fn may_be_keychain(self) -> bool {
+        matches!(self, Self::Keychain | Self::Auto)
+    }
 }
 
 const OPTIONS: [&str; 33] = [
@@ -163,7 +171,7 @@ impl AuthConfig {
             credentials_path: options.text("credentialsPath")?,
             storage: options
                 .parsed("storage", storage)?
-                .unwrap_or(WantedStorage::File),
+                .unwrap_or(WantedStorage::Unsaid),
             refresh_buffer: options.millis("refreshBufferMs", 300_000, 0)?,
             request_timeout: options.millis("requestTimeoutMs", 30_000, 1)?,
             lock_timeout: options.millis("lockTimeoutMs", 60_000, 0)?,
@@ -185,7 +193,7 @@ impl AuthConfig {
     pub(crate) fn keeping_in(self, store: GivenStore) -> Result<Self, Error> {
         if self.credentials_path.is_some()
             || self.credentials_format.is_some()
-            || self.storage != WantedStorage::File
+            || self.storage.may_be_keychain()
         {
             return Err(invalid(
                 "`store` takes the place of the file: leave `credentialsPath`, `credentialsFormat` and `storage` out.",
@@ -218,7 +226,7 @@ impl AuthConfig {
             ));
         }
         if let Some(format) = self.credentials_format
-            && (self.storage != WantedStorage::File || self.dpop)
+            && (self.storage.may_be_keychain() || self.dpop)
         {
             return Err(invalid(format!(
                 "`credentialsFormat: \"{}\"` has no place for a key, and is a file: leave `storage` and `dpop` out.",

@@ -9,7 +9,7 @@ use crate::http::{Body, Endpoint, Request, Response};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover, well_known_urls};
 use crate::oauth::registration::DEVICE_CODE;
-use crate::store::inspection::{Finding, Level, inspect};
+use crate::store::inspection::{Finding, Level, inspect, open_secrets};
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::time::{Clock, UnixMillis};
@@ -127,7 +127,10 @@ impl Session {
                     format!("Log in (profile {}).", skipped.profile),
                 ),
                 (Ok(None), Ok(status)) => {
-                    let finding = self.usable(&status);
+                    let finding = match self.kept_secrets(account, &status, may) {
+                        Ok(()) => self.usable(&status),
+                        Err(error) => Finding::error(NAME, error.message()),
+                    };
                     in_use.get_or_insert(status);
                     finding
                 }
@@ -135,6 +138,19 @@ impl Session {
             });
         }
         (findings, in_use)
+    }
+
+    /// Asks the keychain, where it holds the tokens: the file alone does not say whether a token can be had.
+    fn kept_secrets(
+        &self,
+        account: &AuthConfig,
+        status: &AuthStatus,
+        may: MayBlock,
+    ) -> Result<(), Error> {
+        if status.in_keychain == Some(true) {
+            open_secrets(&self.location(account)?, may)?;
+        }
+        Ok(())
     }
 
     fn usable(&self, status: &AuthStatus) -> Finding {
@@ -247,14 +263,16 @@ fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
     if mend && before.iter().any(is_mendable) {
         // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
         // holds it, that one has done so, and the check of the lock names it.
-        refusal = Locked::try_acquire(location, may).map(drop).err();
+        refusal = Locked::try_acquire(location, may)
+            .map(|locked| locked.map(|mut locked| locked.forget_secrets()))
+            .err();
         after = inspect(location, may);
     }
     let mut checks: Vec<Check> = before
         .into_iter()
         .map(|finding| {
-            let is_ok = |now: &Finding| now.name == finding.name && now.level == Level::Ok;
-            let fixed = is_mendable(&finding) && after.iter().any(is_ok);
+            let is_bad = |now: &Finding| now.name == finding.name && now.level != Level::Ok;
+            let fixed = is_mendable(&finding) && !after.is_empty() && !after.iter().any(is_bad);
             Check { finding, fixed }
         })
         .collect();

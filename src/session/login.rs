@@ -10,7 +10,7 @@ use crate::oauth::token_response::TokenResponse;
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::store::sealed::Storage;
+use crate::store::sealed::{Storage, unlock_keychain};
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
@@ -175,8 +175,12 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
     ) -> Result<Storage, Error> {
-        let mut locked = self.lock(location, config.lock_timeout).await?;
         let wanted = config.storage;
+        if wanted.may_be_keychain() {
+            // Before the lock is taken: a person may be slow.
+            blocking(|_| unlock_keychain()).await?;
+        }
+        let mut locked = self.lock(location, config.lock_timeout).await?;
         blocking(move |may| {
             locked.reserve(may).map(drop)?;
             chosen(wanted, &locked, may)
@@ -209,7 +213,7 @@ impl Session {
 /// Where this login is kept, once and for all: only the next login chooses anew.
 fn chosen(wanted: WantedStorage, locked: &Locked, may: MayBlock) -> Result<Storage, Error> {
     match wanted {
-        WantedStorage::File => Ok(Storage::File),
+        WantedStorage::Unsaid | WantedStorage::File => Ok(Storage::File),
         WantedStorage::Keychain => locked.try_keychain(may),
         WantedStorage::Auto => Ok(locked.try_keychain(may).unwrap_or(Storage::File)),
     }

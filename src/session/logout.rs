@@ -10,25 +10,34 @@ use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Removed};
+use crate::store::sealed::{CAN_OPEN, unlock_keychain};
 use crate::time::UnixMillis;
 
 use super::cancellation::Cancellation;
 use super::client::of_credential;
-use super::config::AuthConfig;
+use super::config::{AuthConfig, WantedStorage};
 use super::login_state::LoginState;
 use super::{Session, ownership};
 
 /// What a logout did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoggedOut {
     /// The server confirmed the revocation.
     pub(crate) revoked: bool,
-    /// There was a credential, and it is gone.
+    /// There was a credential, and its file is closed.
     pub(crate) removed: bool,
+    /// The names of entries that could not be removed from the keychain.
+    pub(crate) left_in_keychain: Vec<String>,
 }
+
+/// For a person who is where the keychain is not.
+const WAY_OUT: &str = " To log out without it, give `storage: \"file\"`: that closes the file, and says what stays in the keychain.";
 
 impl Session {
     /// Removes the credential whatever the server says, and tells the server.
+    ///
+    /// First the file is closed, then the tokens are revoked, then the keychain's entries are removed: a server that hangs,
+    /// or a Ctrl-C meanwhile, leaves nobody logged in, and an entry that cannot be removed holds no token of use.
     pub(crate) async fn logout(
         self: &Arc<Self>,
         config: &AuthConfig,
@@ -36,10 +45,13 @@ impl Session {
     ) -> Result<LoggedOut, Error> {
         let config = &self.first_account(config).await?;
         let location = self.location(config)?;
+        if CAN_OPEN && config.storage.may_be_keychain() {
+            // Before the lock is taken: a person may be slow.
+            cancellation.guard(blocking(|_| unlock_keychain())).await?;
+        }
         let key = location.key();
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());
-        // First removed, then revoked: a server that hangs, or a Ctrl-C meanwhile, leaves nobody logged in.
         let unsaved = self.take_over(&key).await;
         let (found, unsaved) = if let Some(mut save) = unsaved {
             if let Err(error) = cancellation.commit() {
@@ -70,6 +82,7 @@ impl Session {
             mut client,
             was_stored,
             mut removed,
+            former,
         } = found;
         if let Some(save) = unsaved {
             // The stored refresh token was spent for these.
@@ -83,22 +96,42 @@ impl Session {
         }
         self.logins.of(&key, LoginState::forget);
         self.cache.forget(&location);
-        let Some(removed) = removed else {
-            return Ok(LoggedOut {
-                revoked: false,
-                removed: was_stored,
-            });
+        let is_removed = was_stored || removed.is_some();
+        let revoked = match removed {
+            Some(removed) => {
+                // The credential is gone; only without its client's registration can nothing be revoked.
+                let client = client.ok().flatten();
+                cancellation
+                    .until_cancelled(self.revoke_removed(config, client, &removed))
+                    .await
+                    .unwrap_or(false)
+            }
+            None => false,
         };
-        // The credential is gone; only without its client's registration can nothing be revoked.
-        let client = client.ok().flatten();
-        let revoked = cancellation
-            .until_cancelled(self.revoke_removed(config, client, &removed))
-            .await
-            .unwrap_or(false);
+        let left_in_keychain = if former.is_empty() {
+            former
+        } else {
+            self.forget_secrets(config, &location, former).await
+        };
         Ok(LoggedOut {
             revoked,
-            removed: true,
+            removed: is_removed,
+            left_in_keychain,
         })
+    }
+
+    /// Removes what the keychain still holds of a login that has ended. Says what is left.
+    async fn forget_secrets(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        location: &Location,
+        former: Vec<String>,
+    ) -> Vec<String> {
+        let Ok(mut locked) = self.lock(location, config.lock_timeout).await else {
+            return former;
+        };
+        let left = blocking(move |_| locked.forget_secrets()).await;
+        left.unwrap_or(former)
     }
 
     async fn revoke_removed(
@@ -147,6 +180,8 @@ struct Found {
     client: Result<Option<Client>, Error>,
     was_stored: bool,
     removed: Option<Removed>,
+    /// The names of secrets that the keychain still holds.
+    former: Vec<String>,
 }
 
 fn remove(
@@ -158,8 +193,11 @@ fn remove(
 ) -> Result<Found, Error> {
     match locked.open(may) {
         // Secrets that are gone cannot be revoked, which is no reason to keep what is left.
-        Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
-        _ => {}
+        Err(error) if error.code() == ErrorCode::LoginRequired => {}
+        // The caller asks for the file to be closed without the keychain, if need be.
+        Err(_) if configured.storage == WantedStorage::File => {}
+        Err(error) => return Err(error.followed_by(WAY_OUT)),
+        Ok(()) => {}
     }
     let was_stored = locked.stored().outline().is_some();
     let client = match locked.stored() {
@@ -171,6 +209,7 @@ fn remove(
         client,
         was_stored,
         removed,
+        former: locked.former_secrets(),
     })
 }
 

@@ -127,6 +127,8 @@ pub(crate) struct Outline {
     pub(super) bound: bool,
     /// The name of the secrets in the keychain; none where the file holds them.
     pub(super) secrets_id: Option<String>,
+    /// The name of the secrets that a refresh has replaced by these.
+    pub(super) previous_secrets_id: Option<String>,
     pub(super) expires: Option<UnixMillis>,
     pub(super) refresh_expires: Option<UnixMillis>,
     pub(super) created_at: UnixMillis,
@@ -233,6 +235,7 @@ impl Outline {
             refreshable: false,
             bound: false,
             secrets_id: None,
+            previous_secrets_id: None,
             expires: None,
             refresh_expires: None,
             created_at: UnixMillis::default(),

@@ -257,6 +257,7 @@ fn stored(members: &Members<'_>) -> Result<Stored, Wrong> {
         outline.refreshable = marker.refreshable;
         outline.bound = marker.bound;
         outline.secrets_id = Some(marker.name);
+        outline.previous_secrets_id = marker.previous;
         return Ok(Stored::Sealed(Arc::new(outline)));
     }
     if !members.0.contains_key("access") && members.0.contains_key("loggedOutAt") {

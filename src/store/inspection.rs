@@ -3,16 +3,18 @@
 use std::path::Path;
 
 use crate::blocking::MayBlock;
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::lock::Lock;
 use crate::fs::permissions::Permissions;
+use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::credential::{self, Stored};
 use crate::store::foreign;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::store::order;
+use crate::store::sealed;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +95,28 @@ pub(crate) fn inspect(location: &Location, may: MayBlock) -> Vec<Finding> {
     findings.push(format(location, may));
     let (lock, is_held) = lock(location, &target);
     findings.push(lock);
+    let in_keychain = left_in_keychain(&target);
     findings.push(leftovers(&target, is_held));
+    if in_keychain.is_some() {
+        // "None" would not be true then.
+        findings.retain(|finding| finding.name != LEFTOVERS || finding.level != Level::Ok);
+    }
+    findings.extend(in_keychain);
     if let Err(error) = order::read(location, Some(may)) {
         findings.push(Finding::error("order", error.message()));
     }
     findings
+}
+
+/// Reads the tokens from the keychain, where it holds them.
+///
+/// # Errors
+/// As [`credential::opened`].
+pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Error> {
+    match credential::read(location, Some(may))? {
+        Stored::Sealed(outline) => credential::opened(location, outline, may).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn folder(location: &Location) -> Finding {
@@ -228,8 +247,25 @@ fn given_lock(location: &Location, may: MayBlock) -> Finding {
     }
 }
 
+const LEFTOVERS: &str = "leftovers";
+
+/// What the keychain still holds of logins that were replaced or ended, where the file names any.
+fn left_in_keychain(target: &Path) -> Option<Finding> {
+    if !sealed::CAN_OPEN {
+        return None;
+    }
+    let file = RegularFile::read(target).ok()??;
+    let (names, found) = sealed::left(file.bytes()?)?;
+    Some(Finding::bad(
+        LEFTOVERS,
+        Level::Warning,
+        format!("{found}: {}.", names.join(", ")),
+        "The next login or logout removes them, and so does the doctor with `fix`; or remove them with the keychain's own program.",
+    ))
+}
+
 fn leftovers(target: &Path, is_held: bool) -> Finding {
-    const NAME: &str = "leftovers";
+    const NAME: &str = LEFTOVERS;
     match atomic_write::leftovers(target) {
         Ok(found) if found.is_empty() => Finding::ok(NAME, "None."),
         Ok(_) if is_held => Finding::ok(NAME, "The holder of the lock is writing."),

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
-use crate::keychain;
 use crate::store::credential::{Outline, Snapshot, Stored};
 use crate::store::format::{self, Document};
 use crate::store::sealed::{self, CAN_OPEN};
@@ -214,7 +213,7 @@ fn delete(temp: &Path, stored: &Stored) {
             .outline()
             .is_none_or(|current| current.secrets_id.as_ref() != Some(name))
     });
-    if orphaned.is_none_or(|name| keychain::remove(&[name]).is_ok()) {
+    if orphaned.is_none_or(|name| sealed::forget(&[name], None).left.is_empty()) {
         drop(atomic_write::remove(temp));
     }
 }

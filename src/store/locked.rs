@@ -289,7 +289,8 @@ impl Locked {
         }
     }
 
-    /// Removes the credential, so that nothing older comes back.
+    /// Removes the credential, so that nothing older comes back. What a keychain holds of it stays until
+    /// [`Locked::forget_secrets`], so that it can be revoked first.
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -302,6 +303,22 @@ impl Locked {
             Kept::OwnFile(file) => file.log_out(now),
             Kept::ForeignFile(file) => file.log_out(may),
             Kept::Given(given) => given.log_out(now, may),
+        }
+    }
+
+    /// The names of secrets in the keychain that were replaced or logged out, as far as they may still be there.
+    pub(crate) fn former_secrets(&self) -> Vec<String> {
+        match &self.0 {
+            Kept::OwnFile(file) => file.former_secrets(),
+            Kept::ForeignFile(_) | Kept::Given(_) => Vec::new(),
+        }
+    }
+
+    /// Removes those secrets. Says which are left.
+    pub(crate) fn forget_secrets(&mut self) -> Vec<String> {
+        match &mut self.0 {
+            Kept::OwnFile(file) => file.forget_secrets(),
+            Kept::ForeignFile(_) | Kept::Given(_) => Vec::new(),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::keychain;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{self, LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::credential::{self, LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::format::Document;
 use crate::store::handwritten::Handwritten;
 use crate::store::journal::{Journal, Secrets};
@@ -133,7 +133,12 @@ impl OwnFile {
         if let Stored::Sealed(outline) = &self.seen.stored {
             let (snapshot, secrets) =
                 sealed::open(outline, &self.target)?.ok_or_else(|| sealed::gone(&self.target))?;
-            self.seen.stored = Stored::Credential(snapshot);
+            // Whatever they are, they are spent and replaced as what the file names.
+            let outline = Outline {
+                identity: outline.identity.clone(),
+                ..Outline::clone(&snapshot)
+            };
+            self.seen.stored = Stored::Credential(snapshot.with_outline(&outline));
             self.seen.secrets = Some(secrets);
         }
         self.seen.document.forget_former();
@@ -189,6 +194,7 @@ impl OwnFile {
         let new = New::of(
             document,
             reserved.secrets_id.clone(),
+            self.seen.secrets.as_ref(),
             self.seen.document.superseded(),
         );
         if let Err(error) = new.write(&mut reserved.reservation) {
@@ -242,6 +248,7 @@ impl OwnFile {
         match reservation.commit() {
             Ok(()) => {
                 self.seen = new.stored(&self.target);
+                self.seen.document.forget_former();
                 Ok(Saved::Written)
             }
             Err(Uncommitted { error, reservation }) => {
@@ -278,9 +285,10 @@ impl OwnFile {
         };
         let superseded = self.seen.document.superseded();
         self.overwrite(
-            &New::of(document, secrets_id, superseded),
+            &New::of(document, secrets_id, None, superseded),
             credential.refreshed_at,
         )?;
+        self.seen.document.forget_former();
         // Those that were not looked at because the file was damaged.
         Journal::of(&self.target).discard(&self.seen.stored);
         Ok(())
@@ -323,7 +331,7 @@ impl OwnFile {
     }
 
     /// Removes the credential and leaves a tombstone, so that nothing older comes back; where there is no space for
-    /// one, the file is deleted.
+    /// one, the file is deleted. What the keychain holds stays until [`OwnFile::forget_secrets`].
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -332,7 +340,7 @@ impl OwnFile {
         if self.seen.stored != Stored::LoggedOut {
             let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
             let superseded = self.seen.document.superseded();
-            let tombstone = New::of(document, None, superseded.clone());
+            let tombstone = New::of(document, None, None, superseded.clone());
             if let Err(error) = self.overwrite(&tombstone, now) {
                 if error.code() != ErrorCode::StoreIo {
                     return Err(error);
@@ -343,13 +351,21 @@ impl OwnFile {
                 }
                 atomic_write::remove(&self.target)?;
                 self.seen = Seen::nothing();
-                let _is_gone = sealed::forget(&superseded);
+                self.seen.document.set_former(superseded);
             }
         }
-        // Of a logout that was killed.
-        self.seen.document.forget_former();
         Journal::of(&self.target).discard(&self.seen.stored);
         Ok(removed)
+    }
+
+    /// The names of secrets in the keychain that were replaced or logged out, as far as they may still be there.
+    pub(super) fn former_secrets(&self) -> Vec<String> {
+        self.seen.document.former()
+    }
+
+    /// Removes those secrets. Says which are left.
+    pub(super) fn forget_secrets(&mut self) -> Vec<String> {
+        self.seen.document.forget_former()
     }
 
     /// Stores a handwritten login, bound to the config by the caller, and takes its old file out of the way. Does
@@ -369,7 +385,7 @@ impl OwnFile {
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted(handwritten.path(), handwritten.digest());
         self.overwrite(
-            &New::of(document, None, Vec::new()),
+            &New::of(document, None, None, Vec::new()),
             credential.refreshed_at,
         )?;
         handwritten.retire();
@@ -437,13 +453,20 @@ struct New {
 }
 
 impl New {
-    /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed afterwards.
-    fn of(document: Document, secrets_id: Option<NewName>, superseded: Vec<String>) -> Self {
+    /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed afterwards;
+    /// `refreshed` are those of them that a refresh has spent for the new ones.
+    fn of(
+        document: Document,
+        secrets_id: Option<NewName>,
+        refreshed: Option<&OpenedMembers>,
+        superseded: Vec<String>,
+    ) -> Self {
         let mut document = document;
         document.set_former(superseded);
         match secrets_id {
             Some(name) => {
-                let (document, secrets) = document.sealed(&name);
+                let (document, secrets) =
+                    document.sealed(&name, refreshed.map(OpenedMembers::name));
                 Self {
                     document,
                     secrets: Some((name, secrets)),
@@ -470,11 +493,11 @@ impl New {
     /// Takes back secrets that the file will not name.
     fn forget(&self) {
         if let Some((name, _)) = &self.secrets {
-            let _is_gone = sealed::forget(std::slice::from_ref(&name.text));
+            sealed::forget(std::slice::from_ref(&name.text), None);
         }
     }
 
-    /// What the file says from now on. What it has replaced is removed.
+    /// What the file says from now on.
     fn stored(&self, target: &Path) -> Seen {
         let mut seen = Seen::written(self.document.clone(), target);
         if let (Stored::Sealed(outline), Some((name, text))) = (&seen.stored, &self.secrets)
@@ -483,7 +506,6 @@ impl New {
             seen.stored = Stored::Credential(snapshot);
             seen.secrets = Some(secrets);
         }
-        seen.document.forget_former();
         seen
     }
 }

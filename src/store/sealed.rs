@@ -14,10 +14,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorCode};
-use crate::keychain::{self, Reach};
+use crate::keychain::{self, Reach, Removal};
 use crate::secret::{Fingerprint, Secret, hex, random};
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::format::{Document, Members, Wrong, secrets};
+use crate::time::UnixMillis;
 
 /// The members that a keychain keeps.
 const SECRET_MEMBERS: [&str; 4] = ["access", "refresh", "idToken", "dpopKey"];
@@ -28,6 +29,7 @@ const SECRETS_ID: &str = "secretsId";
 const REFRESHABLE: &str = "refreshable";
 const BOUND: &str = "bound";
 const FORMER: &str = "formerSecrets";
+const PREVIOUS: &str = "previousSecretsId";
 
 /// Whether this build can open what is sealed.
 pub(crate) const CAN_OPEN: bool = keychain::IS_BUILT_IN;
@@ -44,6 +46,8 @@ pub(crate) enum Storage {
 /// What the file says of secrets in a keychain.
 pub(super) struct Marker {
     pub(super) name: String,
+    /// The name of the secrets that a refresh has replaced by these.
+    pub(super) previous: Option<String>,
     /// There is a refresh token among them.
     pub(super) refreshable: bool,
     /// There is a key among them that the tokens are bound to.
@@ -58,6 +62,7 @@ pub(super) fn marker(members: &Members<'_>) -> Result<Option<Marker>, Wrong> {
             let name = members.text(SECRETS_ID)?.ok_or(Wrong(SECRETS_ID))?;
             Ok(Some(Marker {
                 name,
+                previous: members.text(PREVIOUS)?,
                 refreshable: members.flag(REFRESHABLE)?.unwrap_or(false),
                 bound: members.flag(BOUND)?.unwrap_or(false),
             }))
@@ -92,11 +97,17 @@ impl NewName {
 /// Members that came from the keychain.
 #[derive(Clone, Debug)]
 pub(super) struct OpenedMembers {
+    name: String,
     document: Document,
     _reach: Reach,
 }
 
 impl OpenedMembers {
+    /// Their name there.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A document with these members.
     pub(super) fn joined_to(&self, document: Document) -> Document {
         let mut document = document;
@@ -115,6 +126,11 @@ pub(super) fn probe(target: &Path) -> Result<Reach, Error> {
     keychain::probe(&format!("{}/trial", owner(target))).map_err(|failure| failure.explain(None))
 }
 
+/// Asks a person to unlock the keychain, if it is locked, in the keychain's own window.
+pub(crate) fn unlock_keychain() {
+    keychain::unlock();
+}
+
 fn owner(target: &Path) -> String {
     let name = |part: Option<&std::ffi::OsStr>| -> String {
         let name = part.unwrap_or_default().to_string_lossy();
@@ -126,7 +142,7 @@ fn owner(target: &Path) -> String {
 
 impl Document {
     /// Takes the secret members out, and names them.
-    pub(super) fn sealed(mut self, name: &NewName) -> (Self, Secret) {
+    pub(super) fn sealed(mut self, name: &NewName, previous: Option<&str>) -> (Self, Secret) {
         let mut taken = Self::default();
         for member in SECRET_MEMBERS {
             taken.set(member, self.members().get(member).cloned());
@@ -136,6 +152,7 @@ impl Document {
         let bound = taken.members().contains_key("dpopKey");
         self.set(STORAGE, Some(KEYCHAIN.into()));
         self.set(SECRETS_ID, Some(name.text.as_str().into()));
+        self.set(PREVIOUS, previous.map(Into::into));
         self.set(REFRESHABLE, Some(refreshable.into()));
         self.set(BOUND, bound.then_some(true.into()));
         let mut bytes = taken.to_json();
@@ -157,11 +174,20 @@ impl Document {
         self.set(FORMER, (!names.is_empty()).then(|| names.into()));
     }
 
-    /// Removes those secrets. What could not be removed stays on record.
-    pub(super) fn forget_former(&mut self) {
-        if forget(&self.former()) {
-            self.set_former(Vec::new());
+    /// Removes those secrets, but what a refresh has just replaced stays with a keychain that writes later than it says. What
+    /// could not be removed stays on record. Says what is left in the keychain.
+    pub(super) fn forget_former(&mut self) -> Vec<String> {
+        let former = self.former();
+        let removal = forget(&former, self.previous());
+        if removal.on_record != former {
+            self.set_former(removal.on_record);
         }
+        removal.left
+    }
+
+    /// The name of the secrets that a refresh has replaced by these.
+    fn previous(&self) -> Option<&str> {
+        self.members().get(PREVIOUS).and_then(Value::as_str)
     }
 
     /// The names of the secrets that this document has replaced, as far as they may still be there.
@@ -188,6 +214,9 @@ impl Document {
 
 /// The secrets of an outline from the keychain, and the members that they came as; none if they are gone.
 ///
+/// A keychain that was killed may have lost what it confirmed. Then it has those that they replaced: they count as expired,
+/// and the server may still take their refresh token.
+///
 /// # Errors
 /// `STORE_IO` if the keychain cannot be asked now; `INVALID_CONFIG` in a build that knows none.
 pub(super) fn open(
@@ -197,10 +226,30 @@ pub(super) fn open(
     let Some(name) = &outline.secrets_id else {
         return Ok(None);
     };
+    if let Some(opened) = fetched(outline, name, path)? {
+        return Ok(Some(opened));
+    }
+    let Some(previous) = &outline.previous_secrets_id else {
+        return Ok(None);
+    };
+    // Of another identity: what is known of the lost ones is not true of these.
+    let outline = Outline {
+        identity: identity(previous),
+        expires: Some(UnixMillis(0)),
+        ..outline.clone()
+    };
+    fetched(&outline, previous, path)
+}
+
+fn fetched(
+    outline: &Outline,
+    name: &str,
+    path: &Path,
+) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
     let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
     Ok(Reach::OURS
         .zip(found)
-        .and_then(|(reach, text)| opened(outline, &text, reach)))
+        .and_then(|(reach, text)| opened(outline, &text, name, reach)))
 }
 
 /// What was written to the keychain under that name, read back from memory.
@@ -209,13 +258,19 @@ pub(super) fn written(
     text: &Secret,
     name: &NewName,
 ) -> Option<(Snapshot, OpenedMembers)> {
-    opened(outline, text, name.reach)
+    opened(outline, text, &name.text, name.reach)
 }
 
-fn opened(outline: &Outline, text: &Secret, reach: Reach) -> Option<(Snapshot, OpenedMembers)> {
+fn opened(
+    outline: &Outline,
+    text: &Secret,
+    name: &str,
+    reach: Reach,
+) -> Option<(Snapshot, OpenedMembers)> {
     let document = Document::from_json(text.expose().as_bytes())?;
     let secrets: Secrets = secrets(&Members(document.members())).ok()?;
     let members = OpenedMembers {
+        name: name.to_owned(),
         document,
         _reach: reach,
     };
@@ -234,9 +289,31 @@ pub(super) fn gone(path: &Path) -> Error {
     )
 }
 
-/// Removes secrets that nothing names any more; says whether they are gone. Those that stay are named in the file.
-pub(super) fn forget(names: &[String]) -> bool {
-    names.is_empty() || (keychain::IS_BUILT_IN && keychain::remove(names).is_ok())
+/// The secrets of former logins that the file names and the keychain holds, or may hold; and which of the two.
+pub(super) fn left(bytes: &[u8]) -> Option<(Vec<String>, &'static str)> {
+    let document = Document::from_json(bytes)?;
+    let mut names = document.former();
+    names.retain(|name| Some(name.as_str()) != document.previous());
+    if names.is_empty() {
+        return None;
+    }
+    match keychain::held(&names) {
+        Ok(held) if held.is_empty() => None,
+        Ok(held) => Some((held, "The keychain still holds entries of former tokens")),
+        Err(_) => Some((
+            names,
+            "The keychain cannot be asked whether it still holds entries of former tokens",
+        )),
+    }
+}
+
+/// Removes secrets that nothing names any more. Those that stay are named in the file.
+pub(super) fn forget(names: &[String], spared: Option<&str>) -> Removal {
+    if keychain::IS_BUILT_IN {
+        keychain::remove(names, spared)
+    } else {
+        Removal::failed(names)
+    }
 }
 
 #[cfg(test)]

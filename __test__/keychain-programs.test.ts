@@ -1,0 +1,330 @@
+/** `storage: "keychain"` with a Secret Service that does what programs other than gnome-keyring do. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import type { AuthConfig, DoctorReport } from "../index.js";
+import { KeychainLogin } from "./support/keychain-login.ts";
+import { Keyring } from "./support/keyring.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { copyOfThePackage } from "./support/package-copy.ts";
+import { SecretService, type SecretServiceOptions } from "./support/secret-service.ts";
+
+const skip = Keyring.unavailable();
+const locked = { code: "STORE_IO", retryable: true, needsLogin: false, message: /keychain is locked\. Unlock it/ };
+
+function prepare(t: Lifetime, options: SecretServiceOptions = {}, config: Partial<AuthConfig> = {}) {
+  return KeychainLogin.prepareIn(t, (home) => SecretService.start(t, home, options), {}, config);
+}
+
+async function create(t: Lifetime, options: SecretServiceOptions = {}) {
+  const login = await prepare(t, options);
+  await login.logIn(await login.plugin());
+  return login;
+}
+
+describe("a locked keyring that names no entries", { concurrency: 4, skip }, () => {
+  test("is no lost login: every call says that it is locked, and nothing changes", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    const text = login.text;
+    login.keyring.lock();
+    const plugin = await login.plugin();
+    await assert.rejects(plugin.accessToken(login.config), locked);
+    await assert.rejects(plugin.accessToken(login.config, { rejectedToken: access }), locked);
+    const request = { method: "GET", url: "https://api.example.com/" };
+    await assert.rejects(plugin.call("authorizationHeaders", [login.config, request]), locked);
+    assert.deepEqual(login.keyring.windows, []);
+    assert.equal(login.text, text);
+    assert.equal((await plugin.status(login.config)).state, "valid");
+    login.keyring.unlock();
+    assert.equal(await plugin.accessToken(login.config), access);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 0);
+  });
+
+  test("hands out no other account's token, and is asked before the next account is", async (t) => {
+    const login = await prepare(t, {}, { profile: "work" });
+    const plugin = await login.plugin();
+    await login.logIn(plugin);
+    const { storage: _, ...inFile } = login.config;
+    await plugin.call("importToken", [{ ...inFile, profile: "personal" }, { access: "personal-token" }]);
+    login.keyring.lock();
+    const { profile: __, ...anyAccount } = login.config;
+    const ordered = { ...anyAccount, order: ["work", "personal"] };
+    await assert.rejects((await login.plugin()).accessToken(ordered), locked);
+    login.keyring.unlock();
+    const access = await (await login.plugin()).accessToken(ordered);
+    assert.notEqual(access, "personal-token");
+    // Gone is another thing: then the next account's turn has come.
+    for (const account of login.keyring.accounts()) login.keyring.remove(account);
+    assert.equal(await (await login.plugin()).accessToken(ordered), "personal-token");
+  });
+
+  test("a logout removes nothing, and the server is told by the one that can", async (t) => {
+    const login = await create(t);
+    login.keyring.lock();
+    const plugin = await login.plugin();
+    login.keyring.person = "declines";
+    await assert.rejects(plugin.call("logout", [login.config]), locked);
+    assert.deepEqual(login.keyring.windows, ["unlock"]);
+    assert.equal(login.keyring.accounts().length, 1);
+    login.keyring.person = "answers";
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+    assert.equal(await login.server.stored("RefreshToken"), 0);
+  });
+
+  test("a second one that is locked, too, may hold what the first does not", async (t) => {
+    const login = await create(t, { secondKeyring: true });
+    const plugin = await login.plugin();
+    assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+    login.keyring.remove(login.stored.secretsId as string);
+    await assert.rejects((await login.plugin()).accessToken(login.config), locked);
+  });
+
+  test("no default keyring, as in KeePassXC without an open database, is no lost login either", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    login.keyring.hasDefault = false;
+    login.keyring.lock();
+    const plugin = await login.plugin();
+    await assert.rejects(plugin.accessToken(login.config), { code: "STORE_IO", retryable: true });
+    login.keyring.unlock();
+    login.keyring.hasDefault = true;
+    assert.equal(await plugin.accessToken(login.config), access);
+  });
+});
+
+describe("windows", { concurrency: 4, skip }, () => {
+  test("a login opens the program's own, and goes on when a person has answered", async (t) => {
+    const login = await prepare(t);
+    login.keyring.lock();
+    login.keyring.person = "answers";
+    assert.equal((await login.logIn(await login.plugin())).storage, "keychain");
+    assert.deepEqual(login.keyring.windows, ["unlock"]);
+    login.keyring.lock();
+    const { storage } = (await (await login.plugin()).call("importToken", [login.config, { access: "pasted" }])) as {
+      storage: string;
+    };
+    assert.equal(storage, "keychain");
+    assert.deepEqual(login.keyring.windows, ["unlock", "unlock"]);
+  });
+
+  test("a login whose window nobody answers dismisses it and asks the server nothing", async (t) => {
+    const login = await prepare(t);
+    login.keyring.lock();
+    await assert.rejects((await login.plugin()).login(login.config), locked);
+    assert.deepEqual(login.keyring.windows, ["unlock"]);
+    assert.equal(login.keyring.dismissed, 1);
+    assert.deepEqual(await login.server.requests(), []);
+  });
+
+  test("KWallet that is open says locked, and its prompt opens none: every call runs it", async (t) => {
+    const login = await create(t, { silentUnlock: true, names: ["org.kde.kwalletd5"] });
+    const { access } = login.tokens();
+    login.keyring.lock();
+    assert.equal(await (await login.plugin()).accessToken(login.config), access);
+    assert.deepEqual(login.keyring.windows, []);
+  });
+
+  test("only of KWallet is it known: elsewhere the prompt that unlocks is for a login", async (t) => {
+    const login = await create(t, { silentUnlock: true });
+    login.keyring.lock();
+    await assert.rejects((await login.plugin()).accessToken(login.config), locked);
+    await login.logIn(await login.plugin());
+    login.assertTidy();
+  });
+
+  test("entries that are made and removed by prompts: a whole life, as in KeePassXC", async (t) => {
+    const login = await create(t, { prompts: true });
+    const plugins = await Promise.all([login.plugin(), login.plugin()]);
+    login.expire();
+    const tokens = await Promise.all(plugins.map((plugin) => plugin.accessToken(login.config)));
+    assert.deepEqual([...new Set(tokens)], [login.tokens().access]);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+    login.assertTidy();
+    assert.deepEqual(await plugins[0]?.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+    assert.deepEqual(login.keyring.windows, []);
+  });
+});
+
+describe("removal", { concurrency: 4, skip }, () => {
+  for (const prompts of [false, true]) {
+    const how = prompts ? "a prompt that nobody completes" : "a failure";
+    test(`an entry that stays (${how}) keeps no other, and is named by logout and doctor`, async (t) => {
+      const login = await create(t, { prompts });
+      const plugin = await login.plugin();
+      const first = login.stored.secretsId as string;
+      login.keyring.stuck.add(first);
+      for (let turn = 0; turn < 2; turn += 1) {
+        login.expire();
+        await plugin.accessToken(login.config);
+        assert.deepEqual(login.keyring.accounts(), [first, login.stored.secretsId].sort());
+      }
+      const logout = await plugin.call("logout", [login.config]);
+      assert.deepEqual(logout, { revoked: true, removed: true, leftInKeychain: [first] });
+      assert.deepEqual(login.keyring.accounts(), [first]);
+      const leftovers = async (fix: boolean) => {
+        const { checks } = (await plugin.call("doctor", [login.config, { fix }])) as DoctorReport;
+        return checks.filter((check) => check.name === "leftovers");
+      };
+      const [finding, ...others] = await leftovers(true);
+      assert.equal(others.length, 0);
+      assert.equal(finding?.level, "warning");
+      assert.notEqual(finding?.fixed, true);
+      assert.ok(finding?.message.includes(first), finding?.message);
+      login.keyring.stuck.clear();
+      assert.equal((await leftovers(true))[0]?.fixed, true);
+      assert.deepEqual(login.keyring.accounts(), []);
+      assert.equal((await leftovers(false))[0]?.level, "ok");
+    });
+  }
+
+  test("every entry of the same attributes goes; copies in a locked keyring keep none", async (t) => {
+    const login = await create(t, { secondKeyring: true });
+    const plugin = await login.plugin();
+    const first = login.stored.secretsId as string;
+    login.keyring.copy(first);
+    login.keyring.copy(first, "second");
+    login.expire();
+    await plugin.accessToken(login.config);
+    const second = login.stored.secretsId as string;
+    assert.deepEqual(login.keyring.accounts(), [first, second].sort());
+    login.expire();
+    await plugin.accessToken(login.config);
+    assert.equal(login.keyring.accounts().filter((account) => account !== first).length, 1);
+  });
+
+  test("an entry that was edited to name a million parts is removed at once", async (t) => {
+    const login = await create(t);
+    const first = login.stored.secretsId as string;
+    login.keyring.set(first, "999999{}");
+    const plugin = await login.plugin();
+    await assert.rejects(plugin.accessToken(login.config), { code: "LOGIN_REQUIRED" });
+    const before = login.keyring.calls.length;
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: false, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+    assert.ok(login.keyring.calls.length - before < 100, `${login.keyring.calls.length - before} calls`);
+  });
+
+  test("what the program says is in the error, cleaned, and never a token", async (t) => {
+    const login = await prepare(t);
+    login.keyring.failure = { method: "CreateItem", reason: "Password too short: 2\u001b[31m\u202e\nnow" };
+    await assert.rejects((await login.plugin()).login(login.config), {
+      code: "STORE_IO",
+      message: /refused \(org\.example\.Error\.Failed: Password too short: 2 \[31m now\)/,
+    });
+  });
+});
+
+describe("KWallet confirms before it writes", { concurrency: 4, skip }, () => {
+  const kwallet = { silentUnlock: true, names: ["org.kde.kwalletd5"] };
+
+  test("the former entry stays until the next refresh, and is used where the new one was lost", async (t) => {
+    const login = await KeychainLogin.prepareIn(t, (home) => SecretService.start(t, home, kwallet), {
+      rotation: false,
+    });
+    await login.logIn(await login.plugin());
+    const first = login.stored.secretsId as string;
+    const plugin = await login.plugin();
+    login.expire();
+    await plugin.accessToken(login.config);
+    const second = login.stored.secretsId as string;
+    assert.deepEqual(login.keyring.accounts(), [first, second].sort());
+    // Killed and started: it lists the entry with an empty secret.
+    login.keyring.set(second, "");
+    const access = await (await login.plugin()).accessToken(login.config);
+    assert.equal(login.tokens().access, access);
+    assert.notEqual(login.stored.secretsId, second);
+    login.expire();
+    await plugin.accessToken(login.config);
+    login.expire();
+    await plugin.accessToken(login.config);
+    assert.equal(login.keyring.accounts().length, 2, "one, and the former one");
+  });
+
+  test("what came back after a restart is removed by the next refresh, login or logout", async (t) => {
+    const login = await create(t, kwallet);
+    const plugin = await login.plugin();
+    const first = login.stored.secretsId as string;
+    const secret = login.keyring.secret(first);
+    for (let turn = 0; turn < 2; turn += 1) {
+      login.expire();
+      await plugin.accessToken(login.config);
+    }
+    assert.ok(!login.keyring.accounts().includes(first));
+    login.keyring.put(first, secret);
+    login.expire();
+    await plugin.accessToken(login.config);
+    assert.ok(!login.keyring.accounts().includes(first));
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+    const last = (login.stored.formerSecrets as string[]).at(-1) as string;
+    login.keyring.put(last, secret);
+    await login.logIn(plugin);
+    login.assertTidy();
+  });
+
+  test("the tokens of the login before are never taken for those of a new one", async (t) => {
+    const login = await create(t, kwallet);
+    const plugin = await login.plugin();
+    const first = login.stored.secretsId as string;
+    const secret = login.keyring.secret(first);
+    await login.logIn(plugin);
+    login.keyring.put(first, secret);
+    login.keyring.set(login.stored.secretsId as string, "");
+    await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
+  });
+});
+
+describe("without the keychain", { concurrency: 4, skip }, () => {
+  test("a person logs out all the same: the file is closed, and what stays is named", async (t) => {
+    const login = await create(t);
+    const kept = login.stored.secretsId as string;
+    const headless = await login.plugin({});
+    await assert.rejects(headless.call("logout", [login.config]), {
+      code: "STORE_IO",
+      message: /To log out without it, give `storage: "file"`/,
+    });
+    const fileOnly = { ...login.config, storage: "file" as const };
+    const logout = await headless.call("logout", [fileOnly]);
+    assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
+    assert.equal((await headless.status(login.config)).state, "logged_out");
+    assert.equal(await login.server.stored("RefreshToken"), 1);
+    // Where the keychain is, what stayed goes with the next logout.
+    assert.deepEqual(await (await login.plugin()).call("logout", [login.config]), { revoked: false, removed: false });
+    assert.deepEqual(login.keyring.accounts(), []);
+  });
+
+  test("nor is the package needed for it", async (t) => {
+    const login = await create(t);
+    const kept = login.stored.secretsId as string;
+    const copy = copyOfThePackage(login.home, "copy", (name) => !/^clawdbot-plugin-auth-keychain\./.test(name));
+    const plugin = await login.plugin({ PLUGIN_AUTH_COPY: join(copy, "index.js") });
+    const { storage: _, ...plain } = login.config;
+    await assert.rejects(plugin.call("logout", [plain]), { code: "INVALID_CONFIG", message: /`storage: "file"`/ });
+    const logout = await plugin.call("logout", [{ ...plain, storage: "file" }]);
+    assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
+    assert.equal((await plugin.status(plain)).state, "logged_out");
+  });
+
+  test("the doctor says where no token can be had", async (t) => {
+    const login = await create(t);
+    const plugin = await login.plugin();
+    const finding = async () => {
+      const report = (await plugin.call("doctor", [login.config])) as DoctorReport;
+      return { ok: report.ok, login: report.checks.find((check) => check.name === "login") };
+    };
+    assert.equal((await finding()).ok, true);
+    login.keyring.lock();
+    const whileLocked = await finding();
+    assert.equal(whileLocked.ok, false);
+    assert.match(whileLocked.login?.message ?? "", /keychain is locked/);
+    login.keyring.unlock();
+    login.keyring.remove(login.stored.secretsId as string);
+    const gone = await finding();
+    assert.equal(gone.ok, false);
+    assert.match(gone.login?.message ?? "", /no longer holds the tokens/);
+    assert.deepEqual(login.keyring.windows, []);
+  });
+});

@@ -1,0 +1,191 @@
+/**
+ * `storage: "keychain"` with real programs besides gnome-keyring: KeePassXC, KWallet, oo7. Those that are not installed are
+ * skipped: `npm run test:long` installs them. What they differ in is tried one by one in keychain-programs.test.ts.
+ */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { KeychainLogin } from "./support/keychain-login.ts";
+import { KeychainProgram, type ProgramName } from "./support/keychain-program.ts";
+import { Keyring } from "./support/keyring.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { StubServer } from "./support/stub-server.ts";
+
+const settings = "ConfirmAccessItem=false\nConfirmDeleteItem=false";
+const isMain = (title: string) => /KeePassXC$/.test(title) && !/^Unlock/.test(title);
+
+async function create(t: Lifetime, name: ProgramName) {
+  const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings));
+  await login.logIn(await login.plugin());
+  return login;
+}
+
+/** KeePassXC confirms before it writes: the former entry stays until the next refresh. */
+function assertKept(login: KeychainLogin<KeychainProgram>, name: ProgramName): void {
+  const { secretsId, previousSecretsId } = login.stored as unknown as { secretsId: string; previousSecretsId?: string };
+  const former = name === "keepassxc" && previousSecretsId !== undefined ? [previousSecretsId] : [];
+  assert.deepEqual(login.keyring.accounts(), [secretsId, ...former].sort());
+}
+
+function assertNoWindow(login: KeychainLogin<KeychainProgram>): void {
+  assert.deepEqual(
+    login.keyring.screen.windows().filter((title) => !isMain(title)),
+    [],
+  );
+}
+
+for (const name of ["keepassxc", "oo7-daemon"] as const) {
+  const skip = Keyring.unavailable() || KeychainProgram.unavailable(name);
+  describe(name, { concurrency: 2, skip }, () => {
+    test("a whole life, and one refresh for two processes", async (t) => {
+      const login = await create(t, name);
+      const plugins = await Promise.all([login.plugin(), login.plugin()]);
+      const first = login.tokens();
+      for (const plugin of plugins) assert.equal(await plugin.accessToken(login.config), first.access);
+      for (let turn = 1; turn <= 2; turn += 1) {
+        login.expire();
+        const tokens = await Promise.all(plugins.map((plugin) => plugin.accessToken(login.config)));
+        assert.deepEqual([...new Set(tokens)], [login.tokens().access]);
+        assert.equal((await login.server.requests({ grant: "refresh_token" })).length, turn);
+        assertKept(login, name);
+      }
+      login.assertInNoFile(first.access, first.refresh, login.tokens().refresh);
+      assert.deepEqual(await plugins[0]?.call("logout", [login.config]), { revoked: true, removed: true });
+      assert.deepEqual(login.keyring.accounts(), []);
+      assert.equal(await login.server.stored("RefreshToken"), 0);
+      assertNoWindow(login);
+    });
+
+    test("locked: an error for every call, no window, no other account; unlocked it goes on", async (t) => {
+      const login = await create(t, name);
+      const { access } = login.tokens();
+      const text = login.text;
+      const plugin = await login.plugin();
+      const { storage: _, ...inFile } = login.config;
+      await plugin.call("importToken", [{ ...inFile, profile: "personal" }, { access: "personal-token" }]);
+      await login.keyring.lock();
+      const ordered = { ...login.config, order: ["default", "personal"] };
+      const locked = { code: "STORE_IO", retryable: true, needsLogin: false, message: /keychain is locked/ };
+      for (const config of [login.config, ordered]) await assert.rejects(plugin.accessToken(config), locked);
+      const { checks } = (await plugin.call("doctor", [login.config])) as {
+        checks: { name: string; message: string }[];
+      };
+      assert.match(checks.find((check) => check.name === "login")?.message ?? "", /keychain is locked/);
+      assertNoWindow(login);
+      assert.equal(login.text, text);
+      await login.keyring.kill();
+      await assert.rejects((await login.plugin()).accessToken(ordered), { code: "STORE_IO", retryable: true });
+      await login.keyring.run();
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+      assertNoWindow(login);
+    });
+
+    test("an entry that was deleted by hand is gone, one that was edited as well; a login helps", async (t) => {
+      const login = await create(t, name);
+      const plugin = await login.plugin();
+      login.keyring.remove(login.stored.secretsId as string);
+      await assert.rejects(plugin.accessToken(login.config), { code: "LOGIN_REQUIRED" });
+      await login.logIn(plugin);
+      if (name !== "keepassxc") {
+        // KeePassXC asks the person about it.
+        login.keyring.set(login.stored.secretsId as string, "999999{}");
+        await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
+      }
+      await login.logIn(plugin);
+      assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+      assert.equal(login.keyring.accounts().length, 1);
+    });
+
+    for (const size of [8_000, 100_000]) {
+      test(`a token of ${size / 1000} KB`, async (t) => {
+        const login = await create(t, name);
+        const stub = await StubServer.start(t);
+        const access = "a".repeat(size);
+        stub.describe({});
+        stub.route("/token", {
+          status: 200,
+          body: { access_token: access, refresh_token: "r2", token_type: "Bearer", expires_in: 3600 },
+        });
+        const config = { ...login.config, issuer: stub.origin, clientId: "client" };
+        const plugin = await login.plugin();
+        await plugin.call("importToken", [config, { access: "old", refresh: "r1", expires: Date.now() - 1000 }]);
+        assert.equal(await plugin.accessToken(config), access);
+        assert.equal(await (await login.plugin()).accessToken(config), access);
+      });
+    }
+
+    test("killed right after a refresh: nothing is lost that the server still takes", async (t) => {
+      const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings), {
+        rotation: false,
+      });
+      const plugin = await login.plugin();
+      await login.logIn(plugin);
+      if (name === "keepassxc") await login.keyring.written(login.stored.refreshedAt);
+      login.expire();
+      const access = await plugin.accessToken(login.config);
+      await login.keyring.kill();
+      await login.keyring.run();
+      const next = await (await login.plugin()).accessToken(login.config);
+      if (name === "oo7-daemon") assert.equal(next, access);
+      assert.equal(await login.server.stored("RefreshToken"), 1);
+      assert.equal(login.tokens().access, next);
+    });
+  });
+}
+
+describe("kwalletd5", {
+  concurrency: 2,
+  skip: Keyring.unavailable() || KeychainProgram.unavailable("kwalletd5"),
+}, () => {
+  test("a wallet that the session's login has opened: a whole life, and one refresh for two processes", async (t) => {
+    const login = await create(t, "kwalletd5");
+    const plugins = await Promise.all([login.plugin(), login.plugin()]);
+    login.expire();
+    const tokens = await Promise.all(plugins.map((plugin) => plugin.accessToken(login.config)));
+    assert.equal(new Set(tokens).size, 1);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+    login.assertInNoFile(...new Set(tokens));
+    // A restart at the next login of the session: it says "locked" again, and the wallet is open.
+    await login.keyring.written(login.stored.refreshedAt);
+    await login.keyring.kill("SIGTERM");
+    await login.keyring.run();
+    const plugin = await login.plugin();
+    assert.equal(await plugin.accessToken(login.config), tokens[0]);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    await assert.rejects(plugin.accessToken(login.config), { code: "LOGIN_REQUIRED" });
+    assertNoWindow(login);
+  });
+
+  test("killed right after a refresh, before it has written: nothing is lost that the server still takes", async (t) => {
+    const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, "kwalletd5"), {
+      rotation: false,
+    });
+    const plugin = await login.plugin();
+    await login.logIn(plugin);
+    await login.keyring.written(login.stored.refreshedAt);
+    login.expire();
+    await plugin.accessToken(login.config);
+    await login.keyring.kill();
+    await login.keyring.run();
+    const next = await (await login.plugin()).accessToken(login.config);
+    assert.equal(await (await login.plugin()).accessToken(login.config), next);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 2);
+    assertNoWindow(login);
+  });
+});
+
+describe("KeePassXC with its own settings", {
+  skip: Keyring.unavailable() || KeychainProgram.unavailable("keepassxc"),
+}, () => {
+  test("asks about every program that reads: an error that names the settings, and no window", async (t) => {
+    const login = await KeychainLogin.prepareIn(t, (home) =>
+      KeychainProgram.start(t, home, "keepassxc", "ConfirmDeleteItem=false"),
+    );
+    await login.logIn(await login.plugin());
+    await assert.rejects((await login.plugin()).accessToken(login.config), {
+      code: "STORE_IO",
+      retryable: true,
+      message: /KeePassXC: .*switch off both confirmations/,
+    });
+    assertNoWindow(login);
+  });
+});

@@ -1,0 +1,258 @@
+/**
+ * Real programs that serve secrets: KeePassXC, KWallet and oo7, each on a session bus and a screen of its own.
+ *
+ *     const program = await KeychainProgram.start(t, home, "keepassxc");
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { type EventEmitter, once } from "node:events";
+import { existsSync, mkdirSync, statSync, watch, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Message, type MessageBus, sessionBus } from "@jellybrick/dbus-next";
+import type { Lifetime } from "./lifetime.ts";
+import { Screen } from "./screen.ts";
+import { SessionBus } from "./session-bus.ts";
+import type { TempHome } from "./temp-home.ts";
+
+const SECRETS = "org.freedesktop.secrets";
+const ROOT = "/org/freedesktop/secrets";
+const password = "the password of the keyring";
+
+export type ProgramName = "keepassxc" | "kwalletd5" | "oo7-daemon";
+
+/** Where `npm run test:long` puts what Debian does not have. */
+const tools = fileURLToPath(new URL("../../target/tools/oo7/bin", import.meta.url));
+
+const fileOf = (name: ProgramName): string => (name === "oo7-daemon" ? join(tools, name) : name);
+
+export class KeychainProgram {
+  readonly #lifetime: Lifetime;
+  readonly #home: TempHome;
+  readonly #bus: SessionBus;
+  readonly #connection: MessageBus;
+  readonly #name: ProgramName;
+  readonly screen: Screen;
+  #process: ChildProcess | undefined;
+
+  /** Why it is not there; false where it is. */
+  static unavailable(name: ProgramName): string | false {
+    if (process.platform !== "linux") return `${name} is for Linux`;
+    const needed: [string, string[]][] = [
+      ["secret-tool", ["--version"]],
+      ["Xvfb", ["-help"]],
+      ["xwininfo", ["-version"]],
+    ];
+    for (const [program, args] of needed) {
+      if (spawnSync(program, args, { stdio: "ignore" }).error !== undefined) return `${program} is not installed`;
+    }
+    const file = fileOf(name);
+    const isThere =
+      name === "oo7-daemon" ? existsSync(file) : spawnSync("which", [file], { stdio: "ignore" }).status === 0;
+    return isThere ? false : `${name} is not installed: npm run test:long`;
+  }
+
+  /** With an unlocked keyring. */
+  static async start(lifetime: Lifetime, home: TempHome, name: ProgramName, settings = ""): Promise<KeychainProgram> {
+    const [bus, screen] = await Promise.all([SessionBus.start(lifetime, home), Screen.start(lifetime, home)]);
+    const connection = sessionBus({ busAddress: bus.address });
+    await once(connection as unknown as EventEmitter, "connect");
+    lifetime.after(() => connection.disconnect());
+    const program = new KeychainProgram(lifetime, home, bus, screen, connection, name);
+    if (name === "keepassxc") program.#makeDatabase(settings);
+    if (name === "kwalletd5") {
+      mkdirSync(join(home.path, ".config"), { recursive: true });
+      writeFileSync(
+        join(home.path, ".config", "kwalletrc"),
+        "[Wallet]\nEnabled=true\nFirst Use=false\nPrompt on Open=false\n[org.freedesktop.secrets]\napiEnabled=true\n",
+      );
+      // The first run makes the wallet; only the second one serves it.
+      await program.#spawn();
+      await program.kill("SIGTERM");
+    }
+    await program.run();
+    return program;
+  }
+
+  private constructor(
+    lifetime: Lifetime,
+    home: TempHome,
+    bus: SessionBus,
+    screen: Screen,
+    connection: MessageBus,
+    name: ProgramName,
+  ) {
+    this.#lifetime = lifetime;
+    this.#home = home;
+    this.#bus = bus;
+    this.screen = screen;
+    this.#connection = connection;
+    this.#name = name;
+  }
+
+  get env(): Record<string, string> {
+    return this.#bus.env;
+  }
+
+  /** Starts the program, as the login of a session does: with the password. */
+  async run(): Promise<void> {
+    const child = await this.#spawn();
+    for (;;) {
+      const keyring = await this.#default().catch(() => "/");
+      if (keyring !== "/") break;
+      if (child.exitCode !== null) throw new Error(`${this.#name} did not start.`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async #spawn(): Promise<ChildProcess> {
+    const database = join(this.#home.path, "passwords.kdbx");
+    const args = { keepassxc: ["--pw-stdin", database], kwalletd5: [], "oo7-daemon": ["--login"] }[this.#name];
+    const child = spawn(fileOf(this.#name), args, {
+      env: this.#home.env({ ...this.env, ...this.screen.env }),
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    this.#process = child;
+    child.stdin?.end(this.#name === "keepassxc" ? `${password}\n` : password);
+    this.#lifetime.after(() => this.kill());
+    if (this.#name === "kwalletd5") await this.#openWallet();
+    return child;
+  }
+
+  /** What PAM does at the session's login: a key of 56 bytes. */
+  async #openWallet(): Promise<void> {
+    for (;;) {
+      const opened = await this.#call("org.kde.kwalletd5", "/modules/kwalletd5", "org.kde.KWallet.pamOpen", "sayi", [
+        "kdewallet",
+        Buffer.alloc(56, "A"),
+        0,
+      ]).then(
+        () => true,
+        () => false,
+      );
+      if (opened) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async kill(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, "close");
+      child.kill(signal);
+      await ended;
+    }
+  }
+
+  /** Locks the default keyring, by a prompt where the program wants one. */
+  async lock(): Promise<void> {
+    const keyring = await this.#default();
+    const [, prompt] = await this.#service("Service.Lock", "ao", [[keyring]]);
+    if (prompt !== "/") await this.#prompt(prompt as string);
+  }
+
+  /** Until the program has written what it has confirmed: KWallet some seconds later, KeePassXC at once or soon. */
+  async written(since: number): Promise<void> {
+    const isWallet = this.#name === "kwalletd5";
+    const [folder, wanted] = isWallet
+      ? [join(this.#home.path, ".local", "share", "kwalletd"), "kdewallet.kwl"]
+      : [this.#home.path, "passwords.kdbx"];
+    const isNew = () => statSync(join(folder, wanted)).mtimeMs >= since;
+    const watcher = watch(folder);
+    while (!isNew()) await once(watcher, "change");
+    watcher.close();
+  }
+
+  /** The accounts of our entries, sorted. */
+  accounts(): string[] {
+    const { stdout, stderr } = this.#run(["search", "--all", "service", "clawdbot-plugin-auth"]);
+    const found = `${stdout}\n${stderr}`.matchAll(/^attribute\.account = (.*)$/gm);
+    return [...found].map(([, account]) => account as string).sort();
+  }
+
+  secret(account: string): string {
+    return this.#run(["lookup", "service", "clawdbot-plugin-auth", "account", account]).stdout;
+  }
+
+  remove(account: string): void {
+    this.#run(["clear", "service", "clawdbot-plugin-auth", "account", account]);
+  }
+
+  /** A person edits an entry. */
+  set(account: string, secret: string): void {
+    this.#run(["store", "--label=edited", "service", "clawdbot-plugin-auth", "account", account], secret);
+  }
+
+  #run(args: string[], input = ""): { stdout: string; stderr: string } {
+    const env = this.#home.env({ ...this.env, ...this.screen.env });
+    const { stdout, stderr } = spawnSync("secret-tool", args, { env, encoding: "utf8", input, timeout: 10_000 });
+    return { stdout, stderr };
+  }
+
+  async #default(): Promise<string> {
+    const [keyring] = await this.#service("Service.ReadAlias", "s", ["default"]);
+    return keyring as string;
+  }
+
+  #service(method: string, signature: string, body: unknown[], path = ROOT): Promise<unknown[]> {
+    return this.#call(SECRETS, path, `org.freedesktop.Secret.${method}`, signature, body);
+  }
+
+  async #call(
+    destination: string,
+    path: string,
+    method: string,
+    signature: string,
+    body: unknown[],
+  ): Promise<unknown[]> {
+    const dot = method.lastIndexOf(".");
+    const message = new Message({
+      destination,
+      path,
+      interface: method.slice(0, dot),
+      member: method.slice(dot + 1),
+      signature,
+      body,
+    });
+    return (await this.#connection.call(message))?.body ?? [];
+  }
+
+  async #prompt(path: string): Promise<void> {
+    const rule = "type='signal',interface='org.freedesktop.Secret.Prompt',member='Completed'";
+    await this.#call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.AddMatch", "s", [rule]);
+    const completed = new Promise<void>((resolve) => {
+      const listen = (message: Message) => {
+        if (message.member === "Completed" && message.path === path) resolve();
+      };
+      (this.#connection as unknown as EventEmitter).on("message", listen);
+    });
+    await this.#service("Prompt.Prompt", "s", [""], path);
+    await completed;
+  }
+
+  /** A database that shows its root group to the Secret Service. */
+  #makeDatabase(settings: string): void {
+    const group = randomUUID();
+    const id = Buffer.from(group.replaceAll("-", ""), "hex").toString("base64");
+    const [xml, database] = [join(this.#home.path, "passwords.xml"), join(this.#home.path, "passwords.kdbx")];
+    writeFileSync(
+      xml,
+      `<?xml version="1.0" encoding="UTF-8"?><KeePassFile><Meta><DatabaseName>one</DatabaseName><RecycleBinEnabled>False</RecycleBinEnabled>
+<CustomData><Item><Key>FDO_SECRETS_EXPOSED_GROUP</Key><Value>{${group}}</Value></Item></CustomData></Meta>
+<Root><Group><UUID>${id}</UUID><Name>Root</Name></Group></Root></KeePassFile>`,
+    );
+    const env = this.#home.env();
+    const made = spawnSync("keepassxc-cli", ["import", "-p", "-t", "100", xml, database], {
+      env,
+      input: `${password}\n${password}\n`,
+    });
+    if (made.status !== 0) throw new Error(`keepassxc-cli: ${made.stderr}`);
+    const folder = join(this.#home.path, ".config", "keepassxc");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(
+      join(folder, "keepassxc.ini"),
+      `[General]\nUpdateCheckMessageShown=true\n[FdoSecrets]\nEnabled=true\n${settings}\n`,
+    );
+  }
+}

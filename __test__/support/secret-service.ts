@@ -1,0 +1,314 @@
+/**
+ * A Secret Service of the tests' own, for what gnome-keyring does not do and other programs do:
+ *
+ * - `prompts`: `CreateItem` and `Delete` answer with a prompt and do their work when it is run (KeePassXC 2.7.4);
+ * - `silentUnlock`: `Unlock` answers with a prompt that completes at once, without a window (kwalletd5 5.103);
+ * - while it is locked, a search finds nothing (oo7-daemon 0.7.0-beta, KeePassXC 2.7.4).
+ *
+ * `windows` counts what a person would have seen.
+ */
+import { type EventEmitter, once } from "node:events";
+import { Message, type MessageBus, sessionBus, Variant } from "@jellybrick/dbus-next";
+import type { Lifetime } from "./lifetime.ts";
+import { SessionBus } from "./session-bus.ts";
+import type { TempHome } from "./temp-home.ts";
+
+const ROOT = "/org/freedesktop/secrets";
+const INTERFACE = "org.freedesktop.Secret.";
+
+type Attributes = Record<string, string>;
+
+interface Item {
+  keyring: string;
+  attributes: Attributes;
+  secret: Buffer;
+}
+
+export interface SecretServiceOptions {
+  /** `CreateItem` and `Delete` answer with a prompt. */
+  prompts?: boolean;
+  /** `Unlock` answers with a prompt that opens no window. */
+  silentUnlock?: boolean;
+  /** The names that it has on the bus besides its own; with `org.kde.kwalletd5` its wallet is open. */
+  names?: string[];
+  /** A second keyring, which stays locked. */
+  secondKeyring?: boolean;
+}
+
+export class SecretService {
+  readonly #bus: MessageBus;
+  readonly #items = new Map<string, Item>();
+  readonly #prompts = new Map<string, () => [boolean, Variant] | undefined>();
+  readonly #locked = new Set<string>();
+  readonly #keyrings: string[];
+  #count = 0;
+  /** What finds it. */
+  readonly env: Record<string, string>;
+  /** What a program does with prompts may change while it runs. */
+  options: SecretServiceOptions;
+  /** Windows that were opened, by what they ask. */
+  readonly windows: string[] = [];
+  /** Prompts that were dismissed. */
+  dismissed = 0;
+  /** What a person does with a window. */
+  person: "answers" | "declines" | "is away" = "is away";
+  /** Entries that cannot be removed, by their account. */
+  readonly stuck = new Set<string>();
+  /** What `CreateItem` and `Delete` fail with. */
+  failure: { method: string; reason: string } | undefined;
+  /** Whether there is a default keyring. */
+  hasDefault = true;
+  /** The methods that were called. */
+  readonly calls: string[] = [];
+
+  static async start(lifetime: Lifetime, home: TempHome, options: SecretServiceOptions = {}): Promise<SecretService> {
+    const { address, env } = await SessionBus.start(lifetime, home);
+    const bus = sessionBus({ busAddress: address });
+    await once(bus as unknown as EventEmitter, "connect");
+    lifetime.after(() => bus.disconnect());
+    const service = new SecretService(bus, env, options);
+    for (const name of ["org.freedesktop.secrets", ...(options.names ?? [])]) await bus.requestName(name, 0);
+    return service;
+  }
+
+  private constructor(bus: MessageBus, env: Record<string, string>, options: SecretServiceOptions) {
+    this.#bus = bus;
+    this.env = env;
+    this.options = options;
+    this.#keyrings = [`${ROOT}/collection/first`, ...(options.secondKeyring ? [`${ROOT}/collection/second`] : [])];
+    for (const second of this.#keyrings.slice(1)) this.#locked.add(second);
+    bus.addMethodHandler((message: Message) => this.#answer(message));
+  }
+
+  lock(): void {
+    this.#locked.add(this.#keyrings[0] as string);
+  }
+
+  unlock(): void {
+    this.#locked.delete(this.#keyrings[0] as string);
+  }
+
+  /** The accounts of all entries, sorted. */
+  accounts(): string[] {
+    return [...this.#items.values()].map((item) => String(item.attributes.account)).sort();
+  }
+
+  secret(account: string): string {
+    return this.#item(account)?.secret.toString() ?? "";
+  }
+
+  set(account: string, secret: string): void {
+    const item = this.#item(account);
+    if (item !== undefined) item.secret = Buffer.from(secret);
+  }
+
+  remove(account: string): void {
+    for (const [path, item] of this.#items) if (item.attributes.account === account) this.#items.delete(path);
+  }
+
+  /** Another entry of the same attributes: what a program that was killed may have brought back. */
+  copy(account: string, keyring: "first" | "second" = "first"): void {
+    const item = this.#item(account);
+    if (item === undefined) throw new Error(`There is no ${account}.`);
+    this.#items.set(this.#path(`collection/${keyring}`), { ...item, keyring: `${ROOT}/collection/${keyring}` });
+  }
+
+  /** An entry that no longer is there comes back. */
+  put(account: string, secret: string): void {
+    const keyring = `${ROOT}/collection/first`;
+    const attributes = { service: "clawdbot-plugin-auth", account };
+    this.#items.set(this.#path("collection/first"), { keyring, attributes, secret: Buffer.from(secret) });
+  }
+
+  #item(account: string): Item | undefined {
+    return [...this.#items.values()].find((item) => item.attributes.account === account);
+  }
+
+  #path(under: string): string {
+    this.#count += 1;
+    return `${ROOT}/${under}/${this.#count}`;
+  }
+
+  #prompt(run: () => [boolean, Variant] | undefined): string {
+    const path = this.#path("prompt");
+    this.#prompts.set(path, run);
+    return path;
+  }
+
+  #find(attributes: Attributes, keyring?: string): string[] {
+    return (
+      [...this.#items]
+        .filter(([, item]) => keyring === undefined || item.keyring === keyring)
+        // A locked keyring names no entries.
+        .filter(([, item]) => !this.#locked.has(item.keyring))
+        .filter(([, item]) => Object.entries(attributes).every(([name, value]) => item.attributes[name] === value))
+        .map(([path]) => path)
+    );
+  }
+
+  /** A window: a person answers it, or does not. */
+  #window(what: string): "answers" | "declines" | "is away" {
+    this.windows.push(what);
+    return this.person;
+  }
+
+  #answer(message: Message): boolean {
+    const { member, path, interface: name } = message;
+    if (
+      name?.startsWith(INTERFACE) !== true &&
+      name !== "org.freedesktop.DBus.Properties" &&
+      name !== "org.kde.KWallet"
+    ) {
+      return false;
+    }
+    this.calls.push(`${name.slice(name.lastIndexOf(".") + 1)}.${member}`);
+    const reply = (signature: string, ...body: unknown[]) =>
+      this.#bus.send(Message.newMethodReturn(message, signature, body));
+    const fail = (error: string, text = "") => this.#bus.send(Message.newError(message, error, text));
+    const body = message.body as never[];
+    if (this.failure?.method === member) {
+      fail("org.example.Error.Failed", this.failure.reason);
+      return true;
+    }
+    switch (member) {
+      case "OpenSession":
+        reply("vo", new Variant("s", ""), `${ROOT}/session/1`);
+        break;
+      case "ReadAlias":
+        reply("o", this.hasDefault ? this.#keyrings[0] : "/");
+        break;
+      case "Get":
+        this.#property(path as string, body[1] as unknown as string, (value) => reply("v", value), fail);
+        break;
+      case "SearchItems":
+        if (path === ROOT) {
+          // What KeePassXC does before it searches.
+          if (this.#locked.size === this.#keyrings.length) this.#window("unlock to search");
+          reply("aoao", this.#find(body[0] as unknown as Attributes), []);
+        } else {
+          reply("ao", this.#find(body[0] as unknown as Attributes, path));
+        }
+        break;
+      case "Unlock":
+        this.#unlock(body[0] as unknown as string[], reply);
+        break;
+      case "CreateItem":
+        this.#create(path as string, body, reply, fail);
+        break;
+      case "GetSecret": {
+        const item = this.#items.get(path as string);
+        if (item === undefined) fail("org.freedesktop.Secret.Error.NoSuchObject");
+        else if (this.#locked.has(item.keyring)) fail("org.freedesktop.Secret.Error.IsLocked");
+        else reply("(oayays)", [body[0], Buffer.alloc(0), item.secret, "text/plain"]);
+        break;
+      }
+      case "Delete":
+        this.#delete(path as string, reply, fail);
+        break;
+      case "Prompt":
+        reply("");
+        this.#run(path as string);
+        break;
+      case "Dismiss":
+        this.dismissed += 1;
+        this.#prompts.delete(path as string);
+        reply("");
+        break;
+      case "isOpen":
+        reply("b", true);
+        break;
+      default:
+        return false;
+    }
+    return true;
+  }
+
+  #property(path: string, name: string, reply: (value: Variant) => void, fail: (error: string) => void): void {
+    if (name === "Collections") reply(new Variant("ao", this.#keyrings));
+    else if (name === "Locked") reply(new Variant("b", this.#locked.has(path)));
+    else if (name === "Label") reply(new Variant("s", path.slice(path.lastIndexOf("/") + 1)));
+    else fail("org.freedesktop.DBus.Error.UnknownProperty");
+  }
+
+  #unlock(paths: string[], reply: (signature: string, ...body: unknown[]) => void): void {
+    const locked = paths.filter((path) => this.#locked.has(path));
+    const prompt = () => {
+      const answer = this.options.silentUnlock ? "answers" : this.#window("unlock");
+      if (answer === "is away") return undefined;
+      if (answer === "answers") for (const path of locked) this.#locked.delete(path);
+      return [answer === "declines", new Variant("ao", answer === "answers" ? locked : [])] as [boolean, Variant];
+    };
+    reply(
+      "aoo",
+      paths.filter((path) => !locked.includes(path)),
+      locked.length === 0 ? "/" : this.#prompt(prompt),
+    );
+  }
+
+  #create(
+    keyring: string,
+    body: never[],
+    reply: (signature: string, ...body: unknown[]) => void,
+    fail: (error: string) => void,
+  ): void {
+    const [properties, [, , value], replace] = body as unknown as [
+      Record<string, Variant>,
+      [string, Buffer, Buffer],
+      boolean,
+    ];
+    if (this.#locked.has(keyring)) {
+      fail("org.freedesktop.Secret.Error.IsLocked");
+      return;
+    }
+    const attributes = properties[`${INTERFACE}Item.Attributes`]?.value as Attributes;
+    const create = (): string => {
+      const [existing] = replace ? this.#find(attributes, keyring) : [];
+      const path = existing ?? this.#path(keyring.slice(ROOT.length + 1));
+      this.#items.set(path, { keyring, attributes, secret: Buffer.from(value) });
+      return path;
+    };
+    if (this.options.prompts) {
+      reply(
+        "oo",
+        "/",
+        this.#prompt(() => [false, new Variant("o", create())]),
+      );
+    } else {
+      reply("oo", create(), "/");
+    }
+  }
+
+  #delete(path: string, reply: (signature: string, ...body: unknown[]) => void, fail: (error: string) => void): void {
+    const item = this.#items.get(path);
+    if (item === undefined) {
+      fail("org.freedesktop.DBus.Error.UnknownObject");
+      return;
+    }
+    if (this.#locked.has(item.keyring)) {
+      fail("org.freedesktop.Secret.Error.IsLocked");
+      return;
+    }
+    const isStuck = this.stuck.has(String(item.attributes.account));
+    if (!this.options.prompts) {
+      if (isStuck) fail("org.example.Error.Failed");
+      else {
+        this.#items.delete(path);
+        reply("o", "/");
+      }
+      return;
+    }
+    const run = (): [boolean, Variant] | undefined => {
+      if (isStuck) return undefined;
+      this.#items.delete(path);
+      return [false, new Variant("s", "")];
+    };
+    reply("o", this.#prompt(run));
+  }
+
+  #run(path: string): void {
+    const completed = this.#prompts.get(path)?.();
+    if (completed === undefined) return;
+    this.#prompts.delete(path);
+    this.#bus.send(Message.newSignal(path, `${INTERFACE}Prompt`, "Completed", "bv", completed));
+  }
+}

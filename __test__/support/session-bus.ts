@@ -1,0 +1,49 @@
+/** A D-Bus session bus of its own, in the home of the test. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Lifetime } from "./lifetime.ts";
+import type { TempHome } from "./temp-home.ts";
+
+/** No services that the bus would start by itself: what a test kills stays dead. */
+const busConfiguration = (socket: string) => `<busconfig>
+  <type>session</type>
+  <listen>unix:path=${socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`;
+
+export class SessionBus {
+  readonly address: string;
+  /** What finds it. */
+  readonly env: Record<string, string>;
+
+  static async start(lifetime: Lifetime, home: TempHome): Promise<SessionBus> {
+    const runtime = join(home.path, "run");
+    mkdirSync(runtime, { mode: 0o700 });
+    const [socket, file] = [join(runtime, "bus"), join(runtime, "bus.conf")];
+    writeFileSync(file, busConfiguration(socket));
+    const bus = spawn("dbus-daemon", [`--config-file=${file}`, "--nofork", "--nopidfile", "--print-address=1"], {
+      env: home.env(),
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = once(bus, "close");
+    lifetime.after(async () => {
+      bus.kill("SIGKILL");
+      await ended;
+    });
+    const [address] = (await once(bus.stdout, "data")) as [Buffer];
+    return new SessionBus(address.toString().trim(), runtime);
+  }
+
+  private constructor(address: string, runtime: string) {
+    this.address = address;
+    this.env = { DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: runtime };
+  }
+}

@@ -1,0 +1,299 @@
+//! Calls to the service over the session bus, each of which ends at the deadline.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, timeout_at};
+use zbus::export::futures_core::Stream as _;
+use zbus::message::Type;
+use zbus::{
+    Connection, Error, MatchRule, Message, MessageStream, ObjectPath, OwnedObjectPath,
+    OwnedVariant, Variant,
+};
+
+use super::super::{Failure, LIMIT, clean};
+use super::program::Program;
+
+pub(super) const SECRETS: &str = "org.freedesktop.secrets";
+const ROOT: &str = "/org/freedesktop/secrets";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// How long a prompt may take to go away.
+const DISMISSAL: Duration = Duration::from_millis(200);
+
+/// A connection to the bus.
+pub(super) struct Bus {
+    // Dropped before the runtime that reads for it.
+    connection: Connection,
+    runtime: Runtime,
+    deadline: Cell<Instant>,
+}
+
+/// How much time a prompt may take.
+#[derive(Clone, Copy)]
+pub(super) enum Share {
+    /// A time of its own, in which a person types a password.
+    OfAPerson(Duration),
+    /// Half of what is left: others still have their turn after one that is never completed.
+    Half,
+}
+
+/// The path of the service itself.
+pub(super) fn root() -> ObjectPath<'static> {
+    ObjectPath::from_static_str_unchecked(ROOT)
+}
+
+impl Bus {
+    /// A connection, and a session with the service.
+    pub(super) fn connect(limit: Duration) -> Result<(Self, OwnedObjectPath), Failure> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let opened = runtime.block_on(async {
+            let deadline = Instant::now() + limit;
+            let opening = async {
+                let connection = Connection::session().await?;
+                let reply = connection
+                    .call_method(
+                        Some(SECRETS),
+                        ROOT,
+                        Some("org.freedesktop.Secret.Service"),
+                        "OpenSession",
+                        &("plain", Variant::from("")),
+                    )
+                    .await?;
+                let (_, session): (OwnedVariant, OwnedObjectPath) = reply.body().deserialize()?;
+                Ok((connection, session, deadline))
+            };
+            timeout_at(deadline, opening).await
+        });
+        let (connection, session, deadline) = opened
+            .map_err(|_| Failure::TimedOut)?
+            .map_err(|error: Error| unreachable(&error))?;
+        let bus = Self {
+            connection,
+            runtime,
+            deadline: Cell::new(deadline),
+        };
+        Ok((bus, session))
+    }
+
+    /// Which program answers.
+    pub(super) fn program(&self) -> Program {
+        Program::of(self)
+    }
+
+    /// Calls a method of the service.
+    pub(super) fn call<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<T, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        self.ask(SECRETS, path, &interface, method, body)
+            .map_err(|error| self.failure(error))
+    }
+
+    /// The same; none if the service does not know the method.
+    pub(super) fn call_if_known<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Option<T>, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        self.if_known(self.ask(SECRETS, path, &interface, method, body))
+    }
+
+    /// A property of the service; none if it does not know it.
+    pub(super) fn property<T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        name: &str,
+    ) -> Result<Option<T>, Failure>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        let value: Result<OwnedVariant, Asked> =
+            self.ask(SECRETS, path, PROPERTIES, "Get", &(interface, name));
+        Ok(self
+            .if_known(value)?
+            .and_then(|value| T::try_from(value).ok()))
+    }
+
+    /// Runs a prompt of the service until it is completed; dismisses it when its time is over.
+    ///
+    /// # Errors
+    /// [`Failure::Declined`] if it was not granted.
+    pub(super) fn run_prompt(&self, prompt: &OwnedObjectPath, share: Share) -> Result<(), Failure> {
+        let completed = self.runtime.block_on(async {
+            let now = Instant::now();
+            let end = match share {
+                Share::OfAPerson(limit) => now + limit,
+                Share::Half => now + self.deadline.get().saturating_duration_since(now) / 2,
+            };
+            timeout_at(end, self.completion(prompt)).await
+        });
+        if let Share::OfAPerson(_) = share {
+            // What a person took is not taken from what follows.
+            self.runtime
+                .block_on(async { self.deadline.set(Instant::now() + LIMIT) });
+        }
+        let dismissed = match completed {
+            Ok(Ok(dismissed)) => dismissed,
+            Ok(Err(error)) => return Err(self.failure(Asked::Answered(error))),
+            Err(_) => {
+                let dismissal = self.connection.call_method(
+                    Some(SECRETS),
+                    prompt,
+                    Some("org.freedesktop.Secret.Prompt"),
+                    "Dismiss",
+                    &(),
+                );
+                let _may_fail = self
+                    .runtime
+                    .block_on(async { tokio::time::timeout(DISMISSAL, dismissal).await });
+                return Err(Failure::Declined(self.program().way_out()));
+            }
+        };
+        if dismissed {
+            return Err(Failure::Declined(self.program().way_out()));
+        }
+        Ok(())
+    }
+
+    /// Whether a person declined.
+    async fn completion(&self, prompt: &OwnedObjectPath) -> Result<bool, Error> {
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .interface("org.freedesktop.Secret.Prompt")
+            .member("Completed")
+            .path(prompt.as_str())
+            .build()?;
+        // Listening first: it may be completed before the call returns.
+        let mut signals = MessageStream::for_match_rule(rule, &self.connection, None).await?;
+        self.connection
+            .call_method(
+                Some(SECRETS),
+                prompt,
+                Some("org.freedesktop.Secret.Prompt"),
+                "Prompt",
+                &("",),
+            )
+            .await?;
+        let signal =
+            std::future::poll_fn(|context| Pin::new(&mut signals).poll_next(context)).await;
+        match signal {
+            Some(signal) => {
+                let (dismissed, _result): (bool, OwnedVariant) =
+                    signal?.body().deserialize_ignore_signature()?;
+                Ok(dismissed)
+            }
+            None => Err(Error::InputOutput(std::sync::Arc::new(
+                std::io::ErrorKind::BrokenPipe.into(),
+            ))),
+        }
+    }
+
+    /// Calls a method of a name on the bus.
+    pub(super) fn ask<B, T>(
+        &self,
+        name: &str,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<T, Asked>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let call = self
+            .connection
+            .call_method(Some(name), path, Some(interface), method, body);
+        let reply: Message = self
+            .runtime
+            .block_on(async { timeout_at(self.deadline.get(), call).await })
+            .map_err(|_| Asked::TimedOut)?
+            .map_err(Asked::Answered)?;
+        reply
+            .body()
+            .deserialize_ignore_signature()
+            .map_err(Asked::Answered)
+    }
+
+    fn if_known<T>(&self, answer: Result<T, Asked>) -> Result<Option<T>, Failure> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Asked::Answered(Error::MethodError(name, ..))) if is_unknown(name.as_str()) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn failure(&self, error: Asked) -> Failure {
+        match error {
+            Asked::TimedOut => Failure::TimedOut,
+            Asked::Answered(Error::MethodError(name, ..))
+                if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" =>
+            {
+                Failure::Locked(self.program().way_out())
+            }
+            Asked::Answered(error @ (Error::InputOutput(_) | Error::Connection(..))) => {
+                unreachable(&error)
+            }
+            Asked::Answered(error) => Failure::Refused(described(&error)),
+        }
+    }
+}
+
+/// Why there is no answer, or none of use.
+pub(super) enum Asked {
+    TimedOut,
+    Answered(Error),
+}
+
+/// What the D-Bus specification names for what an object does not have.
+fn is_unknown(error: &str) -> bool {
+    error
+        .strip_prefix("org.freedesktop.DBus.Error.")
+        .is_some_and(|error| {
+            matches!(
+                error,
+                "UnknownMethod" | "UnknownInterface" | "UnknownProperty" | "NotSupported"
+            )
+        })
+}
+
+/// Before there is a session, the service is not there.
+fn unreachable(error: &Error) -> Failure {
+    Failure::Unreachable(described(error))
+}
+
+/// In one line, with the program's reason.
+fn described(error: &Error) -> String {
+    match error {
+        Error::MethodError(name, Some(reason), _) if !reason.trim().is_empty() => {
+            format!("{}: {}", name.as_str(), clean(reason))
+        }
+        Error::MethodError(name, ..) => name.as_str().to_owned(),
+        _ => clean(&error.to_string()),
+    }
+}

@@ -1,0 +1,261 @@
+//! The Secret Service of freedesktop.org on the D-Bus session bus: gnome-keyring, oo7, `KWallet`, `KeePassXC`.
+//!
+//! Through zbus directly, so that every call is cancelled at the limit. Both the transfer and the daemon belong to this
+//! user, hence the algorithm "plain".
+//!
+//! No window is opened, with one exception: [`unlock`] runs the program's own prompt, because a person is there.
+//! - A keyring is searched only while it says that it is not locked. A search through all keyrings makes `KeePassXC` ask for
+//!   its password, and a locked one of `KeePassXC` or oo7 names no entries.
+//! - `CreateItem` and `Delete` of `KeePassXC` always answer with a prompt. In an unlocked keyring it is run.
+
+mod bus;
+mod program;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use zbus::{OwnedObjectPath, Variant};
+use zeroize::Zeroizing;
+
+use self::bus::{Bus, Share, root};
+use super::parts::Entries;
+use super::{Failure, LIMIT, SERVICE};
+
+/// What an attribute of each entry says, so that the entries are found.
+const ATTRIBUTES: [&str; 2] = ["service", "account"];
+
+/// Object path, parameters, value, content type.
+type Transferred = (OwnedObjectPath, Vec<u8>, Vec<u8>, String);
+
+/// Entries and keyrings, the service's names for items and collections.
+type Paths = Vec<OwnedObjectPath>;
+
+/// Runs work that ends by then.
+pub(super) fn within<T>(
+    limit: Duration,
+    work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    work(&mut SecretService::connect(limit)?)
+}
+
+/// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away after that time.
+pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
+    let service = SecretService::connect(LIMIT)?;
+    let keyring = service.default_keyring()?;
+    if !service.is_locked(&keyring)? || service.unlocks(&keyring, Prompts::Run(limit))? {
+        return Ok(());
+    }
+    Err(service.locked())
+}
+
+/// What to do with the prompt that unlocks a keyring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prompts {
+    /// Run it, for that long: a person is there.
+    Run(Duration),
+    /// Run it only where it is known to open no window.
+    OnlySilent,
+}
+
+/// A session with the service.
+struct SecretService {
+    bus: Bus,
+    session: OwnedObjectPath,
+}
+
+impl SecretService {
+    fn connect(limit: Duration) -> Result<Self, Failure> {
+        let (bus, session) = Bus::connect(limit)?;
+        Ok(Self { bus, session })
+    }
+
+    /// Where new entries go, if the service has such a keyring. It may be locked.
+    fn aliased(&self) -> Result<Option<OwnedObjectPath>, Failure> {
+        let keyring: OwnedObjectPath =
+            self.bus
+                .call(&root(), "Service", "ReadAlias", &("default",))?;
+        Ok((keyring.as_str() != "/").then_some(keyring))
+    }
+
+    fn default_keyring(&self) -> Result<OwnedObjectPath, Failure> {
+        self.aliased()?
+            .ok_or_else(|| Failure::NoKeyring(self.bus.program().way_out()))
+    }
+
+    /// The default keyring, if there is one, and the others.
+    fn keyrings(&self) -> Result<(Option<OwnedObjectPath>, Paths), Failure> {
+        let default = self.aliased()?;
+        let mut others: Paths = self
+            .bus
+            .property(&root(), "Service", "Collections")?
+            .unwrap_or_default();
+        others.retain(|keyring| Some(keyring) != default.as_ref());
+        Ok((default, others))
+    }
+
+    fn is_locked(&self, keyring: &OwnedObjectPath) -> Result<bool, Failure> {
+        let locked = self.bus.property(keyring, "Collection", "Locked")?;
+        Ok(locked.unwrap_or(false))
+    }
+
+    fn locked(&self) -> Failure {
+        Failure::Locked(self.bus.program().way_out())
+    }
+
+    /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself.
+    fn unlocks(&self, keyring: &OwnedObjectPath, prompts: Prompts) -> Result<bool, Failure> {
+        let (unlocked, prompt): (Paths, OwnedObjectPath) =
+            self.bus
+                .call(&root(), "Service", "Unlock", &(vec![keyring],))?;
+        if unlocked.contains(keyring) {
+            return Ok(true);
+        }
+        let share = match prompts {
+            _ if prompt.as_str() == "/" => return Ok(false),
+            Prompts::Run(limit) => Share::OfAPerson(limit),
+            Prompts::OnlySilent if self.is_open_kwallet(keyring) => Share::Half,
+            Prompts::OnlySilent => return Ok(false),
+        };
+        match self.bus.run_prompt(&prompt, share) {
+            Ok(()) => Ok(!self.is_locked(keyring)?),
+            Err(Failure::Declined(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// `KWallet` says "locked" for a wallet that the session's login has opened; its prompt completes at once then, without a
+    /// window (kwalletd5 5.103).
+    fn is_open_kwallet(&self, keyring: &OwnedObjectPath) -> bool {
+        let label: Result<Option<String>, Failure> =
+            self.bus.property(keyring, "Collection", "Label");
+        label.is_ok_and(|label| {
+            label.is_some_and(|wallet| self.bus.program().has_open_wallet(&self.bus, &wallet))
+        })
+    }
+
+    /// All entries of that name in keyrings that are unlocked.
+    ///
+    /// # Errors
+    /// Where there is no such entry, but there may be one in a keyring that is locked, or not there now.
+    fn find(&self, name: &str) -> Result<Paths, Failure> {
+        let (default, others) = self.keyrings()?;
+        let has_default = default.is_some();
+        let mut entries = Vec::new();
+        let mut locked = Vec::new();
+        for keyring in default.into_iter().chain(others) {
+            if self.is_locked(&keyring)? {
+                locked.push(keyring);
+            } else {
+                entries.extend(self.search(&keyring, name)?);
+            }
+        }
+        if !entries.is_empty() {
+            // A copy in a locked keyring is no reason to unlock it.
+            return Ok(entries);
+        }
+        let mut are_all_unlocked = true;
+        for keyring in locked {
+            if self.unlocks(&keyring, Prompts::OnlySilent)? {
+                entries.extend(self.search(&keyring, name)?);
+            } else {
+                are_all_unlocked = false;
+            }
+        }
+        match entries.is_empty() {
+            true if !are_all_unlocked => Err(self.locked()),
+            // KeePassXC without a database that is open, or gnome-keyring before it was first unlocked.
+            true if !has_default => Err(Failure::NoKeyring(self.bus.program().way_out())),
+            _ => Ok(entries),
+        }
+    }
+
+    /// The entries of that name in a keyring that is unlocked.
+    fn search(&self, keyring: &OwnedObjectPath, name: &str) -> Result<Paths, Failure> {
+        let attributes = (attributes(name),);
+        if let Some(entries) =
+            self.bus
+                .call_if_known(keyring, "Collection", "SearchItems", &attributes)?
+        {
+            return Ok(entries);
+        }
+        let (unlocked, _locked): (Paths, Paths) =
+            self.bus
+                .call(&root(), "Service", "SearchItems", &attributes)?;
+        Ok(unlocked)
+    }
+
+    fn delete(&self, entry: &OwnedObjectPath) -> Result<(), Failure> {
+        let prompt: OwnedObjectPath = self.bus.call(entry, "Item", "Delete", &())?;
+        if prompt.as_str() != "/" {
+            self.bus.run_prompt(&prompt, Share::Half)?;
+        }
+        Ok(())
+    }
+}
+
+impl Entries for SecretService {
+    fn limit(&self) -> usize {
+        // A message of D-Bus holds 128 MiB, a credential file 4 MiB.
+        usize::MAX
+    }
+
+    fn writes_later(&self) -> bool {
+        self.bus.program().writes_later()
+    }
+
+    fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let keyring = self.default_keyring()?;
+        if self.is_locked(&keyring)? && !self.unlocks(&keyring, Prompts::OnlySilent)? {
+            return Err(self.locked());
+        }
+        // KeePassXC may ask a person before it replaces an entry.
+        for entry in self.search(&keyring, name)? {
+            self.delete(&entry)?;
+        }
+        let properties: HashMap<&str, Variant<'_>> = HashMap::from([
+            (
+                "org.freedesktop.Secret.Item.Label",
+                Variant::from(format!("{SERVICE}: {name}")),
+            ),
+            (
+                "org.freedesktop.Secret.Item.Attributes",
+                Variant::from(attributes(name)),
+            ),
+        ]);
+        let secret = (&self.session, Vec::<u8>::new(), bytes, "text/plain");
+        let created: Result<(OwnedObjectPath, OwnedObjectPath), Failure> = self.bus.call(
+            &keyring,
+            "Collection",
+            "CreateItem",
+            &(properties, secret, true),
+        );
+        let (item, prompt) = created.map_err(|failure| failure.without(bytes))?;
+        match (item.as_str(), prompt.as_str()) {
+            ("/", "/") => Err(Failure::Refused("it made no entry".to_owned())),
+            ("/", _) => self.bus.run_prompt(&prompt, Share::Half),
+            _ => Ok(()),
+        }
+    }
+
+    fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let Some(entry) = self.find(name)?.into_iter().next() else {
+            return Ok(None);
+        };
+        let (_, _, value, _): Transferred =
+            self.bus
+                .call(&entry, "Item", "GetSecret", &(&self.session,))?;
+        Ok(Some(Zeroizing::new(value)))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<bool, Failure> {
+        let entries = self.find(name)?;
+        // Every one is tried, whatever becomes of the others.
+        let outcomes: Vec<_> = entries.iter().map(|entry| self.delete(entry)).collect();
+        outcomes.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+        Ok(!entries.is_empty())
+    }
+}
+
+fn attributes(name: &str) -> HashMap<&str, &str> {
+    ATTRIBUTES.into_iter().zip([SERVICE, name]).collect()
+}

@@ -1,0 +1,116 @@
+//! Which program answers as the Secret Service: what it does differently, and what a person does in it.
+
+use zbus::ObjectPath;
+
+use super::bus::{Bus, SECRETS};
+
+const DBUS: &str = "org.freedesktop.DBus";
+
+/// The names of `KWallet` on the bus, and its object.
+const KWALLETS: [(&str, &str); 2] = [
+    ("org.kde.kwalletd5", "/modules/kwalletd5"),
+    ("org.kde.kwalletd6", "/modules/kwalletd6"),
+];
+
+const KEEPASSXC: &str = "keepassxc";
+
+/// What a person does in a program so that it can be used, by the start of the program's name.
+const WAYS_OUT: [(&str, &str); 5] = [
+    (
+        "gnome-keyring",
+        "gnome-keyring: its keyring opens with the password at the desktop's login, or in Passwords and Keys (seahorse).",
+    ),
+    (
+        "oo7",
+        "oo7: its keyring opens with the password at the desktop's login.",
+    ),
+    (
+        "kwalletd",
+        "KWallet: create or open the wallet in KWalletManager.",
+    ),
+    (
+        "ksecretd",
+        "KWallet: create or open the wallet in KWalletManager.",
+    ),
+    (
+        KEEPASSXC,
+        "KeePassXC: open the database, choose a group in Database Settings > Secret Service Integration, and switch off both \
+         confirmations (retrieving, deleting) in Settings > Secret Service Integration.",
+    ),
+];
+
+/// The program that owns the name of the service.
+pub(super) struct Program {
+    /// As the kernel calls it; empty if that is not known.
+    name: String,
+    kwallet: Option<(&'static str, &'static str)>,
+}
+
+impl Program {
+    pub(super) fn of(bus: &Bus) -> Self {
+        let answering = owner(bus, SECRETS);
+        let kwallet = KWALLETS
+            .into_iter()
+            .find(|(name, _)| answering.is_some() && owner(bus, name) == answering);
+        let name = process_id(bus).and_then(name_of).unwrap_or_default();
+        Self { name, kwallet }
+    }
+
+    /// Whether it confirms a write before the write is on the disk: killed meanwhile, `KWallet` (kwalletd5 5.103) and
+    /// `KeePassXC` (2.7.4) lose what they have confirmed.
+    pub(super) fn writes_later(&self) -> bool {
+        self.kwallet.is_some() || self.name.starts_with(KEEPASSXC)
+    }
+
+    /// Whether it has opened that wallet for its own protocol already.
+    pub(super) fn has_open_wallet(&self, bus: &Bus, wallet: &str) -> bool {
+        let Some((name, path)) = self.kwallet else {
+            return false;
+        };
+        let path = ObjectPath::from_static_str_unchecked(path);
+        let is_open: Option<bool> = bus
+            .ask(name, &path, "org.kde.KWallet", "isOpen", &(wallet,))
+            .ok();
+        is_open.unwrap_or(false)
+    }
+
+    /// What a person does in it.
+    pub(super) fn way_out(&self) -> String {
+        let known = WAYS_OUT
+            .into_iter()
+            .find(|(name, _)| self.name.starts_with(name));
+        match known {
+            Some((_, way_out)) => format!(" {way_out}"),
+            None if self.name.is_empty() => String::new(),
+            None => format!(" It is kept by {}.", super::super::clean(&self.name)),
+        }
+    }
+}
+
+fn owner(bus: &Bus, name: &str) -> Option<String> {
+    bus.ask(DBUS, &root(), DBUS, "GetNameOwner", &(name,)).ok()
+}
+
+fn process_id(bus: &Bus) -> Option<u32> {
+    let id = bus.ask(
+        DBUS,
+        &root(),
+        DBUS,
+        "GetConnectionUnixProcessID",
+        &(SECRETS,),
+    );
+    id.ok()
+}
+
+fn root() -> ObjectPath<'static> {
+    ObjectPath::from_static_str_unchecked("/org/freedesktop/DBus")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel's own file, not one of the store"
+)]
+fn name_of(process_id: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{process_id}/comm")).ok()?;
+    Some(name.trim().to_owned())
+}
