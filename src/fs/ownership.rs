@@ -56,6 +56,23 @@ pub(super) fn why_denied(path: &Path) -> Option<String> {
     (its_owner != us && is_inside).then(|| foreign(its_owner, us, at))
 }
 
+/// For a test that only root can make: says that it is skipped, whoever reads the output of tests that pass.
+#[cfg(all(test, unix))]
+pub(crate) fn skipped_without_root() -> bool {
+    use std::io::Write as _;
+    if rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let current = std::thread::current();
+    let line = format!(
+        "SKIPPED, needs root: {}\n",
+        current.name().unwrap_or_default()
+    );
+    // Not captured, as what `eprintln!` says would be.
+    drop(std::io::stderr().write_all(line.as_bytes()));
+    true
+}
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {

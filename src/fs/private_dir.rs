@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn another_users_folder_is_refused() {
-        if !rustix::process::geteuid().is_root() {
+        if crate::fs::ownership::skipped_without_root() {
             return;
         }
         let folder = TempDir::new().unwrap();

@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn another_users_file_is_refused_by_root_too() {
-        if !rustix::process::geteuid().is_root() {
+        if crate::fs::ownership::skipped_without_root() {
             return;
         }
         let folder = TempDir::new().unwrap();

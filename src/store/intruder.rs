@@ -243,7 +243,7 @@ fn is_ours(stored: &Stored) {
 }
 
 fn astray(attack: &str, place: impl FnOnce(&Shared) -> Location) {
-    if !rustix::process::geteuid().is_root() {
+    if crate::fs::ownership::skipped_without_root() {
         return;
     }
     let shared = Shared::new();
@@ -337,7 +337,7 @@ const LAID: [(&str, Lay); 5] = [
 
 #[test]
 fn what_he_has_laid_down_before_is_refused_and_blocks_nobody() {
-    if !rustix::process::geteuid().is_root() {
+    if crate::fs::ownership::skipped_without_root() {
         return;
     }
     for (name, is_folder) in [
@@ -375,7 +375,7 @@ fn what_he_has_laid_down_before_is_refused_and_blocks_nobody() {
 
 #[test]
 fn a_lock_in_a_shared_temp_folder_is_nobody_elses() {
-    if !rustix::process::geteuid().is_root() {
+    if crate::fs::ownership::skipped_without_root() {
         return;
     }
     // /tmp as it should be: sticky, so that he may add but not replace.

@@ -1498,7 +1498,7 @@ mod tests {
 
         #[test]
         fn what_belongs_to_others_is_refused_and_left_alone() {
-            if !rustix::process::geteuid().is_root() {
+            if crate::fs::ownership::skipped_without_root() {
                 return;
             }
             let state = State::logged_in();
