@@ -79,19 +79,22 @@ impl Client {
         if !has_secret {
             return ClientAuthentication::None;
         }
-        let is_supported = |method: ClientAuthentication| {
-            // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'
-            supported.is_none_or(|names| names.iter().any(|name| name == method.as_str()))
+        // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'. In the server's own order: mcp 2.3.0 lists
+        // "client_secret_post" first, and wants `client_id` in the body whatever the method.
+        let known = |name: &String| {
+            [
+                ClientAuthentication::ClientSecretBasic,
+                ClientAuthentication::ClientSecretPost,
+                ClientAuthentication::None,
+            ]
+            .into_iter()
+            .find(|method| name == method.as_str())
         };
-        [
-            // RFC 6749 §2.3.1: the server "MUST support the HTTP Basic authentication scheme"; the body is "NOT RECOMMENDED".
-            ClientAuthentication::ClientSecretBasic,
-            ClientAuthentication::ClientSecretPost,
-            ClientAuthentication::None,
-        ]
-        .into_iter()
-        .find(|method| is_supported(*method))
-        .unwrap_or(ClientAuthentication::ClientSecretBasic)
+        let listed = || supported.into_iter().flatten().filter_map(known);
+        listed()
+            .find(|method| *method != ClientAuthentication::None)
+            .or_else(|| listed().next())
+            .unwrap_or(ClientAuthentication::ClientSecretBasic)
     }
 
     /// What must never show up in a message: the secret, plain and as the header has it.

@@ -212,9 +212,16 @@ impl RegistrationRequest<'_> {
             // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'; many omit it and take public clients.
             return vec![Public, ClientSecretBasic];
         };
-        let mut methods = vec![Public, ClientSecretBasic, ClientSecretPost];
-        methods.retain(|method| supported.iter().any(|name| name == method.as_str()));
-        methods
+        // Of those with a secret, in the server's own order: mcp 2.3.0 lists what it handles best first.
+        let listed = |of: &[ClientAuthentication]| -> Vec<ClientAuthentication> {
+            let known = |name: &String| of.iter().copied().find(|method| name == method.as_str());
+            supported.iter().filter_map(known).collect()
+        };
+        [
+            listed(&[Public]),
+            listed(&[ClientSecretBasic, ClientSecretPost]),
+        ]
+        .concat()
     }
 
     fn document(
@@ -508,8 +515,9 @@ mod tests {
             (None, "none"),
             (Some(&["client_secret_basic", "none"][..]), "none"),
             (
+                // In the server's own order.
                 Some(&["client_secret_post", "client_secret_basic"][..]),
-                "client_secret_basic",
+                "client_secret_post",
             ),
             (
                 Some(&["private_key_jwt", "client_secret_post"][..]),
