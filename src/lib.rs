@@ -80,6 +80,37 @@ mod tests {
         assert!(seen > 20, "the sources were not found");
     }
 
+    /// Published binaries are built with `-Zfmt-debug=none` (docs/size.md): `{:?}` prints nothing there.
+    #[test]
+    fn no_sentence_is_made_by_debug() {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for (layer, _) in LAYERS {
+            for (file, text) in files(&sources, layer) {
+                let is_test = [
+                    "tests",
+                    "fuzzing",
+                    "odd_servers",
+                    "provider_shapes",
+                    "intruder",
+                    "scripted",
+                ]
+                .iter()
+                .any(|name| file.contains(name));
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let found = code.lines().find(|line| {
+                    line.contains(":?}")
+                        && !line.contains("f.write")
+                        && !line.trim().starts_with("//")
+                });
+                assert!(
+                    is_test || found.is_none(),
+                    "{file}: {}",
+                    found.unwrap_or_default()
+                );
+            }
+        }
+    }
+
     #[test]
     fn an_upward_import_is_seen_in_every_spelling() {
         for (line, layer) in [

@@ -543,7 +543,8 @@ pub(super) fn profiles(
         let shown: String = name.chars().take(64).collect();
         if own.is_none() && name.contains(':') {
             return Err(invalid(format!(
-                "`{option}` names {shown:?}, which is no account of this plugin: give \"{plugin_id}:<profile>\", or the profile alone."
+                "`{option}` names \"{}\", which is no account of this plugin: give \"{plugin_id}:<profile>\", or the profile alone.",
+                shown.escape_debug()
             )));
         }
         if profile.trim().is_empty() {
@@ -553,7 +554,8 @@ pub(super) fn profiles(
         }
         if profiles.contains(&profile) {
             return Err(invalid(format!(
-                "`{option}` names {shown:?} twice: name each account once."
+                "`{option}` names \"{}\" twice: name each account once.",
+                shown.escape_debug()
             )));
         }
         profiles.push(profile);

@@ -246,7 +246,7 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<(Stored, Document), Err
         Ok(stored) => Ok((stored, document)),
         Err(Wrong(member)) => Err(corrupt(
             path,
-            &format!("its member {member:?} is missing or has the wrong type"),
+            &format!("its member \"{member}\" is missing or has the wrong type"),
         )),
     }
 }

@@ -511,7 +511,8 @@ fn foreign_path(
         Format::AuthProfiles => {
             if !is_plain(agent) {
                 return Err(invalid(format!(
-                    "`agentId` {agent:?} is no name of an agent: give it as the host's configuration does."
+                    "`agentId` \"{}\" is no name of an agent: give it as the host's configuration does.",
+                    agent.escape_debug()
                 )));
             }
             // openclaw moved its logins there in 2026.9; a file that lies where they were stops its own login.
@@ -670,7 +671,8 @@ fn exact_path(text: &str, environment: &dyn Environment) -> Result<PathBuf, Erro
     let path = option_path("credentialsPath", text, environment)?;
     if text.ends_with(std::path::is_separator) || path.file_name().is_none() {
         return Err(invalid(format!(
-            "credentialsPath {text:?} names a folder. Name the file in it, for example {}.",
+            "credentialsPath \"{}\" names a folder. Name the file in it, for example {}.",
+            text.escape_debug(),
             path.join("credentials.json").display()
         )));
     }
@@ -747,7 +749,7 @@ fn home(what: &str, environment: &dyn Environment) -> Result<PathBuf, Error> {
 fn absolute(what: &str, path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|error| {
         invalid(format!(
-            "{what} {:?} cannot be made absolute: {error}. Set it to an absolute path.",
+            "{what} \"{}\" cannot be made absolute: {error}. Set it to an absolute path.",
             path.display()
         ))
     })

@@ -212,7 +212,7 @@ mod tool {
             Error::new(
                 ErrorCode::StoreIo,
                 format!(
-                    "The login lies in the keychain's item {:?}, and {} {how}. Unlock the keychain, or give `credentialsPath`.",
+                    "The login lies in the keychain's item \"{}\", and {} {how}. Unlock the keychain, or give `credentialsPath`.",
                     self.service,
                     self.program.display()
                 ),

@@ -174,7 +174,7 @@ fn parse(
         Ok(Some(snapshot)) => Ok((text, Stored::Credential(complete(snapshot)))),
         Err(layout::Wrong(member)) => Err(damaged(
             target,
-            &format!("its member {member:?} has the wrong type"),
+            &format!("its member \"{member}\" has the wrong type"),
         )),
     }
 }
