@@ -8,7 +8,7 @@ import { logout, type Verification } from "../index.js";
 import { browserCommand, openPage } from "../plugin/browser.ts";
 import { pluginAuth } from "../plugin/index.ts";
 import { Screen } from "../plugin/screen.ts";
-import { exitCode, statusText } from "../plugin/status-text.ts";
+import { exitCode, logoutText, statusText } from "../plugin/status-text.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { approve, browserConfig } from "./support/browser-login.ts";
 import { Child, scriptMissing } from "./support/child.ts";
@@ -61,7 +61,10 @@ test("commands without a terminal: plain lines, exit codes, JSON; one account af
   assert.equal(JSON.parse((await run("accounts", "--json")).stdout)[0].profile, "default");
 
   assert.match((await run("logout", "--account=work")).stdout, /^Nobody was logged in/);
-  assert.match((await run("logout")).stdout, /^Logged out of My Memory; the server has revoked the tokens\.\n$/);
+  assert.match(
+    (await run("logout", "--without-keychain")).stdout,
+    /^Logged out of My Memory; the server has revoked the tokens\.\n$/,
+  );
   assert.equal((await run("status", "--check", "--json")).code, 1);
 });
 
@@ -151,6 +154,21 @@ test("status --check: 0 usable, 2 ends soon and cannot be renewed, 1 everything 
     statusText({ ...status, state: "valid", missingScopes: ["notes"] }, "X"),
     /lacking {2}notes \(log in again to get them\)/,
   );
+});
+
+test("logout names what the keychain has kept, status where the token is sent", () => {
+  const outcome = { removed: true, revoked: false, leftInKeychain: ["my-memory/default 1"] };
+  assert.equal(
+    logoutText(outcome, "My Memory"),
+    "Logged out of My Memory; the server was not told.\n" +
+      "  Still in the keychain: my-memory/default 1. Remove it with the system's own tool.",
+  );
+  const status = { state: "valid", profile: "default", path: "/x", refreshable: true } as const;
+  assert.match(
+    statusText(status, "My Memory", ["https://api.example.com"]),
+    /sent to {2}https:\/\/api\.example\.com\n/,
+  );
+  assert.doesNotMatch(statusText(status, "My Memory"), /sent to/);
 });
 
 test("the browser is opened only on a desktop session", () => {

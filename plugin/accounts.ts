@@ -1,6 +1,6 @@
 /** `<command> accounts [order get | set | clear]`: who is logged in, and whose login goes first. */
 import { type AuthConfig, type AuthStatus, listProfiles, profileOrder, status } from "../index.js";
-import { type CommandContext, print, reported } from "./commands.ts";
+import { type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";
 import { stateInWords } from "./status-text.ts";
 

@@ -1,29 +1,17 @@
 /** `<command> login | logout | status | doctor | accounts`, for `api.registerCli`. */
 import { createInterface } from "node:readline/promises";
-import { type AuthConfig, AuthError, doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
-import { explain } from "./account.ts";
+import { doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
 import { addAccountCommands, allAccounts } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
-import { type PluginCommand, strayProfile } from "./host.ts";
+import { type AccountFlags, type CommandContext, print, reported } from "./command-line.ts";
+import type { PluginCommand } from "./host.ts";
 import { Interruption } from "./interruption.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
-import { exitCode, reportText, stateInWords, statusText, worst } from "./status-text.ts";
-
-export interface CommandContext {
-  title: string;
-  /** The account that is meant when none is named; nothing where an order decides. */
-  defaultProfile(): string | undefined;
-  config(profile: string | undefined): AuthConfig;
-  loginCommand(profile: string | undefined): string;
-}
+import { exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
 
 /** How long nothing is said of a browser that does not come back, in milliseconds. */
 const silence = 30_000;
-
-interface AccountFlags {
-  account?: string;
-}
 
 /** Adds the subcommands to the plugin's own command. */
 export function addCommands(parent: PluginCommand, context: CommandContext): void {
@@ -39,13 +27,16 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
       flags.token ? runImport(context, flags) : runLogin(context, flags),
     );
 
-  subcommand("logout", `Log out of ${title}`).action((flags: AccountFlags) =>
-    reported(context, flags, async (config) => {
-      const { removed, revoked } = await logout(config);
-      const told = revoked ? "the server has revoked the tokens" : "the server was not told";
-      print(removed ? `Logged out of ${title}; ${told}.` : `Nobody was logged in to ${title}.`);
-    }),
-  );
+  subcommand("logout", `Log out of ${title}`)
+    .option(
+      "--without-keychain",
+      "where the system's keychain cannot be opened: close the login, and name what stays there",
+    )
+    .action((flags: AccountFlags & { withoutKeychain?: boolean }) =>
+      reported(context, flags, async (config) => {
+        print(logoutText(await logout(flags.withoutKeychain ? { ...config, storage: "file" } : config), title));
+      }),
+    );
 
   subcommand("status", `Show the login to ${title}`)
     .option("--all", "every account")
@@ -59,7 +50,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
           print(JSON.stringify(flags.all ? found : found[0], null, 2));
         }
         for (const account of flags.json ? [] : found) {
-          print(statusText(account, title));
+          print(statusText(account, title, context.origins.list));
           if (exitCode(account) !== 0) {
             print(`  Log in with: ${context.loginCommand(all.length > 0 ? account.profile : profile)}`);
           }
@@ -195,38 +186,4 @@ async function pasted({ message, signal }: PasteRequest, screen: Screen, giveUp:
   } finally {
     terminal.off("close", giveUp).close();
   }
-}
-
-/** Runs a command for the account that its flags name; what fails is said in one line, without a stack. */
-export async function reported(
-  context: CommandContext,
-  flags: AccountFlags,
-  run: (config: AuthConfig, profile: string | undefined) => Promise<void>,
-  failed: (error: AuthError) => void = ({ message }) => process.stderr.write(`${message}\n`),
-): Promise<void> {
-  const stray = strayProfile();
-  if (stray !== undefined) {
-    // Acting on the default account instead would log the wrong one out.
-    process.exitCode = 1;
-    process.stderr.write(
-      `Nothing was done: \`--profile\` belongs to the host here, and names no account of ${context.title}. ` +
-        `For an account give \`--account ${stray || "<name>"}\`; for a profile of the host, give \`--profile\` before the command.\n`,
-    );
-    return;
-  }
-  const profile = flags.account ?? context.defaultProfile();
-  try {
-    await run(context.config(profile), profile);
-  } catch (error) {
-    if (!(error instanceof AuthError)) {
-      throw error;
-    }
-    process.exitCode = 1;
-    failed(explain(error, context.title, () => context.loginCommand(profile)));
-  }
-}
-
-// Not console.log, which the hosts copy into their log files.
-export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -1,5 +1,5 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
-import type { AuthStatus, DoctorReport } from "../index.js";
+import type { AuthStatus, DoctorReport, LogoutResult } from "../index.js";
 
 /** 0: usable. 2: usable, but the login itself ends within 24 hours. 1: a login is needed. */
 export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
@@ -24,8 +24,8 @@ export function stateInWords({ state }: AuthStatus): string {
   return words[state];
 }
 
-/** Several lines, one fact each. */
-export function statusText(status: AuthStatus, title: string): string {
+/** Several lines, one fact each. `origins`: where the token is sent, as far as the config says. */
+export function statusText(status: AuthStatus, title: string, origins: readonly string[] = []): string {
   const facts: [string, string | undefined][] = [
     ["account", status.profile],
     ["server", status.issuer],
@@ -37,6 +37,7 @@ export function statusText(status: AuthStatus, title: string): string {
     ["token", token(status)],
     ["ends", loginEnd(status)],
     ["bound", status.dpop ? "to a key of this login (DPoP)" : undefined],
+    ["sent to", origins.join(" ")],
     ["skipped", status.skipped?.map(({ message }) => message).join(" ")],
     ["file", status.path],
     ["problem", status.lastError?.message],
@@ -64,6 +65,18 @@ function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined 
   }
   const when = new Date(loginEndsAt).toLocaleString();
   return loginEndsAt > Date.now() ? `the login itself ends ${when}` : `the login itself ended ${when}`;
+}
+
+/** What a logout came to; a line more for each entry that the keychain has kept. */
+export function logoutText({ removed, revoked, leftInKeychain = [] }: LogoutResult, title: string): string {
+  if (!removed) {
+    return `Nobody was logged in to ${title}.`;
+  }
+  const told = revoked ? "the server has revoked the tokens" : "the server was not told";
+  const left = leftInKeychain.map(
+    (entry) => `  Still in the keychain: ${entry}. Remove it with the system's own tool.`,
+  );
+  return [`Logged out of ${title}; ${told}.`, ...left].join("\n");
 }
 
 /** A line for each check, and one below it for what to do. */

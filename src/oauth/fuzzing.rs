@@ -330,7 +330,7 @@ pub(crate) fn is_safe_to_open(text: &str) -> bool {
         && text.len() <= 2048
 }
 
-/// DESIGN 6: one printable sentence or more, bounded, and no secret.
+/// docs/design.md 6: one printable sentence or more, bounded, and no secret.
 fn check_error(error: &Error, sent: &[&'static str], played: &[&Played]) {
     let oauth = error.oauth().cloned().unwrap_or_default();
     let (description, uri) = (oauth.description.as_deref(), oauth.uri.as_deref());

@@ -1,4 +1,4 @@
-//! A valid access token whenever a tool runs (DESIGN 3).
+//! A valid access token whenever a tool runs (docs/design.md 3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -368,7 +368,7 @@ impl Session {
         }
     }
 
-    /// Takes over a login that a plugin wrote by hand (DESIGN 4), or that a killed process could not bring in before its program
+    /// Takes over a login that a plugin wrote by hand (docs/design.md 4), or that a killed process could not bring in before its program
     /// took the old one out.
     async fn adopt(
         self: &Arc<Self>,

@@ -1,4 +1,4 @@
-//! How often a rejected access token may force a refresh (DESIGN 3.2): a service that rejects every token must not make us
+//! How often a rejected access token may force a refresh (docs/design.md 3.2): a service that rejects every token must not make us
 //! refresh for ever.
 
 use std::collections::VecDeque;

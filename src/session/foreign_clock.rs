@@ -1,4 +1,4 @@
-//! A credential that a clock ahead of ours has written (DESIGN 3.2): it is refreshed for that, because our clock was set
+//! A credential that a clock ahead of ours has written (docs/design.md 3.2): it is refreshed for that, because our clock was set
 //! back; if others follow, two clocks differ for good, and each would refresh what the other has written for ever.
 
 use std::time::Duration;

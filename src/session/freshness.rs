@@ -1,4 +1,4 @@
-//! When an access token is due for a refresh (DESIGN 3.2). Pure: no clock inside.
+//! When an access token is due for a refresh (docs/design.md 3.2). Pure: no clock inside.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Login: check the store, let the person approve by the config's flow, save (DESIGN 2, 4).
+//! Login: check the store, let the person approve by the config's flow, save (docs/design.md 2, 4).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! A credential belongs to its issuer, token endpoint and client: a refresh token never goes to a server that did not
-//! issue it (DESIGN 3.4).
+//! issue it (docs/design.md 3.4).
 
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;

@@ -1,4 +1,4 @@
-//! How often one refresh token is sent (DESIGN 3.3): what was surely not sent is tried again, what may have arrived is
+//! How often one refresh token is sent (docs/design.md 3.3): what was surely not sent is tried again, what may have arrived is
 //! replayed once at most.
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! One refresh of one credential, under its lock: what is spent was read under the lock, what comes back is saved before
-//! it is handed out (DESIGN 3.3, 3.4).
+//! it is handed out (docs/design.md 3.3, 3.4).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -244,7 +244,7 @@ impl Session {
         }
     }
 
-    /// A lock that excludes less than it should (DESIGN 3.5).
+    /// A lock that excludes less than it should (docs/design.md 3.5).
     fn local_lock(&self, location: &Location) -> Option<LastError> {
         let since = self.logins.of(&location.key(), |login| login.local_lock)?;
         Some(LastError {

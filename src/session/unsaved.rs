@@ -1,4 +1,4 @@
-//! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (DESIGN 3.3).
+//! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (docs/design.md 3.3).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -679,7 +679,7 @@ fn exact_path(text: &str, environment: &dyn Environment) -> Result<PathBuf, Erro
     Ok(path)
 }
 
-/// HOST-FACTS 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that exists.
+/// docs/hosts.md 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that exists.
 /// And what decided on it.
 fn state_dir(
     option: Option<&str>,

@@ -1,4 +1,4 @@
-//! Fresh, advisory, mandatory, expired (DESIGN 3.2).
+//! Fresh, advisory, mandatory, expired (docs/design.md 3.2).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which account a call means, and whom an order passes over (DESIGN 1).
+//! Which account a call means, and whom an order passes over (docs/design.md 1).
 
 use serde_json::{Value, json};
 

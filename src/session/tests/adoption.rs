@@ -1,4 +1,4 @@
-//! A login that a plugin wrote by hand into its install folder (DESIGN 4).
+//! A login that a plugin wrote by hand into its install folder (docs/design.md 4).
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! How often a refresh token is sent, and when (DESIGN 3.3).
+//! How often a refresh token is sent, and when (docs/design.md 3.3).
 
 use std::time::Duration;
 

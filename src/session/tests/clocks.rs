@@ -1,4 +1,4 @@
-//! Wall clocks that jump (DESIGN 3.2).
+//! Wall clocks that jump (docs/design.md 3.2).
 
 use super::bench::{Bench, HOUR, code, pass, rotating};
 use crate::error::ErrorCode;

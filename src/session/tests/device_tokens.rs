@@ -1,4 +1,4 @@
-//! The protocol without the store (DESIGN 1).
+//! The protocol without the store (docs/design.md 1).
 
 use serde_json::json;
 

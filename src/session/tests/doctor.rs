@@ -1,4 +1,4 @@
-//! What the doctor finds, and what it mends (DESIGN 1).
+//! What the doctor finds, and what it mends (docs/design.md 1).
 
 use serde_json::json;
 

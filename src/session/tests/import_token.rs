@@ -1,4 +1,4 @@
-//! Tokens that a person brings (DESIGN 1).
+//! Tokens that a person brings (docs/design.md 1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

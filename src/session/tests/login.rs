@@ -1,4 +1,4 @@
-//! Login (DESIGN 2, 4).
+//! Login (docs/design.md 2, 4).
 
 use std::sync::Mutex;
 use std::time::Duration;

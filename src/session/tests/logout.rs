@@ -1,4 +1,4 @@
-//! Logout (DESIGN 1, 3.4).
+//! Logout (docs/design.md 1, 3.4).
 
 use std::time::Duration;
 

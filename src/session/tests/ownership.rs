@@ -1,4 +1,4 @@
-//! A refresh token never goes to a server that did not issue it (DESIGN 3.4).
+//! A refresh token never goes to a server that did not issue it (docs/design.md 3.4).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A token that the service answered 401 to (DESIGN 3.2).
+//! A token that the service answered 401 to (docs/design.md 3.2).
 
 use std::time::Duration;
 

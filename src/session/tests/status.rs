@@ -1,4 +1,4 @@
-//! What `status` and `listProfiles` say (DESIGN 1).
+//! What `status` and `listProfiles` say (docs/design.md 1).
 
 use serde_json::json;
 

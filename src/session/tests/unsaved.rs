@@ -1,4 +1,4 @@
-//! A rotated credential that the disk does not take (DESIGN 3.3).
+//! A rotated credential that the disk does not take (docs/design.md 3.3).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,52 @@
+/** A command line of the plugin: what every subcommand knows, runs in and prints by. */
+import { type AuthConfig, AuthError } from "../index.js";
+import { explain } from "./account.ts";
+import { strayProfile } from "./host.ts";
+
+export interface CommandContext {
+  title: string;
+  /** The account that is meant when none is named; nothing where an order decides. */
+  defaultProfile(): string | undefined;
+  config(profile: string | undefined): AuthConfig;
+  loginCommand(profile: string | undefined): string;
+  /** Where the token is sent. */
+  origins: { list: readonly string[] };
+}
+
+export interface AccountFlags {
+  account?: string;
+}
+
+/** Runs a command for the account that its flags name; what fails is said in one line, without a stack. */
+export async function reported(
+  context: CommandContext,
+  flags: AccountFlags,
+  run: (config: AuthConfig, profile: string | undefined) => Promise<void>,
+  failed: (error: AuthError) => void = ({ message }) => process.stderr.write(`${message}\n`),
+): Promise<void> {
+  const stray = strayProfile();
+  if (stray !== undefined) {
+    // Acting on the default account instead would log the wrong one out.
+    process.exitCode = 1;
+    process.stderr.write(
+      `Nothing was done: \`--profile\` belongs to the host here, and names no account of ${context.title}. ` +
+        `For an account give \`--account ${stray || "<name>"}\`; for a profile of the host, give \`--profile\` before the command.\n`,
+    );
+    return;
+  }
+  const profile = flags.account ?? context.defaultProfile();
+  try {
+    await run(context.config(profile), profile);
+  } catch (error) {
+    if (!(error instanceof AuthError)) {
+      throw error;
+    }
+    process.exitCode = 1;
+    failed(explain(error, context.title, () => context.loginCommand(profile)));
+  }
+}
+
+// Not console.log, which the hosts copy into their log files.
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
