@@ -17,8 +17,10 @@ function bundled(where) {
 function whyUnusable() {
   // An ES module that a bundler made: it has neither a place in the file system nor, with most, a `require` that works.
   if (typeof __filename !== "string") return bundled("an ES module");
-  const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? "").split(/\s+/)];
-  const has = (...names) => names.some((name) => flags.includes(name));
+  const options = process.env.NODE_OPTIONS ?? "";
+  // No method of strings, which others may have changed: this runs before anybody can catch.
+  const isGiven = (name) => process.execArgv.includes(name) || new RegExp(`(?:^|\\s)${name}(?:\\s|$)`).test(options);
+  const has = (...names) => names.some(isGiven);
   const isDisabled = has("--no-addons") || (has("--permission", "--experimental-permission") && !has("--allow-addons"));
   return isDisabled ? ADDONS_DISABLED : undefined;
 }

@@ -97,7 +97,7 @@ async function runNodeTests(passedOn) {
   }
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
   const concurrency = Math.max(4, availableParallelism());
-  const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=120000"];
+  const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=300000"];
   return run(process.execPath, ["--import", "tsx", ...runner, ...options, ...files]);
 }
 
