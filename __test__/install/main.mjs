@@ -22,9 +22,16 @@ const published = [
   "LICENSE",
   "README.md",
   ...["index", "plugin"].flatMap((name) => [".d.mts", ".d.ts", ".js", ".mjs"].map((ending) => name + ending)),
-  ...["auth-error.js", "binary.js", "call.js", "given-store.js", "images.js", "shared.d.ts", "shared.js"].map(
-    (name) => `lib/${name}`,
-  ),
+  ...[
+    "auth-error.js",
+    "binary.js",
+    "call.js",
+    "given-store.js",
+    "images.js",
+    "shared.d.ts",
+    "shared.js",
+    "unusable.js",
+  ].map((name) => `lib/${name}`),
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",
 ].sort();
