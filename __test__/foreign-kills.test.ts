@@ -4,6 +4,5 @@
  */
 import { foreignKills } from "./support/foreign-kills.ts";
 
-// One whose program excludes us while we refresh, and one whose does not.
+// One whose program excludes us while we refresh.
 foreignKills("claude-code", true);
-foreignKills("codex", true);

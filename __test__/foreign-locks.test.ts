@@ -112,6 +112,7 @@ for (const format of formats) {
         refuse(file, format);
         await release();
         assert.equal(await outcome, file.tokens().access);
+        assert.equal(file.text(), file.expected());
         assert.deepEqual(await file.server.requests({ endpoint: "revocation" }), []);
         assert.equal(await getValidAccessToken(file.config), file.tokens().access);
       });

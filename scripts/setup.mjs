@@ -79,21 +79,17 @@ function installProgram(program, debianPackage) {
  *
  * @param {string} folder
  * @param {string} what as a person is told of it
- * @param {string[]} command `npm ci` refuses a lockfile that lacks optional packages which a registry does not have
  */
-export async function install(folder, what, command = ["ci"]) {
+export async function install(folder, what) {
   if (isInstalled(folder)) {
     return;
   }
   const started = Date.now();
   process.stdout.write(`Installing ${what} … `);
-  const { code, output } = await npm(
-    [...command, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-    folder,
-  );
+  const { code, output } = await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder);
   if (code !== 0) {
     process.stdout.write("failed\n");
-    throw new Error(`npm ${command[0]} failed (exit code ${code}) in ${folder}:\n${output}`);
+    throw new Error(`npm ci failed (exit code ${code}) in ${folder}:\n${output}`);
   }
   process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
 }

@@ -17,10 +17,13 @@ import { Service } from "./service.ts";
 /** How often both refresh at once; a program that starts fast does it more often. */
 const roundsOf = ({ start }: Program) => Number(process.env.PROGRAMS_ROUNDS ?? (start <= 3000 ? 3 : 1));
 
-/** Only those with this in their name. */
-const only = process.env.PROGRAMS_ONLY ?? "";
+/** The package of the only one. */
+const only = process.env.PROGRAMS_ONLY;
 
-for (const [name, program] of Object.entries(programs).filter(([name]) => name.includes(only))) {
+for (const [name, program] of Object.entries(programs)) {
+  if (only !== undefined && program.package !== only) {
+    continue;
+  }
   describe(name, { concurrency: 2 }, () => {
     const excludes = layouts[program.format].locks("/x/y/z").length > 0;
 

@@ -138,17 +138,14 @@ export function foreignKills(format: Format, thorough: boolean): void {
       });
     }
 
-    once("a login or logout that is killed before its rename leaves the file as it was", async (t) => {
+    once("a login or logout that is killed before the file changes leaves the file as it was", async (t) => {
       const file = await ForeignFile.create(t, format, { lives: 3_000_000 });
       const before = file.text();
       for (const call of ["login", "logout"]) {
         const victim = await file.plugin();
-        const tracer = await Tracer.attach(
-          t,
-          victim.child.pid,
-          { calls: "/^rename", path: dirname(file.path) },
-          { kill: true },
-        );
+        const removes = call === "logout" && layouts[format].logoutRemovesFile;
+        const calls = { calls: removes ? "/^unlink" : "/^rename", path: dirname(file.path) };
+        const tracer = await Tracer.attach(t, victim.child.pid, calls, { kill: true });
         victim.begin(call, [file.config]);
         if (call === "login") {
           await new Person().approve(complete(await victim.verification()));

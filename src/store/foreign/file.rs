@@ -20,18 +20,21 @@ use crate::fs::program_lock::ProgramLock;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::format::Document;
+use crate::store::format::{self, Document};
 use crate::store::journal::{Journal, Secrets, Successor};
 use crate::store::json_text::JsonText;
 use crate::store::location::Location;
 use crate::store::locked::{Removed, SaveFailure, Saved};
 
 use super::layout::Owner;
-use super::program::take;
+use super::program::{Refusal, take};
 use super::{Format, Found, Place, look, note};
 
 /// What a login may make the file larger.
 const SPARE_BYTES: u64 = 16 * 1024;
+
+/// Member of a journal: the text of a file that its program may delete.
+const BEFORE: &str = "file";
 
 /// How long the program's own rename is waited for: after a refresh, which is tried again, and where a person waits or nobody
 /// tries again; the longest lock for that alone is abandoned after 15 s.
@@ -54,6 +57,8 @@ pub(in crate::store) struct ForeignFile {
     owner: Owner,
     /// Its program found its refresh token refused, and left its mark in its place.
     is_refused: bool,
+    /// What the file said, where its program deletes it then: what is not the login's would be lost with it.
+    before: Option<JsonText>,
 }
 
 /// Room for the result of a refresh, and what that result replaces.
@@ -89,6 +94,7 @@ impl ForeignFile {
             stored: Stored::Nothing,
             owner: Owner::default(),
             is_refused: false,
+            before: None,
         };
         // It may lead elsewhere since it was followed: then this is the lock of another file.
         if !file.takes_host_locks()? || Place::of(location, format)? != *file.place {
@@ -179,8 +185,11 @@ impl ForeignFile {
     pub(in crate::store) fn reserve(&self, may: MayBlock) -> Result<Box<Reserved>, Error> {
         // What cannot be read cannot be written to either.
         let found = self.look(may)?;
+        // A text in JSON is seldom twice as long.
+        let before = self.before.as_ref().map_or(0, |text| text.bytes().len());
+        let journal_bytes = SPARE_BYTES.saturating_add(2 * before as u64);
         Ok(Box::new(Reserved {
-            journal: Reservation::new(&self.place.target, SPARE_BYTES)?,
+            journal: Reservation::new(&self.place.target, journal_bytes)?,
             room: Some(self.room(&found)?),
             replaces: self.stored.spendable(),
             held: identity(&self.stored),
@@ -228,13 +237,16 @@ impl ForeignFile {
         login: &Snapshot,
         may: MayBlock,
     ) -> Result<Saved, Error> {
-        let document = Document::of_credential(
+        let mut document = Document::of_credential(
             Document::default(),
             credential,
             None,
             reserved.replaces.as_ref(),
         )
         .for_entry(self.location.entry());
+        let before = self.before.as_ref().map(JsonText::bytes);
+        let before = before.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        document.set(BEFORE, before.map(Into::into));
         reserved.journal.write(&document.to_json())?;
         for _ in 0..TRIES {
             self.lock_again(&mut reserved.room)?;
@@ -371,7 +383,8 @@ impl ForeignFile {
         may: MayBlock,
         edit: impl Fn(&Place, &mut JsonText) -> bool,
     ) -> Result<bool, Error> {
-        let mut text = found.text.clone().unwrap_or_else(JsonText::empty);
+        let text = found.text.as_ref().or(self.before.as_ref());
+        let mut text = text.cloned().unwrap_or_else(JsonText::empty);
         let stays = edit(&self.place, &mut text);
         if !stays {
             return self.remove(found, patience, may);
@@ -491,6 +504,9 @@ impl ForeignFile {
         self.owner = found.owner(&self.place);
         self.is_refused = found.is_refused(&self.place);
         let is_readable = !found.is_missing() || self.is_refused;
+        if matches!(self.place.entry.program().refusal, Refusal::NoFile) {
+            self.before = found.text;
+        }
         self.stored = found.stored;
         Ok(is_readable)
     }
@@ -509,6 +525,9 @@ impl ForeignFile {
             return Ok(false);
         };
         if let Some(login) = login {
+            if self.is_refused {
+                self.before = text_before(&temp)?;
+            }
             self.rewrite(may, |place, text| {
                 place.entry.put(text, &login);
                 true
@@ -535,6 +554,17 @@ impl ForeignFile {
             ),
         )
     }
+}
+
+/// What the file said, by a journal.
+fn text_before(journal: &Path) -> Result<Option<JsonText>, Error> {
+    let file = RegularFile::read(journal)?;
+    let bytes = file.as_ref().and_then(RegularFile::bytes);
+    let document = bytes.and_then(|bytes| Document::from_json(format::without_padding(bytes)));
+    Ok(document.and_then(|document| {
+        let text = document.members().get(BEFORE)?.as_str()?;
+        Some(JsonText::parse(text.as_bytes())?.0)
+    }))
 }
 
 fn identity(stored: &Stored) -> Option<Fingerprint> {
