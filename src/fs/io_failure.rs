@@ -74,6 +74,7 @@ pub(crate) fn explain(error: &io::Error, attempt: Attempt, path: &Path) -> Error
 }
 
 /// `STORE_IO` for a file that is itself a mount point and therefore cannot be replaced.
+#[cfg(target_os = "linux")]
 pub(crate) fn file_is_mounted(path: &Path) -> Error {
     Error::new(ErrorCode::StoreIo, mounted(path))
 }

@@ -63,8 +63,8 @@ pub(crate) enum Failure {
     /// There is none, or it does not answer.
     #[cfg(feature = "keychain")]
     Unreachable(String),
-    /// It would have to ask a person for a password first.
-    #[cfg(feature = "keychain")]
+    /// It would have to ask a person for a password first. That of Windows is never locked.
+    #[cfg(all(feature = "keychain", not(windows)))]
     Locked(String),
     /// It has no keyring for new entries; those that it had may come back.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
@@ -92,6 +92,7 @@ impl Failure {
                 "The system's keychain cannot be reached ({why}). Start it in the session of this process ({HOW_TO_START}), \
                  then try again."
             ),
+            #[cfg(not(windows))]
             Self::Locked(_) => {
                 "The system's keychain is locked. Unlock it, then try again.".to_owned()
             }
@@ -115,6 +116,7 @@ impl Failure {
 
     fn way_out(&self) -> &str {
         match self {
+            #[cfg(not(windows))]
             Self::Locked(way_out) => way_out,
             #[cfg(target_os = "linux")]
             Self::NoKeyring(way_out) | Self::Declined(way_out) => way_out,

@@ -1,4 +1,5 @@
-//! The keychains of macOS and Windows, through the stores of keyring. Not run yet: type-checked alone.
+//! The keychains of macOS and Windows, through the stores of keyring. Not run yet: type-checked alone, for
+//! `aarch64-apple-darwin` and `x86_64-pc-windows-gnu` (docs/keychain.md says how).
 //!
 //! macOS opens its windows by itself, so they are switched off for this process while work is done, except in [`unlock`].
 //! Windows opens none.
@@ -61,7 +62,7 @@ pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
             .spawn(move || {
                 let unlocked =
                     SecKeychain::default().and_then(|mut keychain| keychain.unlock(None));
-                drop(sender.send(unlocked.is_ok()));
+                let _nobody_may_wait = sender.send(unlocked.is_ok());
             })
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         if receiver.recv_timeout(limit) != Ok(true) {

@@ -31,7 +31,7 @@ pub(crate) struct LoggedOut {
 }
 
 /// For a person who is where the keychain is not.
-const WAY_OUT: &str = " To log out without it, give `storage: \"file\"`: that closes the file, and says what stays in the keychain.";
+const WAY_OUT: &str = " To log out without it, give `storage: \"file\"` (a plugin's command: `logout --without-keychain`): that closes the file, and says what stays in the keychain.";
 
 impl Session {
     /// Removes the credential whatever the server says, and tells the server.
