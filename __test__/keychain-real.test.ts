@@ -3,12 +3,14 @@
  * skipped: `npm run test:long` installs them. What they differ in is tried one by one in keychain-programs.test.ts.
  */
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { describe, test } from "node:test";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { KeychainProgram, type ProgramName } from "./support/keychain-program.ts";
 import { Keyring } from "./support/keyring.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { StubServer } from "./support/stub-server.ts";
+import { Tracer } from "./support/tracer.ts";
 
 const settings = "ConfirmAccessItem=false\nConfirmDeleteItem=false";
 const isMain = (title: string) => /KeePassXC$/.test(title) && !/^Unlock/.test(title);
@@ -31,6 +33,22 @@ function assertNoWindow(login: KeychainLogin<KeychainProgram>): void {
     login.keyring.screen.windows().filter((title) => !isMain(title)),
     [],
   );
+}
+
+async function assertHolds(t: Lifetime, name: ProgramName, size: number): Promise<void> {
+  const login = await create(t, name);
+  const stub = await StubServer.start(t);
+  const access = "a".repeat(size);
+  stub.describe({});
+  stub.route("/token", {
+    status: 200,
+    body: { access_token: access, refresh_token: "r2", token_type: "Bearer", expires_in: 3600 },
+  });
+  const config = { ...login.config, issuer: stub.origin, clientId: "client" };
+  const plugin = await login.plugin();
+  await plugin.call("importToken", [config, { access: "old", refresh: "r1", expires: Date.now() - 1000 }]);
+  assert.equal(await plugin.accessToken(config), access);
+  assert.equal(await (await login.plugin()).accessToken(config), access);
 }
 
 for (const name of ["keepassxc", "oo7-daemon"] as const) {
@@ -95,23 +113,7 @@ for (const name of ["keepassxc", "oo7-daemon"] as const) {
       assert.equal(login.keyring.accounts().length, 1);
     });
 
-    for (const size of [8_000, 100_000]) {
-      test(`a token of ${size / 1000} KB`, async (t) => {
-        const login = await create(t, name);
-        const stub = await StubServer.start(t);
-        const access = "a".repeat(size);
-        stub.describe({});
-        stub.route("/token", {
-          status: 200,
-          body: { access_token: access, refresh_token: "r2", token_type: "Bearer", expires_in: 3600 },
-        });
-        const config = { ...login.config, issuer: stub.origin, clientId: "client" };
-        const plugin = await login.plugin();
-        await plugin.call("importToken", [config, { access: "old", refresh: "r1", expires: Date.now() - 1000 }]);
-        assert.equal(await plugin.accessToken(config), access);
-        assert.equal(await (await login.plugin()).accessToken(config), access);
-      });
-    }
+    for (const size of [8_000, 100_000]) test(`a token of ${size / 1000} KB`, (t) => assertHolds(t, name, size));
 
     test("killed right after a refresh: nothing is lost that the server still takes", async (t) => {
       const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings), {
@@ -171,6 +173,98 @@ describe("kwalletd5", {
     assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 2);
     assertNoWindow(login);
   });
+});
+
+for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
+  const skip = Keyring.unavailable() || KeychainProgram.unavailable(name);
+  describe(`${name}: kills, copies and hands`, { concurrency: 2, skip }, () => {
+    test("a second entry of the same name goes with the first", async (t) => {
+      const login = await create(t, name);
+      const plugin = await login.plugin();
+      const first = login.stored.secretsId as string;
+      await login.keyring.copy(first);
+      assert.deepEqual(await login.keyring.entries(), [first, first]);
+      for (let turn = 1; turn <= 2; turn += 1) {
+        login.expire();
+        await plugin.accessToken(login.config);
+      }
+      assert.ok(!(await login.keyring.entries()).includes(first));
+      await plugin.call("logout", [login.config]);
+      assert.deepEqual(await login.keyring.entries(), []);
+      assertNoWindow(login);
+    });
+
+    test("a process that is killed when the keychain has the new tokens and the file does not: the next goes on", async (t) => {
+      const login = await create(t, name);
+      const victim = await login.plugin();
+      const old = await victim.accessToken(login.config);
+      const held = await login.server.intercept({ grant: "refresh_token", nth: 1 }, { hold: "after" });
+      const outcome = victim.accessToken(login.config, { rejectedToken: old });
+      await held.arrived;
+      const calls = { calls: "/^rename", path: dirname(login.path) };
+      await Tracer.attach(t, victim.child.pid, calls, { kill: true });
+      await Promise.all([assert.rejects(outcome), held.release()]);
+      assert.equal((await login.keyring.entries()).length, 2);
+      const next = await (await login.plugin()).accessToken(login.config, { rejectedToken: old });
+      assert.notEqual(next, old);
+      assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+      assertNoWindow(login);
+    });
+
+    test("the program dies between the server's answer and the save: handed out, and saved when it is back", async (t) => {
+      const login = await create(t, name);
+      if (name !== "oo7-daemon") await login.keyring.written(login.stored.refreshedAt);
+      const plugin = await login.plugin();
+      const old = await plugin.accessToken(login.config);
+      const held = await login.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+      const refreshed = plugin.accessToken(login.config, { rejectedToken: old });
+      await held.arrived;
+      await login.keyring.kill();
+      await held.release();
+      const access = await refreshed;
+      assert.notEqual(access, old);
+      await login.keyring.run();
+      await plugin.end();
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+      assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+      assertNoWindow(login);
+    });
+  });
+}
+
+describe("kwalletd5: by hand", {
+  concurrency: 2,
+  skip: Keyring.unavailable() || KeychainProgram.unavailable("kwalletd5"),
+}, () => {
+  test("a wallet that is closed: an error, no window; open again it goes on", async (t) => {
+    const login = await create(t, "kwalletd5");
+    const access = await (await login.plugin()).accessToken(login.config);
+    const before = login.keyring.screen.picture("kwalletd5-before");
+    await login.keyring.closeWallet();
+    await assert.rejects((await login.plugin()).accessToken(login.config), {
+      code: "STORE_IO",
+      retryable: true,
+      message: /keychain is locked.* KWallet: create or open the wallet/,
+    });
+    assert.ok(login.keyring.screen.picture("kwalletd5-closed").equals(before), "something is on the screen");
+    await login.keyring.openWallet();
+    assert.equal(await (await login.plugin()).accessToken(login.config), access);
+    assertNoWindow(login);
+  });
+
+  test("an entry that was deleted or edited is gone; a login helps", async (t) => {
+    const login = await create(t, "kwalletd5");
+    await login.keyring.delete(login.stored.secretsId as string);
+    await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
+    await login.logIn(await login.plugin());
+    await login.keyring.write(login.stored.secretsId as string, "999999{}");
+    await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
+    await login.logIn(await login.plugin());
+    await (await login.plugin()).accessToken(login.config);
+    assertNoWindow(login);
+  });
+
+  for (const size of [8_000, 100_000]) test(`a token of ${size / 1000} KB`, (t) => assertHolds(t, "kwalletd5", size));
 });
 
 describe("KeePassXC with its own settings", {

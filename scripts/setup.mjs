@@ -33,6 +33,7 @@ export const testPrograms =
         keepassxc: "keepassxc",
         Xvfb: "xvfb",
         xwininfo: "x11-utils",
+        xwd: "x11-apps",
       }
     : {};
 

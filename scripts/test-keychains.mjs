@@ -12,7 +12,7 @@ const folder = join(root, "target", "tools", "oo7");
 await setUp({ programs: process.platform === "linux" ? { kwalletd5: "libkf5wallet-bin" } : {} });
 if (process.platform === "linux" && !existsSync(join(folder, "bin", "oo7-daemon"))) {
   const code = await run("cargo", ["install", "oo7-daemon", "--version", version, "--locked", "--root", folder]);
-  if (code !== 0) console.error("oo7-daemon could not be built (`cargo install` says why above); its tests will be skipped.");
+  if (code !== 0) console.error("oo7-daemon could not be built (why is said above); its tests are skipped.");
 }
 process.exitCode = await run(process.execPath, [
   join(root, "scripts", "check.mjs"),

@@ -9,7 +9,7 @@ import { type EventEmitter, once } from "node:events";
 import { existsSync, mkdirSync, statSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Message, type MessageBus, sessionBus } from "@jellybrick/dbus-next";
+import { Message, type MessageBus, sessionBus, Variant } from "@jellybrick/dbus-next";
 import type { Lifetime } from "./lifetime.ts";
 import { Screen } from "./screen.ts";
 import { SessionBus } from "./session-bus.ts";
@@ -42,6 +42,7 @@ export class KeychainProgram {
       ["secret-tool", ["--version"]],
       ["Xvfb", ["-help"]],
       ["xwininfo", ["-version"]],
+      ["xwd", ["-help"]],
     ];
     for (const [program, args] of needed) {
       if (spawnSync(program, args, { stdio: "ignore" }).error !== undefined) return `${program} is not installed`;
@@ -98,11 +99,20 @@ export class KeychainProgram {
   async run(): Promise<void> {
     const child = await this.#spawn();
     for (;;) {
+      // KeePassXC and oo7 name a keyring before it can be used; KWallet says locked of a wallet that is open.
       const keyring = await this.#default().catch(() => "/");
-      if (keyring !== "/") break;
+      const isThere =
+        keyring !== "/" && (this.#name === "kwalletd5" || !(await this.#isLocked(keyring).catch(() => true)));
+      if (isThere) break;
       if (child.exitCode !== null) throw new Error(`${this.#name} did not start.`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  async #isLocked(keyring: string): Promise<boolean> {
+    const get = ["org.freedesktop.Secret.Collection", "Locked"];
+    const [locked] = await this.#call(SECRETS, keyring, "org.freedesktop.DBus.Properties.Get", "ss", get);
+    return (locked as Variant<boolean>).value;
   }
 
   async #spawn(): Promise<ChildProcess> {
@@ -182,6 +192,66 @@ export class KeychainProgram {
   /** A person edits an entry. */
   set(account: string, secret: string): void {
     this.#run(["store", "--label=edited", "service", "clawdbot-plugin-auth", "account", account], secret);
+  }
+
+  /** The accounts of our entries, sorted, without a program that KWallet has demands of. */
+  async entries(): Promise<string[]> {
+    const found = await this.#found({ service: "clawdbot-plugin-auth" });
+    const get = ["org.freedesktop.Secret.Item", "Attributes"];
+    const accounts = found.map(async (path) => {
+      const [value] = await this.#call(SECRETS, path, "org.freedesktop.DBus.Properties.Get", "ss", get);
+      return String((value as Variant<Record<string, string>>).value.account);
+    });
+    return (await Promise.all(accounts)).sort();
+  }
+
+  /** A person removes an entry. */
+  async delete(account: string): Promise<void> {
+    for (const path of await this.#found({ account })) {
+      const [prompt] = await this.#service("Item.Delete", "", [], path);
+      if (prompt !== "/") await this.#prompt(prompt as string);
+    }
+  }
+
+  /** Another entry of that name that holds the same. */
+  async copy(account: string): Promise<void> {
+    const session = await this.#openSession();
+    const [entry] = await this.#found({ account });
+    const [secret] = await this.#service("Item.GetSecret", "o", [session], entry as string);
+    await this.#create(account, (secret as unknown[])[2] as Buffer, session, false);
+  }
+
+  /** A person edits an entry, without the program that KWallet has demands of. */
+  async write(account: string, secret: string): Promise<void> {
+    await this.#create(account, Buffer.from(secret), await this.#openSession(), true);
+  }
+
+  async #openSession(): Promise<unknown> {
+    return (await this.#service("Service.OpenSession", "sv", ["plain", new Variant("s", "")]))[1];
+  }
+
+  async #create(account: string, secret: Buffer, session: unknown, replace: boolean): Promise<void> {
+    const properties = {
+      "org.freedesktop.Secret.Item.Label": new Variant("s", "written by hand"),
+      "org.freedesktop.Secret.Item.Attributes": new Variant("a{ss}", { service: "clawdbot-plugin-auth", account }),
+    };
+    const body = [properties, [session, Buffer.alloc(0), secret, "text/plain"], replace];
+    const created = await this.#service("Collection.CreateItem", "a{sv}(oayays)b", body, await this.#default());
+    if (created[1] !== "/") await this.#prompt(created[1] as string);
+  }
+
+  /** A person closes the wallet of KWallet; and opens it. */
+  async closeWallet(): Promise<void> {
+    await this.#call("org.kde.kwalletd5", "/modules/kwalletd5", "org.kde.KWallet.closeAllWallets", "", []);
+  }
+
+  async openWallet(): Promise<void> {
+    await this.#openWallet();
+  }
+
+  async #found(attributes: Record<string, string>): Promise<string[]> {
+    const [found] = await this.#service("Collection.SearchItems", "a{ss}", [attributes], await this.#default());
+    return found as string[];
   }
 
   #run(args: string[], input = ""): { stdout: string; stderr: string } {

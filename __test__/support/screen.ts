@@ -1,6 +1,8 @@
 /** A screen that nobody sees (Xvfb): what windows programs have opened on it. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Lifetime } from "./lifetime.ts";
 import type { TempHome } from "./temp-home.ts";
 
@@ -34,5 +36,16 @@ export class Screen {
     return [...stdout.matchAll(/^\s+0x[0-9a-f]+ "(.*)": \(.*\)\s+(\d+)x(\d+)\+/gm)]
       .filter(([, , width, height]) => Number(width) > 10 && Number(height) > 10)
       .map(([, title]) => title as string);
+  }
+
+  /** What is on it, as a file of xwd; a copy is left where `SCREENSHOTS` names a folder. */
+  picture(name: string): Buffer {
+    const { stdout } = spawnSync("xwd", ["-root", "-silent"], {
+      env: this.#home.env(this.env),
+      maxBuffer: 64 * 1024 * 1024,
+    });
+    const folder = process.env.SCREENSHOTS;
+    if (folder !== undefined) writeFileSync(join(folder, `${name}.xwd`), stdout);
+    return stdout;
   }
 }
