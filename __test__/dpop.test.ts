@@ -3,7 +3,9 @@
  * nonce in each, and against an API that checks every proof.
  */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { inspect } from "node:util";
@@ -371,6 +373,55 @@ describe("requests to the service", { concurrency: 4 }, () => {
     const aborted = await rejection(authorizationHeaders(config, request, { signal: stop }), "ABORTED");
     assert.match(String(aborted.cause), /enough/);
     await rejection(authorizationHeaders({ ...config, profile: "nobody" }, request), "LOGIN_REQUIRED");
+  });
+
+  test("a proof is for the method that fetch sends, however it is written", async (t) => {
+    const { config } = await loggedIn(t);
+    // Not through `http`, which knows few methods and none in small letters.
+    const sent: string[] = [];
+    const server = createServer((socket) => {
+      socket.once("data", (data) => {
+        sent.push(`${data}`.split(" ", 1)[0] ?? "");
+        socket.end("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+      });
+    });
+    t.after(() => server.close());
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const methods = ["delete", "get", "Head", "options", "post", "put", "patch", "PATCH", "Patch", "query", "M-Search"];
+    const proven: unknown[] = [];
+    for (const method of methods) {
+      const { DPoP = "" } = await authorizationHeaders(config, { method, url });
+      proven.push(decodeJwt(DPoP).htm);
+      await fetch(url, { method });
+    }
+    assert.equal(sent.length, methods.length);
+    assert.deepEqual(proven, sent);
+    assert.ok(sent.includes("patch") && sent.includes("POST"));
+  });
+
+  test("a method is what fetch takes for one (RFC 9110, token)", async (t) => {
+    const { config } = await loggedIn(t);
+    const url = "https://api.example.com/";
+    const isTaken = (method: string) =>
+      authorizationHeaders(config, { method, url }).then(
+        () => true,
+        ({ code }) => (assert.equal(code, "INVALID_CONFIG"), false),
+      );
+    const isSent = (method: string) => {
+      try {
+        return new Request(url, { method }) !== undefined;
+      } catch {
+        return false;
+      }
+    };
+    const differing: string[] = [];
+    for (let code = 0; code < 256; code += 1) {
+      const method = `X${String.fromCharCode(code)}Y`;
+      if ((await isTaken(method)) !== isSent(method)) differing.push(method);
+    }
+    assert.deepEqual(differing, []);
   });
 
   test("the kit's fetch does it all by itself", async (t) => {

@@ -6,6 +6,9 @@ import { getValidAccessToken, status } from "../index.js";
 import { ForeignFile, type Format, formats, type HostLock, layouts } from "./support/foreign-file.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { rejection } from "./support/rejection.ts";
+import { Tracer } from "./support/tracer.ts";
+
+const untraceable = await Tracer.unavailable();
 
 /** No process has it: above what Linux gives. */
 const nobody = 4_194_400;
@@ -61,6 +64,25 @@ for (const format of formats) {
         assert.notEqual(file.tokens().access, token, "it may be writing");
         rmSync(lock.path, { recursive: true });
         await until(() => file.tokens().access === token && held(file).length === 0);
+      });
+    }
+
+    const [kind] = layouts[format].locks("/x/y/z").map(({ kind }) => kind);
+    for (const [what, calls] of [
+      ["time cannot be set", "/^utimens"],
+      ...(kind === "folder" ? [] : ([["contents cannot be written", "/^p?write"]] as const)),
+    ] as const) {
+      if (locks.length === 0) continue;
+      test(`a lock of which the ${what} is not left behind`, { skip: untraceable }, async (t) => {
+        const { file, lock } = await withLock(t, format, 0);
+        const plugin = await file.plugin();
+        const tracer = await Tracer.attach(t, plugin.child.pid, { calls, path: lock.path }, { error: "EPERM" });
+        const error = await plugin.accessToken({ ...file.config, lockTimeoutMs: 300 }).catch((error) => error);
+        assert.match(error.code, /^STORE_(LOCKED|IO)$/);
+        assert.deepEqual(held(file), []);
+        assert.deepEqual(await file.refreshes(), []);
+        await tracer.detach();
+        assert.equal(await plugin.accessToken(file.config), file.tokens().access);
       });
     }
 

@@ -1,8 +1,10 @@
 /** Logins in a store that the plugin gives (`store`): what it does right, and all that it can do wrong. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import {
   type AuthConfig,
@@ -199,6 +201,51 @@ describe("a whole life", { concurrency: 4 }, () => {
     assert.equal(await new Promise((resolve) => worker.once("message", resolve)), "worker");
     assert.equal(await ended, 0);
   });
+});
+
+test("a new store object for each call: said once, and what nobody can reach is freed", async (t) => {
+  const home = TempHome.create(t);
+  const script = `
+    const { importToken, getValidAccessToken } = require(${JSON.stringify(fileURLToPath(new URL("../index.js", import.meta.url)))});
+    const { shared } = require(${JSON.stringify(fileURLToPath(new URL("../lib/shared.js", import.meta.url)))});
+    const warnings = [];
+    process.on("warning", ({ name, message }) => warnings.push(name + ": " + message));
+    const config = { pluginId: "memory", issuer: "http://127.0.0.1:9", clientId: "public", stateDir: ${JSON.stringify(home.stateDir)} };
+    const storeOf = (kept) => ({
+      read: async (key) => kept.get(key),
+      write: async (key, value) => { const version = String(Math.random()); kept.set(key, { value, version }); return version; },
+      withLock: (key, work) => work(),
+    });
+    const seen = [];
+    const kept = new Map();
+    const last = storeOf(kept);
+    async function once(store, token) {
+      if (token !== undefined) await importToken({ ...config, store }, { access: token });
+      return getValidAccessToken({ ...config, store });
+    }
+    async function main() {
+      await once(last, "lasts");
+      // What native code holds of a store is the function that it asks through.
+      const { native } = shared().images.values().next().value;
+      const { giveStore } = native;
+      native.giveStore = (ask) => { seen.push(new WeakRef(ask)); return giveStore(ask); };
+      for (let count = 0; count < 150; count += 1) await once(storeOf(new Map()), "one");
+      const living = () => seen.filter((ask) => ask.deref() !== undefined).length;
+      const until = Date.now() + 30_000;
+      while (living() > 1 && Date.now() < until) {
+        gc();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      console.log(JSON.stringify({ given: seen.length, living: living(), warnings, token: await once(last) }));
+    }
+    main();`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "-e", script], { env: home.env() });
+  const { given, living, warnings, token } = JSON.parse(stdout);
+  assert.equal(given, 150);
+  assert.ok(living <= 1, `${living} of them are held`);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /^AuthWarning: 100 objects were given as `store`/);
+  assert.equal(token, "lasts");
 });
 
 describe("what it can do wrong", { concurrency: 4 }, () => {

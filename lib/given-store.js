@@ -43,7 +43,21 @@ async function release(image, config) {
 /** Longer than any refresh is between sent and saved unless its store fails, in milliseconds. */
 const SETTLING = 120_000;
 
+/** So many that a plugin must be making one for each call. */
+const MANY = 100;
+let made = 0;
+
+/** What nobody can reach any more native code need not know. */
+const unreachable = new FinalizationRegistry(({ native, number }) => native.forgetStore(number));
+
 function give(native, given) {
+  made += 1;
+  if (made === MANY) {
+    process.emitWarning(
+      `${MANY} objects were given as \`store\` to clawdbot-plugin-auth. Make one and use it for every call: each new one is read and locked as another store.`,
+      "AuthWarning",
+    );
+  }
   const locks = new Map();
   // The plugin may be unloaded, and its registration with it: native code must not keep that alive.
   const reference = new WeakRef(given);
@@ -109,6 +123,7 @@ function give(native, given) {
     },
   };
 
+  unreachable.register(given, { native, number });
   return number;
 }
 

@@ -98,7 +98,7 @@ export const protections = [
     protection: "The limit of one replay",
     find: "RefreshFailure::Lost(_) if replays > 0 => { replays -= 1;",
     replace: "RefreshFailure::Lost(_) if replays > 0 => {",
-    tests: { rust: ["session::tests::attempts"] },
+    tests: { rust: ["there_is_no_second_replay"] },
   },
   {
     protection: "The limit of one replay, with Retry-After",
@@ -151,7 +151,7 @@ export const protections = [
   {
     protection: "What was written since hides what a slow read brings",
     find: "if recent.writes == writes && is_newest {",
-    replace: "if is_newest || recent.writes == writes {",
+    replace: "if true {",
     tests: { rust: ["a_slow_read_that_began"] },
   },
   {
@@ -177,5 +177,41 @@ export const protections = [
     find: "accountIn(auth, pluginId, name)",
     replace: "{ profile: name }",
     tests: { "plugin-service": ["^the service renews a login of another provider"] },
+  },
+  {
+    protection: "A store object that nobody can reach is freed",
+    find: "drop(lock(&asker.listener).take());",
+    replace: "drop(asker);",
+    tests: { "given-store": ["^a new store object for each call"] },
+  },
+  {
+    protection: "The journal of a newer version stays",
+    find: "!is_newer_version(&document, &temp) && (document",
+    replace: "(document",
+    tests: { rust: ["one_of_a_newer_version", "never_of_a_newer_version"] },
+  },
+  {
+    protection: "A lock that cannot be renewed is removed",
+    find: "drop(remove(path, protocol.mark)); return Ok(None);",
+    replace: "return Ok(None);",
+    tests: { "foreign-locks": ["^a lock of which the time"] },
+  },
+  {
+    protection: "A lock that cannot be written is removed",
+    find: "drop(remove(path, self.protocol.mark));",
+    replace: "",
+    tests: { "foreign-locks": ["^a lock of which the contents"] },
+  },
+  {
+    protection: "A proof is for the method that fetch sends",
+    find: '["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]',
+    replace: '["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]',
+    tests: { dpop: ["^a proof is for the method"] },
+  },
+  {
+    protection: "A method has no separators",
+    find: 'b"!#$%&\'*+-.^_`|~".contains',
+    replace: 'b"!#$%&\'*+-.^_`|~/:(),;".contains',
+    tests: { dpop: ["^a method is what fetch takes"] },
   },
 ];

@@ -81,25 +81,38 @@ pub struct KeptValue {
 pub fn give_store(env: Env, listener: ListenerFunction<'_>) -> napi::Result<u32> {
     let asker = Listener::new(&listener, Arc::default())?.letting_go(env)?;
     let asker = Arc::new(Asker {
-        listener: asker,
-
+        listener: Mutex::new(Some(asker)),
         state: Mutex::default(),
         changed: Condvar::new(),
     });
     let mut stores = stores();
-    let id = u32::try_from(stores.len()).unwrap_or(u32::MAX);
+    // Never given twice: what is remembered of a login goes by it.
+    stores.last = stores.last.wrapping_add(1);
+    let id = stores.last;
     let keeper: Arc<dyn Keeper> = Arc::new(Askers(Arc::clone(&asker)));
-    stores.push((GivenStore::new(id, keeper), asker));
+    stores.all.push((id, GivenStore::new(id, keeper), asker));
     Ok(id)
+}
+
+/// Nobody can reach that store any more.
+#[napi(skip_typescript)]
+pub fn forget_store(store: u32) {
+    let mut stores = stores();
+    let Some(at) = stores.all.iter().position(|(id, ..)| *id == store) else {
+        return;
+    };
+    let (.., asker) = stores.all.swap_remove(at);
+    drop(stores);
+    // What is remembered of its logins holds the asker.
+    drop(lock(&asker.listener).take());
 }
 
 /// What a function of the plugin's store came to.
 #[napi(skip_typescript)]
 pub fn answer_store(store: u32, request: u32, answer: Unknown<'_>) {
-    let asker = usize::try_from(store)
-        .ok()
-        .and_then(|at| stores().get(at).map(|(_, asker)| Arc::clone(asker)));
-    let Some(asker) = asker else { return };
+    let Some((_, asker)) = find(store) else {
+        return;
+    };
     let parts = match json(&answer, "answer") {
         Ok(Value::Array(parts)) => parts,
         _ => Vec::new(),
@@ -121,23 +134,36 @@ pub(super) fn store(id: &Value) -> Option<GivenStore> {
         clippy::cast_sign_loss,
         reason = "index.js gives what it got from `give_store`"
     )]
-    let at = id.as_f64()? as usize;
-    stores().get(at).map(|(store, _)| store.clone())
+    let id = id.as_f64()? as u32;
+    find(id).map(|(store, _)| store)
 }
 
-type Stores = Vec<(GivenStore, Arc<Asker>)>;
+fn find(number: u32) -> Option<(GivenStore, Arc<Asker>)> {
+    let stores = stores();
+    let (_, store, asker) = stores.all.iter().find(|(id, ..)| *id == number)?;
+    Some((store.clone(), Arc::clone(asker)))
+}
+
+/// Those that JavaScript can still reach.
+#[derive(Default)]
+struct Stores {
+    last: u32,
+    all: Vec<(u32, GivenStore, Arc<Asker>)>,
+}
 
 fn stores() -> MutexGuard<'static, Stores> {
     static STORES: OnceLock<Mutex<Stores>> = OnceLock::new();
-    STORES
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    lock(STORES.get_or_init(Mutex::default))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks the functions of one store, on the JavaScript thread that gave it.
 struct Asker {
-    listener: Listener,
+    /// None once the store is forgotten.
+    listener: Mutex<Option<Listener>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -163,7 +189,7 @@ struct Request {
 
 impl Asker {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn answered(&self, id: u32, answer: Vec<String>) {
@@ -225,7 +251,10 @@ impl Asker {
     fn tell(&self, what: &str, id: u32, rest: Vec<String>) -> bool {
         let mut parts = vec![id.to_string()];
         parts.extend(rest);
-        self.listener.told(what, Payload::I(Some(parts)))
+        let listener = lock(&self.listener);
+        listener
+            .as_ref()
+            .is_some_and(|listener| listener.told(what, Payload::I(Some(parts))))
     }
 }
 

@@ -162,7 +162,14 @@ impl Held {
     fn make(&self, path: &Path) -> io::Result<bool> {
         let made = match self.protocol.mark {
             Mark::Folder => make_folder(path),
-            _ => create(path).and_then(|mut file| file.write_all(self.text().as_bytes())),
+            _ => create(path).and_then(|mut file| {
+                let written = file.write_all(self.text().as_bytes());
+                if written.is_err() {
+                    // Ours, and everybody would wait for it.
+                    drop(remove(path, self.protocol.mark));
+                }
+                written
+            }),
         };
         match made {
             Ok(()) => Ok(true),

@@ -109,8 +109,8 @@ impl Journal<'_> {
                 .map(format::without_padding)
                 .and_then(Document::from_json);
             let is_ours = document.is_none_or(|document| {
-                document.replaces().is_none()
-                    || self.is_for_us(&document, stored) && !is_newer_version(&document, &temp)
+                !is_newer_version(&document, &temp)
+                    && (document.replaces().is_none() || self.is_for_us(&document, stored))
             });
             if is_ours {
                 delete(&temp, stored);
@@ -132,18 +132,18 @@ impl Journal<'_> {
         let Some(document) = Document::from_json(bytes) else {
             return Ok(Worth::Nothing);
         };
+        let without_use = || match is_newer_version(&document, temp) {
+            true => Worth::Unknown,
+            false => Worth::Nothing,
+        };
         let Some(replaces) = document.replaces() else {
-            return Ok(Worth::Nothing);
+            return Ok(without_use());
         };
         if *stored == Stored::Nothing && !self.is_refused || !self.is_for_us(&document, stored) {
             return Ok(Worth::Unknown);
         }
         if stored.spendable() != Some(replaces) && !self.is_refused {
-            return Ok(if is_newer_version(&document, temp) {
-                Worth::Unknown
-            } else {
-                Worth::Nothing
-            });
+            return Ok(without_use());
         }
         let found = match format::parse(bytes, temp) {
             Ok((found, _)) => found,
@@ -311,5 +311,25 @@ mod tests {
             journal.discard(&stored);
         }
         assert!(temp.exists());
+    }
+
+    #[test]
+    fn one_of_a_newer_version_stays_however_that_names_what_it_replaces() {
+        let (_folder, target, temp) = left(2, "memory:a", "spent");
+        for text in [
+            r#"{"version":2,"access":"b","refresh":"next","predecessor":"spent"}"#,
+            r#"{"version":2,"access":"b","refresh":"next","replaces":["spent"],"entry":"memory:a"}"#,
+            r#"{"version":3.5,"loggedOutAt":1}"#,
+        ] {
+            std::fs::write(&temp, text).unwrap();
+            for journal in [Journal::of(&target), for_entry(&target, "memory:a")] {
+                for stored in [stored("spent"), Stored::LoggedOut, Stored::Nothing] {
+                    let found = journal.recover(&stored, Secrets::Unasked).unwrap();
+                    assert!(found.is_none() && temp.exists(), "{text}");
+                    journal.discard(&stored);
+                    assert!(temp.exists(), "{text}");
+                }
+            }
+        }
     }
 }
