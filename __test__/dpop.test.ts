@@ -12,6 +12,7 @@ import { inspect } from "node:util";
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import {
   type AuthConfig,
+  type AuthError,
   authorizationHeaders,
   authorizeDevice,
   getValidAccessToken,
@@ -404,11 +405,15 @@ describe("requests to the service", { concurrency: 4 }, () => {
   test("a method is what fetch takes for one (RFC 9110, token)", async (t) => {
     const { config } = await loggedIn(t);
     const url = "https://api.example.com/";
-    const isTaken = (method: string) =>
-      authorizationHeaders(config, { method, url }).then(
-        () => true,
-        ({ code }) => (assert.equal(code, "INVALID_CONFIG"), false),
-      );
+    const isTaken = async (method: string) => {
+      try {
+        await authorizationHeaders(config, { method, url });
+        return true;
+      } catch (error) {
+        assert.equal((error as AuthError).code, "INVALID_CONFIG");
+        return false;
+      }
+    };
     const isSent = (method: string) => {
       try {
         return new Request(url, { method }) !== undefined;
