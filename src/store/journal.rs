@@ -132,9 +132,12 @@ impl Journal<'_> {
         let Some(document) = Document::from_json(bytes) else {
             return Ok(Worth::Nothing);
         };
-        let without_use = || match is_newer_version(&document, temp) {
-            true => Worth::Unknown,
-            false => Worth::Nothing,
+        let without_use = || {
+            if is_newer_version(&document, temp) {
+                Worth::Unknown
+            } else {
+                Worth::Nothing
+            }
         };
         let Some(replaces) = document.replaces() else {
             return Ok(without_use());
