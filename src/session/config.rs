@@ -12,7 +12,7 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
 use crate::secret::Secret;
-use crate::store::foreign::Format;
+use crate::store::foreign::format::Format;
 use crate::store::given::GivenStore;
 use crate::store::location::DEFAULT_PROFILE;
 

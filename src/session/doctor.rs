@@ -12,6 +12,7 @@ use crate::oauth::registration::DEVICE_CODE;
 use crate::store::inspection::{Finding, Level, inspect, open_secrets};
 use crate::store::location::Location;
 use crate::store::locked::Locked;
+use crate::store::profiles::rivals;
 use crate::time::{Clock, UnixMillis};
 
 use super::client::serves;
@@ -85,7 +86,7 @@ impl Session {
     /// Which folder was chosen, and whether a login of this plugin lies in another one.
     fn place(&self, config: &AuthConfig, location: &Location) -> Finding {
         const NAME: &str = "place";
-        let (decided_by, rivals) = location.rivals(&location_request(config), &*self.environment);
+        let (decided_by, rivals) = rivals(location, &location_request(config), &*self.environment);
         let found = format!("{decided_by} decides: {}.", location.shown());
         match rivals.first() {
             None => Finding::ok(NAME, found),

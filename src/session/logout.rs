@@ -9,7 +9,8 @@ use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
-use crate::store::locked::{Locked, Removed};
+use crate::store::locked::Locked;
+use crate::store::outcome::Removed;
 use crate::store::sealed::{CAN_OPEN, unlock_keychain};
 use crate::time::UnixMillis;
 

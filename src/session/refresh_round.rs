@@ -15,9 +15,11 @@ use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored, read};
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::location::Location;
-use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
+use crate::store::locked::{Locked, Reserved};
+use crate::store::outcome::{SaveFailure, Saved};
+use crate::store::reading::read;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::Session;

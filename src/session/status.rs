@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
+use crate::store::profiles::profiles;
 use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
@@ -98,7 +99,7 @@ impl Session {
                 let locations = accounts.iter().map(|account| session.location(account));
                 locations.collect::<Result<Vec<_>, _>>()?
             } else {
-                location.profiles(Some(may))?
+                profiles(&location, Some(may))?
             };
             for location in locations {
                 let status = match session.status_of(&config, &location, Some(may)) {

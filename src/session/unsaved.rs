@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::oauth::client::Client;
 use crate::store::credential::{NewCredential, Snapshot};
 use crate::store::key::Key;
-use crate::store::locked::{Locked, Reserved, SaveFailure, Saved};
+use crate::store::locked::{Locked, Reserved};
+use crate::store::outcome::{SaveFailure, Saved};
 
 use super::config::AuthConfig;
 use super::login_state::Unsaved;

@@ -18,9 +18,10 @@ use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
-use crate::store::credential::{self, Outline, Snapshot, Stored};
-use crate::store::foreign::SeenNote;
+use crate::store::credential::{Outline, Snapshot, Stored};
+use crate::store::foreign::note::SeenNote;
 use crate::store::location::Location;
+use crate::store::reading;
 use crate::store::sealed;
 use crate::time::{BootInstant, Clock, SystemClock};
 
@@ -153,7 +154,7 @@ impl Cache {
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
         let Some(slot) = self.at(self.slot(location)) else {
-            return credential::read(location, may).map(|stored| (stored, 0));
+            return reading::read(location, may).map(|stored| (stored, 0));
         };
         let (outcome, holds) = {
             let mut state = slot.lock();
@@ -179,14 +180,14 @@ impl Cache {
     /// only reads.
     ///
     /// # Errors
-    /// As [`credential::opened`].
+    /// As [`reading::opened`].
     pub(crate) fn opened(
         &self,
         location: &Location,
         sealed: Arc<Outline>,
         may: MayBlock,
     ) -> Result<Snapshot, Error> {
-        let snapshot = credential::opened(location, sealed, may)?;
+        let snapshot = reading::opened(location, sealed, may)?;
         if sealed::CAN_OPEN
             && let Some(slot) = self.at(self.slot(location))
         {
@@ -349,7 +350,7 @@ impl State {
         // Before what it is about, so that no newer one is missed.
         let note = SeenNote::of(location);
         let before = clock.now();
-        let (stored, file) = credential::find(location, may)?;
+        let (stored, file) = reading::find(location, may)?;
         let after = clock.now();
         // The same secrets need not be asked for again.
         let opened = match &self.stored {

@@ -1,19 +1,10 @@
 //! A credential as the layers above see it: what a login or refresh gives, and what a reader may know.
 
 use std::ops::Deref;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::blocking::MayBlock;
-use crate::error::{Error, ErrorCode};
-use crate::fs::regular_file::RegularFile;
-use crate::fs::symlink;
+use crate::error::ErrorCode;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::foreign;
-use crate::store::format::{self, Document};
-use crate::store::given;
-use crate::store::location::Location;
-use crate::store::sealed;
 use crate::time::UnixMillis;
 
 /// What a login or a refresh gave, to be stored.
@@ -373,7 +364,7 @@ pub(crate) enum Stored {
     LoggedOut,
     /// Logged in.
     Credential(Snapshot),
-    /// Logged in, with secrets that lie in the keychain and were not asked for: see [`super::sealed`].
+    /// Logged in, with secrets that lie in the keychain and were not asked for: see `sealed.rs`.
     Sealed(Arc<Outline>),
 }
 
@@ -409,75 +400,12 @@ impl Stored {
     }
 }
 
-/// A credential with its secrets from the keychain. Blocks for as long as that takes.
-///
-/// # Errors
-/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
-/// that knows none; and what reading may say.
-pub(super) fn opened(
-    location: &Location,
-    sealed: Arc<Outline>,
-    may: MayBlock,
-) -> Result<Snapshot, Error> {
-    let mut sealed = sealed;
-    loop {
-        let path = symlink::resolve(location.path())?;
-        if let Some((snapshot, _)) = sealed::open(&sealed, &path)? {
-            return Ok(snapshot);
-        }
-        // Another may have replaced them just now: then the file names others.
-        sealed = match read(location, Some(may))? {
-            Stored::Credential(snapshot) => return Ok(snapshot),
-            Stored::Sealed(now) if now.identity != sealed.identity => now,
-            _ => return Err(sealed::gone(&path)),
-        };
-    }
-}
-
-/// Reads without a lock. A missing file or folder is [`Stored::Nothing`].
-///
-/// # Errors
-/// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(crate) fn read(location: &Location, may: Option<MayBlock>) -> Result<Stored, Error> {
-    find(location, may).map(|(stored, _)| stored)
-}
-
-/// The same, with the file that said so.
-pub(super) fn find(
-    location: &Location,
-    may: Option<MayBlock>,
-) -> Result<(Stored, Option<RegularFile>), Error> {
-    if let Some(slot) = location.slot() {
-        return Ok((given::read(slot, may)?, None));
-    }
-    if let Some(format) = location.foreign_format() {
-        let found = foreign::read(location, format, may)?;
-        return Ok((found.stored, found.file));
-    }
-    let target = symlink::resolve(location.path())?;
-    let file = RegularFile::read(&target)?;
-    let stored = match &file {
-        Some(file) => parse(file, &target)?.0,
-        None => Stored::Nothing,
-    };
-    Ok((stored, file))
-}
-
-/// What a file says, and all its members.
-pub(super) fn parse(file: &RegularFile, path: &Path) -> Result<(Stored, Document), Error> {
-    match file.bytes() {
-        Some(bytes) => format::parse(bytes, path),
-        None => Err(format::corrupt(path, "it is larger than any credential")),
-    }
-}
-
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 pub(super) mod tests {
-    use tempfile::TempDir;
+    use std::path::Path;
 
     use super::*;
-    use crate::store::location::tests::in_state_dir;
+    use crate::store::format;
 
     /// A credential for the tests of this layer.
     pub(in crate::store) fn sample(access: &str, refresh: Option<&str>) -> NewCredential {
@@ -541,28 +469,5 @@ pub(super) mod tests {
             sample("canary", Some("canary"))
         );
         assert!(!shown.contains("canary"), "{shown}");
-    }
-
-    #[test]
-    fn reading_needs_neither_lock_nor_folder() {
-        let folder = TempDir::new().unwrap();
-        let location = in_state_dir(&folder.path().join("none"), "demo", "default");
-        assert_eq!(read(&location, None).unwrap(), Stored::Nothing);
-        assert!(!folder.path().join("none").exists());
-
-        let location = in_state_dir(folder.path(), "demo", "default");
-        std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
-        std::fs::write(location.path(), r#"{"version":1,"loggedOutAt":1}"#).unwrap();
-        assert_eq!(read(&location, None).unwrap(), Stored::LoggedOut);
-        std::fs::write(location.path(), "").unwrap();
-        assert_eq!(
-            read(&location, None).unwrap_err().code(),
-            ErrorCode::StoreCorrupt
-        );
-        std::fs::write(location.path(), vec![b' '; 5 << 20]).unwrap();
-        assert_eq!(
-            read(&location, None).unwrap_err().code(),
-            ErrorCode::StoreCorrupt
-        );
     }
 }

@@ -9,9 +9,11 @@ use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, ErrorCode};
+use crate::fs::regular_file::RegularFile;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Secrets, Snapshot, Stored};
-use crate::store::sealed;
+use crate::store::marker;
+use crate::store::members::{Members, Wrong};
 use crate::time::UnixMillis;
 
 /// The version that this program writes.
@@ -251,9 +253,17 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<(Stored, Document), Err
     }
 }
 
+/// What a file says, and all its members.
+pub(super) fn parse_file(file: &RegularFile, path: &Path) -> Result<(Stored, Document), Error> {
+    match file.bytes() {
+        Some(bytes) => parse(bytes, path),
+        None => Err(corrupt(path, "it is larger than any credential")),
+    }
+}
+
 fn stored(members: &Members<'_>) -> Result<Stored, Wrong> {
-    if let Some(marker) = sealed::marker(members)? {
-        let mut outline = outline(members, sealed::identity(&marker.name))?;
+    if let Some(marker) = marker::marker(members)? {
+        let mut outline = outline(members, marker::identity(&marker.name))?;
         outline.refreshable = marker.refreshable;
         outline.bound = marker.bound;
         outline.secrets_id = Some(marker.name);
@@ -313,76 +323,6 @@ pub(super) fn without_padding(bytes: &[u8]) -> &[u8] {
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
     bytes.get(..length).unwrap_or(bytes)
-}
-
-/// A member that is missing or of the wrong type.
-pub(super) struct Wrong(pub(super) &'static str);
-
-/// Typed access to members. An optional member that is null counts as missing.
-pub(super) struct Members<'a>(pub(super) &'a Map<String, Value>);
-
-impl Members<'_> {
-    fn present(&self, name: &'static str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
-    }
-
-    pub(super) fn text(&self, name: &'static str) -> Result<Option<String>, Wrong> {
-        match self.present(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(Wrong(name)),
-        }
-    }
-
-    /// A token: an empty one is none.
-    pub(super) fn secret(&self, name: &'static str) -> Result<Option<Secret>, Wrong> {
-        let secret = self.text(name)?.map(Secret::new);
-        match secret {
-            Some(secret) if secret.expose().is_empty() => Err(Wrong(name)),
-            secret => Ok(secret),
-        }
-    }
-
-    pub(super) fn time(&self, name: &'static str) -> Result<Option<UnixMillis>, Wrong> {
-        match self.present(name) {
-            None => Ok(None),
-            Some(Value::Number(number)) => millis(number).map(Some).ok_or(Wrong(name)),
-            Some(_) => Err(Wrong(name)),
-        }
-    }
-
-    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Wrong> {
-        match self.present(name) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(Wrong(name)),
-        }
-    }
-
-    fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, Wrong> {
-        match self.present(name) {
-            None => Ok(None),
-            Some(Value::Array(values)) => values
-                .iter()
-                .map(|value| value.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
-                .map(Some)
-                .ok_or(Wrong(name)),
-            Some(_) => Err(Wrong(name)),
-        }
-    }
-}
-
-/// Whole milliseconds; JavaScript may have written a fraction or an exponent.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the cast saturates, and fractions of a millisecond do not matter"
-)]
-pub(super) fn millis(number: &serde_json::Number) -> Option<UnixMillis> {
-    number
-        .as_i64()
-        .or_else(|| number.as_f64().map(|number| number as i64))
-        .map(UnixMillis)
 }
 
 /// The secret members: a whole file's, or what the keychain keeps of one.

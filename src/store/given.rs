@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::{self, Document};
-use crate::store::locked::{Removed, SaveFailure, Saved};
+use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::time::{BootInstant, Clock as _, SystemClock, UnixMillis};
 
 /// How long what was read is believed.

@@ -10,9 +10,11 @@ use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{self, NewCredential, Stored};
-use crate::store::format::{self, Members};
+use crate::store::credential::{NewCredential, Stored};
+use crate::store::format;
 use crate::store::location::Location;
+use crate::store::members::{Members, millis};
+use crate::store::reading::read;
 use crate::time::UnixMillis;
 
 /// Times below are seconds: as milliseconds they would lie before March 1973.
@@ -43,7 +45,7 @@ impl Handwritten {
         let Some(path) = location.handwritten_path() else {
             return Ok(None);
         };
-        if !matches!(credential::read(location, may), Ok(Stored::Nothing)) {
+        if !matches!(read(location, may), Ok(Stored::Nothing)) {
             return Ok(None);
         }
         let target = symlink::resolve(&path)?;
@@ -150,8 +152,8 @@ impl Handwritten {
 /// Milliseconds or seconds, as a number or in a string.
 fn time(value: &Value) -> Option<UnixMillis> {
     let UnixMillis(number) = match value {
-        Value::Number(number) => format::millis(number)?,
-        Value::String(text) => format::millis(&text.trim().parse().ok()?)?,
+        Value::Number(number) => millis(number)?,
+        Value::String(text) => millis(&text.trim().parse().ok()?)?,
         _ => return None,
     };
     Some(UnixMillis(if number.unsigned_abs() < SECONDS_BELOW {

@@ -9,11 +9,12 @@ use crate::fs::lock::Lock;
 use crate::fs::permissions::Permissions;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
-use crate::store::credential::{self, Stored};
-use crate::store::foreign;
+use crate::store::credential::Stored;
+use crate::store::foreign::file::guard;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::store::order;
+use crate::store::reading;
 use crate::store::sealed;
 
 /// How bad a finding is.
@@ -111,10 +112,10 @@ pub(crate) fn inspect(location: &Location, may: MayBlock) -> Vec<Finding> {
 /// Reads the tokens from the keychain, where it holds them.
 ///
 /// # Errors
-/// As [`credential::opened`].
+/// As [`reading::opened`].
 pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Error> {
-    match credential::read(location, Some(may))? {
-        Stored::Sealed(outline) => credential::opened(location, outline, may).map(drop),
+    match reading::read(location, Some(may))? {
+        Stored::Sealed(outline) => reading::opened(location, outline, may).map(drop),
         _ => Ok(()),
     }
 }
@@ -175,7 +176,7 @@ fn file(target: &Path) -> Finding {
 
 fn format(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "format";
-    match credential::read(location, Some(may)) {
+    match reading::read(location, Some(may)) {
         Ok(Stored::Nothing) => Finding::ok(NAME, "There is no login to be read."),
         Ok(Stored::Credential(_)) if location.is_given() => {
             Finding::ok(NAME, "Version 1, whole, in the plugin's store.")
@@ -199,17 +200,17 @@ fn format(location: &Location, may: MayBlock) -> Finding {
 
 fn lock(location: &Location, target: &Path) -> (Finding, bool) {
     const NAME: &str = "lock";
-    let guard = match location.foreign_format() {
-        Some(_) => foreign::guard(target),
+    let guarded = match location.foreign_format() {
+        Some(_) => guard(target),
         None => target.to_owned(),
     };
-    let probe = match Lock::probe(&guard) {
+    let probe = match Lock::probe(&guarded) {
         Ok(probe) => probe,
         Err(error) => return (Finding::error(NAME, error.message()), false),
     };
     let finding = if probe.is_held {
         let holder =
-            Lock::holder(&guard).unwrap_or_else(|| "a process that left no note".to_owned());
+            Lock::holder(&guarded).unwrap_or_else(|| "a process that left no note".to_owned());
         Finding::bad(
             NAME,
             Level::Warning,

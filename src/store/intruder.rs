@@ -13,11 +13,12 @@ use tempfile::TempDir;
 
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
+use crate::store::credential::Stored;
 use crate::store::credential::tests::sample;
-use crate::store::credential::{self, Stored};
 use crate::store::location::Location;
 use crate::store::location::tests::{at_path, in_state_dir};
 use crate::store::locked::Locked;
+use crate::store::reading;
 use crate::store::registration::{Registrations, StoredClient};
 use crate::time::UnixMillis;
 
@@ -182,7 +183,7 @@ fn work(location: &Location) -> (usize, usize) {
     for round in 0..ROUNDS {
         note(store(location, round));
         note(
-            credential::read(location, Some(crate::blocking::MayBlock::in_test()))
+            reading::read(location, Some(crate::blocking::MayBlock::in_test()))
                 .map(|stored| is_ours(&stored)),
         );
         note(store_client(location));
@@ -412,7 +413,7 @@ fn a_second_name_of_another_file_of_ours_is_not_written_to() {
     let second = at_path(&root.path().join("second.json"));
     std::fs::hard_link(&precious, second.path()).unwrap();
     assert_eq!(
-        credential::read(&second, Some(crate::blocking::MayBlock::in_test()))
+        reading::read(&second, Some(crate::blocking::MayBlock::in_test()))
             .unwrap_err()
             .code(),
         ErrorCode::StoreCorrupt

@@ -1,17 +1,14 @@
 //! Where a credential lies: `<stateDir>/credentials/<pluginId>/<profile>.json`, or exactly where the config says.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
-use crate::fs::io_failure::{self, Attempt};
 use crate::secret::Fingerprint;
-use crate::store::credential::{self, Stored};
-use crate::store::foreign::{self, Format, KeychainItem};
+use crate::store::foreign::format::Format;
+use crate::store::foreign::keychain_item::KeychainItem;
 use crate::store::given::{GivenStore, Slot};
 use crate::store::key::Key;
 use crate::store::name;
@@ -345,57 +342,17 @@ impl Location {
         folder.join(format!("{}.json", server_name(server)))
     }
 
-    /// Every profile of this plugin that has a file, sorted, logged-out ones included; with `credentialsPath`, this one.
-    ///
-    /// # Errors
-    /// `STORE_IO` if the folder cannot be listed.
-    pub(crate) fn profiles(&self, may: Option<MayBlock>) -> Result<Vec<Self>, Error> {
-        let folder = match &self.place {
-            Place::State { folder, .. } => folder,
-            Place::Foreign { format, .. } if *format == Format::AuthProfiles => {
-                let profiles = match may {
-                    Some(may) => foreign::patiently(may, || foreign::of_provider(self))?,
-                    None => foreign::of_provider(self)?,
-                };
-                return Ok(profiles
-                    .into_iter()
-                    .map(|profile| self.of_profile(profile))
-                    .collect());
-            }
-            Place::Exact | Place::Foreign { .. } | Place::Given { .. } => {
-                return Ok(vec![self.clone()]);
-            }
-        };
-        let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(fail(error)),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(fail)?;
-            let file_name = entry.file_name();
-            let profile = file_name
-                .to_str()
-                .and_then(|file_name| file_name.strip_suffix(".json"))
-                .and_then(name::decode);
-            if let Some(profile) = profile.filter(|profile| !profile.is_empty())
-                && entry.path().is_file()
-            {
-                found.push(Self {
-                    path: entry.path(),
-                    profile,
-                    place: self.place.clone(),
-                });
-            }
+    /// The file of a profile in the plugin's folder.
+    pub(super) fn of_profile_file(&self, path: PathBuf, profile: String) -> Self {
+        Self {
+            path,
+            profile,
+            place: self.place.clone(),
         }
-        found.sort_by(|a, b| a.profile.cmp(&b.profile));
-        Ok(found)
     }
 
     /// The same for another login in the same foreign file.
-    fn of_profile(&self, profile: String) -> Self {
+    pub(super) fn of_profile(&self, profile: String) -> Self {
         let mut other = self.clone();
         if let Place::Foreign {
             format,
@@ -410,12 +367,12 @@ impl Location {
         other
     }
 
-    /// What decided on the state folder, and those logins of the same plugin that lie in other ones.
-    pub(crate) fn rivals(
+    /// What decided on the state folder, and the same plugin's place in each other one.
+    pub(super) fn elsewhere(
         &self,
         request: &LocationRequest<'_>,
         environment: &dyn Environment,
-    ) -> (&'static str, Vec<PathBuf>) {
+    ) -> (&'static str, Vec<Self>) {
         let Place::State {
             state_dir: own,
             plugin_id,
@@ -432,7 +389,7 @@ impl Location {
         let decided_by = state_dir(request.state_dir, environment).map_or("", |(_, by)| by);
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut seen = vec![real(own)];
-        let mut rivals = Vec::new();
+        let mut others = Vec::new();
         let named = STATE_DIR_VARIABLES.iter().filter_map(|variable| {
             expanded(variable, &set(variable, environment)?, environment).ok()
         });
@@ -453,7 +410,7 @@ impl Location {
             }
             seen.push(real(&other));
             let folder = other.join("credentials").join(name::encode(plugin_id));
-            let there = Self {
+            others.push(Self {
                 path: folder.join("default.json"),
                 profile: DEFAULT_PROFILE.to_owned(),
                 place: Place::State {
@@ -461,19 +418,9 @@ impl Location {
                     plugin_id: plugin_id.clone(),
                     folder,
                 },
-            };
-            rivals.extend(
-                there
-                    .profiles(None)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|profile| {
-                        !matches!(credential::read(profile, None), Ok(Stored::LoggedOut))
-                    })
-                    .map(|profile| profile.path),
-            );
+            });
         }
-        (decided_by, rivals)
+        (decided_by, others)
     }
 
     /// Where plugin authors keep a login by hand. Such a file knows no profiles, so it can only be the default one's.
@@ -763,6 +710,7 @@ pub(super) mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::store::profiles::profiles;
 
     #[derive(Default)]
     pub(in crate::store) struct FixedEnvironment {
@@ -1036,7 +984,7 @@ pub(super) mod tests {
     fn only_profiles_are_listed() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(folder.path(), "demo", "default");
-        assert!(location.profiles(None).unwrap().is_empty());
+        assert!(profiles(&location, None).unwrap().is_empty());
         let ours = location.own_folder().unwrap();
         std::fs::create_dir_all(ours.join("clients")).unwrap();
         std::fs::create_dir_all(ours.join("folder.json")).unwrap();
@@ -1054,16 +1002,18 @@ pub(super) mod tests {
         ] {
             std::fs::write(ours.join(name), "").unwrap();
         }
-        let profiles: Vec<_> = location
-            .profiles(None)
+        let names: Vec<_> = profiles(&location, None)
             .unwrap()
             .iter()
             .map(|location| location.profile().to_owned())
             .collect();
-        assert_eq!(profiles, ["A", "default", "work"]);
-        assert!(location.profiles(None).unwrap().contains(&location));
+        assert_eq!(names, ["A", "default", "work"]);
+        assert!(profiles(&location, None).unwrap().contains(&location));
         let exact = at_path(&ours.join("work.json"));
-        assert_eq!(exact.profiles(None).unwrap(), std::slice::from_ref(&exact));
+        assert_eq!(
+            profiles(&exact, None).unwrap(),
+            std::slice::from_ref(&exact)
+        );
     }
 
     #[test]

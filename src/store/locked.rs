@@ -9,10 +9,11 @@ use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::foreign::{self, ForeignFile};
+use crate::store::foreign::file::{self as foreign_file, ForeignFile};
 use crate::store::given::{self, GivenLock};
 use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
+use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::store::own_file::{self, OwnFile};
 use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
@@ -53,63 +54,8 @@ pub(crate) struct Reserved(Room);
 #[derive(Debug)]
 enum Room {
     OwnFile(own_file::Reserved),
-    ForeignFile(Box<foreign::Reserved>),
+    ForeignFile(Box<foreign_file::Reserved>),
     Given(given::Reserved),
-}
-
-/// How a save ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Saved {
-    /// The store holds the new credential.
-    Written,
-    /// The store no longer holds the refresh token that was spent, so it wins; [`Locked::stored`] says what it holds.
-    Superseded,
-    /// What another program did meanwhile wins, and what came is not revoked: that would end its login, or it has logged out,
-    /// which is not about what came for the token that was stored.
-    LeftToProgram,
-}
-
-/// A save that failed; the new credential is still only in memory, or where the next holder finishes it.
-#[derive(Debug)]
-pub(crate) struct SaveFailure<R = Reserved> {
-    /// Why.
-    pub(crate) error: Error,
-    /// To try it again with; none if it is gone, so that a new one has to be reserved.
-    pub(crate) reserved: Option<R>,
-}
-
-impl<R> SaveFailure<R> {
-    fn map<S>(self, wrap: impl FnOnce(R) -> S) -> SaveFailure<S> {
-        SaveFailure {
-            error: self.error,
-            reserved: self.reserved.map(wrap),
-        }
-    }
-}
-
-/// What a logout removed, to be revoked.
-#[derive(Clone, Debug)]
-pub(crate) struct Removed {
-    /// The access token.
-    pub(crate) access: Secret,
-    /// The refresh token.
-    pub(crate) refresh: Option<Secret>,
-    /// Where to revoke.
-    pub(crate) revocation_endpoint: Option<String>,
-    /// The client that it was issued to.
-    pub(crate) client_id: Option<String>,
-}
-
-impl Removed {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
-            access: snapshot.access().clone(),
-            refresh: snapshot.refresh().cloned(),
-            revocation_endpoint: owned(snapshot.revocation_endpoint()),
-            client_id: owned(snapshot.client_id()),
-        }
-    }
 }
 
 impl Locked {
@@ -157,7 +103,7 @@ impl Locked {
     }
 
     /// What is stored, as of the last read or write under this lock. Damaged is [`Stored::Nothing`] here;
-    /// [`super::credential::read`] tells the two apart.
+    /// [`super::reading::read`] tells the two apart.
     pub(crate) fn stored(&self) -> &Stored {
         match &self.0 {
             Kept::OwnFile(file) => file.stored(),
@@ -221,7 +167,7 @@ impl Locked {
         reserved: Reserved,
         credential: &NewCredential,
         may: MayBlock,
-    ) -> Result<Saved, SaveFailure> {
+    ) -> Result<Saved, SaveFailure<Reserved>> {
         let saved = match (&mut self.0, reserved.0) {
             (Kept::OwnFile(file), Room::OwnFile(room)) => file
                 .save(room, credential)

@@ -9,11 +9,13 @@ use crate::error::{Error, ErrorCode};
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
-use crate::store::foreign::{self, Format};
+use crate::store::foreign::file::patiently;
+use crate::store::foreign::format::Format;
+use crate::store::foreign::profiles::in_order;
 use crate::store::format::{self, Document};
 use crate::store::given::as_value;
 use crate::store::location::Location;
-use crate::store::registration::{put, wait_for_lock};
+use crate::store::small_file::{put, wait_for_lock};
 use crate::time::UnixMillis;
 
 const ORDER: &str = "order";
@@ -29,8 +31,8 @@ pub(crate) fn read(
 ) -> Result<Option<Vec<String>>, Error> {
     if location.foreign_format() == Some(Format::AuthProfiles) {
         let order = match may {
-            Some(may) => foreign::patiently(may, || foreign::in_order(location))?,
-            None => foreign::in_order(location)?,
+            Some(may) => patiently(may, || in_order(location))?,
+            None => in_order(location)?,
         };
         return Ok((!order.is_empty()).then_some(order));
     }
@@ -154,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::store::location::tests::{at_path, in_state_dir};
+    use crate::store::profiles::profiles;
 
     fn setup() -> (TempDir, Location) {
         let folder = TempDir::new().unwrap();
@@ -188,7 +191,7 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        assert!(location.profiles(None).unwrap().is_empty());
+        assert!(profiles(&location, None).unwrap().is_empty());
         for profile in ["order", ".order", ".order.json", "order.json"] {
             let other = in_state_dir(folder.path(), "demo", profile);
             assert_ne!(Some(other.path()), location.order_path().as_deref());

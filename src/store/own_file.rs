@@ -20,12 +20,12 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::keychain;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{self, LastRefresh, NewCredential, Outline, Snapshot, Stored};
-use crate::store::format::Document;
+use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
+use crate::store::format::{Document, parse, parse_file};
 use crate::store::handwritten::Handwritten;
 use crate::store::journal::{Journal, Secrets};
 use crate::store::location::Location;
-use crate::store::locked::{Removed, SaveFailure, Saved};
+use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
 use crate::time::UnixMillis;
 
@@ -578,7 +578,7 @@ impl Seen {
         let Some(file) = file else {
             return Ok(Self::nothing());
         };
-        match credential::parse(file, target) {
+        match parse_file(file, target) {
             Ok((stored, document)) => Ok(Self {
                 stored,
                 document,
@@ -597,7 +597,7 @@ impl Seen {
     /// What was just written, read back from memory so that both ways give the same.
     fn written(document: Document, target: &Path) -> Self {
         let bytes = document.to_json();
-        match crate::store::format::parse(&bytes, target) {
+        match parse(&bytes, target) {
             Ok((stored, _)) => Self {
                 stored,
                 document,
@@ -644,6 +644,7 @@ mod tests {
     use super::*;
     use crate::store::credential::tests::sample;
     use crate::store::location::tests::{at_path, in_state_dir};
+    use crate::store::reading;
 
     const DIGITS: &str = "0123456789abcdef";
 
@@ -678,8 +679,7 @@ mod tests {
 
         fn stored(&self) -> String {
             told(
-                &credential::read(&self.location, Some(crate::blocking::MayBlock::in_test()))
-                    .unwrap(),
+                &reading::read(&self.location, Some(crate::blocking::MayBlock::in_test())).unwrap(),
             )
         }
 
@@ -1038,7 +1038,7 @@ mod tests {
         assert_eq!(saved, Saved::Written);
         assert_eq!(
             told(
-                &credential::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                &reading::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
                     .unwrap()
             ),
             "a2 r2"
@@ -1150,7 +1150,7 @@ mod tests {
         let mut locked = state.lock();
         locked.record_failure(&failure).unwrap();
         let Stored::Credential(snapshot) =
-            credential::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
+            reading::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
         else {
             panic!("no credential");
         };
@@ -1460,20 +1460,19 @@ mod tests {
             locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
             assert!(at("c.json").is_symlink());
             assert_eq!(
-                told(&credential::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+                told(&reading::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap()),
                 "a2 r2"
             );
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a2 r2"
             );
             locked.log_out(UnixMillis(1)).unwrap();
             assert!(at("c.json").is_symlink());
             assert_eq!(
-                credential::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap(),
+                reading::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap(),
                 Stored::LoggedOut
             );
         }
@@ -1489,8 +1488,7 @@ mod tests {
             assert_eq!(mode(&folder.path().join("later")), 0o700);
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a1 -"
             );
@@ -1508,7 +1506,7 @@ mod tests {
             symlink(state.location.path(), link.path()).unwrap();
             for location in [&state.location, &link] {
                 for error in [
-                    credential::read(location, Some(crate::blocking::MayBlock::in_test()))
+                    reading::read(location, Some(crate::blocking::MayBlock::in_test()))
                         .unwrap_err(),
                     OwnFile::try_acquire(location).unwrap_err(),
                 ] {
@@ -1547,7 +1545,7 @@ mod tests {
             run("mkfifo", &[state.location.path().to_str().unwrap()]);
             for error in [
                 OwnFile::try_acquire(&state.location).unwrap_err(),
-                credential::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
+                reading::read(&state.location, Some(crate::blocking::MayBlock::in_test()))
                     .unwrap_err(),
             ] {
                 assert!(error.message().contains("named pipe"), "{error}");
@@ -1581,8 +1579,7 @@ mod tests {
             locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a2 r2"
             );
@@ -1593,14 +1590,13 @@ mod tests {
             assert!(error.message().starts_with("No space left"), "{error}");
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a2 r2"
             );
             assert!(locked.log_out(UnixMillis(1)).unwrap().is_some());
             assert_eq!(
-                credential::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap(),
+                reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap(),
                 Stored::Nothing
             );
             drop(ballast);
@@ -1614,8 +1610,7 @@ mod tests {
             assert!(error.message().contains("is read-only"), "{error}");
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a4 -"
             );
@@ -1636,8 +1631,7 @@ mod tests {
             }
             assert_eq!(
                 told(
-                    &credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
-                        .unwrap()
+                    &reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()
                 ),
                 "a1 r1"
             );

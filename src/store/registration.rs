@@ -1,34 +1,24 @@
 //! The clients that were registered at one server (RFC 7591). They outlive a logout: the next login needs no new one.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
-use crate::fs::atomic_write::Reservation;
-use crate::fs::damaged_file;
-use crate::fs::lock::Lock;
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::Secret;
-use crate::store::credential::Stored;
-use crate::store::format::{self, Document, Members};
+use crate::store::format::{self, Document};
 use crate::store::given::{Slot, as_value};
-use crate::store::journal::Journal;
+use crate::store::members::Members;
+use crate::store::small_file::{put, wait_for_lock};
 use crate::time::UnixMillis;
 
 /// How many clients are kept: older credentials may still need theirs.
 const KEPT: usize = 8;
-
-/// How long another may hold the lock, which it needs for one small write.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two tries for the lock.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A client that was registered.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,57 +180,6 @@ fn list_in(value: Option<&[u8]>, key: &str) -> Result<StoredList, Error> {
     match value {
         Some(value) => StoredList::parse(Some(value), Path::new(key)),
         None => Ok(StoredList::default()),
-    }
-}
-
-/// Replaces a small file whose lock is held; a damaged one is kept beside it.
-pub(super) fn put(
-    target: &Path,
-    bytes: &[u8],
-    damaged_at: Option<UnixMillis>,
-) -> Result<(), Error> {
-    let mut reservation = Reservation::new(target, bytes.len() as u64)?;
-    let written = reservation.write(bytes).and_then(|()| {
-        if let Some(now) = damaged_at {
-            damaged_file::set_aside(target, now)?;
-        }
-        Ok(())
-    });
-    if let Err(error) = written {
-        reservation.discard();
-        return Err(error);
-    }
-    reservation.commit().map_err(|failed| {
-        if let Some(reservation) = failed.reservation {
-            reservation.discard();
-        }
-        failed.error
-    })
-}
-
-/// Waits for the lock of a small file, and deletes what a killed writer of it has left.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the store runs on threads that may block, and knows no runtime"
-)]
-pub(super) fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
-    let mut waited = Duration::ZERO;
-    loop {
-        if let Some(lock) = Lock::try_acquire(target)? {
-            Journal::of(target).discard(&Stored::Nothing);
-            return Ok(lock);
-        }
-        if waited >= PATIENCE {
-            return Err(Error::new(
-                ErrorCode::StoreLocked,
-                format!(
-                    "Another process keeps {} locked. Try again.",
-                    target.display()
-                ),
-            ));
-        }
-        std::thread::sleep(PAUSE);
-        waited += PAUSE;
     }
 }
 

@@ -15,21 +15,17 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorCode};
 use crate::keychain::{self, Reach, Removal};
-use crate::secret::{Fingerprint, Secret, hex, random};
+use crate::secret::{Secret, hex, random};
 use crate::store::credential::{Outline, Secrets, Snapshot};
-use crate::store::format::{Document, Members, Wrong, secrets};
+use crate::store::format::{Document, secrets};
+use crate::store::marker::{BOUND, KEYCHAIN, PREVIOUS, REFRESHABLE, SECRETS_ID, STORAGE, identity};
+use crate::store::members::Members;
 use crate::time::UnixMillis;
 
 /// The members that a keychain keeps.
 const SECRET_MEMBERS: [&str; 4] = ["access", "refresh", "idToken", "dpopKey"];
 
-const STORAGE: &str = "storage";
-const KEYCHAIN: &str = "keychain";
-const SECRETS_ID: &str = "secretsId";
-const REFRESHABLE: &str = "refreshable";
-const BOUND: &str = "bound";
 const FORMER: &str = "formerSecrets";
-const PREVIOUS: &str = "previousSecretsId";
 
 /// Whether this build can open what is sealed.
 pub(crate) const CAN_OPEN: bool = keychain::IS_BUILT_IN;
@@ -41,39 +37,6 @@ pub(crate) enum Storage {
     File,
     /// In the system's keychain.
     Keychain(Reach),
-}
-
-/// What the file says of secrets in a keychain.
-pub(super) struct Marker {
-    pub(super) name: String,
-    /// The name of the secrets that a refresh has replaced by these.
-    pub(super) previous: Option<String>,
-    /// There is a refresh token among them.
-    pub(super) refreshable: bool,
-    /// There is a key among them that the tokens are bound to.
-    pub(super) bound: bool,
-}
-
-/// Whether and which secrets lie in a keychain.
-pub(super) fn marker(members: &Members<'_>) -> Result<Option<Marker>, Wrong> {
-    match members.text(STORAGE)?.as_deref() {
-        None => Ok(None),
-        Some(KEYCHAIN) => {
-            let name = members.text(SECRETS_ID)?.ok_or(Wrong(SECRETS_ID))?;
-            Ok(Some(Marker {
-                name,
-                previous: members.text(PREVIOUS)?,
-                refreshable: members.flag(REFRESHABLE)?.unwrap_or(false),
-                bound: members.flag(BOUND)?.unwrap_or(false),
-            }))
-        }
-        Some(_) => Err(Wrong(STORAGE)),
-    }
-}
-
-/// Identifies secrets by their name, which no others ever have.
-pub(super) fn identity(name: &str) -> Fingerprint {
-    Fingerprint::of(&[KEYCHAIN, name])
 }
 
 /// What new secrets will be called in the keychain.
@@ -320,10 +283,11 @@ pub(super) fn forget(names: &[String], spared: Option<&str>) -> Removal {
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests {
     use super::*;
+    use crate::store::credential::Stored;
     use crate::store::credential::tests::sample;
-    use crate::store::credential::{self, Stored};
     use crate::store::location::tests::in_state_dir;
     use crate::store::locked::Locked;
+    use crate::store::reading;
 
     const SEALED: &str = r#"{"version":1,"storage":"keychain","secretsId":"demo/default/1","refreshable":true,"expires":1700003600000}"#;
 
@@ -399,7 +363,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            credential::read(&location, Some(crate::blocking::MayBlock::in_test()))
+            reading::read(&location, Some(crate::blocking::MayBlock::in_test()))
                 .unwrap()
                 .outline()
                 .is_some()

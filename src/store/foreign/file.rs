@@ -24,11 +24,14 @@ use crate::store::format::{self, Document};
 use crate::store::journal::{Journal, Secrets, Successor};
 use crate::store::json_text::JsonText;
 use crate::store::location::Location;
-use crate::store::locked::{Removed, SaveFailure, Saved};
+use crate::store::outcome::{Removed, SaveFailure, Saved};
 
+use super::format::Format;
+use super::found::{Found, look};
 use super::layout::Owner;
+use super::note;
+use super::place::Place;
 use super::program::{Refusal, take};
-use super::{Format, Found, Place, look, note};
 
 /// What a login may make the file larger.
 const SPARE_BYTES: u64 = 16 * 1024;

@@ -12,8 +12,9 @@ use crate::store::credential::{NewCredential, Snapshot, Stored};
 use crate::store::json_text::JsonText;
 use crate::time::UnixMillis;
 
-use super::layout::Entry;
-use super::{Format, parse};
+use super::entry::Entry;
+use super::format::Format;
+use super::found::parse;
 
 const PATH: &str = "/home/auth.json";
 const PROFILE: &str = "memory:default";

@@ -249,11 +249,13 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorCode;
+    use crate::store::credential::Stored;
     use crate::store::credential::tests::sample;
-    use crate::store::credential::{self, Stored};
     use crate::store::location::Location;
     use crate::store::location::tests::claude_code_with;
-    use crate::store::locked::{Locked, Saved};
+    use crate::store::locked::Locked;
+    use crate::store::outcome::Saved;
+    use crate::store::reading;
 
     /// Keeps one item in a file, and notes what it was called with.
     const STAND_IN: &str = r#"#!/bin/sh
@@ -313,8 +315,7 @@ esac
         std::fs::write(mac.at("item"), TEXT).unwrap();
         assert_eq!(
             access(
-                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
-                    .unwrap()
+                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
             ),
             Some("a1")
         );
@@ -336,8 +337,7 @@ esac
         assert_eq!(without_scopes, expected);
         assert_eq!(
             access(
-                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
-                    .unwrap()
+                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
             ),
             Some("a2")
         );
@@ -400,8 +400,7 @@ esac
         std::fs::write(mac.at("item"), &text).unwrap();
         assert_eq!(
             access(
-                &credential::read(&mac.location, Some(crate::blocking::MayBlock::in_test()))
-                    .unwrap()
+                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
             ),
             Some("a1")
         );

@@ -8,9 +8,8 @@ use crate::jwt;
 use crate::secret::Secret;
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::json_text::JsonText;
+use crate::store::members::millis;
 use crate::time::UnixMillis;
-
-use super::program::{Format, Logout, Program};
 
 /// A member that has the wrong type.
 pub(super) struct Wrong(pub(super) &'static str);
@@ -18,13 +17,16 @@ pub(super) struct Wrong(pub(super) &'static str);
 /// The login that the members of a file hold.
 pub(super) type Login = Result<Option<Snapshot>, Wrong>;
 
-/// One login in a file.
+/// Where the members of one login are in a file, and what holds for every login there.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    format: Format,
+pub(super) struct Layout {
     /// The objects above its members.
-    path: Vec<String>,
-    is_legacy: bool,
+    pub(super) path: Vec<String>,
+    pub(super) is_legacy: bool,
+    /// See [`Outline::is_refreshed_ahead`].
+    pub(super) is_refreshed_ahead: bool,
+    /// A scope by which a login is one that is refreshed in JSON.
+    pub(super) json_scope: Option<&'static str>,
 }
 
 /// Whose login it is, as far as a file says: Codex' account, and the subject of the ID token.
@@ -56,28 +58,7 @@ pub(super) const SECONDS: i64 = 1000;
 /// For programs that take a login without an end for none, where the server named none.
 const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
 
-impl Entry {
-    pub(super) fn new(format: Format, profile: &str) -> Self {
-        Self {
-            format,
-            path: (format.program().path)(profile),
-            is_legacy: false,
-        }
-    }
-
-    /// In `oauth.json`, where clawdbot kept one login of each provider.
-    pub(super) fn of_legacy(profile: &str) -> Self {
-        Self {
-            format: Format::AuthProfiles,
-            path: vec![provider_of(profile).to_owned()],
-            is_legacy: true,
-        }
-    }
-
-    pub(super) fn program(&self) -> &'static Program {
-        self.format.program()
-    }
-
+impl Layout {
     /// The name of the object above its members.
     pub(super) fn name(&self) -> &str {
         self.path.last().map_or("", String::as_str)
@@ -85,30 +66,6 @@ impl Entry {
 
     pub(super) fn is_legacy(&self) -> bool {
         self.is_legacy
-    }
-
-    /// The login that is there.
-    pub(super) fn login(&self, members: &Map<String, Value>) -> Login {
-        (self.program().read)(self, members)
-    }
-
-    /// Puts a login in; what is not a part of it stays.
-    pub(super) fn put(&self, text: &mut JsonText, login: &Snapshot) {
-        (self.program().put)(self, text, login);
-    }
-
-    /// Takes the login out; false if nothing of the file stays.
-    pub(super) fn remove(&self, text: &mut JsonText) -> bool {
-        match self.program().logout {
-            Logout::Rest => text.remove(&self.path_to(None)),
-            Logout::Without(members) => {
-                for name in members {
-                    text.remove(&[name]);
-                }
-            }
-            Logout::Nothing => return false,
-        }
-        true
     }
 
     /// Whether the tokens are there and have no character.
@@ -176,7 +133,7 @@ impl Entry {
             Some(scope.split_whitespace().map(str::to_owned).collect())
         });
         outline.client_id = text(entry, "clientId").unwrap_or_default();
-        let json = self.program().json_scope;
+        let json = self.json_scope;
         outline.is_refreshed_in_json = outline
             .scopes()
             .is_some_and(|granted| granted.iter().any(|scope| json == Some(scope.as_str())));
@@ -199,7 +156,7 @@ impl Entry {
         Outline {
             refreshable: secrets.refresh.is_some(),
             expires,
-            is_refreshed_ahead: self.program().heeds_our_lock(),
+            is_refreshed_ahead: self.is_refreshed_ahead,
             ..Outline::unknown(secrets.identity())
         }
     }
@@ -284,7 +241,7 @@ impl Entry {
         scopes(text.value(&self.path_to(Some("scopes"))).as_ref())
     }
 
-    fn path_to<'a>(&'a self, name: Option<&'a str>) -> Vec<&'a str> {
+    pub(super) fn path_to<'a>(&'a self, name: Option<&'a str>) -> Vec<&'a str> {
         self.path.iter().map(String::as_str).chain(name).collect()
     }
 }
@@ -320,7 +277,7 @@ fn time(
 ) -> Result<Option<UnixMillis>, Wrong> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => Ok(crate::store::format::millis(number)
+        Some(Value::Number(number)) => Ok(millis(number)
             .map(|time| UnixMillis(time.0.saturating_mul(unit)))
             .filter(|time| time.0 > 0)),
         Some(_) => Err(Wrong(name)),
@@ -338,6 +295,6 @@ fn scopes(value: Option<&Value>) -> Option<Vec<String>> {
 /// RFC 7519 §4.1.4 `exp`
 fn jwt_expiry(token: &Secret) -> Option<UnixMillis> {
     let exp = jwt::claims(token)?.get("exp")?.as_f64()?;
-    let millis = crate::store::format::millis(&serde_json::Number::from_f64(exp * 1000.0)?)?;
-    (millis.0 > 0).then_some(millis)
+    let time = millis(&serde_json::Number::from_f64(exp * 1000.0)?)?;
+    (time.0 > 0).then_some(time)
 }

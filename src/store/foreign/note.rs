@@ -9,10 +9,11 @@ use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::format::{self, Document, Members};
+use crate::store::format::{self, Document};
 use crate::store::journal::Journal;
 use crate::store::location::Location;
-use crate::store::registration::put;
+use crate::store::members::Members;
+use crate::store::small_file::put;
 
 /// The login that it is about.
 const IDENTITY: &str = "identity";

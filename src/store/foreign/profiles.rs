@@ -8,7 +8,7 @@ use crate::fs::symlink;
 use crate::store::json_text::JsonText;
 use crate::store::location::Location;
 
-use super::damaged;
+use super::found::damaged;
 use super::layout::provider_of;
 
 /// The profiles of the location's provider as its host would try them: `order`, else `lastGood` and then the others.

@@ -1,40 +1,18 @@
 //! What is known of a program whose login we use: one row of the table each.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::fs::private_dir;
-use crate::fs::program_lock::{ProgramLock, Protocol};
+use crate::fs::program_lock::{Mark, ProgramLock, Protocol};
+use crate::fs::symlink;
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-use super::formats::{
-    AUTH_PROFILES, CLAUDE_CODE, CODEX, GEMINI_CLI, KIMI_CODE, MCP_REMOTE, PI, QWEN_CODE,
-};
-use super::layout::{Entry, Login, Names};
-
-/// Whose format it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Format {
-    /// clawdbot's `auth-profiles.json`
-    AuthProfiles,
-    /// Claude Code's `.credentials.json`
-    ClaudeCode,
-    /// Codex' `auth.json`
-    Codex,
-    /// Qwen Code's `oauth_creds.json`
-    QwenCode,
-    /// pi's `auth.json`
-    Pi,
-    /// Kimi Code's `kimi-code.json`
-    KimiCode,
-    /// mcp-remote's `<md5>_tokens.json`
-    McpRemote,
-    /// Gemini CLI's `oauth_creds.json`
-    GeminiCli,
-}
+use super::layout::{Layout, Login, Names};
 
 /// A row of the table.
 pub(super) struct Program {
@@ -46,11 +24,11 @@ pub(super) struct Program {
     /// The objects above the members of a profile's login.
     pub(super) path: fn(&str) -> Vec<String>,
     /// The login in the members of a file.
-    pub(super) read: fn(&Entry, &Map<String, Value>) -> Login,
+    pub(super) read: fn(&Layout, &Map<String, Value>) -> Login,
     /// Puts a login in, so that the program reads it; all that is not a part of it stays.
-    pub(super) put: fn(&Entry, &mut JsonText, &Snapshot),
+    pub(super) put: fn(&Layout, &mut JsonText, &Snapshot),
     /// What a login lacks that the program would not read it without, as a part of a sentence.
-    pub(super) lacks: fn(&Entry, &JsonText, &Snapshot) -> Option<&'static str>,
+    pub(super) lacks: fn(&Layout, &JsonText, &Snapshot) -> Option<&'static str>,
     pub(super) logout: Logout,
     pub(super) refusal: Refusal,
     /// Refuses where the program keeps its login elsewhere than in that file.
@@ -121,48 +99,6 @@ pub(super) struct HostLock {
     pub(super) protocol: Protocol,
 }
 
-impl Format {
-    /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::AuthProfiles,
-        Self::ClaudeCode,
-        Self::Codex,
-        Self::QwenCode,
-        Self::Pi,
-        Self::KimiCode,
-        Self::McpRemote,
-        Self::GeminiCli,
-    ];
-
-    pub(super) fn program(self) -> &'static Program {
-        match self {
-            Self::AuthProfiles => &AUTH_PROFILES,
-            Self::ClaudeCode => &CLAUDE_CODE,
-            Self::Codex => &CODEX,
-            Self::QwenCode => &QWEN_CODE,
-            Self::Pi => &PI,
-            Self::KimiCode => &KIMI_CODE,
-            Self::McpRemote => &MCP_REMOTE,
-            Self::GeminiCli => &GEMINI_CLI,
-        }
-    }
-
-    /// Where its program keeps it.
-    pub(in crate::store) fn home(self) -> &'static Home {
-        &self.program().home
-    }
-
-    /// Its name in a config.
-    pub(crate) fn name(self) -> &'static str {
-        self.program().name
-    }
-
-    /// Whether one file holds several logins, each under a name of its own.
-    pub(crate) fn is_shared(self) -> bool {
-        matches!(self, Self::AuthProfiles | Self::Pi)
-    }
-}
-
 impl Program {
     /// Whether the program's lock excludes it while we spend a refresh token.
     pub(super) fn heeds_our_lock(&self) -> bool {
@@ -188,4 +124,31 @@ pub(super) fn take(
         }
     }
     Ok(Some(taken))
+}
+
+/// npm's `proper-lockfile`.
+pub(super) const fn proper_lockfile(stale: u64, renewal: u64) -> Protocol {
+    protocol(Mark::Folder, stale, renewal)
+}
+
+/// In seconds.
+pub(super) const fn protocol(mark: Mark, stale: u64, renewal: u64) -> Protocol {
+    Protocol {
+        mark,
+        stale: Duration::from_secs(stale),
+        renewal: Duration::from_secs(renewal),
+    }
+}
+
+/// `<file>.lock`, beside the file that a link leads to.
+pub(super) fn beside_target(file: &Path) -> Result<PathBuf, Error> {
+    let target = symlink::resolve(file)?;
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    Ok(target.with_file_name(name))
+}
+
+/// A login that fills the file.
+pub(super) fn whole_file(_: &str) -> Vec<String> {
+    Vec::new()
 }

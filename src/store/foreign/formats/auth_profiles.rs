@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::super::layout::{Entry, Login, MILLIS, Names, provider_of};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal};
-use super::{beside_target, proper_lockfile};
+use super::super::layout::{Layout, Login, MILLIS, Names, provider_of};
+use super::super::program::{
+    Home, HostLock, Logout, Program, Refusal, beside_target, proper_lockfile,
+};
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
@@ -47,7 +48,7 @@ const API_KEY: Names = Names {
     expires: None,
 };
 
-fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
+fn read(entry: &Layout, members: &Map<String, Value>) -> Login {
     let names = match entry.member(members, "type").and_then(Value::as_str) {
         Some("token") => &TOKEN,
         Some("api_key") => &API_KEY,
@@ -56,7 +57,7 @@ fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
     entry.tokens(members, names)
 }
 
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     // `oauth.json`, where clawdbot kept one login of each provider, knows no types.
     let is_legacy = entry.is_legacy();
     let (kind, names) = if login.is_refreshable() || is_legacy {

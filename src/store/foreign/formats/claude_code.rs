@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::super::layout::{Entry, MILLIS, Names};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable};
-use super::proper_lockfile;
+use super::super::layout::{Layout, MILLIS, Names};
+use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable, proper_lockfile};
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::private_dir;
@@ -61,7 +60,7 @@ const NAMES: Names = Names {
 /// Without it Claude Code takes a login for none.
 const INFERENCE: &str = "user:inference";
 
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     entry.put_tokens(text, login, &NAMES);
     let Some(scopes) = login.scopes() else { return };
     let has = |scopes: &[String]| scopes.iter().any(|scope| scope == INFERENCE);

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::super::layout::{Entry, Login, Names, text as text_of};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable};
-use super::protocol;
+use super::super::layout::{Layout, Login, Names, text as text_of};
+use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable, protocol};
 use crate::error::{Error, ErrorCode};
 use crate::fs::program_lock::Mark;
 use crate::fs::regular_file::RegularFile;
@@ -52,7 +51,7 @@ const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 const AUTH_MODE: &str = "auth_mode";
 const CHATGPT: &str = "chatgpt";
 
-fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
+fn read(entry: &Layout, members: &Map<String, Value>) -> Login {
     let mode = text_of(members, AUTH_MODE)?;
     if mode.as_deref() == Some(CHATGPT) {
         return entry.tokens(members, &NAMES);
@@ -64,7 +63,7 @@ fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
     }
 }
 
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     let mut set = |name: &str, value: Value| {
         if text.value(&[name]).as_ref() != Some(&value) {
             text.set(&[name], &value);
@@ -88,7 +87,7 @@ fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
     }
 }
 
-fn lacks(entry: &Entry, text: &JsonText, login: &Snapshot) -> Option<&'static str> {
+fn lacks(entry: &Layout, text: &JsonText, login: &Snapshot) -> Option<&'static str> {
     let has_id_token = login.id_token().is_some() || entry.has(text, "id_token");
     (login.is_refreshable() && !has_id_token)
         .then_some("an ID token: log in with the scope \"openid\"")

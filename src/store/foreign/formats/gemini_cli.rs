@@ -1,8 +1,7 @@
 //! Gemini CLI.
 
 use super::super::layout::{MILLIS, Names};
-use super::super::program::{Home, Logout, Program, Refusal, Variable};
-use super::whole_file;
+use super::super::program::{Home, Logout, Program, Refusal, Variable, whole_file};
 
 pub(in super::super) static GEMINI_CLI: Program = Program {
     name: "gemini-cli",

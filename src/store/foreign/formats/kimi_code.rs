@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::layout::{Entry, Names, SECONDS};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable};
-use super::{proper_lockfile, whole_file};
+use super::super::layout::{Layout, Names, SECONDS};
+use super::super::program::{
+    Home, HostLock, Logout, Program, Refusal, Variable, proper_lockfile, whole_file,
+};
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
@@ -44,13 +45,13 @@ const NAMES: Names = Names {
     expires: Some(("expires_at", SECONDS)),
 };
 
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     entry.put_tokens_ending(text, login, &NAMES);
     // Kimi Code refreshes when half of it is left.
     entry.set(
         text,
         "expires_in",
-        Some(Value::from(Entry::lifetime(login))),
+        Some(Value::from(Layout::lifetime(login))),
     );
     entry.put_answer(text, login);
 }

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::layout::{Entry, MILLIS, Names};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal};
-use super::{protocol, whole_file};
+use super::super::layout::{Layout, MILLIS, Names};
+use super::super::program::{Home, HostLock, Logout, Program, Refusal, protocol, whole_file};
 use crate::fs::program_lock::Mark;
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
@@ -43,9 +42,9 @@ const NAMES: Names = Names {
     expires: Some(("expires_at", MILLIS)),
 };
 
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     entry.put_tokens(text, login, &NAMES);
-    let lifetime = login.expires().map(|_| Entry::lifetime(login));
+    let lifetime = login.expires().map(|_| Layout::lifetime(login));
     entry.set(text, "expires_in", lifetime.map(Value::from));
     entry.put_answer(text, login);
 }

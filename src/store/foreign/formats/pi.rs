@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::super::layout::{Entry, Login, MILLIS, Names};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable};
-use super::{beside_target, proper_lockfile};
+use super::super::layout::{Layout, Login, MILLIS, Names};
+use super::super::program::{
+    Home, HostLock, Logout, Program, Refusal, Variable, beside_target, proper_lockfile,
+};
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
@@ -43,7 +44,7 @@ const API_KEY: Names = Names {
     expires: None,
 };
 
-fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
+fn read(entry: &Layout, members: &Map<String, Value>) -> Login {
     let names = match entry.member(members, "type").and_then(Value::as_str) {
         Some("api_key") => &API_KEY,
         _ => &OAUTH,
@@ -52,7 +53,7 @@ fn read(entry: &Entry, members: &Map<String, Value>) -> Login {
 }
 
 /// pi refuses the whole file for one `oauth` without `access`, `refresh` or `expires`.
-fn put(entry: &Entry, text: &mut JsonText, login: &Snapshot) {
+fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
     let is_oauth = login.is_refreshable();
     let kind = if is_oauth { "oauth" } else { "api_key" };
     entry.set(text, "type", Some(kind.into()));

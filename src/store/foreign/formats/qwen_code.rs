@@ -1,8 +1,9 @@
 //! Qwen Code.
 
 use super::super::layout::{MILLIS, Names};
-use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable};
-use super::{protocol, whole_file};
+use super::super::program::{
+    Home, HostLock, Logout, Program, Refusal, Variable, protocol, whole_file,
+};
 use crate::fs::program_lock::Mark;
 
 pub(in super::super) static QWEN_CODE: Program = Program {

@@ -1,0 +1,140 @@
+//! What the file of a program was found to hold.
+
+use std::path::Path;
+
+use crate::blocking::MayBlock;
+use crate::error::{Error, ErrorCode};
+use crate::fs::regular_file::RegularFile;
+use crate::secret::Secret;
+use crate::store::credential::{Snapshot, Stored};
+use crate::store::json_text::JsonText;
+use crate::store::location::Location;
+
+use super::entry::Entry;
+use super::format::Format;
+use super::keychain_item::KeychainItem;
+use super::layout::{Owner, Wrong};
+use super::note;
+use super::place::Place;
+use super::program::Refusal;
+
+/// What a file was found to hold.
+pub(in crate::store) struct Found {
+    pub(in crate::store) stored: Stored,
+    /// None where there is no file.
+    pub(in crate::store) file: Option<RegularFile>,
+    /// None where there is neither file nor item.
+    pub(super) text: Option<JsonText>,
+    /// It came from this item of the keychain, or would go there.
+    pub(super) item: Option<KeychainItem>,
+}
+
+impl Found {
+    /// Whose login it is.
+    pub(super) fn owner(&self, place: &Place) -> Owner {
+        self.text
+            .as_ref()
+            .map(|text| place.entry.owner(text))
+            .unwrap_or_default()
+    }
+
+    /// Whether the program found its refresh token refused, and left its mark instead of the login.
+    pub(super) fn is_refused(&self, place: &Place) -> bool {
+        match (place.entry.program().refusal, &self.text) {
+            (Refusal::EmptyTokens(names), Some(text)) => place.entry.has_empty_tokens(text, names),
+            (Refusal::NoFile, None) => true,
+            _ => false,
+        }
+    }
+
+    /// There is nothing to read.
+    pub(super) fn is_missing(&self) -> bool {
+        self.text.is_none()
+    }
+}
+
+/// Reads without a lock.
+///
+/// # Errors
+/// `STORE_CORRUPT`, `STORE_IO`.
+pub(in crate::store) fn read(
+    location: &Location,
+    format: Format,
+    may: Option<MayBlock>,
+) -> Result<Found, Error> {
+    let place = Place::of(location, format)?;
+    found(location, &place, |item| item.read_recent(may))
+}
+
+pub(super) fn look(location: &Location, place: &Place, may: MayBlock) -> Result<Found, Error> {
+    found(location, place, |item| item.read(may))
+}
+
+fn found(
+    location: &Location,
+    place: &Place,
+    read_item: impl FnOnce(&KeychainItem) -> Result<Option<Secret>, Error>,
+) -> Result<Found, Error> {
+    (place.entry.program().elsewhere)(&place.target)?;
+    let item = location.keychain_item();
+    let held = item.map(read_item).transpose()?.flatten();
+    let file = match &held {
+        Some(_) => None,
+        None => RegularFile::read(&place.target)?,
+    };
+    let bytes = match (&held, &file) {
+        (Some(held), _) => Some(held.expose().as_bytes()),
+        (None, Some(file)) => file.bytes(),
+        (None, None) => {
+            return Ok(Found {
+                stored: Stored::Nothing,
+                file: None,
+                text: None,
+                item: item.cloned(),
+            });
+        }
+    };
+    let (text, stored) = parse(&place.entry, bytes, &place.target, |snapshot| {
+        note::completed(location, snapshot)
+    })?;
+    Ok(Found {
+        stored,
+        item: item.filter(|_| file.is_none()).cloned(),
+        file,
+        text: Some(text),
+    })
+}
+
+/// What bytes of such a file say; `complete` adds what is known of the login from elsewhere.
+pub(super) fn parse(
+    entry: &Entry,
+    bytes: Option<&[u8]>,
+    target: &Path,
+    complete: impl FnOnce(Snapshot) -> Snapshot,
+) -> Result<(JsonText, Stored), Error> {
+    let Some(bytes) = bytes else {
+        return Err(damaged(target, "it is larger than any credential"));
+    };
+    let Some((text, members)) = JsonText::parse(bytes) else {
+        return Err(damaged(target, "it is not a whole JSON object"));
+    };
+    match entry.login(&members) {
+        Ok(None) => Ok((text, Stored::Nothing)),
+        Ok(Some(snapshot)) => Ok((text, Stored::Credential(complete(snapshot)))),
+        Err(Wrong(member)) => Err(damaged(
+            target,
+            &format!("its member \"{member}\" has the wrong type"),
+        )),
+    }
+}
+
+/// `STORE_CORRUPT` in words. The file is another program's: it is neither moved nor written.
+pub(super) fn damaged(path: &Path, why: &str) -> Error {
+    Error::new(
+        ErrorCode::StoreCorrupt,
+        format!(
+            "{} cannot be used: {why}. Mend it with the program that it belongs to; it is left as it is.",
+            path.display()
+        ),
+    )
+}
