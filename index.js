@@ -1,22 +1,31 @@
 "use strict";
 
-// The public functions, and the first look of the fast path. All else is loaded when it is first needed.
+// The public functions, and the first look of the fast path. All else is loaded when it is first needed: a process that
+// only takes a fresh token loads the image and no call.
 const { AuthError } = require("./lib/auth-error.js");
-const { whyUnusable } = require("./lib/unusable.js");
 
-// Whatever else keeps the binary from loading, the first call says.
-const unusable = whyUnusable();
+// Where every binary may be kept from loading it is looked into now. Whatever else does so, the first call says.
+const isSuspect = typeof __filename !== "string" || process.execArgv.length > 0 || process.env.NODE_OPTIONS;
+const unusable = isSuspect ? require("./lib/unusable.js").whyUnusable() : undefined;
 if (unusable !== undefined) throw new Error(unusable);
 
-let loaded;
-function library() {
-  loaded ??= {
-    ...require("./lib/call.js"),
-    ...require("./lib/given-store.js"),
-    ...require("./lib/images.js"),
-    letGo: require("./lib/shared.js").letGo,
-  };
-  return loaded;
+let images;
+function imageFor(name, config) {
+  images ??= require("./lib/images.js");
+  return images.imageFor(name, config);
+}
+
+let givenStore;
+function numbered(image, config) {
+  if (config?.store === undefined) return config;
+  givenStore ??= require("./lib/given-store.js");
+  return givenStore.numbered(image, config);
+}
+
+let call;
+function start(name, caller, config, options, argument) {
+  call ??= require("./lib/call.js");
+  return call.start(name, caller, config, options, argument);
 }
 
 // What the last fresh token of a config was, and what it depends on.
@@ -34,22 +43,21 @@ function getValidAccessToken(config, options) {
     const fresh = freshToken(config);
     if (fresh !== undefined) return fresh;
   }
-  return tokenOf(library().start("getValidAccessToken", getValidAccessToken, config, options));
+  return tokenOf(start("getValidAccessToken", getValidAccessToken, config, options));
 }
 
-async function tokenOf(call) {
-  const { token } = await call;
+async function tokenOf(answer) {
+  const { token } = await answer;
   return token;
 }
 
 function freshToken(config) {
-  const { imageFor, numbered, watchOver } = library();
   const image = imageFor("getValidAccessToken", config);
   const fresh = image.native?.freshToken(numbered(image, config)) ?? null;
   // There is more to do, or a failure to be told.
   if (fresh === null) return undefined;
   const promise = resolved(fresh.token);
-  watchOver(image);
+  images.watchOver(image);
   // Without a stamp only reading the file tells whether it still is the stored one.
   if (fresh.stamp !== undefined) {
     const { question, native } = image;
@@ -106,7 +114,6 @@ function isWatched(last, config) {
 }
 
 async function authorizationHeaders(config, request, options) {
-  const { imageFor, numbered } = library();
   await getValidAccessToken(config, options);
   for (let turn = 0; turn < 4; turn += 1) {
     // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
@@ -131,47 +138,47 @@ const KEEPS_CHANGING = {
 };
 
 function login(config, options) {
-  return changing(library().start("login", login, config, options));
+  return changing(start("login", login, config, options));
 }
 
 function authorizeDevice(config, options) {
-  return library().start("authorizeDevice", authorizeDevice, config, options);
+  return start("authorizeDevice", authorizeDevice, config, options);
 }
 
 function logout(config, options) {
-  return changing(library().start("logout", logout, config, options));
+  return changing(start("logout", logout, config, options));
 }
 
 function importToken(config, token) {
-  return changing(library().start("importToken", importToken, config, undefined, token));
+  return changing(start("importToken", importToken, config, undefined, token));
 }
 
 function profileOrder(config, order) {
-  return changing(library().start("profileOrder", profileOrder, config, undefined, order));
+  return changing(start("profileOrder", profileOrder, config, undefined, order));
 }
 
 // Another account of an order may be the preferred one now. Of other processes it is noticed within a second.
-async function changing(call) {
-  const outcome = await call;
+async function changing(answer) {
+  const outcome = await answer;
   remembered = new WeakMap();
-  library().letGo();
+  require("./lib/shared.js").letGo();
   return outcome;
 }
 
 function status(config) {
-  return library().start("status", status, config);
+  return start("status", status, config);
 }
 
 function doctor(config, options) {
-  return library().start("doctor", doctor, config, options);
+  return start("doctor", doctor, config, options);
 }
 
 function listProfiles(config) {
-  return library().start("listProfiles", listProfiles, config);
+  return start("listProfiles", listProfiles, config);
 }
 
 function refreshTokens(config, refreshToken, options) {
-  return library().start("refreshTokens", refreshTokens, config, options, refreshToken);
+  return start("refreshTokens", refreshTokens, config, options, refreshToken);
 }
 
 module.exports = {

@@ -15,6 +15,8 @@ import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { TempHome } from "./support/temp-home.ts";
 
+const running = runningPlatform();
+
 for (const node of nodeMajors) {
   test(`Node ${node}: login, token, refresh, logout; from ESM and CommonJS`, async (t) => {
     const server = await AuthorizationServer.start(t);
@@ -59,16 +61,52 @@ test("copies of one version share an image, loaded by the first call; of another
   await approvedLogin(config);
   await expireLogin(config);
   const folders = ["one", "two", "three", "other"].map((name) => copyOfThePackage(home, name));
-  const manifest = join(folders[3] as string, "package.json");
-  writeFileSync(manifest, readFileSync(manifest, "utf8").replace(/"version": ".*"/, '"version": "9.9.9"'));
+  const images = join(folders[3] as string, "lib", "images.js");
+  writeFileSync(images, readFileSync(images, "utf8").replace(/^const VERSION = ".*"/m, 'const VERSION = "9.9.9"'));
   const child = Child.start(t, "two-copies.mjs", { env: home.env(), args: [JSON.stringify(config), ...folders] });
-  const { loaded, images, recognized, tokens } = await child.event("copies");
+  const { loaded, images: mapped, recognized, tokens } = await child.event("copies");
   assert.equal(loaded, 0, "no image is mapped before a function is called");
-  assert.equal(images, 2);
+  assert.equal(mapped, 2);
   assert.equal(recognized, true);
   assert.equal(new Set(tokens as string[]).size, 1);
   assert.equal((tokens as string[]).length, 40);
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
+});
+
+test("a plugin of which the host runs a copy leaves nothing of it mapped", {
+  skip: process.platform !== "linux",
+}, async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  await approvedLogin(config);
+  const stays = copyOfThePackage(home, join("plugin", "node_modules", "clawdbot-plugin-auth"));
+  const copy = copyOfThePackage(home, "capture");
+  const args = [JSON.stringify(config), join(home.path, "plugin"), copy];
+  const child = Child.start(t, "captured-plugin.mjs", { env: home.env(), args });
+  const { token, mapped } = await child.event("mapped");
+  assert.ok(token);
+  assert.deepEqual(mapped, [join(stays, running?.binary ?? "")]);
+});
+
+test("a fresh token takes no more modules than it needs", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  await approvedLogin(config);
+  const args = [JSON.stringify(config), join(copyOfThePackage(home, "package"), "index.js")];
+  const child = Child.start(t, "fresh-token.cjs", { env: home.env(), args });
+  const { token, modules, threads } = await child.event("loaded");
+  assert.ok(token);
+  assert.equal(threads, false, "Node's own module for threads costs more than the rest together");
+  const ours = (modules as string[]).filter((name) => !name.endsWith(".node"));
+  assert.deepEqual(ours.sort(), ["auth-error.js", "fresh-token.cjs", "images.js", "index.js", "shared.js"]);
+});
+
+test("the image is known by the version of the package", () => {
+  const read = (name: string) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+  const [, known] = /^const VERSION = "(.*)"/m.exec(read("lib/images.js")) ?? [];
+  assert.equal(known, JSON.parse(read("package.json")).version);
 });
 
 test("two copies of the JavaScript over one image ask their own questions", async (t) => {
@@ -87,8 +125,6 @@ test("two copies of the JavaScript over one image ask their own questions", asyn
   const { tokens } = await child.event("after");
   assert.deepEqual(tokens, Array(10).fill("another"));
 });
-
-const running = runningPlatform();
 
 for (const { what, binaries, says } of [
   {

@@ -4,6 +4,7 @@
 const { AuthError } = require("./auth-error.js");
 const { numbered, release, use } = require("./given-store.js");
 const { imageFor, watchOver } = require("./images.js");
+const { saveBeforeExit } = require("./shared.js");
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
@@ -77,6 +78,8 @@ function start(name, caller, config, options, argument) {
     };
     // Native code calls this: nobody could catch what it throws, and the process would end.
     const listener = (kind, payload) => tolerate(() => hear(kind, payload), end);
+    // What only takes a fresh token sends nothing, and need not wait.
+    saveBeforeExit();
     const operation = image.native[name](numbered(image, config), options, listener, argument);
     use(config);
     signal?.addEventListener?.("abort", onAbort, { once: true });

@@ -1,9 +1,12 @@
 "use strict";
 
 // The native image that a call goes to: loaded at the first call that needs it, one for all copies of this version.
-const { load } = require("./binary.js");
-const { saveBeforeExit, shared } = require("./shared.js");
-const { version } = require("../package.json");
+const fs = require("node:fs");
+const { createRequire } = require("node:module");
+const { shared } = require("./shared.js");
+
+/** That of package.json, which would take as long to read as the token does: `npm version` writes both. */
+const VERSION = "0.1.0";
 
 const MAIN = "clawdbot-plugin-auth";
 const KEYCHAIN = "clawdbot-plugin-auth-keychain";
@@ -60,7 +63,7 @@ function invalid(message) {
 
 function imageOf(name) {
   const { images } = shared();
-  const key = `${name}@${version}`;
+  const key = `${name}@${VERSION}`;
   const known = images.get(key);
   if (known !== undefined) return known;
   const native = load(name);
@@ -77,21 +80,118 @@ function imageOf(name) {
   images.set(key, image);
   // Slim containers have no certificates of their own, but Node brings Mozilla's.
   if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
-  saveBeforeExit();
   return image;
+}
+
+function load(name) {
+  const { platform, arch } = process;
+  // Where there is no binary of ours there may be one that the user has built.
+  const abis = { linux: ["gnu", "musl"], win32: ["msvc"] }[platform] ?? [undefined];
+  const failures = new Map();
+  for (const abi of abis) {
+    const triple = abi === undefined ? `${platform}-${arch}` : `${platform}-${arch}-${abi}`;
+    try {
+      const path = lasting(name, triple) ?? beside(__dirname, name, triple) ?? installed(name, triple);
+      if (platform === "linux") checkWhole(path);
+      return requireHere(path);
+    } catch (error) {
+      if (error.code === "ERR_DLOPEN_DISABLED") throw new Error(require("./unusable.js").ADDONS_DISABLED);
+      if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
+    }
+  }
+  const { unloadable } = require("./unloadable.js");
+  throw Object.assign(new Error(unloadable(name, abis, failures)), { isMissing: failures.size === 0 });
+}
+
+// What is found at run time is asked for through this: a bundler that meets a computed `require` takes every file that could
+// be meant. Where a module cannot require by itself, it was bundled.
+function requireHere(path) {
+  const here = module;
+  return typeof here.require === "function" ? here.require(path) : createRequire(__filename)(path);
+}
+
+// In a checkout it lies beside index.js, or beside a bundle; npm puts its package inside this one or beside. Looking costs
+// less than a search.
+function beside(folder, name, triple) {
+  const file = `${name}.${triple}.node`;
+  const there = `${MAIN}-${triple}/${file}`;
+  return (
+    existing(`${folder}/../${file}`) ??
+    existing(`${folder}/${file}`) ??
+    (name === MAIN
+      ? (existing(`${folder}/../node_modules/${there}`) ?? existing(`${folder}/../../${there}`))
+      : undefined)
+  );
+}
+
+function existing(path) {
+  return fs.existsSync(path) ? path : undefined;
+}
+
+// Package managers that hoist nothing let only a package itself see what it depends on.
+function installed(name, triple, requireThere = createRequire(__filename)) {
+  if (name === MAIN) return requireThere.resolve(`${name}-${triple}`);
+  const { version, resolve } = requireThere(name);
+  if (version !== VERSION) throw new Error(`version ${version} is installed, and ${VERSION} is needed`);
+  return resolve(triple);
+}
+
+let pluginFolder;
+
+/** Where the host has the plugin from. It may run a copy, and delete that at a reload: a binary of it would stay on the disk. */
+function loadFrom(folder) {
+  pluginFolder = folder;
+}
+
+/** The same binary where it stays; undefined where this is not a copy, or that is another version by now. */
+function lasting(name, triple) {
+  if (typeof pluginFolder !== "string" || __dirname.startsWith(pluginFolder)) return undefined;
+  try {
+    const manifest = createRequire(`${pluginFolder}/package.json`).resolve(`${MAIN}/package.json`);
+    if (JSON.parse(fs.readFileSync(manifest, "utf8")).version !== VERSION) return undefined;
+    const folder = manifest.slice(0, -"package.json".length);
+    return beside(`${folder}lib`, name, triple) ?? installed(name, triple, createRequire(manifest));
+  } catch {
+    return undefined;
+  }
+}
+
+// The system maps a truncated binary all the same; then touching what is not there kills the process with SIGBUS.
+function checkWhole(path) {
+  const file = fs.openSync(path, "r");
+  try {
+    const header = new DataView(new ArrayBuffer(64));
+    fs.readSync(file, header);
+    // 64-bit little-endian ELF ends with its section headers. What is none, the system's loader refuses.
+    if (header.getUint32(0) !== 0x7f454c46 || header.getUint16(4) !== 0x0201) return;
+    const end = header.getUint32(40, true) + header.getUint16(58, true) * header.getUint16(60, true);
+    if (fs.readSync(file, header, 0, 1, end - 1) === 0) throw new Error(`${path}: the file is truncated`);
+  } finally {
+    fs.closeSync(file);
+  }
 }
 
 /** For as long as an image holds a descriptor, one of a file that another process replaces is closed within a minute. */
 function watchOver(image) {
   if (image.isWatched) return;
   image.isWatched = true;
-  const timer = setTimeout(() => {
+  const look = () => {
     image.isWatched = false;
     try {
       if (image.letGo()) watchOver(image);
     } catch {}
-  }, WATCH);
-  timer.unref?.();
+  };
+  const begin = () => {
+    try {
+      setTimeout(look, WATCH).unref?.();
+    } catch {}
+  };
+  try {
+    // The first timer of a process costs as much as reading the token: whoever waits for that does not wait for it.
+    setImmediate(begin).unref?.();
+  } catch {
+    begin();
+  }
 }
 
-module.exports = { imageFor, watchOver };
+module.exports = { imageFor, loadFrom, watchOver };

@@ -8,6 +8,8 @@ import { basename } from "node:path";
 export interface PluginApi {
   id: string;
   name?: string;
+  /** Where the plugin is installed. openclaw 2026.9 runs a copy of it. */
+  rootDir?: string;
   /** The host's whole configuration. */
   config?: unknown;
   /** `plugins.entries.<id>.config`. */

@@ -1,5 +1,6 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
 import type { AuthConfig } from "../index.js";
+import { loadFrom } from "../lib/images.js";
 import { type Account, account } from "./account.ts";
 import { plainName } from "./accounts.ts";
 import { addCommands } from "./commands.ts";
@@ -54,6 +55,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
   const { keepFresh: isKeptFresh = true, origins: named, isRejected, ...auth } = rest;
   const origins = new Origins(named, auth.resource);
+  loadFrom(api.rootDir);
   if (perAgent === true && profile !== undefined) {
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
   }

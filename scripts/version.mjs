@@ -13,6 +13,7 @@ function replace(path, pattern, replacement) {
 }
 
 replace(join(root, "Cargo.toml"), /^version = ".+"$/m, `version = "${version}"`);
+replace(join(root, "lib", "images.js"), /^const VERSION = ".+"/m, `const VERSION = "${version}"`);
 replace(join(root, "Cargo.lock"), new RegExp(`(name = "${name}"\\nversion = ").+"`), `$1${version}"`);
 for (const folder of [join(root, "keychain"), ...platforms.map(({ folder }) => folder)]) {
   replace(join(folder, "package.json"), /"version": ".+"/, `"version": "${version}"`);

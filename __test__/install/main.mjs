@@ -22,16 +22,11 @@ const published = [
   "LICENSE",
   "README.md",
   ...["index", "plugin"].flatMap((name) => [".d.mts", ".d.ts", ".js", ".mjs"].map((ending) => name + ending)),
-  ...[
-    "auth-error.js",
-    "binary.js",
-    "call.js",
-    "given-store.js",
-    "images.js",
-    "shared.d.ts",
-    "shared.js",
-    "unusable.js",
-  ].map((name) => `lib/${name}`),
+  ...["auth-error", "call", "given-store", "images", "shared", "unloadable", "unusable"].map(
+    (name) => `lib/${name}.js`,
+  ),
+  "lib/images.d.ts",
+  "lib/shared.d.ts",
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",
 ].sort();

@@ -7,10 +7,10 @@ import type { TempHome } from "./temp-home.ts";
 /** Copies the package into that folder of the home, and gives its path. */
 export function copyOfThePackage(home: TempHome, name: string, wanted = (_name: string) => true): string {
   const folder = join(home.path, name);
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
   const root = fileURLToPath(new URL("../..", import.meta.url));
   for (const file of readdirSync(root)) {
-    if (/^(index\.js|index\.mjs|lib|package\.json|.*\.node)$/.test(file) && wanted(file)) {
+    if (/^(index\.js|index\.mjs|plugin\.js|lib|dist|package\.json|.*\.node)$/.test(file) && wanted(file)) {
       cpSync(join(root, file), join(folder, file), { recursive: true });
     }
   }

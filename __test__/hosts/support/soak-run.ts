@@ -72,6 +72,8 @@ class Candidate {
   calls = 0;
   failures: string[] = [];
   first: Sample | undefined;
+  /** What its memory can reach, in bytes, when nothing else was counted yet. */
+  reachable = Number.NaN;
 
   static async start(name: string, hasLogin: boolean): Promise<Candidate> {
     const profiles = Array.from({ length: Number(options.accounts) }, (_, nth) => (nth === 0 ? "default" : `a${nth}`));
@@ -95,10 +97,14 @@ class Candidate {
     if (code !== 200 && !isReloading.test(text)) this.failures.push(text.slice(0, 200));
   }
 
-  /** How many registrations of the plugin there were, and how many are still reachable. */
-  async registrations(): Promise<{ made: number; alive: number } | undefined> {
-    const { status: code, text } = await this.gateway.tool("lifetime_alive", {});
-    return code === 200 ? JSON.parse(JSON.parse(text).result.content[0].text) : undefined;
+  /** How many registrations of the plugin there were, how many are still reachable, and the bytes of all that is. */
+  async registrations(): Promise<{ made: number; alive: number; reachable: number }> {
+    for (;;) {
+      const { status: code, text } = await this.gateway.tool("lifetime_alive", {});
+      if (code === 200) return JSON.parse(JSON.parse(text).result.content[0].text);
+      // It is being reloaded.
+      await pause(100);
+    }
   }
 
   reload(nth: number): void {
@@ -121,18 +127,18 @@ async function soak(): Promise<void> {
     await pause(1 * seconds);
   }
   for (const one of candidates) {
-    await one.registrations();
+    one.reachable = (await one.registrations()).reachable;
     one.first = one.sample();
   }
   console.log(`${options.host}, ${options.minutes} minutes, a reload every ${options["reload-every"]} s\n`);
   console.log(
-    "| Minute | Plugin | Reloads | Calls | Failed | Refreshes | Memory, MB | Threads | Descriptors | Images | Deleted, MB | Registrations alive |",
+    "| Minute | Plugin | Reloads | Calls | Failed | Refreshes | Memory, MB | Reachable, MB | Threads | Descriptors | Images | Deleted, MB | Registrations alive |",
   );
-  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|");
+  console.log("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
   let reloads = 0;
   const row = async (minute: number | string) => {
     for (const one of candidates) {
-      const { made, alive } = (await one.registrations()) ?? { made: 0, alive: 0 };
+      const { made, alive, reachable } = await one.registrations();
       const now = one.sample();
       const refreshes = (await one.on.server.requests({ grant: "refresh_token" })).length;
       const cells = [
@@ -143,6 +149,7 @@ async function soak(): Promise<void> {
         one.failures.length,
         refreshes,
         now.memory.toFixed(0),
+        (reachable / 1e6).toFixed(1),
         now.threads,
       ];
       cells.push(now.descriptors, now.images, now.deleted.toFixed(1), `${alive} of ${made}`);
@@ -169,14 +176,18 @@ async function soak(): Promise<void> {
     await turn;
   }
   await row("end");
-  const grown = candidates.map((one) => {
+  const grown = [];
+  for (const one of candidates) {
+    const { reachable } = await one.registrations();
     const now = one.sample();
     const first = one.first as Sample;
-    return { name: one.name, memory: now.memory - first.memory, now, first };
-  });
-  for (const { name, memory, now, first } of grown) {
+    const perReload = (bytes: number) => (bytes / Math.max(1, reloads)).toFixed(2);
+    const memory = perReload(now.memory - first.memory);
+    grown.push({ name: one.name, memory, kept: perReload((reachable - one.reachable) / 1e6), now, first });
+  }
+  for (const { name, memory, kept, now, first } of grown) {
     console.log(
-      `\n${name}: memory ${(memory / Math.max(1, reloads)).toFixed(1)} MB a reload, threads ${signed(now.threads - first.threads)}, ` +
+      `\n${name}: memory ${memory} MB a reload, ${kept} MB of it reachable, threads ${signed(now.threads - first.threads)}, ` +
         `descriptors ${signed(now.descriptors - first.descriptors)}, images ${signed(now.images - first.images)}, deleted ${now.deleted.toFixed(1)} MB`,
     );
   }
