@@ -143,9 +143,9 @@ function loadFrom(folder) {
   pluginFolder = folder;
 }
 
-/** The same binary where it stays; undefined where this is not a copy, or that is another version by now. */
+/** The same binary where it stays; undefined where that is another version by now. */
 function lasting(name, triple) {
-  if (typeof pluginFolder !== "string" || __dirname.startsWith(pluginFolder)) return undefined;
+  if (typeof pluginFolder !== "string") return undefined;
   try {
     const manifest = createRequire(`${pluginFolder}/package.json`).resolve(`${MAIN}/package.json`);
     if (JSON.parse(fs.readFileSync(manifest, "utf8")).version !== VERSION) return undefined;
