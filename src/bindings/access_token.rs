@@ -12,9 +12,11 @@ use crate::secret::Secret;
 use crate::session::access_token::TokenRequest;
 use crate::time::{Clock as _, SystemClock};
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::{Listener, ListenerFunction};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check, member, text_member};
+use super::options::{Kind, Known, SIGNAL, check, member, text_member};
+use super::payload::{Payload, Token};
 use super::process::{session, settle_before_exit};
 
 /// Options of {@link getValidAccessToken}.
@@ -30,17 +32,6 @@ pub struct TokenOptions {
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
-}
-
-/// A token, and what the fast path needs to hand it out again. @internal
-#[napi(object, object_from_js = false)]
-pub struct Token {
-    /// The access token.
-    pub token: String,
-    /// Names the watch that `isFresh` asks; absent: there is none.
-    pub stamp: Option<f64>,
-    /// Boot time until which it may be handed out again, in seconds.
-    pub due: Option<f64>,
 }
 
 const OPTIONS: [Known; 3] = [
@@ -93,7 +84,7 @@ pub fn get_valid_access_token(
     start(
         &listener,
         parsed.map(|(config, (rejected, was_accepted))| {
-            move |cancellation: Arc<_>, listener: super::listener::Listener| async move {
+            move |cancellation: Arc<_>, listener: Listener| async move {
                 let request = TokenRequest {
                     config,
                     rejected,

@@ -1,6 +1,14 @@
 //! The shape of `AuthConfig`, for `index.d.ts`; `session::config` reads it.
 
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::session::config;
+
+use super::given_store;
+use super::options::json;
 
 /// Where to authenticate, as which client, and whose credential it is. One object serves every call.
 ///
@@ -117,4 +125,18 @@ pub struct AuthConfig {
     pub request_timeout_ms: Option<f64>,
     /// How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000
     pub lock_timeout_ms: Option<f64>,
+}
+
+/// The config of a call.
+pub(super) fn auth_config(config: &Unknown<'_>) -> Result<config::AuthConfig, Error> {
+    let mut config = json(config, "config")?;
+    let store = config
+        .as_object_mut()
+        .filter(|members| members.get("store").is_some_and(Value::is_number))
+        .and_then(|members| members.shift_remove("store"));
+    let config = config::AuthConfig::parse(config)?;
+    match store.as_ref().and_then(given_store::store) {
+        Some(store) => config.keeping_in(store),
+        None => Ok(config),
+    }
 }

@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::session::authorization;
 use crate::session::config::invalid;
 
-use super::listener::ErrorDetails;
-use super::options::{Kind, Known, auth_config, check, text_member};
+use super::auth_config::auth_config;
+use super::options::{Kind, Known, check, text_member};
+use super::payload::ErrorDetails;
 use super::process::session;
 
 /// The request that {@link authorizationHeaders} are for.

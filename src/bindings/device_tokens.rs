@@ -9,39 +9,14 @@ use napi_derive::napi;
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::session::config::invalid;
-use crate::session::device_tokens;
-use crate::time::UnixMillis;
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::ListenerFunction;
 use super::login::login_options;
 use super::operation::{Operation, start};
-use super::options::{SIGNAL, auth_config, check, text};
+use super::options::{SIGNAL, check, text};
+use super::payload::Payload;
 use super::process::session;
-
-/// Tokens for a host that stores them itself.
-#[napi(object, object_from_js = false)]
-pub struct TokenSet {
-    /// The access token.
-    pub access: String,
-    /// The refresh token, where the server gave one. Store the newest: many servers accept each only once.
-    pub refresh: Option<String>,
-    /// When the access token ends, Unix milliseconds.
-    pub expires: Option<f64>,
-    /// The scopes that were granted.
-    pub scopes: Option<Vec<String>>,
-    /// `Bearer`.
-    pub token_type: String,
-    /// The OpenID Connect ID token, not validated.
-    pub id_token: Option<String>,
-    /// The client that the tokens were issued to; {@link refreshTokens} needs it in its config.
-    pub client_id: String,
-    /// The secret of a client that was registered for this login.
-    pub client_secret: Option<String>,
-    /// The authorization server.
-    pub issuer: Option<String>,
-    /// Where the tokens came from.
-    pub token_endpoint: String,
-}
 
 /// {@link login} without the store: the device flow, its tokens returned and kept nowhere.
 ///
@@ -135,28 +110,5 @@ fn secret(refresh_token: &Unknown<'_>) -> Result<Secret, Error> {
             .map(Secret::new)
             .ok_or_else(|| invalid("`refreshToken` is empty: give the stored refresh token.")),
         _ => Err(invalid("`refreshToken` must be a string.")),
-    }
-}
-
-impl From<device_tokens::TokenSet> for TokenSet {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Unix milliseconds fit a double for 285,000 years"
-    )]
-    fn from(tokens: device_tokens::TokenSet) -> Self {
-        Self {
-            access: tokens.access.expose().to_owned(),
-            refresh: tokens.refresh.map(|refresh| refresh.expose().to_owned()),
-            expires: tokens.expires.map(|UnixMillis(at)| at as f64),
-            scopes: tokens.scopes,
-            token_type: tokens.token_type,
-            id_token: tokens.id_token.map(|token| token.expose().to_owned()),
-            client_id: tokens.client_id,
-            client_secret: tokens
-                .client_secret
-                .map(|secret| secret.expose().to_owned()),
-            issuer: tokens.issuer,
-            token_endpoint: tokens.token_endpoint,
-        }
     }
 }

@@ -7,9 +7,11 @@ use crate::session::config::flag;
 use crate::session::doctor::Check;
 use crate::store::inspection::Level;
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
-use super::options::{auth_config, object};
+use super::options::object;
+use super::payload::{DoctorCheck, DoctorReport, Payload};
 use super::process::session;
 
 /// Options of {@link doctor}.
@@ -18,32 +20,6 @@ pub struct DoctorOptions {
     /// Tighten permissions, and finish or delete what killed processes left, under the lock. Nothing else is changed, and
     /// never a token. @default false
     pub fix: Option<bool>,
-}
-
-/// What {@link doctor} found. Never holds a token.
-#[napi(object, object_from_js = false)]
-pub struct DoctorReport {
-    /// No check that was not fixed is an error.
-    pub ok: bool,
-    /// In the order in which they were made.
-    pub checks: Vec<DoctorCheck>,
-}
-
-/// One thing that was looked at.
-#[napi(object, object_from_js = false)]
-pub struct DoctorCheck {
-    /// `place`, `folder`, `file`, `format`, `lock`, `leftovers`, `order`, `login`, `server`, `clock`, `metadata`, `client`;
-    /// later versions may have more.
-    pub name: String,
-    /// `warning`: it works, but not as well as it should; `error`: it does not.
-    #[napi(ts_type = "\"ok\" | \"warning\" | \"error\"")]
-    pub level: String,
-    /// What was found.
-    pub message: String,
-    /// What to do, where the message does not say so.
-    pub fix: Option<String>,
-    /// It was so, and is mended.
-    pub fixed: Option<bool>,
 }
 
 /// Looks for what keeps the login from working: place, permissions, format, lock and leftovers of the files, the login itself,
@@ -85,21 +61,4 @@ pub fn doctor(
             }
         }),
     )
-}
-
-impl From<Check> for DoctorCheck {
-    fn from(Check { finding, fixed }: Check) -> Self {
-        Self {
-            name: finding.name.to_owned(),
-            level: match finding.level {
-                Level::Ok => "ok",
-                Level::Warning => "warning",
-                Level::Error => "error",
-            }
-            .to_owned(),
-            message: finding.message,
-            fix: finding.fix,
-            fixed: fixed.then_some(true),
-        }
-    }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use napi_derive::napi;
 
-use super::listener::{Listener, ListenerFunction, Payload};
+use super::listener::{Listener, ListenerFunction};
 use super::operation::start;
+use super::payload::Payload;
 use super::process::session;
 
 /// Blocks until no refresh that was sent waits to be saved, for so many milliseconds at most. From here on none is sent,

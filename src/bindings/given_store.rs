@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::given::{GivenStore, Held, Keeper, Versioned};
 
-use super::listener::{Listener, ListenerFunction, Payload};
+use super::listener::{Listener, ListenerFunction};
 use super::options::json;
+use super::payload::Payload;
 
 /// How long a `read` or `write` may take.
 const PATIENCE: Duration = Duration::from_secs(30);

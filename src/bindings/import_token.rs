@@ -6,9 +6,11 @@ use napi_derive::napi;
 
 use crate::session::import_token::ImportedToken as Parsed;
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
-use super::options::{auth_config, object};
+use super::options::object;
+use super::payload::Payload;
 use super::process::{session, settle_before_exit};
 
 /// A token that a person brings, for {@link importToken}.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Either10, FnArgs, Function};
+use napi::bindgen_prelude::{FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Status};
-use napi_derive::napi;
 
 use crate::error::Error;
 use crate::http::BoxFuture;
@@ -13,27 +12,8 @@ use crate::secret::Secret;
 use crate::session::device_tokens::{Observer, Progress};
 use crate::session::verification;
 
-use super::access_token::Token;
-use super::auth_status::AuthStatus;
-use super::device_tokens::TokenSet;
-use super::doctor::DoctorReport;
-use super::login::{Person, ProgressEvent, Verification};
-use super::logout::LogoutResult;
-use super::operation::Pasted;
-
-/// Everything that can be told.
-pub type Payload = Either10<
-    Token,
-    AuthStatus,
-    Vec<AuthStatus>,
-    TokenSet,
-    LogoutResult,
-    Verification,
-    ProgressEvent,
-    ErrorDetails,
-    Option<Vec<String>>,
-    DoctorReport,
->;
+use super::payload::{ErrorDetails, Payload, ProgressEvent};
+use super::person::{Pasted, Person};
 
 /// `(kind, payload) => void`
 pub type ListenerFunction<'a> = Function<'a, FnArgs<(String, Payload)>, ()>;
@@ -131,47 +111,5 @@ impl Observer for Listener {
         };
         self.tell("paste", Payload::G(question));
         Box::pin(self.pasted.next())
-    }
-}
-
-/// What `AuthError` is made of. @internal
-#[napi(object, object_from_js = false)]
-pub struct ErrorDetails {
-    /// The stable code.
-    pub code: String,
-    /// What happened and what to do next.
-    pub message: String,
-    /// Whether the same call may succeed later.
-    pub retryable: bool,
-    /// Whether a login mends it.
-    pub needs_login: bool,
-    /// RFC 6749 §5.2 `error`.
-    pub oauth_error: Option<String>,
-    /// RFC 6749 §5.2 `error_description`, cleaned.
-    pub oauth_error_description: Option<String>,
-    /// RFC 6749 §5.2 `error_uri`.
-    pub oauth_error_uri: Option<String>,
-    /// HTTP status.
-    pub status: Option<u16>,
-    /// How long the server asked us to wait, in milliseconds.
-    pub retry_after_ms: Option<f64>,
-}
-
-impl From<&Error> for ErrorDetails {
-    fn from(error: &Error) -> Self {
-        let oauth = error.oauth();
-        Self {
-            code: error.code().as_str().to_owned(),
-            message: error.message().to_owned(),
-            retryable: error.is_retryable(),
-            needs_login: error.needs_login(),
-            oauth_error: oauth.map(|oauth| oauth.error.clone()),
-            oauth_error_description: oauth.and_then(|oauth| oauth.description.clone()),
-            oauth_error_uri: oauth.and_then(|oauth| oauth.uri.clone()),
-            status: error.status(),
-            retry_after_ms: error
-                .retry_after()
-                .map(|wait| (wait.as_secs_f64() * 1000.0).ceil()),
-        }
     }
 }

@@ -6,12 +6,13 @@ use napi_derive::napi;
 
 use crate::error::Error;
 use crate::session::config::invalid;
-use crate::session::device_tokens::{Progress, ProgressKind};
-use crate::session::verification;
 
-use super::listener::{Listener, ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::{Listener, ListenerFunction};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, auth_config, check, member};
+use super::options::{Kind, Known, SIGNAL, check, member};
+use super::payload::Payload;
+use super::person::Person;
 use super::process::{session, settle_before_exit};
 
 /// How a login talks to the person.
@@ -51,42 +52,6 @@ pub struct PasteRequest {
     pub signal: (),
 }
 
-/// What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1).
-#[napi(object, object_from_js = false)]
-pub struct Verification {
-    /// The code to enter. Empty in the authorization code flow, which has none.
-    pub user_code: String,
-    /// The page to enter it on; in the authorization code flow, the page to open. http(s).
-    pub verification_uri: String,
-    /// The same page with the code filled in, where the server offers it.
-    pub verification_uri_complete: Option<String>,
-    /// When the code ends, or the wait for the browser, Unix milliseconds.
-    pub expires_at: f64,
-    /// Ready to print: URL, code, minutes left.
-    pub message: String,
-    /// The verification URL as a QR code of half-block characters, for a dark terminal. Empty when the URL is too long, or of
-    /// use only in a browser on this machine.
-    pub qr_code: String,
-}
-
-/// A step of the wait.
-#[napi(object, object_from_js = false)]
-pub struct ProgressEvent {
-    /// `waiting`: the person has not decided; `slow_down`: the server asked for a longer interval; `retrying`: the server
-    /// could not be reached or failed and is asked again; `approved`.
-    #[napi(
-        js_name = "type",
-        ts_type = "\"waiting\" | \"slow_down\" | \"retrying\" | \"approved\""
-    )]
-    pub kind: String,
-    /// When the server is asked next, Unix milliseconds.
-    pub next_poll_at: Option<f64>,
-    /// When the code ends, or the wait for the browser, Unix milliseconds.
-    pub expires_at: f64,
-    /// What the server or the network said; with `waiting`, why a browser that came back was refused.
-    pub detail: Option<String>,
-}
-
 const OPTIONS: [Known; 6] = [
     Known {
         name: "onVerification",
@@ -117,13 +82,6 @@ const OPTIONS: [Known; 6] = [
 ];
 const ON_PASTE: &str = "onPaste";
 const REMOTE: &str = "remote";
-
-/// What a login is told of the person.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Person {
-    pub(super) can_paste: bool,
-    pub(super) is_remote: Option<bool>,
-}
 
 /// Reads the second argument of `login` and `authorizeDevice`.
 pub(super) fn login_options(options: &Unknown<'_>) -> Result<Person, Error> {
@@ -177,42 +135,4 @@ pub fn login(
             }
         }),
     )
-}
-
-impl From<verification::Verification> for Verification {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Unix milliseconds fit a double for 285,000 years"
-    )]
-    fn from(verification: verification::Verification) -> Self {
-        Self {
-            user_code: verification.user_code,
-            verification_uri: verification.verification_uri,
-            verification_uri_complete: verification.verification_uri_complete,
-            expires_at: verification.expires_at.0 as f64,
-            message: verification.message,
-            qr_code: verification.qr_code,
-        }
-    }
-}
-
-impl From<Progress> for ProgressEvent {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Unix milliseconds fit a double for 285,000 years"
-    )]
-    fn from(progress: Progress) -> Self {
-        Self {
-            kind: match progress.kind {
-                ProgressKind::Waiting => "waiting",
-                ProgressKind::SlowDown => "slow_down",
-                ProgressKind::Retrying => "retrying",
-                ProgressKind::Approved => "approved",
-            }
-            .to_owned(),
-            next_poll_at: progress.next_poll_at.map(|at| at.0 as f64),
-            expires_at: progress.expires_at.0 as f64,
-            detail: progress.detail,
-        }
-    }
 }

@@ -6,22 +6,12 @@ use napi::Env;
 use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
-use super::options::{SIGNAL, auth_config, check};
+use super::options::{SIGNAL, check};
+use super::payload::{LogoutResult, Payload};
 use super::process::{session, settle_before_exit};
-
-/// What a logout did.
-#[napi(object, object_from_js = false)]
-pub struct LogoutResult {
-    /// The server confirmed that the tokens are revoked.
-    pub revoked: bool,
-    /// There was a credential, and its file is closed: nobody is logged in.
-    pub removed: bool,
-    /// The names of entries in the system's keychain that could not be removed: the keychain is locked or out of reach, or it
-    /// refused. The next login or logout tries again. Only where there are any.
-    pub left_in_keychain: Option<Vec<String>>,
-}
 
 /// Options of {@link logout} and {@link refreshTokens}.
 #[napi(object, object_from_js = false, object_to_js = false)]

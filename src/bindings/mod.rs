@@ -32,6 +32,8 @@ pub mod login;
 pub mod logout;
 pub mod operation;
 mod options;
+pub mod payload;
+mod person;
 mod process;
 pub mod profile_order;
 pub mod status;

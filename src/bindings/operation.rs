@@ -1,18 +1,19 @@
 //! A call under way, which its `AbortSignal` can cancel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
-use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::http::BoxFuture;
 use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
 
-use super::listener::{Listener, ListenerFunction, Payload};
+use super::listener::{Listener, ListenerFunction};
 use super::options;
+use super::payload::Payload;
+use super::person::Pasted;
 use super::process::{session, spawn};
 
 /// Handle of a call under way. @internal
@@ -33,35 +34,6 @@ impl Operation {
         // Nothing is what is pasted where it cannot be read.
         self.1
             .put(Secret::new(options::text(&text).unwrap_or_default()));
-    }
-}
-
-/// What a person pasted, on its way from JavaScript to the login that asked.
-#[derive(Default)]
-pub(super) struct Pasted {
-    text: Mutex<Option<Secret>>,
-    arrived: Notify,
-}
-
-impl Pasted {
-    fn put(&self, text: Secret) {
-        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-        self.arrived.notify_one();
-    }
-
-    /// The next text, now or when there is one.
-    pub(super) async fn next(&self) -> Secret {
-        loop {
-            let text = self
-                .text
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            match text {
-                Some(text) => return text,
-                None => self.arrived.notified().await,
-            }
-        }
     }
 }
 

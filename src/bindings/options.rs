@@ -5,26 +5,10 @@ use napi::{JsValue, ValueType};
 use serde_json::{Map, Number, Value};
 
 use crate::error::Error;
-use crate::session::config::{AuthConfig, invalid, known_names};
-
-use super::given_store;
+use crate::session::config::{invalid, known_names};
 
 /// Deeper than any configuration, and shallow enough for a cycle to end.
 const DEEPEST: usize = 32;
-
-/// The config of a call.
-pub(super) fn auth_config(config: &Unknown<'_>) -> Result<AuthConfig, Error> {
-    let mut config = value(config, "config", DEEPEST)?;
-    let store = config
-        .as_object_mut()
-        .filter(|members| members.get("store").is_some_and(Value::is_number))
-        .and_then(|members| members.shift_remove("store"));
-    let config = AuthConfig::parse(config)?;
-    match store.as_ref().and_then(given_store::store) {
-        Some(store) => config.keeping_in(store),
-        None => Ok(config),
-    }
-}
 
 /// An argument as a JSON value, null where it was left out.
 pub(super) fn json(argument: &Unknown<'_>, name: &str) -> Result<Value, Error> {

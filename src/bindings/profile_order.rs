@@ -8,9 +8,11 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::session::config::invalid;
 
-use super::listener::{ListenerFunction, Payload};
+use super::auth_config::auth_config;
+use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
-use super::options::{auth_config, json};
+use super::options::json;
+use super::payload::Payload;
 use super::process::session;
 
 /// The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:

@@ -3,10 +3,11 @@
 use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 
+use super::auth_config::auth_config;
 use super::auth_status::AuthStatus;
-use super::listener::{ListenerFunction, Payload};
+use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
-use super::options::auth_config;
+use super::payload::Payload;
 use super::process::session;
 
 /// The state of the login. Reads only: no network call, nothing written, never a token in it.

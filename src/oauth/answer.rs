@@ -8,12 +8,9 @@ use url::form_urlencoded;
 use zeroize::Zeroize as _;
 
 use super::client::Client;
-use super::dpop::Dpop;
-use super::error_response::{ErrorKind, ErrorResponse};
 use super::refusal_words::{Subject, Words};
-use super::server_text::Secrets;
-use crate::error::{Error, ErrorCode};
-use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient, Request, Response};
+use crate::error::{Error, ErrorCode, OauthError};
+use crate::http::{Body, Endpoint, Failure, Form, HttpClient, Request, Response};
 use crate::secret::Secret;
 
 /// What is wrong with an answer, as a part of a sentence: "`expires_in` is not a number".
@@ -60,60 +57,6 @@ impl Answer {
         Self::to(http, endpoint, Body::Form(form), authorization, timeout).await
     }
 
-    /// POSTs a token request as that client, with a proof where the tokens are bound to a key; once more if all that the
-    /// server wants is its nonce in it.
-    pub(crate) async fn to_token_request(
-        http: &dyn HttpClient,
-        endpoint: &Endpoint,
-        client: &Client,
-        mut form: Form,
-        dpop: Option<Dpop<'_>>,
-        timeout: Duration,
-    ) -> Result<Self, Failure> {
-        let Some(dpop) = dpop else {
-            return Self::to_form(http, endpoint, client, form, timeout).await;
-        };
-        let authorization = client.authenticate(&mut form);
-        let deadline = dpop.clock.boot().plus(timeout);
-        let mut may_repeat = true;
-        loop {
-            // RFC 9449 §5: "the client MUST provide a valid DPoP proof JWT in a DPoP header when making an access token
-            // request"; §7.3: "a unique DPoP proof, even when retrying".
-            let proof = dpop
-                .proof("POST", endpoint, None)
-                .map_err(|error| Failure {
-                    kind: FailureKind::NotSent,
-                    detail: error.message().to_owned(),
-                })?;
-            let request = Request {
-                url: endpoint.clone(),
-                body: Body::Form(form.clone()),
-                authorization: authorization.clone(),
-                dpop: Some(proof),
-                timeout: deadline.since(dpop.clock.boot()),
-            };
-            let response = http.send(request).await?;
-            let mut answer = Self::read(endpoint, &response);
-            answer.has_proof = true;
-            let now = dpop.clock.now();
-            let theirs = response.date.unwrap_or(now);
-            answer.clock_skew = theirs.since(now).max(now.since(theirs));
-            let Some(nonce) = &response.dpop_nonce else {
-                return Ok(answer);
-            };
-            dpop.nonces.learn(endpoint, nonce);
-            let is_wanted = ErrorResponse::read(&answer, "access_token", &Secrets::default())
-                .is_some_and(|refusal| refusal.kind == ErrorKind::UseDpopNonce);
-            // RFC 9449 §8: "the client is expected to retry its token request using a DPoP proof including the supplied
-            // nonce value"; the grant was not looked at. Without time for an answer to it, the next request has the nonce.
-            let has_time = deadline.since(dpop.clock.boot()) >= timeout / 2;
-            if !(may_repeat && is_wanted && has_time) {
-                return Ok(answer);
-            }
-            may_repeat = false;
-        }
-    }
-
     /// Sends the request once.
     pub(crate) async fn to(
         http: &dyn HttpClient,
@@ -132,7 +75,7 @@ impl Answer {
         Ok(Self::read(endpoint, &http.send(request).await?))
     }
 
-    fn read(endpoint: &Endpoint, response: &Response) -> Self {
+    pub(super) fn read(endpoint: &Endpoint, response: &Response) -> Self {
         Self {
             endpoint: endpoint.clone(),
             status: response.status,
@@ -193,16 +136,16 @@ impl Answer {
         &self,
         code: ErrorCode,
         what: &str,
-        said: Option<&ErrorResponse>,
+        said: Option<&OauthError>,
         next: &str,
     ) -> Error {
         let mut message = format!("{what}: {} answered HTTP {}", self.endpoint, self.status);
         if let Some(said) = said {
-            if !said.oauth.error.is_empty() {
+            if !said.error.is_empty() {
                 message.push(' ');
-                message.push_str(&said.oauth.error);
+                message.push_str(&said.error);
             }
-            if let Some(description) = &said.oauth.description {
+            if let Some(description) = &said.description {
                 message.push_str(" (");
                 message.push_str(description.trim_end_matches('.'));
                 message.push(')');
@@ -214,13 +157,13 @@ impl Answer {
             .with_status(self.status)
             .with_retry_after(self.retry_after);
         match said {
-            Some(said) if !said.oauth.error.is_empty() => error.with_oauth(said.oauth.clone()),
+            Some(said) if !said.error.is_empty() => error.with_oauth(said.clone()),
             _ => error,
         }
     }
 
     /// An answer that is no OAuth, by its status; `next` is for a person to do.
-    pub(crate) fn not_oauth(&self, what: &str, said: Option<&ErrorResponse>, next: &str) -> Error {
+    pub(crate) fn not_oauth(&self, what: &str, said: Option<&OauthError>, next: &str) -> Error {
         const LATER: &str = "The server has a problem; try again later.";
         if self.is_passing_failure() {
             return self.error(ErrorCode::ServerError, what, said, LATER);
@@ -456,6 +399,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::http::scripted::response;
+    use crate::oauth::error_response::ErrorResponse;
+    use crate::oauth::server_text::Secrets;
     use crate::oauth::token_response::TokenResponse;
     use crate::time::UnixMillis;
 

@@ -8,6 +8,7 @@ use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::pkce::PkceVerifier;
 use super::server_text::Secrets;
+use super::token_request;
 use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Endpoint, FailureKind, Form, HttpClient};
@@ -67,7 +68,7 @@ pub(crate) async fn redeem(
 ) -> Result<TokenResponse, NotRedeemed> {
     let endpoint = request.endpoint;
     let dpop = request.dpop;
-    let mut answer = Answer::to_token_request(
+    let mut answer = token_request::send(
         http,
         endpoint,
         request.client,
@@ -99,7 +100,7 @@ pub(crate) async fn redeem(
 }
 
 fn refused(answer: &Answer, refusal: &ErrorResponse) -> NotRedeemed {
-    let error = |next| answer.error(ErrorCode::OauthError, WHAT, Some(refusal), next);
+    let error = |next| answer.error(ErrorCode::OauthError, WHAT, Some(&refusal.oauth), next);
     match refusal.oauth.error.as_str() {
         // RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code …) is invalid, expired, revoked, does
         // not match the redirection URI used in the authorization request, or was issued to another client."

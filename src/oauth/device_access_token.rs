@@ -9,6 +9,7 @@ use super::error_response::{ErrorKind, ErrorResponse};
 use super::pkce::PkceVerifier;
 use super::poll_schedule::{Next, PollOutcome, PollSchedule};
 use super::server_text::Secrets;
+use super::token_request;
 use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Endpoint, Failure, FailureKind, Form, HttpClient};
@@ -170,7 +171,7 @@ async fn poll(
     deadline: BootInstant,
     timeout: Duration,
 ) -> Polled {
-    let sent = Answer::to_token_request(
+    let sent = token_request::send(
         http,
         request.endpoint,
         request.client,
@@ -231,7 +232,11 @@ fn no_verdict(answer: &Answer, refusal: Option<&ErrorResponse>) -> Polled {
     let what = "Asking for the tokens failed";
     Polled::Failed {
         retry_after: answer.retry_after,
-        reason: answer.not_oauth(what, refusal, "Check tokenEndpoint."),
+        reason: answer.not_oauth(
+            what,
+            refusal.map(|refusal| &refusal.oauth),
+            "Check tokenEndpoint.",
+        ),
     }
 }
 
@@ -246,7 +251,8 @@ fn refused(answer: &Answer, refusal: &ErrorResponse, is_late: bool) -> Polled {
     if refusal.kind == ErrorKind::NoCode && is_no_verdict(answer) {
         return no_verdict(answer, Some(refusal));
     }
-    let over = |code, what| Polled::Over(answer.error(code, what, Some(refusal), START_AGAIN));
+    let over =
+        |code, what| Polled::Over(answer.error(code, what, Some(&refusal.oauth), START_AGAIN));
     match refusal.kind {
         // RFC 8628 §3.5: "The authorization request is still pending as the end user hasn't yet completed the
         // user-interaction steps"

@@ -105,7 +105,7 @@ fn refused(answer: &Answer, refusal: Option<&ErrorResponse>) -> Option<Error> {
         return Some(answer.error(
             ErrorCode::DeviceFlowUnsupported,
             "The server has no device flow at that address",
-            refusal,
+            refusal.map(|refusal| &refusal.oauth),
             "Check deviceAuthorizationEndpoint and whether the server's version supports the device flow.",
         ));
     }
@@ -117,7 +117,7 @@ fn refused(answer: &Answer, refusal: Option<&ErrorResponse>) -> Option<Error> {
         return Some(answer.error(
             ErrorCode::OauthError,
             "The server does not let this client ask for a code",
-            refusal,
+            refusal.map(|refusal| &refusal.oauth),
             "Check clientId, clientSecret and clientAuthentication, and whether the client may use the device flow.",
         ));
     }

@@ -190,6 +190,7 @@ pub(crate) mod tests {
     use crate::http::scripted::{ScriptedClient, response};
     use crate::oauth::answer::Answer;
     use crate::oauth::client::{Client, ClientAuthentication};
+    use crate::oauth::token_request;
     use crate::time::{TestClock, UnixMillis};
 
     const NOW: UnixMillis = UnixMillis(1_562_262_616_999);
@@ -251,7 +252,7 @@ pub(crate) mod tests {
             let mut form = Form::new();
             form.append("refresh_token", "canary");
             let url = endpoint("https://server.example.com/token");
-            Answer::to_token_request(http, &url, &client, form, Some(self.dpop()), TIMEOUT)
+            token_request::send(http, &url, &client, form, Some(self.dpop()), TIMEOUT)
                 .await
                 .unwrap()
         }

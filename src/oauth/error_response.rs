@@ -212,10 +212,10 @@ impl ErrorResponse {
     pub(crate) fn to_error(&self, answer: &Answer, what: &str, next: &str) -> Error {
         if self.is_passing(answer) || self.kind == SlowDown {
             let next = "The server has a problem or is busy; try again later.";
-            return answer.error(ErrorCode::ServerError, what, Some(self), next);
+            return answer.error(ErrorCode::ServerError, what, Some(&self.oauth), next);
         }
         if self.kind == NoCode {
-            return answer.not_oauth(what, Some(self), next);
+            return answer.not_oauth(what, Some(&self.oauth), next);
         }
         let clocks;
         let next = match self.oauth.error.as_str() {
@@ -243,7 +243,7 @@ impl ErrorResponse {
             }
             _ => next,
         };
-        answer.error(ErrorCode::OauthError, what, Some(self), next)
+        answer.error(ErrorCode::OauthError, what, Some(&self.oauth), next)
     }
 
     /// Whether the description speaks of that.

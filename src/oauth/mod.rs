@@ -28,6 +28,7 @@ mod refusal_words;
 pub(crate) mod registration;
 pub(crate) mod revocation;
 pub(crate) mod server_text;
+pub(crate) mod token_request;
 pub(crate) mod token_response;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.

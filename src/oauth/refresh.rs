@@ -8,6 +8,7 @@ use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::refusal_words::Subject;
 use super::server_text::Secrets;
+use super::token_request;
 use super::token_response::{RotatedToken, TokenResponse, Unusable};
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, Failure, FailureKind, Form, HttpClient};
@@ -91,7 +92,7 @@ pub(crate) async fn refresh(
     let answer = match in_json {
         Ok(None) => {
             let form = request.form();
-            Answer::to_token_request(
+            token_request::send(
                 http,
                 request.endpoint,
                 request.client,
@@ -205,7 +206,7 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
             "unauthorized_client" | "unsupported_grant_type" => answer.error(
                 ErrorCode::OauthError,
                 WHAT,
-                Some(refusal),
+                Some(&refusal.oauth),
                 "Allow the grant type refresh_token for this client at the server.",
             ),
             _ => refusal.to_error(answer, WHAT, "Check the client's settings at the server."),
@@ -217,7 +218,7 @@ fn ended(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
     answer.error(
         ErrorCode::LoginRequired,
         "The server no longer accepts this login",
-        refusal,
+        refusal.map(|refusal| &refusal.oauth),
         LOG_IN,
     )
 }
@@ -238,7 +239,7 @@ fn not_oauth(answer: &Answer, refusal: Option<&ErrorResponse>) -> RefreshFailure
             return RefreshFailure::Failed(answer.error(
                 ErrorCode::OauthError,
                 WHAT,
-                refusal,
+                refusal.map(|refusal| &refusal.oauth),
                 "Check clientId, clientSecret and clientAuthentication.",
             ));
         }
@@ -247,13 +248,17 @@ fn not_oauth(answer: &Answer, refusal: Option<&ErrorResponse>) -> RefreshFailure
             return RefreshFailure::RefusedUnclear(answer.error(
                 ErrorCode::LoginRequired,
                 "The server refused to refresh this login without a usable reason",
-                refusal,
+                refusal.map(|refusal| &refusal.oauth),
                 LOG_IN,
             ));
         }
         _ => {}
     }
-    let error = answer.not_oauth(WHAT, refusal, "Check tokenEndpoint.");
+    let error = answer.not_oauth(
+        WHAT,
+        refusal.map(|refusal| &refusal.oauth),
+        "Check tokenEndpoint.",
+    );
     passing(answer, error)
 }
 

@@ -178,7 +178,7 @@ fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
     let passes =
         answer.is_passing_failure() && refusal.is_none_or(|refusal| refusal.is_passing(answer));
     if passes || answer.is_redirect() {
-        return answer.not_oauth(WHAT, refusal, BY_HAND);
+        return answer.not_oauth(WHAT, refusal.map(|refusal| &refusal.oauth), BY_HAND);
     }
     let next = match (answer.status, &answer.content) {
         (401 | 403, Content::Text(_)) => {
@@ -197,7 +197,12 @@ fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
         }
         _ => BY_HAND,
     };
-    answer.error(ErrorCode::RegistrationFailed, WHAT, refusal, next)
+    answer.error(
+        ErrorCode::RegistrationFailed,
+        WHAT,
+        refusal.map(|refusal| &refusal.oauth),
+        next,
+    )
 }
 
 impl RegistrationRequest<'_> {
