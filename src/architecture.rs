@@ -53,11 +53,6 @@ const KNOWN_CIRCLES: &[(&str, &str)] = &[
         "keychain/secret_service/bus.rs",
         "keychain/secret_service/program.rs",
     ),
-    ("session/access_token.rs", "session/refresh_round.rs"),
-    ("session/accounts.rs", "session/status.rs"),
-    ("session/login_state.rs", "session/unsaved.rs"),
-    ("session/mod.rs", "session/login_state.rs"),
-    ("session/mod.rs", "session/settling.rs"),
 ];
 
 #[test]

@@ -2,7 +2,7 @@
 
 use napi_derive::napi;
 
-use crate::session::status::{self, State};
+use crate::session::auth_status::{self as status, State};
 use crate::time::UnixMillis;
 
 /// What is known of one login. Never holds a token.

@@ -7,23 +7,20 @@ use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::cache::{SlotId, Watch};
-use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::foreign::file::patiently;
-use crate::store::foreign::place::is_unfinished;
-use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
-use crate::store::locked::Locked;
-use crate::time::{BootInstant, UnixMillis};
+use crate::time::BootInstant;
 
+use super::Session;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
 use super::forced_refreshes::ForcedRefreshes;
 use super::freshness::{Assessment, Freshness, Lifetime, Renewal, assess, is_from_the_future};
+use super::last_refresh::{blocked, learned, refused_access_token};
 use super::ownership;
-use super::refresh_attempts::Effort;
-use super::refresh_round::{binding, blocked, whose};
-use super::single_flight::{Flight, Hold, Outcome, Purpose};
-use super::{Session, client};
+use super::refusals::{is_passing, login_required, whose};
+use super::single_flight::{Effort, Flight, Hold, Outcome, Purpose};
 
 /// An advisory refresh may cost its one caller this much at most.
 const ADVISORY_WAIT: Duration = Duration::from_secs(5);
@@ -369,47 +366,6 @@ impl Session {
         }
     }
 
-    /// Takes over a login that a plugin wrote by hand (docs/design.md 4), or that a killed process could not bring in before its program
-    /// took the old one out.
-    async fn adopt(
-        self: &Arc<Self>,
-        location: &Location,
-        config: &AuthConfig,
-    ) -> Result<Snapshot, Error> {
-        let whose = location.clone();
-        let may_be_there = blocking(move |may| {
-            let handwritten = Handwritten::find(&whose, Some(may))?;
-            Ok::<_, Error>(handwritten.is_some() || is_unfinished(&whose))
-        });
-        if !may_be_there.await?? {
-            return Err(login_required(config));
-        }
-        let locked = self.lock(location, config.lock_timeout).await?;
-        let (session, whose, config) = (Arc::clone(self), location.clone(), config.clone());
-        blocking(move |may| session.adopt_under_lock(locked, &whose, &config, may)).await?
-    }
-
-    fn adopt_under_lock(
-        &self,
-        mut locked: Locked,
-        location: &Location,
-        config: &AuthConfig,
-        may: MayBlock,
-    ) -> Result<Snapshot, Error> {
-        locked.open(may)?;
-        match locked.stored() {
-            Stored::Credential(credential) => return Ok(credential.clone()),
-            Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
-            Stored::Nothing => {}
-        }
-        let Some(handwritten) = Handwritten::find(location, Some(may))? else {
-            return Err(login_required(config));
-        };
-        let credential = bind(config, handwritten.credential(self.clock.now()))?;
-        locked.adopt(&handwritten, &credential, may)?;
-        Ok(credential.snapshot())
-    }
-
     /// How fresh a credential is, here and now.
     pub(super) fn assess(
         &self,
@@ -460,20 +416,6 @@ impl Session {
     }
 }
 
-/// What the last failed round taught, if it was about what a refresh would send now. Call it on a thread that may block.
-pub(super) fn learned(
-    config: &AuthConfig,
-    location: &Location,
-    credential: &Outline,
-    may: Option<MayBlock>,
-) -> Result<Option<LastRefresh>, Error> {
-    let Some(last) = credential.last_refresh() else {
-        return Ok(None);
-    };
-    let client = client::of_credential(config, location, credential, may)?;
-    Ok((last.bound_to == binding(credential, client.as_ref())).then(|| last.clone()))
-}
-
 /// Waits for a flight's outcome. Only an abort leaves it: a caller who stops waiting for another reason lets it fly on.
 async fn wait(flight: &Flight, cancellation: &Cancellation) -> Outcome {
     let outcome = cancellation.guard(flight.outcome()).await;
@@ -484,83 +426,4 @@ async fn wait(flight: &Flight, cancellation: &Cancellation) -> Outcome {
         flight.leave();
     }
     outcome
-}
-
-/// The present config becomes the owner of an adopted login; a login of another client or server is refused.
-pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCredential, Error> {
-    ownership::check(config, &adopted.snapshot())?;
-    Ok(owned_by(config, adopted))
-}
-
-/// Whatever the credential does not say of its server and client, the config says.
-pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCredential {
-    NewCredential {
-        issuer: adopted.issuer.or_else(|| {
-            config
-                .issuer
-                .as_ref()
-                .map(|issuer| issuer.as_str().to_owned())
-        }),
-        token_endpoint: adopted.token_endpoint.or_else(|| {
-            config
-                .token_endpoint
-                .as_ref()
-                .map(|endpoint| endpoint.as_str().to_owned())
-        }),
-        revocation_endpoint: adopted.revocation_endpoint.or_else(|| {
-            config
-                .revocation_endpoint
-                .as_ref()
-                .map(|endpoint| endpoint.as_str().to_owned())
-        }),
-        client_id: adopted.client_id.or_else(|| config.client_id.clone()),
-        client_authentication: adopted.client_authentication.or_else(|| {
-            config
-                .client_authentication
-                .map(|authentication| authentication.as_str().to_owned())
-        }),
-        ..adopted
-    }
-}
-
-/// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
-pub(super) fn is_passing(error: &Error) -> bool {
-    // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
-    matches!(
-        error.code(),
-        ErrorCode::Network
-            | ErrorCode::Timeout
-            | ErrorCode::ServerError
-            | ErrorCode::InvalidResponse
-            | ErrorCode::StoreLocked
-            | ErrorCode::StoreIo
-    )
-}
-
-/// Without a refresh token, the access token itself was refused: it is not handed out again.
-fn refused_access_token(credential: &Snapshot, now: UnixMillis) -> Option<Error> {
-    let last = credential
-        .last_refresh()
-        .filter(|last| is_refused_access_token(credential, last, now))?;
-    Some(Error::new(last.code, last.message.clone()))
-}
-
-/// A refusal from the future was noted before the clock was set back: then the token may well live.
-pub(super) fn is_refused_access_token(
-    credential: &Outline,
-    last: &LastRefresh,
-    now: UnixMillis,
-) -> bool {
-    !credential.is_refreshable() && last.r#final && last.failed_at <= now
-}
-
-pub(super) fn login_required(config: &AuthConfig) -> Error {
-    let next = match config.names_a_server() {
-        Ok(()) => "Log in first.",
-        Err(_) => "Import a token first, or give `issuer` and log in.",
-    };
-    Error::new(
-        ErrorCode::LoginRequired,
-        format!("Nobody is logged in to {}. {next}", whose(config)),
-    )
 }

@@ -7,18 +7,9 @@ use crate::error::Error;
 use crate::store::order;
 
 use super::Session;
-use super::access_token::login_required;
+use super::auth_status::{AuthStatus, Skipped, State};
 use super::config::{AuthConfig, profiles};
-use super::refresh_round::cannot_refresh;
-use super::status::{AuthStatus, State};
-
-/// An account of an order that was passed over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Skipped {
-    pub(crate) profile: String,
-    pub(crate) state: State,
-    pub(crate) message: String,
-}
+use super::refusals::{cannot_refresh, login_required};
 
 /// The account that is in use, and those of the order that were passed over for it.
 pub(super) struct Chosen {

@@ -8,9 +8,9 @@ use crate::secret::Secret;
 use crate::store::credential::Stored;
 
 use super::Session;
-use super::access_token::login_required;
 use super::config::{AuthConfig, invalid};
 use super::ownership;
+use super::refusals::login_required;
 
 /// The request that they are for.
 pub(crate) struct ResourceRequest {

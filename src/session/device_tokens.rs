@@ -21,7 +21,8 @@ use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration, with_a_secret};
 use super::config::{AuthConfig, Flow, invalid};
-use super::refresh_attempts::{CRITICAL_SECTION, Effort};
+use super::refresh_attempts::CRITICAL_SECTION;
+use super::single_flight::Effort;
 use super::verification::Verification;
 use super::{Session, client};
 

@@ -15,9 +15,9 @@ use crate::store::locked::Locked;
 use crate::store::profiles::rivals;
 use crate::time::{Clock, UnixMillis};
 
+use super::auth_status::{AuthStatus, State};
 use super::client::serves;
 use super::config::{AuthConfig, Flow};
-use super::status::{AuthStatus, State};
 use super::{Session, location_request};
 
 /// How far the clocks may be apart before it is said.

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::config::AuthConfig;
 use super::freshness::{Freshness, Lifetime, Renewal, assess, is_from_the_future};
+use super::last_refresh::{binding, blocked};
 use super::ownership;
-use super::refresh_round::{binding, blocked};
 use super::verification::Verification;
 use crate::error::ErrorCode;
 use crate::http::fuzzing::is_safe_endpoint;

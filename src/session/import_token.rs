@@ -11,10 +11,10 @@ use crate::store::credential::NewCredential;
 use crate::time::UnixMillis;
 
 use super::Session;
-use super::access_token::owned_by;
+use super::adoption::owned_by;
+use super::auth_status::AuthStatus;
 use super::cancellation::Cancellation;
 use super::config::{AuthConfig, Options, invalid, known_names, scope, wrong_type};
-use super::status::AuthStatus;
 
 /// What is imported.
 pub(crate) struct ImportedToken {

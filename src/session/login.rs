@@ -13,12 +13,12 @@ use crate::store::locked::Locked;
 use crate::store::sealed::{Storage, unlock_keychain};
 
 use super::Session;
+use super::auth_status::AuthStatus;
 use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
 use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
-use super::status::AuthStatus;
 
 impl Session {
     /// Logs in and stores the credential; whatever was stored stays until then.

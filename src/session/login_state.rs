@@ -11,9 +11,9 @@ use crate::time::{BootInstant, UnixMillis};
 
 use super::forced_refreshes::ForcedRefreshes;
 use super::foreign_clock::ForeignClock;
-use super::lock;
+use super::handover::Handover;
+use super::mutex::lock;
 use super::single_flight::Flights;
-use super::unsaved::Handover;
 
 /// What is known of one login.
 #[derive(Default)]

@@ -2,6 +2,8 @@
 
 pub(crate) mod access_token;
 pub(crate) mod accounts;
+mod adoption;
+pub(crate) mod auth_status;
 pub(crate) mod authorization;
 mod authorization_code;
 mod authorization_server;
@@ -15,14 +17,19 @@ mod foreign_clock;
 mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod handover;
 pub(crate) mod import_token;
+mod landing;
+mod last_refresh;
 mod lock_wait;
 pub(crate) mod login;
 mod login_state;
 pub(crate) mod logout;
+mod mutex;
 mod ownership;
 mod refresh_attempts;
 mod refresh_round;
+mod refusals;
 mod remote;
 mod scopes;
 mod settling;
@@ -34,7 +41,7 @@ mod tests;
 mod unsaved;
 pub(crate) mod verification;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking::blocking;
@@ -126,9 +133,4 @@ fn location_request(config: &AuthConfig) -> LocationRequest<'_> {
             .map(|format| (format, config.agent_id.as_str())),
         given: config.store.as_ref(),
     }
-}
-
-/// A mutex whose data stays usable after a panic elsewhere: every critical section here leaves it consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,6 +10,7 @@ use crate::oauth::token_response::TokenResponse;
 use crate::time::BootInstant;
 
 use super::Session;
+use super::single_flight::Effort;
 
 /// The whole critical section: a lock is never held longer for the network's sake.
 pub(super) const CRITICAL_SECTION: Duration = Duration::from_secs(45);
@@ -19,17 +20,6 @@ const LEAST_TIME: Duration = Duration::from_secs(5);
 
 const WAITS_WHEN_NOT_SENT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 const WAIT_BEFORE_REPLAY: Duration = Duration::from_secs(1);
-
-/// How hard to try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// Advisory: there is still a valid token.
-    OneAttempt,
-    /// Somebody waits for it.
-    Full,
-    /// Somebody waits for it; the server could not be reached shortly before, and is not waited for.
-    Impatient,
-}
 
 impl Session {
     /// Sends the refresh token until there is an answer, or no attempt fits before the deadline.

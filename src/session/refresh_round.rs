@@ -15,7 +15,7 @@ use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
+use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved};
 use crate::store::outcome::{SaveFailure, Saved};
@@ -23,19 +23,21 @@ use crate::store::reading::read;
 use crate::time::{BootInstant, UnixMillis};
 
 use super::Session;
-use super::access_token::{is_passing, login_required};
 use super::authorization_server::token_endpoint;
 use super::cancellation::aborted;
 use super::client::of_credential;
 use super::config::AuthConfig;
 use super::freshness::Freshness;
+use super::handover::Save;
+use super::landing::Landing;
+use super::last_refresh::{UNCLEAR_REFUSAL, binding, blocked};
 use super::lock_wait::Waited;
 use super::login_state::Deadline;
 use super::ownership;
-use super::refresh_attempts::{CRITICAL_SECTION, Effort};
+use super::refresh_attempts::CRITICAL_SECTION;
+use super::refusals::{cannot_refresh, is_passing, login_required, whose};
 use super::settling::Unsettled;
-use super::single_flight::{Flight, Hold, Landing, Outcome, Purpose};
-use super::unsaved::Save;
+use super::single_flight::{Effort, Flight, Hold, Outcome, Purpose};
 
 /// An answer on its way to the disk.
 struct Received {
@@ -79,8 +81,6 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 /// A server that could not be reached so shortly before is not waited for once more.
 const OUTAGE: Duration = Duration::from_mins(1);
-/// A refusal without a reason may be a gateway's: asked again, but rarely. Nothing else stops attempts for longer.
-const UNCLEAR_REFUSAL: Duration = Duration::from_hours(1);
 
 impl Session {
     /// Runs a flight to its end and lands it.
@@ -745,32 +745,6 @@ async fn note_failure(
     .unwrap_or(true)
 }
 
-/// What a failed round is bound to: another token, client or secret makes it void.
-pub(super) fn binding(credential: &Outline, client: Option<&Client>) -> Fingerprint {
-    client.map_or_else(
-        || credential.binding("", "", None),
-        |client| {
-            credential.binding(
-                &client.id,
-                client.authentication.as_str(),
-                client.secret.as_ref(),
-            )
-        },
-    )
-}
-
-/// The failure that forbids another attempt now.
-pub(super) fn blocked(last: &LastRefresh, now: UnixMillis) -> Option<Error> {
-    let error = Error::new(last.code, last.message.clone());
-    if last.r#final {
-        return Some(error);
-    }
-    let wait = last.next_attempt_at.since(now);
-    // A failure from the future was noted before the clock was set back.
-    let believable = last.failed_at <= now && wait <= UNCLEAR_REFUSAL;
-    (believable && !wait.is_zero()).then(|| error.with_retry_after(Some(wait)))
-}
-
 fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint) -> Duration {
     credential
         .last_refresh()
@@ -778,16 +752,6 @@ fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint) -> Duration {
         .map_or(FIRST_BACK_OFF, |last| {
             (last.next_attempt_at.since(last.failed_at) * 2).clamp(FIRST_BACK_OFF, LONGEST_BACK_OFF)
         })
-}
-
-pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
-    Error::new(
-        ErrorCode::LoginRequired,
-        format!(
-            "The login of {} has ended and cannot be refreshed. Log in again.",
-            whose(config)
-        ),
-    )
 }
 
 /// The server has forgotten a client that we registered: only a new login can register another.
@@ -806,13 +770,4 @@ fn forgotten_client(config: &AuthConfig, cause: &Error) -> Error {
         error = error.with_status(status);
     }
     error
-}
-
-/// Plugin and profile, as a person knows them.
-pub(super) fn whose(config: &AuthConfig) -> String {
-    if config.profile == "default" {
-        config.plugin_id.clone()
-    } else {
-        format!("{} (profile {})", config.plugin_id, config.profile)
-    }
 }

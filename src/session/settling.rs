@@ -4,7 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::lock;
+use super::mutex::lock;
 
 /// How many there are, of all logins.
 #[derive(Default)]

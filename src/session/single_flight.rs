@@ -6,17 +6,26 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::secret::Secret;
 use crate::store::credential::Snapshot;
-use crate::store::key::Key;
 
 use super::config::AuthConfig;
-use super::refresh_attempts::Effort;
-use super::{Session, lock};
+use super::mutex::lock;
 
 /// Whatever keeps the caller's event loop alive; opaque here.
 pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Advisory: there is still a valid token.
+    OneAttempt,
+    /// Somebody waits for it.
+    Full,
+    /// Somebody waits for it; the server could not be reached shortly before, and is not waited for.
+    Impatient,
+}
 
 /// What a flight is for. Callers with the same purpose share it; another purpose has a flight of its own, and the kernel
 /// lock puts the two in order.
@@ -80,40 +89,8 @@ impl Flights {
         !self.0.is_empty()
     }
 
-    fn land(&mut self, flight: &Arc<Flight>) {
+    pub(super) fn land(&mut self, flight: &Arc<Flight>) {
         self.0.retain(|other| !Arc::ptr_eq(other, flight));
-    }
-}
-
-/// Ends its flight when dropped, a panic included: the waiters get the outcome, their event loops are let go.
-pub(super) struct Landing {
-    session: Arc<Session>,
-    key: Key,
-    flight: Arc<Flight>,
-    pub(super) outcome: Outcome,
-}
-
-impl Landing {
-    pub(super) fn new(session: &Arc<Session>, key: Key, flight: Arc<Flight>) -> Self {
-        Self {
-            session: Arc::clone(session),
-            key,
-            flight,
-            outcome: Err(Error::new(
-                ErrorCode::StoreIo,
-                "The refresh stopped unexpectedly. Nothing that was stored is lost; try again.",
-            )),
-        }
-    }
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Err(super::cancellation::aborted()));
-        self.session
-            .logins
-            .of(&self.key, |login| login.flights.land(&self.flight));
-        self.flight.outcome.send_replace(Some(outcome));
     }
 }
 
@@ -127,6 +104,11 @@ impl Flight {
         state.waiters += 1;
         state.holds.extend(hold);
         true
+    }
+
+    /// Gives the waiters their outcome.
+    pub(super) fn end(&self, outcome: Outcome) {
+        self.outcome.send_replace(Some(outcome));
     }
 
     /// Waits for the outcome.

@@ -12,64 +12,18 @@ use crate::store::profiles::profiles;
 use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
-use super::access_token::{bind, is_refused_access_token, learned};
-use super::accounts::{Chosen, Skipped};
+use super::accounts::Chosen;
+use super::adoption::bind;
+use super::auth_status::{AuthStatus, LastError, State};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
+use super::last_refresh::{is_refused_access_token, learned};
 use super::ownership;
-use super::refresh_round::whose;
+use super::refusals::whose;
 use super::scopes::is_granted;
 
 /// A login that ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
-
-/// The state of a login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Usable now or after a silent refresh.
-    Valid,
-    /// The login itself ends within 24 hours.
-    Expiring,
-    /// Cannot be refreshed and has ended.
-    Expired,
-    /// The server refused the refresh token, or it has ended.
-    LoginRequired,
-    /// No credential.
-    LoggedOut,
-}
-
-/// A failure that is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LastError {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: String,
-    pub(crate) at: UnixMillis,
-}
-
-/// What is known of one profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AuthStatus {
-    pub(crate) state: State,
-    pub(crate) profile: String,
-    pub(crate) path: String,
-    pub(crate) issuer: Option<String>,
-    pub(crate) client_id: Option<String>,
-    pub(crate) scopes: Option<Vec<String>>,
-    pub(crate) missing_scopes: Option<Vec<String>>,
-    pub(crate) expires_at: Option<UnixMillis>,
-    /// When neither token is good any more, if known.
-    pub(crate) login_ends_at: Option<UnixMillis>,
-    pub(crate) refreshable: bool,
-    pub(crate) dpop: bool,
-    pub(crate) imported: bool,
-    pub(crate) created_at: Option<UnixMillis>,
-    pub(crate) refreshed_at: Option<UnixMillis>,
-    /// Where the tokens lie, if they are stored.
-    pub(crate) in_keychain: Option<bool>,
-    pub(crate) last_error: Option<LastError>,
-    /// The accounts of an order that were passed over.
-    pub(crate) skipped: Vec<Skipped>,
-}
 
 impl Session {
     /// The status of the account that is in use.

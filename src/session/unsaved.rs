@@ -1,47 +1,20 @@
 //! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (docs/design.md 3.3).
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-
 use crate::blocking::blocking;
-use crate::error::Error;
-use crate::oauth::client::Client;
-use crate::store::credential::{NewCredential, Snapshot};
+use crate::store::credential::Snapshot;
 use crate::store::key::Key;
-use crate::store::locked::{Locked, Reserved};
 use crate::store::outcome::{SaveFailure, Saved};
 
-use super::config::AuthConfig;
+use super::Session;
+use super::handover::{Handover, Save};
 use super::login_state::Unsaved;
-use super::settling::Unsettled;
-use super::single_flight::Hold;
-use super::{Session, lock};
+use super::mutex::lock;
 
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// All that is needed to save it later.
-pub(super) struct Save {
-    pub(super) locked: Locked,
-    pub(super) reserved: Option<Reserved>,
-    pub(super) credential: Arc<NewCredential>,
-    pub(super) client: Client,
-    pub(super) config: AuthConfig,
-    pub(super) cause: Error,
-    pub(super) unsettled: Unsettled,
-    pub(super) holds: Vec<Hold>,
-}
-
-/// Where one that waits for its disk is asked for, and left.
-#[derive(Default)]
-pub(super) struct Handover {
-    wanted: Notify,
-    /// Becomes true once it is left here, saved, or lost.
-    is_over: watch::Sender<bool>,
-    left: Mutex<Option<Save>>,
-}
 
 impl Session {
     /// Keeps the lock and the credential, and goes on trying to save. Others get `STORE_LOCKED` meanwhile.

@@ -6,9 +6,9 @@ use super::bench::{Bench, ISSUER, code, refusal, rotating};
 use crate::error::ErrorCode;
 use crate::http::FailureKind::NotSent;
 use crate::http::scripted::ScriptedClient;
+use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
-use crate::session::status::State;
 use crate::store::locked::Locked;
 
 /// Accounts by name, each logged in with the access token of that name that has so many seconds left.

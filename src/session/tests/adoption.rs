@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::bench::{Bench, ISSUER, REVOCATION_ENDPOINT, TOKEN_ENDPOINT, code, pass, rotating};
 use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
+use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
-use crate::session::status::State;
 use crate::time::Clock as _;
 
 fn old_place(bench: &Bench) -> PathBuf {

@@ -14,10 +14,10 @@ use super::bench::{Bench, TOKEN_ENDPOINT, pass, refusal, tokens};
 use crate::error::{Error, ErrorCode};
 use crate::http::FailureKind;
 use crate::http::scripted::{Received, ScriptedClient, response};
+use crate::session::auth_status::{AuthStatus, State};
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::device_tokens::{Observer, Progress, ProgressKind};
-use crate::session::status::{AuthStatus, State};
 use crate::session::verification::Verification;
 
 #[derive(Default)]

@@ -13,11 +13,11 @@ use crate::oauth::dpop::DpopKey;
 use crate::oauth::dpop::tests::{signer, verified, wants_nonce, with_nonce};
 use crate::secret::Secret;
 use crate::session::Session;
+use crate::session::auth_status::{AuthStatus, State};
 use crate::session::authorization::{Authorization, ResourceRequest};
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::device_tokens::{Observer, Progress};
-use crate::session::status::{AuthStatus, State};
 use crate::session::verification::Verification;
 
 const DEVICE_ENDPOINT: &str = "https://auth.example.com/device";

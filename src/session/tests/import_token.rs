@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::bench::{Bench, HOUR, ISSUER, code, rotating};
 use crate::error::{Error, ErrorCode};
 use crate::http::scripted::ScriptedClient;
+use crate::session::auth_status::{AuthStatus, State};
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::import_token::ImportedToken;
-use crate::session::status::{AuthStatus, State};
 use crate::time::{Clock as _, UnixMillis};
 
 async fn import(bench: &Bench, config: &AuthConfig, token: Value) -> Result<AuthStatus, Error> {

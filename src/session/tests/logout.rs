@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorCode};
 use crate::http::FailureKind::{NotSent, TimedOut};
 use crate::http::scripted::{ScriptedClient, response};
 use crate::secret::Secret;
+use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::logout::LoggedOut;
-use crate::session::status::State;
 use crate::store::registration::{Registrations, StoredClient};
 use crate::time::Clock as _;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, code, rotating};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
-use crate::session::status::State;
+use crate::session::auth_status::State;
 
 const OTHER: &str = "https://other.example";
 const OTHER_ENDPOINT: &str = "https://other.example/token";

@@ -6,7 +6,7 @@ use super::bench::{Bench, ISSUER, code, pass, refusal, tokens};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
 use crate::secret::Secret;
-use crate::session::status::State;
+use crate::session::auth_status::State;
 use crate::store::registration::{Registrations, StoredClient};
 use crate::time::Clock as _;
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::bench::{Bench, HOUR, ISSUER, START, pass, refusal};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
-use crate::session::status::State;
+use crate::session::auth_status::State;
 use crate::store::credential::NewCredential;
 use crate::time::UnixMillis;
 

@@ -11,9 +11,9 @@ use super::bench::{Bench, code, pass, tokens, tokens_for};
 use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::session::access_token::TokenRequest;
+use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
-use crate::session::status::State;
 
 /// A folder in the credential's place: nothing can be renamed onto it.
 fn break_disk(path: &Path) {

@@ -1,0 +1,60 @@
+//! What `status` says of a login.
+
+use crate::error::ErrorCode;
+use crate::time::UnixMillis;
+
+/// The state of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Usable now or after a silent refresh.
+    Valid,
+    /// The login itself ends within 24 hours.
+    Expiring,
+    /// Cannot be refreshed and has ended.
+    Expired,
+    /// The server refused the refresh token, or it has ended.
+    LoginRequired,
+    /// No credential.
+    LoggedOut,
+}
+
+/// A failure that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastError {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    pub(crate) at: UnixMillis,
+}
+
+/// What is known of one profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthStatus {
+    pub(crate) state: State,
+    pub(crate) profile: String,
+    pub(crate) path: String,
+    pub(crate) issuer: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) missing_scopes: Option<Vec<String>>,
+    pub(crate) expires_at: Option<UnixMillis>,
+    /// When neither token is good any more, if known.
+    pub(crate) login_ends_at: Option<UnixMillis>,
+    pub(crate) refreshable: bool,
+    pub(crate) dpop: bool,
+    pub(crate) imported: bool,
+    pub(crate) created_at: Option<UnixMillis>,
+    pub(crate) refreshed_at: Option<UnixMillis>,
+    /// Where the tokens lie, if they are stored.
+    pub(crate) in_keychain: Option<bool>,
+    pub(crate) last_error: Option<LastError>,
+    /// The accounts of an order that were passed over.
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// An account of an order that was passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    pub(crate) profile: String,
+    pub(crate) state: State,
+    pub(crate) message: String,
+}

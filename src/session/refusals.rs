@@ -1,0 +1,49 @@
+//! Why nothing is handed out, in words, and which failures are no reason.
+
+use crate::error::{Error, ErrorCode};
+
+use super::config::AuthConfig;
+
+/// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
+pub(super) fn is_passing(error: &Error) -> bool {
+    // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
+    matches!(
+        error.code(),
+        ErrorCode::Network
+            | ErrorCode::Timeout
+            | ErrorCode::ServerError
+            | ErrorCode::InvalidResponse
+            | ErrorCode::StoreLocked
+            | ErrorCode::StoreIo
+    )
+}
+
+pub(super) fn login_required(config: &AuthConfig) -> Error {
+    let next = match config.names_a_server() {
+        Ok(()) => "Log in first.",
+        Err(_) => "Import a token first, or give `issuer` and log in.",
+    };
+    Error::new(
+        ErrorCode::LoginRequired,
+        format!("Nobody is logged in to {}. {next}", whose(config)),
+    )
+}
+
+pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
+    Error::new(
+        ErrorCode::LoginRequired,
+        format!(
+            "The login of {} has ended and cannot be refreshed. Log in again.",
+            whose(config)
+        ),
+    )
+}
+
+/// Plugin and profile, as a person knows them.
+pub(super) fn whose(config: &AuthConfig) -> String {
+    if config.profile == "default" {
+        config.plugin_id.clone()
+    } else {
+        format!("{} (profile {})", config.plugin_id, config.profile)
+    }
+}
