@@ -68,12 +68,16 @@ pub(crate) fn verification(input: &[u8]) {
     }
 }
 
-/// The names of options and parameters are no secrets; what cannot be seen in one is not printed.
+/// The names of options, parameters and accounts are no secrets, and errors quote them; what cannot be seen in one is not
+/// printed.
 fn names_a_secret(value: &Value) -> bool {
+    const NAMES: [&str; 5] = ["pluginId", "profile", "profileId", "order", "agentId"];
+    let has_it = |text: &str| visible(text).contains("canary-secret");
     value.as_object().is_some_and(|members| {
-        members
-            .iter()
-            .any(|(name, value)| visible(name).contains("canary-secret") || names_a_secret(value))
+        members.iter().any(|(name, value)| {
+            let is_name = NAMES.contains(&name.as_str());
+            has_it(name) || (is_name && has_it(&value.to_string())) || names_a_secret(value)
+        })
     })
 }
 
