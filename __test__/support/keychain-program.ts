@@ -160,6 +160,8 @@ export class KeychainProgram {
     const keyring = await this.#default();
     const [, prompt] = await this.#service("Service.Lock", "ao", [[keyring]]);
     if (prompt !== "/") await this.#prompt(prompt as string);
+    // KeePassXC answers before it has locked its database.
+    while (this.#name !== "kwalletd5" && !(await this.#isLocked(keyring).catch(() => true))) {}
   }
 
   /** Until the program has written what it has confirmed: KWallet some seconds later, KeePassXC at once or soon. */
