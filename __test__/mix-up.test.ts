@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type AuthConfig, getValidAccessToken, login, logout, status } from "../index.js";
+import { type AuthConfig, getValidAccessToken, login, logout, type ProgressEvent, status } from "../index.js";
 import { CertificateAuthority, type ServerCertificate } from "./support/certificate-authority.ts";
 import { expireLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
@@ -162,11 +162,18 @@ describe("redirects", { concurrency: 5 }, () => {
         stub.route("/.well-known/openid-configuration", redirect);
         await refused(login(config, { onVerification }));
         stub.describe(endpointsOf(stub.origin));
-        for (const path of ["/register", "/device", "/token"]) {
+        for (const path of ["/register", "/device"]) {
           stub.route(path, redirect);
           await refused(login({ ...config, profile: path.slice(1) }, { onVerification }));
           stub.route(path, routes[path] as StubRoute);
         }
+        // While a person decides, what is no OAuth answer passes: the login goes on, and believes nothing of it.
+        const controller = new AbortController();
+        const { signal } = controller;
+        const onProgress = ({ type }: ProgressEvent) => void (type === "retrying" && controller.abort());
+        stub.route("/token", redirect);
+        await rejection(login({ ...config, profile: "token" }, { onVerification, onProgress, signal }), "ABORTED");
+        stub.route("/token", routes["/token"] as StubRoute);
 
         const before = await login(config, { onVerification });
         stub.route("/token", redirect);
