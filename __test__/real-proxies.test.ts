@@ -137,7 +137,7 @@ describe("a proxy that opens TLS", { skip: RealProxy.unavailable("mitmproxy"), c
       error.message,
       `The certificate of ${hidden.named} is not trusted: its issuer is unknown (HTTPS_PROXY: ${host}). If a company ` +
         "proxy or a private authority signed it, name the authority's PEM file in NODE_EXTRA_CA_CERTS or SSL_CERT_FILE " +
-        "and start again.",
+        "and start again; if a public authority did, the server's operator has to send the certificates between it and the authority along.",
     );
   });
 
