@@ -302,7 +302,7 @@ export interface AuthStatus {
  * ```ts
  * import type { CredentialStore } from "clawdbot-plugin-auth";
  *
- * // For one process; docs/several-machines.md has one for PostgreSQL.
+ * // For one process; docs/operations/several-machines.md has one for PostgreSQL.
  * const kept = new Map<string, { value: string; version: string }>();
  * const locks = new Map<string, Promise<void>>();
  * export const store: CredentialStore = {

@@ -223,11 +223,11 @@ test("the service asks nobody to log in while one account of the order is usable
   assert.deepEqual(await rounds(), []);
 });
 
-const monitoring = readFileSync(new URL("../docs/monitoring.md", import.meta.url), "utf8");
+const monitoring = readFileSync(new URL("../docs/operations/monitoring.md", import.meta.url), "utf8");
 const blocks = (language: string) =>
   [...monitoring.matchAll(new RegExp(`\`\`\`${language}\n(.*?)\n\`\`\``, "gs"))].map(([, text = ""]) => text);
 
-test("docs/monitoring.md: the cron lines say nothing while all is well, and what to do otherwise", {
+test("docs/operations/monitoring.md: the cron lines say nothing while all is well, and what to do otherwise", {
   skip: process.platform === "win32",
 }, async (t) => {
   const { home, config } = offline(t);
@@ -252,7 +252,7 @@ test("docs/monitoring.md: the cron lines say nothing while all is well, and what
 });
 
 const verifier = spawnSync("systemd-analyze", ["--version"]).status === 0;
-test("docs/monitoring.md: the units are what systemd takes", {
+test("docs/operations/monitoring.md: the units are what systemd takes", {
   skip: verifier ? false : "there is no systemd-analyze here",
 }, (t) => {
   const home = TempHome.create(t);

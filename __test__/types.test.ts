@@ -13,7 +13,7 @@ test("every example in index.d.ts, in the README and in the page of the kit comp
   const folder = project(t);
   const types = readFileSync(join(root, "index.d.ts"), "utf8");
   const documented = [...types.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code.replace(/^ \* ?/gm, ""));
-  const readme = ["README.md", "docs/plugin-kit.md"].flatMap((page) =>
+  const readme = ["README.md", "docs/guide/plugin-kit.md"].flatMap((page) =>
     [...readFileSync(join(root, page), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code),
   );
   const functions = [...types.matchAll(/^export declare (?:function|class) (\w+)/gm)].map(([, name = ""]) => name);

@@ -27,7 +27,7 @@ function unloadable(name, abis, failures) {
         : `the one that is there does not load (${failure})`;
     const next =
       platform === "android"
-        ? "In Termux, run the host in a Linux of proot-distro, for which there is one: docs/platforms.md of the package."
+        ? "In Termux, run the host in a Linux of proot-distro, for which there is one: docs/operations/platforms.md of the package."
         : "With Rust installed, it can be built in a checkout with `npm run build`.";
     return `${name} has no working binary for ${platform} ${arch}: ${why}. ${next}`;
   }

@@ -9,7 +9,7 @@ const ADDONS_DISABLED =
 function bundled(where) {
   return (
     `clawdbot-plugin-auth was bundled into ${where}, where its binary is not. Leave clawdbot-plugin-auth out of the bundle ` +
-    "(as `external`) and install it beside: docs/bundlers.md of the package says how, bundler by bundler."
+    "(as `external`) and install it beside: docs/guide/bundlers.md of the package says how, bundler by bundler."
   );
 }
 

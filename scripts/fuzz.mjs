@@ -1,4 +1,4 @@
-// Fuzzes what reads foreign bytes (fuzz/, docs/security-testing.md) with cargo-fuzz, which is installed where it is missing.
+// Fuzzes what reads foreign bytes (fuzz/, docs/evidence/security-testing.md) with cargo-fuzz, which is installed where it is missing.
 //
 //   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
 //

@@ -54,7 +54,7 @@ async function prebuild(platform) {
     `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
     `--remap-path-prefix=${join(sysroot, "lib", "rustlib", "src", "rust")}=/rust`,
     `--remap-path-prefix=${root}=/clawdbot-plugin-auth`,
-    // Where a panic came from: 101 KB of file names and line numbers that no user needs (docs/size.md).
+    // Where a panic came from: 101 KB of file names and line numbers that no user needs (docs/evidence/size.md).
     "-Zlocation-detail=none",
     // And how values look to a programmer: another 81 KB. A test sees to it that no sentence is made of that.
     ...(features.length === 0 ? ["-Zfmt-debug=none"] : []),

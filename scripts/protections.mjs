@@ -1,4 +1,4 @@
-// Each protection of docs/reliability.md as a change that takes it out, and the tests that must fail then. `find` stands once in
+// Each protection of docs/evidence/reliability.md as a change that takes it out, and the tests that must fail then. `find` stands once in
 // src/, lib/ or plugin/, whatever the file and its line breaks. `tests`: patterns of names, by file of __test__ or "rust".
 
 export const protections = [

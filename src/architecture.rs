@@ -78,7 +78,7 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Published binaries are built with `-Zfmt-debug=none` (docs/size.md): `{:?}` prints nothing there.
+/// Published binaries are built with `-Zfmt-debug=none` (docs/evidence/size.md): `{:?}` prints nothing there.
 #[test]
 fn no_sentence_is_made_by_debug() {
     let found: Vec<String> = this_crate()

@@ -1,5 +1,5 @@
 //! The keychains of macOS and Windows, through the stores of keyring. Not run yet: type-checked alone, for
-//! `aarch64-apple-darwin` and `x86_64-pc-windows-gnu` (docs/keychain.md says how).
+//! `aarch64-apple-darwin` and `x86_64-pc-windows-gnu` (docs/operations/keychain.md says how).
 //!
 //! macOS opens its windows by itself, so they are switched off for this process while work is done, except in [`unlock`].
 //! Windows opens none.

@@ -1,6 +1,6 @@
 //! One file for each program: the row of the table, with where its members and its locks lie.
 //!
-//! Each was seen with the version that its page in `docs/formats/` names.
+//! Each was seen with the version that its page in `docs/reference/formats/` names.
 
 mod auth_profiles;
 mod claude_code;
