@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, test } from "node:test";
@@ -331,10 +331,10 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
       const legacy = join(file.home.path, ".clawdbot/credentials/oauth.json");
       mkdirSync(dirname(legacy), { recursive: true });
       writeFileSync(legacy, JSON.stringify({ memory: { access, refresh, expires } }));
-      rmSync(file.path);
+      file.put(undefined);
       const { plugin, token } = await unsaved(t, file, dirname(legacy), config);
       const profiles = { "memory:default": { ...oauth(access), refresh, expires }, "other:x": oauth("x", "other") };
-      writeFileSync(file.path, JSON.stringify({ version: 1, profiles }));
+      file.put(JSON.stringify({ version: 1, profiles }));
       await until(async () => (await plugin.status(config)).lastError === undefined);
       assert.equal(file.json().profiles["memory:default"].access, token);
       assert.deepEqual(file.json().profiles["other:x"], profiles["other:x"]);

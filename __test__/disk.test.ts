@@ -10,6 +10,7 @@ import type { AuthConfig } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Bystander } from "./support/bystander.ts";
 import { type CredentialFile, ExpiredLogin } from "./support/expired-login.ts";
+import { ForeignFile } from "./support/foreign-file.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { complete, configFor } from "./support/login.ts";
 import { Person } from "./support/person.ts";
@@ -199,6 +200,57 @@ describe("a disk that fails after the refresh token was spent: the token is hand
     await tracer.injected();
     assert.equal(login.stored().access, token);
   });
+});
+
+describe("a disk that fails under two logins in one file of another program", {
+  concurrency: 4,
+  skip: cannotTrace,
+}, () => {
+  for (const [format, what, calls, error, says] of [
+    ["auth-profiles", "no space before the request", "fallocate", "ENOSPC", /^No space left on the disk/],
+    ["auth-profiles", "no space for the journal", "write,pwrite64", "ENOSPC", /No space left/],
+    ["auth-profiles", "a journal that cannot be synced", "fsync", "EIO", /input\/output/],
+    ["auth-profiles", "a rename on a read-only disk", "/^rename", "EROFS", /is read-only/],
+    ["pi", "a rename on a read-only disk", "/^rename", "EROFS", /is read-only/],
+  ] as const) {
+    test(`${format}, ${what}: neither is lost, and the other's token is its own`, async (t) => {
+      const file = await ForeignFile.create(t, format);
+      const { second } = file;
+      const before = file.text();
+      const [plugin, other] = await Promise.all([file.plugin(), file.plugin()]);
+      const isSpent = calls !== "fallocate";
+      const held = isSpent
+        ? await file.server.intercept({ grant: "refresh_token", nth: 1 }, { hold: "after" })
+        : undefined;
+      const outcome = held && plugin.accessToken(file.config);
+      await held?.arrived;
+      const [journal] = file.temps();
+      const path = calls === "/^rename" ? { path: dirname(file.path) } : journal && { path: journal };
+      const tracer = await Tracer.attach(t, plugin.child.pid, { calls, ...path }, { error });
+      await held?.release();
+      const token = await outcome;
+      if (isSpent) {
+        await tracer.injected();
+        assert.match((await plugin.status(file.config)).lastError?.message ?? "", says);
+      } else {
+        const told = await failure(plugin.accessToken(file.config));
+        assert.equal(told.code, "STORE_IO", tracer.log);
+        assert.match(told.message, says);
+      }
+      for (const process of [plugin, other]) {
+        assert.equal(await process.accessToken(second.config), second.access);
+        assert.equal((await process.status(second.config)).lastError, undefined);
+      }
+      assert.equal(file.text(), before);
+      await tracer.detach();
+      const fresh = await other.accessToken(file.config);
+      assert.equal(fresh, token ?? file.tokens().access);
+      assert.equal(file.text(), file.expected());
+      assert.equal((await file.refreshes()).length, 1);
+      await saved(plugin, file.config);
+      assert.deepEqual(file.temps(), []);
+    });
+  }
 });
 
 describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () => {

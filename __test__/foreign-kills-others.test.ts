@@ -2,6 +2,6 @@
 import { formats } from "./support/foreign-file.ts";
 import { foreignKills } from "./support/foreign-kills.ts";
 
-for (const format of formats.filter((format) => format !== "claude-code" && format !== "codex")) {
+for (const format of formats.filter((format) => format !== "auth-profiles" && format !== "codex")) {
   foreignKills(format, false);
 }

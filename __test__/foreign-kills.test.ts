@@ -4,5 +4,5 @@
  */
 import { foreignKills } from "./support/foreign-kills.ts";
 
-// One whose program excludes us while we refresh.
-foreignKills("claude-code", true);
+// One whose program excludes us while we refresh, and whose file holds a second login.
+foreignKills("auth-profiles", true);

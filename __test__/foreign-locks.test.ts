@@ -1,6 +1,6 @@
 /** The locks of other programs: nothing is sent while they are held, ours are held while a refresh token is spent, and none stays. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { describe, test } from "node:test";
 import { getValidAccessToken, status } from "../index.js";
 import { ForeignFile, type Format, formats, type HostLock, layouts } from "./support/foreign-file.ts";
@@ -153,9 +153,9 @@ for (const format of formats) {
       test("a logout while we refresh stays one, and what came is not revoked", async (t) => {
         const { file, outcome, release } = await underWay(t, format, 0);
         if (layouts[format].logoutRemovesFile) {
-          rmSync(file.path);
+          file.put(undefined);
         } else {
-          writeFileSync(file.path, "{}");
+          file.put("{}");
         }
         await release();
         await assert.rejects(outcome, { code: "LOGIN_REQUIRED" });
@@ -211,7 +211,7 @@ function held(file: ForeignFile): string[] {
 /** As its program does when the server refuses the refresh token of the file. */
 function refuse(file: ForeignFile, format: Format): void {
   if (layouts[format].refusal === "no file") {
-    rmSync(file.path);
+    file.put(undefined);
   } else {
     file.write({ access: "", refresh: "", expires: 0 });
   }

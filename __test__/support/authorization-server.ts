@@ -259,6 +259,11 @@ export class AuthorizationServer {
     };
   }
 
+  /** Lets go of all that is held, and intercepts no more. */
+  async removeInterceptions(): Promise<void> {
+    await Promise.all(Array.from(this.#arrivals.keys(), (id) => this.#call("removeInterception", { id })));
+  }
+
   /** Revokes every login, or those of one client: grants, refresh tokens and access tokens. */
   async revokeLogins(clientId?: string): Promise<void> {
     await this.#call("revoke", { models: ["Grant", "RefreshToken", "AccessToken"], clientId });

@@ -2,11 +2,22 @@
  * Credential files of other programs, written from their public formats, odd spelling and members of a later version
  * included: what we do not understand has to come through unchanged, to the byte.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import assert from "node:assert/strict";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
-import type { AuthConfig } from "../../index.js";
+import { type AuthConfig, getValidAccessToken } from "../../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./authorization-server.ts";
-import type { Lifetime } from "./lifetime.ts";
+import { type Lifetime, Scope } from "./lifetime.ts";
 import { approvedLogin, configFor } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
 import { TempHome } from "./temp-home.ts";
@@ -38,6 +49,8 @@ interface Layout {
   refusal?: "empty tokens" | "no file";
   text: (tokens: Tokens, more: More) => string;
   tokens: (json: Json) => Tokens;
+  /** Where one file holds several logins: another one, of another account. */
+  second?: { profileId: string; text: (tokens: Tokens) => string; entry: (json: Json) => Json };
 }
 
 /** A lock as its program makes it. */
@@ -52,6 +65,8 @@ export interface HostLock {
 interface More {
   counter: number;
   lastRefresh: string;
+  /** The second login as the layout writes it. */
+  second?: string;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a foreign file may hold anything
@@ -77,7 +92,13 @@ export const layouts: Record<Format, Layout> = {
     path: ".clawdbot/agents/main/agent/auth-profiles.json",
     config: { profileId: "memory:work" },
     locks: (path) => [{ path: `${path}.lock`, kind: "folder", stale: 30 }],
-    text: ({ access, refresh, expires }, { counter }) => `{
+    second: {
+      profileId: "memory:home",
+      text: ({ access, refresh, expires }) =>
+        `,\n    "memory:home": {"expires":${expires}, "type":"oauth", "refresh":"${refresh}","provider":"memory","clientId":"public","access":"${access}", "kept": 1.0}`,
+      entry: ({ profiles }) => profiles["memory:home"],
+    },
+    text: ({ access, refresh, expires }, { counter, second = "" }) => `{
   "version": 1,
   "profiles": {
     "anthropic:default": {"type":"api_key", "provider":"anthropic", "key":"sk-other",   "weight": 1.50e+2},
@@ -90,7 +111,7 @@ export const layouts: Record<Format, Layout> = {
       "expires": ${expires},
       "email": "ann\\u0040example.com",
       "later": [1.0, { "refresh": "not this one" }, 12345678901234567890]
-    }
+    }${second}
   },
   "usageStats": {"memory:work": { "lastUsed": ${counter} }},
   "order" : { "memory": ["memory:work"] }
@@ -159,7 +180,13 @@ export const layouts: Record<Format, Layout> = {
     path: ".pi/agent/auth.json",
     config: { profileId: "memory" },
     locks: (path) => [{ path: `${path}.lock`, kind: "folder", stale: 30 }],
-    text: ({ access, refresh, expires }, { counter }) => `{
+    second: {
+      profileId: "home",
+      text: ({ access, refresh, expires }) =>
+        `,\n  "home": {"refresh":"${refresh}", "type":"oauth","access":"${access}", "expires":${expires}, "kept": 1.0}`,
+      entry: ({ home }) => home,
+    },
+    text: ({ access, refresh, expires }, { counter, second = "" }) => `{
   "anthropic": {"type": "api_key", "key": "sk-other"},
   "memory": {
     "type": "oauth",
@@ -168,7 +195,7 @@ export const layouts: Record<Format, Layout> = {
     "expires": ${expires},
     "accountId": "acc\\u002d1",
     "counter": ${counter}
-  }
+  }${second}
 }`,
     tokens: ({ memory }) => memory,
   },
@@ -243,7 +270,10 @@ export const layouts: Record<Format, Layout> = {
 
 export const formats = Object.keys(layouts) as Format[];
 
-/** A real login, in the file of another program. */
+/**
+ * A real login, in the file of another program. Where one file holds several logins there is a second one beside it, of
+ * another account: at the end of every test it is what it was, to the byte, and is refreshed as if nothing had happened.
+ */
 export class ForeignFile {
   readonly server: AuthorizationServer;
   readonly home: TempHome;
@@ -251,6 +281,9 @@ export class ForeignFile {
   readonly path: string;
   readonly #layout: Layout;
   readonly #lifetime: Lifetime;
+  #second: Tokens | undefined;
+  /** The test itself wrote a file without it, as a program does that logs out of everything. */
+  #isSecondGone = false;
 
   /** With an access token that has ended, unless told otherwise. */
   static async create(
@@ -262,16 +295,33 @@ export class ForeignFile {
       mode = 0o640,
     }: { lives?: number; server?: AuthorizationServerOptions; mode?: number } = {},
   ): Promise<ForeignFile> {
-    const server = await AuthorizationServer.start(lifetime, options);
-    const home = TempHome.create(lifetime);
-    const own = configFor(server, join(home.path, "own"));
-    const { status } = await approvedLogin(own);
-    const { access, refresh } = JSON.parse(readFileSync(status.path, "utf8"));
-    const file = new ForeignFile(lifetime, server, home, format);
+    // The server and the processes outlive the last look at the second login.
+    const scope = new Scope();
+    let file: ForeignFile | undefined;
+    lifetime.after(async () => {
+      try {
+        if (file !== undefined) {
+          await file.server.removeInterceptions();
+          file.outwaitLocks();
+          await file.refreshSecond();
+        }
+      } finally {
+        await scope.end();
+      }
+    });
+    const server = await AuthorizationServer.start(scope, options);
+    const home = TempHome.create(scope);
+    const { second } = layouts[format];
+    const [first, other] = await Promise.all([
+      granted(server, home, "first"),
+      second && granted(server, home, "second"),
+    ]);
+    file = new ForeignFile(scope, server, home, format);
+    file.#second = other && { ...other, expires: Date.now() + anHour };
     mkdirSync(dirname(file.path), { recursive: true, mode: 0o700 });
     const expires = Date.now() + lives;
     const dated = jwt({ exp: Math.floor(expires / 1000) });
-    file.write({ access: format === "codex" ? dated : access, refresh, expires });
+    file.write({ ...first, access: format === "codex" ? dated : first.access, expires });
     chmodSync(file.path, mode);
     return file;
   }
@@ -289,9 +339,31 @@ export class ForeignFile {
     });
   }
 
-  /** Written in place, as these programs do. */
+  /** The config and the token of the second login. */
+  get second(): { config: AuthConfig; access: string } {
+    const { profileId } = this.#layout.second ?? {};
+    assert.ok(profileId !== undefined && this.#second !== undefined, "this format holds one login");
+    return { config: { ...this.config, profileId }, access: this.#second.access };
+  }
+
+  /** How many logins of the provider lie beside ours. */
+  get others(): number {
+    return this.#second === undefined ? 0 : 1;
+  }
+
+  /** Written in place, as these programs do; all other logins stay. */
   write(tokens: Tokens, counter = 0): void {
-    writeFileSync(this.path, this.#layout.text(tokens, { counter, lastRefresh: "2026-01-01T00:00:00.000Z" }));
+    this.put(this.#text(tokens, counter, "2026-01-01T00:00:00.000Z"));
+  }
+
+  /** Any text, or no file: what it does not hold is no business of ours from then on. */
+  put(text: string | undefined): void {
+    this.#isSecondGone = this.#second !== undefined && !text?.includes(this.#second.access);
+    if (text === undefined) {
+      rmSync(this.path);
+    } else {
+      writeFileSync(this.path, text);
+    }
   }
 
   /** The file as it is. */
@@ -307,9 +379,32 @@ export class ForeignFile {
     return this.#layout.tokens(this.json());
   }
 
-  /** What the file has to be, to the byte, if nothing but the login has changed. */
+  /** What the file has to be, to the byte, if nothing but our login has changed. */
   expected(counter = 0): string {
-    return this.#layout.text(this.tokens(), { counter, lastRefresh: this.json().last_refresh });
+    return this.#text(this.tokens(), counter, this.json().last_refresh);
+  }
+
+  #text(tokens: Tokens, counter: number, lastRefresh: string): string {
+    const second = this.#second && this.#layout.second?.text(this.#second);
+    return this.#layout.text(tokens, { counter, lastRefresh, ...(second && { second }) });
+  }
+
+  /** The second login has its own token, and is refreshed by whoever asks; how many requests that took. */
+  async refreshSecond(accessToken: typeof getValidAccessToken = getValidAccessToken): Promise<number> {
+    const { second } = this.#layout;
+    if (this.#second === undefined || second === undefined || this.#isSecondGone) {
+      return 0;
+    }
+    const { config, access } = this.second;
+    const stored = () => second.entry(this.json());
+    assert.deepEqual(stored(), parsed(second.text(this.#second)), "the second login is not what it was");
+    assert.equal(await accessToken(config), access);
+    const renewed = await accessToken(config, { rejectedToken: access });
+    assert.notEqual(renewed, access);
+    this.#second = stored();
+    assert.equal(this.#second?.access, renewed);
+    assert.deepEqual(stored(), parsed(second.text(stored())), "more than its tokens has changed");
+    return 1;
   }
 
   mode(): number {
@@ -349,6 +444,14 @@ export class ForeignFile {
     }
   }
 
+  /** Journals and new texts on their way. */
+  temps(): string[] {
+    const folder = dirname(this.path);
+    return readdirSync(folder)
+      .filter((name) => name.endsWith(".tmp"))
+      .map((name) => join(folder, name));
+  }
+
   refreshes() {
     return this.server.requests({ grant: "refresh_token" });
   }
@@ -358,4 +461,17 @@ export class ForeignFile {
     const expires = Date.now() + lives;
     return { access: jwt({ exp: Math.floor(expires / 1000), by: "them" }), refresh: "theirs", expires };
   }
+}
+
+/** What a member of an object says. */
+function parsed(member: string): Json {
+  const [value] = Object.values(JSON.parse(`{${member.replace(/^,/, "")}}`));
+  return value;
+}
+
+/** The tokens of a login of its own at the server. */
+async function granted(server: AuthorizationServer, home: TempHome, profile: string) {
+  const { status } = await approvedLogin(configFor(server, join(home.path, "own"), { profile }));
+  const { access, refresh } = JSON.parse(readFileSync(status.path, "utf8"));
+  return { access, refresh };
 }
