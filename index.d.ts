@@ -94,7 +94,7 @@ export interface AuthConfig {
    * How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
    * §4.1 with PKCE, RFC 8252). @default "device_code"
    */
-  flow?: "device_code" | "authorization_code"
+  flow?: "device_code" | "authorization_code" | (string & {})
   /**
    * Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
    * on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
@@ -116,7 +116,7 @@ export interface AuthConfig {
   /** The secret of a confidential client. Never written to disk. */
   clientSecret?: string
   /** How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without */
-  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post"
+  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | (string & {})
   /** Shown to the person by the server when a client is registered. @default pluginId */
   clientName?: string
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours. */
@@ -124,7 +124,7 @@ export interface AuthConfig {
   /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. */
   scopes?: Array<string>
   /** What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " " */
-  scopeDelimiter?: " " | ","
+  scopeDelimiter?: " " | "," | (string & {})
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
   /** Resource indicators (RFC 8707): absolute URIs without a fragment. */
@@ -157,7 +157,7 @@ export interface AuthConfig {
    * read, refreshed under that program's own lock, and written back there; all else in the file stays as it is. Excludes
    * `order`, `storage` and `dpop`. @default our own format
    */
-  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli"
+  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli" | (string & {})
   /** With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main" */
   agentId?: string
   /**
@@ -178,7 +178,7 @@ export interface AuthConfig {
    * choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
    * without it `keychain` is `INVALID_CONFIG`. @default "file"
    */
-  storage?: "file" | "keychain" | "auto"
+  storage?: "file" | "keychain" | "auto" | (string & {})
   /**
    * How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
    * quarter of the token's life. @default 300000

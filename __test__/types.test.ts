@@ -1,7 +1,7 @@
 /** The documented examples: each compiles, and every function has one. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -9,13 +9,14 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-test("every example in index.d.ts, in the README and in the page of the kit compiles, in strict TypeScript, as ESM and as CommonJS", (t) => {
+test("every example in index.d.ts, in the README and in the documentation compiles, in strict TypeScript, as ESM and as CommonJS", (t) => {
   const folder = project(t);
   const types = readFileSync(join(root, "index.d.ts"), "utf8");
   const documented = [...types.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code.replace(/^ \* ?/gm, ""));
-  const readme = ["README.md", "docs/guide/plugin-kit.md"].flatMap((page) =>
+  const shown = pages("README.md", "docs", "examples").flatMap((page) =>
     [...readFileSync(join(root, page), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""]) => code),
   );
+  assert.ok(shown.length >= 20);
   const functions = [...types.matchAll(/^export declare (?:function|class) (\w+)/gm)].map(([, name = ""]) => name);
   assert.ok(functions.length >= 8);
   for (const name of functions) {
@@ -25,7 +26,7 @@ test("every example in index.d.ts, in the README and in the page of the kit comp
     );
   }
 
-  for (const [index, code] of [...documented, ...readme].entries()) {
+  for (const [index, code] of [...documented, ...shown].entries()) {
     for (const extension of ["mts", "cts"]) {
       if (extension === "cts" && /^(?!import).*\bawait\b/m.test(code) && !code.includes("async")) continue;
       writeFileSync(join(folder, `example${index}.${extension}`), code);
@@ -51,7 +52,18 @@ export const register = (api: Api) => pluginAuth(api, { issuer: "https://auth.ex
   compile(folder);
 });
 
-/** A folder that has the package installed. */
+/** The pages at these places, those of installed packages left out. */
+function pages(...places: string[]): string[] {
+  return places.flatMap((place) =>
+    place.endsWith(".md")
+      ? [place]
+      : readdirSync(join(root, place), { withFileTypes: true })
+          .filter((entry) => entry.name !== "node_modules" && (entry.isDirectory() || entry.name.endsWith(".md")))
+          .flatMap((entry) => pages(`${place}/${entry.name}`)),
+  );
+}
+
+/** A folder that has the package installed, and what the examples import besides. */
 function project(t: TestContext): string {
   // Beside node_modules, so that the types of Node are found.
   mkdirSync(join(root, "target"), { recursive: true });
@@ -59,6 +71,12 @@ function project(t: TestContext): string {
   t.after(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, "node_modules"));
   symlinkSync(root, join(folder, "node_modules", "clawdbot-plugin-auth"), "dir");
+  // SDKs are of no type here; their recipes run in `npm run test:sdks`.
+  writeFileSync(join(folder, "sdks.d.cts"), 'declare module "openai";\n');
+  const store = `import type { CredentialStore } from "clawdbot-plugin-auth";
+export declare function postgresStore(options: { connectionString: string | undefined }): Promise<CredentialStore>;
+`;
+  writeFileSync(join(folder, "postgres-store.d.mts"), store);
   return folder;
 }
 

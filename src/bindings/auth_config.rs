@@ -39,7 +39,7 @@ pub struct AuthConfig {
     pub issuer: Option<String>,
     /// How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
     /// §4.1 with PKCE, RFC 8252). @default "device_code"
-    #[napi(ts_type = "\"device_code\" | \"authorization_code\"")]
+    #[napi(ts_type = "\"device_code\" | \"authorization_code\" | (string & {})")]
     pub flow: Option<String>,
     /// Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
     /// on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
@@ -60,7 +60,7 @@ pub struct AuthConfig {
     /// The secret of a confidential client. Never written to disk.
     pub client_secret: Option<String>,
     /// How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
-    #[napi(ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\"")]
+    #[napi(ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\" | (string & {})")]
     pub client_authentication: Option<String>,
     /// Shown to the person by the server when a client is registered. @default pluginId
     pub client_name: Option<String>,
@@ -70,7 +70,7 @@ pub struct AuthConfig {
     /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`.
     pub scopes: Option<Vec<String>>,
     /// What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " "
-    #[napi(ts_type = "\" \" | \",\"")]
+    #[napi(ts_type = "\" \" | \",\" | (string & {})")]
     pub scope_delimiter: Option<String>,
     /// The API that the token is for, at Auth0 and others; sent with the (device) authorization request.
     pub audience: Option<String>,
@@ -98,7 +98,7 @@ pub struct AuthConfig {
     /// read, refreshed under that program's own lock, and written back there; all else in the file stays as it is. Excludes
     /// `order`, `storage` and `dpop`. @default our own format
     #[napi(
-        ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\" | \"pi\" | \"kimi-code\" | \"mcp-remote\" | \"gemini-cli\""
+        ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\" | \"pi\" | \"kimi-code\" | \"mcp-remote\" | \"gemini-cli\" | (string & {})"
     )]
     pub credentials_format: Option<String>,
     /// With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main"
@@ -116,7 +116,7 @@ pub struct AuthConfig {
     /// Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
     /// choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
     /// without it `keychain` is `INVALID_CONFIG`. @default "file"
-    #[napi(ts_type = "\"file\" | \"keychain\" | \"auto\"")]
+    #[napi(ts_type = "\"file\" | \"keychain\" | \"auto\" | (string & {})")]
     pub storage: Option<String>,
     /// How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
     /// quarter of the token's life. @default 300000
