@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { getValidAccessToken, importToken, profileOrder, status } from "../index.js";
-import { pluginAuth } from "../plugin/index.ts";
+import { type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
@@ -21,14 +21,14 @@ const pluginId = "my-memory";
 const day = 24 * 60 * 60 * 1000;
 
 /** A state folder without any server, for tokens that are pasted. */
-function offline(t: Lifetime) {
+function offline(t: Lifetime, more: Partial<PluginAuthOptions> = {}) {
   const home = TempHome.create(t);
   const config = (profile?: string) => ({
     pluginId,
     stateDir: home.stateDir,
     ...(profile !== undefined && { profile }),
   });
-  const options = { stateDir: home.stateDir };
+  const options = { ...more, stateDir: home.stateDir };
   const start = (...args: string[]) =>
     Child.start(t, "plugin-command.mjs", { args: [JSON.stringify(options), ...args], env: home.env() });
   return { home, config, start, run: (...args: string[]) => outcome(start(...args)) };
@@ -151,6 +151,28 @@ test("doctor: exit code, text, JSON, and --fix", { skip: process.platform === "w
   assert.equal(ok, true);
   assert.ok(checks.length >= 7);
   assert.doesNotMatch(JSON.stringify(checks), /canary/);
+});
+
+test("doctor --json can be pasted: it names versions and what was found, but no person and no server", async (t) => {
+  const { home, config, run } = offline(t, {
+    issuer: "https://login.acme-corp.example",
+    order: ["ada@acme.example", "work-of-ada"],
+  });
+  await importToken(config("work-of-ada"), { access: "canary" });
+  const { stdout, stderr } = await run("doctor", "--json");
+  assert.equal(stderr, "");
+  const report = JSON.parse(stdout);
+  assert.match(report.versions.package, /^\d+\.\d+\.\d+/);
+  assert.equal(report.versions.node, process.versions.node);
+  assert.match(report.versions.host, /^openclaw /);
+  assert.match(report.platform, new RegExp(`^${process.platform}-${process.arch}`));
+  assert.equal(report.storage, "file");
+  assert.doesNotMatch(stdout, /acme|\bada\b|canary/i);
+  assert.ok(!stdout.includes(home.path), "the home folder has a person's name");
+  assert.match(stdout, /server-1/);
+  const named = (await run("doctor", "--json", "--with-servers")).stdout;
+  assert.match(named, /login\.acme-corp\.example/);
+  assert.doesNotMatch(named, /\bada\b/i);
 });
 
 test("through the gateway: ids, the first of an order, and the doctor", async (t) => {

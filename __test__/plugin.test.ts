@@ -42,6 +42,22 @@ async function plugin(t: Lifetime, { server: serverOptions, host: hostOptions, o
   return { server, home, host, auth, stored };
 }
 
+test("what is wrong with the call itself is said in words", async () => {
+  const options = { issuer: "https://auth.example.com" };
+  // @ts-expect-error A plugin in JavaScript may forget it.
+  assert.throws(() => pluginAuth(undefined, options), {
+    name: "TypeError",
+    message: /takes the `api` that the host gives/,
+  });
+  // @ts-expect-error Likewise.
+  assert.throws(() => pluginAuth(new FakeHost().api), { name: "TypeError", message: /options as its second argument/ });
+  const auth = pluginAuth(new FakeHost().api, options);
+  await assert.rejects(auth.fetch("/notes?key=canary"), {
+    name: "TypeError",
+    message: 'auth.fetch takes a whole URL, such as https://api.example.com/notes; it got "/notes".',
+  });
+});
+
 test("registering only registers: api.runtime is not touched, and twice is once more of the same", () => {
   const host = new FakeHost();
   for (const _mode of ["cli-metadata", "discovery"]) {

@@ -169,7 +169,16 @@ function afterRedirect(answer: Response, { input, init, headers: given }: Step, 
 }
 
 function urlOf(input: string | URL | Request): URL {
-  return new URL(isRequest(input) ? input.url : input);
+  const given = isRequest(input) ? input.url : input;
+  try {
+    return new URL(given);
+  } catch {
+    // What follows a question mark may be a secret.
+    const [path] = String(given).split(/[?#]/);
+    throw new TypeError(
+      `auth.fetch takes a whole URL, such as https://api.example.com/notes; it got ${JSON.stringify(path)}.`,
+    );
+  }
 }
 
 function methodOf(input: string | URL | Request, init: RequestInit): string {

@@ -1,11 +1,12 @@
 /** `<command> login | logout | status | doctor | accounts`, for `api.registerCli`. */
 import { createInterface } from "node:readline/promises";
-import { doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
+import { type AuthConfig, doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
 import { addAccountCommands, allAccounts } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import { type AccountFlags, type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";
 import { Interruption } from "./interruption.ts";
+import { pasteable } from "./pasteable-report.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
 import { exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
@@ -68,11 +69,13 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
 
   subcommand("doctor", `Find out what keeps the login to ${title} from working`)
     .option("--fix", "tighten permissions, and clear up after killed processes; changes nothing else")
-    .option("--json", "print JSON")
-    .action((flags: AccountFlags & { fix?: boolean; json?: boolean }) =>
+    .option("--json", "print JSON for a bug report: no names of people or servers")
+    .option("--with-servers", "with --json: keep the names of servers")
+    .action((flags: AccountFlags & { fix?: boolean; json?: boolean; withServers?: boolean }) =>
       reported(context, flags, async (config) => {
         const report = await doctor(config, { fix: flags.fix === true });
-        print(flags.json ? JSON.stringify(report, null, 2) : reportText(report));
+        const json = () => JSON.stringify(pasteable(report, config, flags.withServers === true), null, 2);
+        print(flags.json ? json() : reportText(report));
         process.exitCode = report.ok ? 0 : 1;
       }),
     );
@@ -109,7 +112,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
       flags,
       async (config) => {
         let hasCode = false;
-        const { profile, scopes, missingScopes } = await login(config, {
+        const { profile, scopes, missingScopes, refreshable, expiresAt } = await login(config, {
           signal: interruption.signal,
           // Who opens the page by hand may do so anywhere.
           ...(flags.open === false && { remote: true }),
@@ -155,6 +158,9 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
         if (missingScopes?.length) {
           screen.say(`  The server did not grant ${missingScopes.join(" ")}.`);
         }
+        if (!refreshable) {
+          screen.say(unrenewable(config, expiresAt));
+        }
       },
       ({ code, message }) => {
         if (code === "ABORTED") {
@@ -171,6 +177,13 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
     screen.end();
     interruption.end();
   }
+}
+
+/** Most servers give a refresh token only where this scope is asked for (OpenID Connect Core section 11). */
+function unrenewable({ scopes = [] }: AuthConfig, expiresAt: number | undefined): string {
+  const end = expiresAt === undefined ? "" : `, so this login ends ${new Date(expiresAt).toLocaleString()}`;
+  const advice = scopes.includes("offline_access") ? "" : " Most servers give one for the scope offline_access.";
+  return `  The server gave no refresh token${end}.${advice}`;
 }
 
 /** Asks on the terminal for what the browser shows, until it has come back by itself. */

@@ -52,6 +52,14 @@ interface HostRuntime {
  * but register: no file is read and no thread started until a token is asked for.
  */
 export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): PluginAuth {
+  if (typeof api?.id !== "string" || api.id === "") {
+    throw new TypeError("pluginAuth takes the `api` that the host gives to `register(api)`; what it got has no `id`.");
+  }
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      'pluginAuth takes options as its second argument, such as { issuer: "https://auth.example.com" }.',
+    );
+  }
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
   const { keepFresh: isKeptFresh = true, origins: named, isRejected, ...auth } = rest;
   const origins = new Origins(named, auth.resource);

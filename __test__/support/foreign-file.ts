@@ -22,7 +22,15 @@ import { approvedLogin, configFor } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
 import { TempHome } from "./temp-home.ts";
 
-export type Format = NonNullable<AuthConfig["credentialsFormat"]>;
+export type Format =
+  | "auth-profiles"
+  | "claude-code"
+  | "codex"
+  | "qwen-code"
+  | "pi"
+  | "kimi-code"
+  | "mcp-remote"
+  | "gemini-cli";
 
 export interface Tokens {
   access: string;

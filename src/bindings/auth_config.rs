@@ -60,7 +60,9 @@ pub struct AuthConfig {
     /// The secret of a confidential client. Never written to disk.
     pub client_secret: Option<String>,
     /// How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
-    #[napi(ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\" | (string & {})")]
+    #[napi(
+        ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\" | (string & {})"
+    )]
     pub client_authentication: Option<String>,
     /// Shown to the person by the server when a client is registered. @default pluginId
     pub client_name: Option<String>,
