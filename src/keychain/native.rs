@@ -11,8 +11,8 @@ use keyring_core::api::CredentialStoreApi as _;
 use keyring_core::{Entry, Error};
 use zeroize::Zeroizing;
 
-use super::parts::Entries;
-use super::{Failure, SERVICE, clean};
+use super::failure::{Failure, clean};
+use super::parts::{Entries, SERVICE};
 
 #[cfg(target_os = "macos")]
 use apple_native_keyring_store::keychain::Store;

@@ -5,8 +5,12 @@
 
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::secret::Secret;
+
+/// What all our entries have in common.
+#[cfg(feature = "keychain")]
+pub(super) const SERVICE: &str = "clawdbot-plugin-auth";
 
 /// The entries of a keychain.
 pub(super) trait Entries {

@@ -13,12 +13,10 @@ use zbus::{
     OwnedVariant, Variant,
 };
 
-use super::super::{Failure, LIMIT, clean};
-use super::program::Program;
+use super::super::failure::{Failure, LIMIT, clean};
 
 pub(super) const SECRETS: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long a prompt may take to go away.
 const DISMISSAL: Duration = Duration::from_millis(200);
@@ -81,67 +79,13 @@ impl Bus {
         Ok((bus, session))
     }
 
-    /// Which program answers.
-    pub(super) fn program(&self) -> Program {
-        Program::of(self)
-    }
-
-    /// Calls a method of the service.
-    pub(super) fn call<B, T>(
+    /// Runs a prompt of the service until it is completed, and says whether a person declined; dismisses it when its time is
+    /// over, and says nothing then.
+    pub(super) fn run_prompt(
         &self,
-        path: &ObjectPath<'_>,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<T, Failure>
-    where
-        B: serde::Serialize + zbus::DynamicType,
-        T: serde::de::DeserializeOwned + zbus::Type,
-    {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        self.ask(SECRETS, path, &interface, method, body)
-            .map_err(|error| self.failure(error))
-    }
-
-    /// The same; none if the service does not know the method.
-    pub(super) fn call_if_known<B, T>(
-        &self,
-        path: &ObjectPath<'_>,
-        interface: &str,
-        method: &str,
-        body: &B,
-    ) -> Result<Option<T>, Failure>
-    where
-        B: serde::Serialize + zbus::DynamicType,
-        T: serde::de::DeserializeOwned + zbus::Type,
-    {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        self.if_known(self.ask(SECRETS, path, &interface, method, body))
-    }
-
-    /// A property of the service; none if it does not know it.
-    pub(super) fn property<T>(
-        &self,
-        path: &ObjectPath<'_>,
-        interface: &str,
-        name: &str,
-    ) -> Result<Option<T>, Failure>
-    where
-        T: TryFrom<OwnedVariant>,
-    {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        let value: Result<OwnedVariant, Asked> =
-            self.ask(SECRETS, path, PROPERTIES, "Get", &(interface, name));
-        Ok(self
-            .if_known(value)?
-            .and_then(|value| T::try_from(value).ok()))
-    }
-
-    /// Runs a prompt of the service until it is completed; dismisses it when its time is over.
-    ///
-    /// # Errors
-    /// [`Failure::Declined`] if it was not granted.
-    pub(super) fn run_prompt(&self, prompt: &OwnedObjectPath, share: Share) -> Result<(), Failure> {
+        prompt: &OwnedObjectPath,
+        share: Share,
+    ) -> Result<Option<bool>, Asked> {
         let completed = self.runtime.block_on(async {
             let now = Instant::now();
             let end = match share {
@@ -155,27 +99,24 @@ impl Bus {
             self.runtime
                 .block_on(async { self.deadline.set(Instant::now() + LIMIT) });
         }
-        let dismissed = match completed {
-            Ok(Ok(dismissed)) => dismissed,
-            Ok(Err(error)) => return Err(self.failure(Asked::Answered(error))),
-            Err(_) => {
-                let dismissal = self.connection.call_method(
-                    Some(SECRETS),
-                    prompt,
-                    Some("org.freedesktop.Secret.Prompt"),
-                    "Dismiss",
-                    &(),
-                );
-                let _may_fail = self
-                    .runtime
-                    .block_on(async { tokio::time::timeout(DISMISSAL, dismissal).await });
-                return Err(Failure::Declined(self.program().way_out()));
-            }
-        };
-        if dismissed {
-            return Err(Failure::Declined(self.program().way_out()));
+        if let Ok(completed) = completed {
+            return completed.map(Some).map_err(Asked::Answered);
         }
-        Ok(())
+        self.dismiss(prompt);
+        Ok(None)
+    }
+
+    fn dismiss(&self, prompt: &OwnedObjectPath) {
+        let dismissal = self.connection.call_method(
+            Some(SECRETS),
+            prompt,
+            Some("org.freedesktop.Secret.Prompt"),
+            "Dismiss",
+            &(),
+        );
+        let _may_fail = self
+            .runtime
+            .block_on(async { tokio::time::timeout(DISMISSAL, dismissal).await });
     }
 
     /// Whether a person declined.
@@ -237,31 +178,6 @@ impl Bus {
             .deserialize_ignore_signature()
             .map_err(Asked::Answered)
     }
-
-    fn if_known<T>(&self, answer: Result<T, Asked>) -> Result<Option<T>, Failure> {
-        match answer {
-            Ok(answer) => Ok(Some(answer)),
-            Err(Asked::Answered(Error::MethodError(name, ..))) if is_unknown(name.as_str()) => {
-                Ok(None)
-            }
-            Err(error) => Err(self.failure(error)),
-        }
-    }
-
-    fn failure(&self, error: Asked) -> Failure {
-        match error {
-            Asked::TimedOut => Failure::TimedOut,
-            Asked::Answered(Error::MethodError(name, ..))
-                if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" =>
-            {
-                Failure::Locked(self.program().way_out())
-            }
-            Asked::Answered(error @ (Error::InputOutput(_) | Error::Connection(..))) => {
-                unreachable(&error)
-            }
-            Asked::Answered(error) => Failure::Refused(described(&error)),
-        }
-    }
 }
 
 /// Why there is no answer, or none of use.
@@ -270,25 +186,13 @@ pub(super) enum Asked {
     Answered(Error),
 }
 
-/// What the D-Bus specification names for what an object does not have.
-fn is_unknown(error: &str) -> bool {
-    error
-        .strip_prefix("org.freedesktop.DBus.Error.")
-        .is_some_and(|error| {
-            matches!(
-                error,
-                "UnknownMethod" | "UnknownInterface" | "UnknownProperty" | "NotSupported"
-            )
-        })
-}
-
 /// Before there is a session, the service is not there.
-fn unreachable(error: &Error) -> Failure {
+pub(super) fn unreachable(error: &Error) -> Failure {
     Failure::Unreachable(described(error))
 }
 
 /// In one line, with the program's reason.
-fn described(error: &Error) -> String {
+pub(super) fn described(error: &Error) -> String {
     match error {
         Error::MethodError(name, Some(reason), _) if !reason.trim().is_empty() => {
             format!("{}: {}", name.as_str(), clean(reason))

@@ -10,6 +10,7 @@
 
 mod bus;
 mod program;
+mod service;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use zbus::{OwnedObjectPath, Variant};
 use zeroize::Zeroizing;
 
-use self::bus::{Bus, Share, root};
-use super::parts::Entries;
-use super::{Failure, LIMIT, SERVICE};
+use self::bus::{Share, root};
+use self::service::Service;
+use super::failure::{Failure, LIMIT};
+use super::parts::{Entries, SERVICE};
 
 /// What an attribute of each entry says, so that the entries are found.
 const ATTRIBUTES: [&str; 2] = ["service", "account"];
@@ -59,34 +61,34 @@ enum Prompts {
 
 /// A session with the service.
 struct SecretService {
-    bus: Bus,
+    service: Service,
     session: OwnedObjectPath,
 }
 
 impl SecretService {
     fn connect(limit: Duration) -> Result<Self, Failure> {
-        let (bus, session) = Bus::connect(limit)?;
-        Ok(Self { bus, session })
+        let (service, session) = Service::connect(limit)?;
+        Ok(Self { service, session })
     }
 
     /// Where new entries go, if the service has such a keyring. It may be locked.
     fn aliased(&self) -> Result<Option<OwnedObjectPath>, Failure> {
         let keyring: OwnedObjectPath =
-            self.bus
+            self.service
                 .call(&root(), "Service", "ReadAlias", &("default",))?;
         Ok((keyring.as_str() != "/").then_some(keyring))
     }
 
     fn default_keyring(&self) -> Result<OwnedObjectPath, Failure> {
         self.aliased()?
-            .ok_or_else(|| Failure::NoKeyring(self.bus.program().way_out()))
+            .ok_or_else(|| Failure::NoKeyring(self.service.program().way_out()))
     }
 
     /// The default keyring, if there is one, and the others.
     fn keyrings(&self) -> Result<(Option<OwnedObjectPath>, Paths), Failure> {
         let default = self.aliased()?;
         let mut others: Paths = self
-            .bus
+            .service
             .property(&root(), "Service", "Collections")?
             .unwrap_or_default();
         others.retain(|keyring| Some(keyring) != default.as_ref());
@@ -94,18 +96,18 @@ impl SecretService {
     }
 
     fn is_locked(&self, keyring: &OwnedObjectPath) -> Result<bool, Failure> {
-        let locked = self.bus.property(keyring, "Collection", "Locked")?;
+        let locked = self.service.property(keyring, "Collection", "Locked")?;
         Ok(locked.unwrap_or(false))
     }
 
     fn locked(&self) -> Failure {
-        Failure::Locked(self.bus.program().way_out())
+        Failure::Locked(self.service.program().way_out())
     }
 
     /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself.
     fn unlocks(&self, keyring: &OwnedObjectPath, prompts: Prompts) -> Result<bool, Failure> {
         let (unlocked, prompt): (Paths, OwnedObjectPath) =
-            self.bus
+            self.service
                 .call(&root(), "Service", "Unlock", &(vec![keyring],))?;
         if unlocked.contains(keyring) {
             return Ok(true);
@@ -116,7 +118,7 @@ impl SecretService {
             Prompts::OnlySilent if self.is_open_kwallet(keyring) => Share::Half,
             Prompts::OnlySilent => return Ok(false),
         };
-        match self.bus.run_prompt(&prompt, share) {
+        match self.service.run_prompt(&prompt, share) {
             Ok(()) => Ok(!self.is_locked(keyring)?),
             Err(Failure::Declined(_)) => Ok(false),
             Err(failure) => Err(failure),
@@ -127,10 +129,8 @@ impl SecretService {
     /// window (kwalletd5 5.103).
     fn is_open_kwallet(&self, keyring: &OwnedObjectPath) -> bool {
         let label: Result<Option<String>, Failure> =
-            self.bus.property(keyring, "Collection", "Label");
-        label.is_ok_and(|label| {
-            label.is_some_and(|wallet| self.bus.program().has_open_wallet(&self.bus, &wallet))
-        })
+            self.service.property(keyring, "Collection", "Label");
+        label.is_ok_and(|label| label.is_some_and(|wallet| self.service.has_open_wallet(&wallet)))
     }
 
     /// All entries of that name in keyrings that are unlocked.
@@ -164,7 +164,7 @@ impl SecretService {
         match entries.is_empty() {
             true if !are_all_unlocked => Err(self.locked()),
             // KeePassXC without a database that is open, or gnome-keyring before it was first unlocked.
-            true if !has_default => Err(Failure::NoKeyring(self.bus.program().way_out())),
+            true if !has_default => Err(Failure::NoKeyring(self.service.program().way_out())),
             _ => Ok(entries),
         }
     }
@@ -173,21 +173,21 @@ impl SecretService {
     fn search(&self, keyring: &OwnedObjectPath, name: &str) -> Result<Paths, Failure> {
         let attributes = (attributes(name),);
         if let Some(entries) =
-            self.bus
+            self.service
                 .call_if_known(keyring, "Collection", "SearchItems", &attributes)?
         {
             return Ok(entries);
         }
         let (unlocked, _locked): (Paths, Paths) =
-            self.bus
+            self.service
                 .call(&root(), "Service", "SearchItems", &attributes)?;
         Ok(unlocked)
     }
 
     fn delete(&self, entry: &OwnedObjectPath) -> Result<(), Failure> {
-        let prompt: OwnedObjectPath = self.bus.call(entry, "Item", "Delete", &())?;
+        let prompt: OwnedObjectPath = self.service.call(entry, "Item", "Delete", &())?;
         if prompt.as_str() != "/" {
-            self.bus.run_prompt(&prompt, Share::Half)?;
+            self.service.run_prompt(&prompt, Share::Half)?;
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Entries for SecretService {
     }
 
     fn writes_later(&self) -> bool {
-        self.bus.program().writes_later()
+        self.service.program().writes_later()
     }
 
     fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -223,7 +223,7 @@ impl Entries for SecretService {
             ),
         ]);
         let secret = (&self.session, Vec::<u8>::new(), bytes, "text/plain");
-        let created: Result<(OwnedObjectPath, OwnedObjectPath), Failure> = self.bus.call(
+        let created: Result<(OwnedObjectPath, OwnedObjectPath), Failure> = self.service.call(
             &keyring,
             "Collection",
             "CreateItem",
@@ -232,7 +232,7 @@ impl Entries for SecretService {
         let (item, prompt) = created.map_err(|failure| failure.without(bytes))?;
         match (item.as_str(), prompt.as_str()) {
             ("/", "/") => Err(Failure::Refused("it made no entry".to_owned())),
-            ("/", _) => self.bus.run_prompt(&prompt, Share::Half),
+            ("/", _) => self.service.run_prompt(&prompt, Share::Half),
             _ => Ok(()),
         }
     }
@@ -242,7 +242,7 @@ impl Entries for SecretService {
             return Ok(None);
         };
         let (_, _, value, _): Transferred =
-            self.bus
+            self.service
                 .call(&entry, "Item", "GetSecret", &(&self.session,))?;
         Ok(Some(Zeroizing::new(value)))
     }

@@ -2,6 +2,7 @@
 
 use zbus::ObjectPath;
 
+use super::super::failure::clean;
 use super::bus::{Bus, SECRETS};
 
 const DBUS: &str = "org.freedesktop.DBus";
@@ -82,7 +83,7 @@ impl Program {
         match known {
             Some((_, way_out)) => format!(" {way_out}"),
             None if self.name.is_empty() => String::new(),
-            None => format!(" It is kept by {}.", super::super::clean(&self.name)),
+            None => format!(" It is kept by {}.", clean(&self.name)),
         }
     }
 }

@@ -1,0 +1,136 @@
+//! What the service answers, with what a person does in the program that answers.
+
+use std::time::Duration;
+
+use zbus::{Error, ObjectPath, OwnedObjectPath, OwnedVariant};
+
+use super::super::failure::Failure;
+use super::bus::{Asked, Bus, SECRETS, Share, described, unreachable};
+use super::program::Program;
+
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// The service on the bus.
+pub(super) struct Service {
+    bus: Bus,
+}
+
+impl Service {
+    /// Connects, and opens a session with it.
+    pub(super) fn connect(limit: Duration) -> Result<(Self, OwnedObjectPath), Failure> {
+        let (bus, session) = Bus::connect(limit)?;
+        Ok((Self { bus }, session))
+    }
+
+    /// Whether it is a `KWallet` that has opened that wallet for its own protocol already.
+    pub(super) fn has_open_wallet(&self, wallet: &str) -> bool {
+        self.program().has_open_wallet(&self.bus, wallet)
+    }
+
+    /// Which program answers.
+    pub(super) fn program(&self) -> Program {
+        Program::of(&self.bus)
+    }
+
+    /// Calls a method of the service.
+    pub(super) fn call<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<T, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        self.bus
+            .ask(SECRETS, path, &interface, method, body)
+            .map_err(|error| self.failure(error))
+    }
+
+    /// The same; none if the service does not know the method.
+    pub(super) fn call_if_known<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Option<T>, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        self.if_known(self.bus.ask(SECRETS, path, &interface, method, body))
+    }
+
+    /// A property of the service; none if it does not know it.
+    pub(super) fn property<T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        name: &str,
+    ) -> Result<Option<T>, Failure>
+    where
+        T: TryFrom<OwnedVariant>,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        let value: Result<OwnedVariant, Asked> =
+            self.bus
+                .ask(SECRETS, path, PROPERTIES, "Get", &(interface, name));
+        Ok(self
+            .if_known(value)?
+            .and_then(|value| T::try_from(value).ok()))
+    }
+
+    /// Runs a prompt of the service until it is completed; dismisses it when its time is over.
+    ///
+    /// # Errors
+    /// [`Failure::Declined`] if it was not granted.
+    pub(super) fn run_prompt(&self, prompt: &OwnedObjectPath, share: Share) -> Result<(), Failure> {
+        match self.bus.run_prompt(prompt, share) {
+            Ok(Some(false)) => Ok(()),
+            Ok(_) => Err(Failure::Declined(self.program().way_out())),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn if_known<T>(&self, answer: Result<T, Asked>) -> Result<Option<T>, Failure> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Asked::Answered(Error::MethodError(name, ..))) if is_unknown(name.as_str()) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn failure(&self, error: Asked) -> Failure {
+        match error {
+            Asked::TimedOut => Failure::TimedOut,
+            Asked::Answered(Error::MethodError(name, ..))
+                if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" =>
+            {
+                Failure::Locked(self.program().way_out())
+            }
+            Asked::Answered(error @ (Error::InputOutput(_) | Error::Connection(..))) => {
+                unreachable(&error)
+            }
+            Asked::Answered(error) => Failure::Refused(described(&error)),
+        }
+    }
+}
+
+/// What the D-Bus specification names for what an object does not have.
+fn is_unknown(error: &str) -> bool {
+    error
+        .strip_prefix("org.freedesktop.DBus.Error.")
+        .is_some_and(|error| {
+            matches!(
+                error,
+                "UnknownMethod" | "UnknownInterface" | "UnknownProperty" | "NotSupported"
+            )
+        })
+}
