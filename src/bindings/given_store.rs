@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
-use crate::store::given::{GivenStore, Held, Keeper, Versioned};
+use crate::store::plugin_store::{GivenStore, Held, Keeper, Versioned};
 
 use super::listener::{Listener, ListenerFunction};
 use super::options::json;

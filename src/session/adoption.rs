@@ -6,9 +6,9 @@ use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
 use crate::store::credential::{NewCredential, Snapshot, Stored};
 use crate::store::foreign::place::is_unfinished;
-use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
+use crate::store::own::handwritten::Handwritten;
 
 use super::Session;
 use super::config::AuthConfig;

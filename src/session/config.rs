@@ -13,8 +13,8 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
 use crate::secret::Secret;
 use crate::store::foreign::format::Format;
-use crate::store::given::GivenStore;
 use crate::store::location::DEFAULT_PROFILE;
+use crate::store::plugin_store::GivenStore;
 
 /// How a person logs in.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
-use crate::store::handwritten::Handwritten;
 use crate::store::location::Location;
+use crate::store::own::handwritten::Handwritten;
 use crate::store::profiles::profiles;
 use crate::time::{UnixMillis, rfc3339};
 

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::credential::{NewCredential, Snapshot, Stored};
 use super::format::{self, Document};
-use super::handwritten::Handwritten;
 use super::journal::{Journal, Secrets, Worth};
 use super::name;
+use super::own::handwritten::Handwritten;
 use super::registration::{StoredClient, StoredList};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;

@@ -10,11 +10,11 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::foreign::file::{self as foreign_file, ForeignFile};
-use crate::store::given::{self, GivenLock};
-use crate::store::handwritten::Handwritten;
+use crate::store::given::lock::{self as given, GivenLock};
 use crate::store::location::Location;
 use crate::store::outcome::{Removed, SaveFailure, Saved};
-use crate::store::own_file::{self, OwnFile};
+use crate::store::own::file::{self as own_file, OwnFile};
+use crate::store::own::handwritten::Handwritten;
 use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 

@@ -9,8 +9,7 @@ pub(crate) mod foreign;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-pub(crate) mod given;
-pub(crate) mod handwritten;
+mod given;
 pub(crate) mod inspection;
 #[cfg(test)]
 #[cfg(unix)]
@@ -26,7 +25,8 @@ mod members;
 mod name;
 pub(crate) mod order;
 pub(crate) mod outcome;
-mod own_file;
+pub(crate) mod own;
+pub(crate) mod plugin_store;
 pub(crate) mod profiles;
 pub(crate) mod reading;
 pub(crate) mod registration;

@@ -13,8 +13,8 @@ use crate::store::foreign::file::patiently;
 use crate::store::foreign::format::Format;
 use crate::store::foreign::profiles::in_order;
 use crate::store::format::{self, Document};
-use crate::store::given::as_value;
 use crate::store::location::Location;
+use crate::store::plugin_store::as_value;
 use crate::store::small_file::{put, wait_for_lock};
 use crate::time::UnixMillis;
 

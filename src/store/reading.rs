@@ -9,7 +9,7 @@ use crate::fs::symlink;
 use crate::store::credential::{Outline, Snapshot, Stored};
 use crate::store::foreign::found;
 use crate::store::format;
-use crate::store::given;
+use crate::store::given::lock as given;
 use crate::store::location::Location;
 use crate::store::sealed;
 

@@ -12,8 +12,9 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::Secret;
 use crate::store::format::{self, Document};
-use crate::store::given::{Slot, as_value};
+use crate::store::given::slot::Slot;
 use crate::store::members::Members;
+use crate::store::plugin_store::as_value;
 use crate::store::small_file::{put, wait_for_lock};
 use crate::time::UnixMillis;
 

@@ -56,7 +56,7 @@ impl Handwritten {
     }
 
     /// Other things are kept in files of that name too: what does not look like a login is none.
-    pub(super) fn parse(path: PathBuf, bytes: &[u8]) -> Option<Self> {
+    pub(in crate::store) fn parse(path: PathBuf, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut value: Value = serde_json::from_slice(bytes).ok()?;
         let login = match &value {
@@ -103,7 +103,7 @@ impl Handwritten {
     }
 
     /// Identifies its contents.
-    pub(super) fn digest(&self) -> &Fingerprint {
+    pub(in crate::store) fn digest(&self) -> &Fingerprint {
         &self.digest
     }
 
@@ -134,7 +134,7 @@ impl Handwritten {
 
     /// Takes the old file out of the way. Best effort: the credential that came from it, or its tombstone, stops
     /// another adoption as well.
-    pub(super) fn retire(&self) {
+    pub(in crate::store) fn retire(&self) {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".adopted");
         let mut retired = self.path.with_file_name(&name);

@@ -1,28 +1,21 @@
 //! A store that the plugin gives instead of files: documents under keys, each with a version, and a lock for each.
-//!
-//! The lock keeps others from refreshing at the same time. What keeps a holder that has lost it without noticing from
-//! doing harm is the version: nothing is written over what was not read. Room for the result of a refresh is a write of
-//! the document as it is; the version that this gives is the one that the result has to find.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
-use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::format::{self, Document};
-use crate::store::outcome::{Removed, SaveFailure, Saved};
+use crate::store::format::Document;
 use crate::time::{BootInstant, Clock as _, SystemClock, UnixMillis};
 
 /// How long what was read is believed.
 const RECENT: Duration = Duration::from_secs(1);
 
 /// How often others may be faster before something must be wrong.
-const TRIES: usize = 20;
+pub(super) const TRIES: usize = 20;
 
 /// A value and the version that it has.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +61,7 @@ pub(crate) trait Held: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct GivenStore {
     id: u32,
-    keeper: Arc<dyn Keeper>,
+    pub(super) keeper: Arc<dyn Keeper>,
     /// Of the few keys that a plugin has.
     recent: Arc<Mutex<Vec<Recent>>>,
 }
@@ -139,7 +132,7 @@ impl GivenStore {
     }
 
     /// What is kept under that key now.
-    fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
+    pub(super) fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
         let now = SystemClock.boot();
         let writes = self.recent(key, |recent| recent.writes);
         let kept = self.keeper.read(key, may)?;
@@ -153,7 +146,7 @@ impl GivenStore {
         Ok(kept)
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         key: &str,
         document: &Document,
@@ -163,7 +156,7 @@ impl GivenStore {
         self.put(key, as_value(document), expected, may)
     }
 
-    fn put(
+    pub(super) fn put(
         &self,
         key: &str,
         value: Secret,
@@ -264,251 +257,6 @@ impl Hash for GivenStore {
     }
 }
 
-/// What is kept under a key of a given store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Slot {
-    pub(super) store: GivenStore,
-    pub(super) key: String,
-}
-
-/// Reads without a lock, as of a second ago or later.
-///
-/// # Errors
-/// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(super) fn read(slot: &Slot, may: Option<MayBlock>) -> Result<Stored, Error> {
-    match slot.store.read_recent(&slot.key, may)? {
-        Some(kept) => Ok(parse(&kept, &slot.key)?.0),
-        None => Ok(Stored::Nothing),
-    }
-}
-
-fn parse(kept: &Versioned, key: &str) -> Result<(Stored, Document), Error> {
-    let (stored, document) = format::parse(kept.value.expose().as_bytes(), Path::new(key))?;
-    match stored {
-        // Another machine's keychain cannot be asked.
-        Stored::Sealed(_) => Err(format::corrupt(
-            Path::new(key),
-            "its tokens are said to lie in a keychain",
-        )),
-        stored => Ok((stored, document)),
-    }
-}
-
-/// A held lock with the credential as it was read under it. Dropping it unlocks.
-pub(super) struct GivenLock {
-    held: Box<dyn Held>,
-    slot: Slot,
-    seen: Seen,
-}
-
-/// What the store says.
-struct Seen {
-    stored: Stored,
-    document: Document,
-    kept: Option<Versioned>,
-    is_corrupt: bool,
-}
-
-/// The version that the result of a refresh has to find.
-#[derive(Debug)]
-pub(super) struct Reserved {
-    version: String,
-}
-
-impl GivenLock {
-    pub(super) fn try_acquire(slot: &Slot, may: MayBlock) -> Result<Option<Self>, Error> {
-        let Some(held) = slot.store.keeper.try_lock(&slot.key, may)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            held,
-            slot: slot.clone(),
-            seen: Seen::look(slot, may)?,
-        }))
-    }
-
-    pub(super) fn stored(&self) -> &Stored {
-        &self.seen.stored
-    }
-
-    pub(super) fn reserve(&mut self, may: MayBlock) -> Result<Reserved, Error> {
-        self.require_lock()?;
-        let value = match &self.seen.kept {
-            Some(kept) => kept.value.clone(),
-            // Nobody is logged in, then and now.
-            None => as_value(&Document::of_logout(UnixMillis::default())),
-        };
-        let Some(kept) = self
-            .slot
-            .store
-            .put(&self.slot.key, value, self.version(), may)?
-        else {
-            return Err(keeps_changing(&self.slot.key));
-        };
-        let version = kept.version.clone();
-        self.seen.kept = Some(kept);
-        // Others may have had it while this was written.
-        self.require_lock()?;
-        Ok(Reserved { version })
-    }
-
-    pub(super) fn save(
-        &mut self,
-        reserved: Reserved,
-        credential: &NewCredential,
-        may: MayBlock,
-    ) -> Result<Saved, SaveFailure<Reserved>> {
-        let kept_refresh = self.seen.stored.credential().and_then(Snapshot::refresh);
-        let document =
-            Document::of_credential(self.seen.document.clone(), credential, kept_refresh, None);
-        let expected = Some(reserved.version.as_str());
-        let refusal = match self
-            .slot
-            .store
-            .write(&self.slot.key, &document, expected, may)
-        {
-            Ok(Some(kept)) => {
-                self.seen = Seen::of(Some(kept), &self.slot.key).map_err(|error| SaveFailure {
-                    error,
-                    reserved: None,
-                })?;
-                return Ok(Saved::Written);
-            }
-            Ok(None) => None,
-            Err(error) => Some(error),
-        };
-        // It may have been written all the same, and only the word of it was lost: then this finds it.
-        match (Seen::look(&self.slot, may), refusal) {
-            (Ok(now), Some(error)) if now.version() == expected => Err(SaveFailure {
-                error,
-                reserved: Some(reserved),
-            }),
-            (Ok(now), _) => {
-                self.seen = now;
-                Ok(Saved::Superseded)
-            }
-            (Err(_), Some(error)) | (Err(error), None) => Err(SaveFailure {
-                error,
-                reserved: Some(reserved),
-            }),
-        }
-    }
-
-    pub(super) fn store_login(
-        &mut self,
-        credential: &NewCredential,
-        may: MayBlock,
-    ) -> Result<(), Error> {
-        let document = Document::of_credential(Document::default(), credential, None, None);
-        self.overwrite(&document, credential.refreshed_at, may)
-    }
-
-    pub(super) fn record_failure(
-        &mut self,
-        last_refresh: &LastRefresh,
-        may: MayBlock,
-    ) -> Result<(), Error> {
-        if self.seen.stored.outline().is_none() {
-            return Ok(());
-        }
-        let document = self.seen.document.clone().with_last_refresh(last_refresh);
-        let written = self
-            .slot
-            .store
-            .write(&self.slot.key, &document, self.version(), may)?;
-        self.seen = match written {
-            Some(kept) => Seen::of(Some(kept), &self.slot.key)?,
-            None => Seen::look(&self.slot, may)?,
-        };
-        Ok(())
-    }
-
-    pub(super) fn log_out(
-        &mut self,
-        now: UnixMillis,
-        may: MayBlock,
-    ) -> Result<Option<Removed>, Error> {
-        let removed = self.seen.stored.credential().map(Removed::of);
-        if self.seen.stored != Stored::LoggedOut {
-            self.overwrite(&Document::of_logout(now), now, may)?;
-        }
-        Ok(removed)
-    }
-
-    /// Writes a document whatever the store holds by now; a damaged value is kept under another key.
-    fn overwrite(
-        &mut self,
-        document: &Document,
-        now: UnixMillis,
-        may: MayBlock,
-    ) -> Result<(), Error> {
-        let Slot { store, key } = &self.slot;
-        for _ in 0..TRIES {
-            if let Some(damaged) = self.seen.kept.as_ref().filter(|_| self.seen.is_corrupt) {
-                store.set_aside(key, damaged.value.expose().as_bytes(), now, may)?;
-            }
-            let version = self.seen.kept.as_ref().map(|kept| kept.version.as_str());
-            if let Some(kept) = store.write(key, document, version, may)? {
-                self.seen = Seen::of(Some(kept), key)?;
-                return Ok(());
-            }
-            self.seen = Seen::look(&self.slot, may)?;
-        }
-        Err(keeps_changing(key))
-    }
-
-    fn version(&self) -> Option<&str> {
-        self.seen.version()
-    }
-
-    fn require_lock(&self) -> Result<(), Error> {
-        if !self.held.is_lost() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::StoreLocked,
-            format!(
-                "The lock of {} ended while it was held. Nothing was sent; try again.",
-                self.slot.key
-            ),
-        ))
-    }
-}
-
-impl fmt::Debug for GivenLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GivenLock")
-            .field("slot", &self.slot)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Seen {
-    fn look(slot: &Slot, may: MayBlock) -> Result<Self, Error> {
-        Self::of(slot.store.read(&slot.key, may)?, &slot.key)
-    }
-
-    fn of(kept: Option<Versioned>, key: &str) -> Result<Self, Error> {
-        let parsed = kept.as_ref().map(|kept| parse(kept, key)).transpose();
-        let (parsed, is_corrupt) = match parsed {
-            Ok(parsed) => (parsed, false),
-            Err(error) if error.code() == ErrorCode::StoreCorrupt => (None, true),
-            Err(error) => return Err(error),
-        };
-        let (stored, document) = parsed.unwrap_or((Stored::Nothing, Document::default()));
-        Ok(Self {
-            stored,
-            document,
-            kept,
-            is_corrupt,
-        })
-    }
-
-    fn version(&self) -> Option<&str> {
-        self.kept.as_ref().map(|kept| kept.version.as_str())
-    }
-}
-
 /// The text of a document, as it is kept.
 pub(super) fn as_value(document: &Document) -> Secret {
     let mut bytes = document.to_json();
@@ -516,7 +264,7 @@ pub(super) fn as_value(document: &Document) -> Secret {
     Secret::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())
 }
 
-fn keeps_changing(key: &str) -> Error {
+pub(super) fn keeps_changing(key: &str) -> Error {
     Error::new(
         ErrorCode::StoreLocked,
         format!("{key} keeps changing in the plugin's store while it is written. Try again."),

@@ -1,0 +1,323 @@
+use std::collections::HashMap;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::profiles::profiles;
+
+#[derive(Default)]
+pub(in crate::store) struct FixedEnvironment {
+    vars: HashMap<String, OsString>,
+    home: Option<PathBuf>,
+}
+
+impl FixedEnvironment {
+    fn at_home(home: &Path) -> Self {
+        Self {
+            vars: HashMap::new(),
+            home: Some(home.to_path_buf()),
+        }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.vars.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+impl Environment for FixedEnvironment {
+    fn var(&self, name: &str) -> Option<OsString> {
+        self.vars.get(name).cloned()
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        self.home.clone()
+    }
+}
+
+/// A location for the tests of this layer.
+pub(in crate::store) fn in_state_dir(state_dir: &Path, plugin_id: &str, profile: &str) -> Location {
+    let request = LocationRequest {
+        plugin_id,
+        profile,
+        state_dir: state_dir.to_str(),
+        credentials_path: None,
+        foreign: None,
+        given: None,
+    };
+    Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+}
+
+/// The same, for an exact path.
+pub(in crate::store) fn at_path(path: &Path) -> Location {
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "default",
+        state_dir: None,
+        credentials_path: path.to_str(),
+        foreign: None,
+        given: None,
+    };
+    Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+}
+
+/// Claude Code's login, in that item, with its file in that folder.
+pub(in crate::store) fn claude_code_with(folder: &Path, item: KeychainItem) -> Location {
+    let path = folder.join(".credentials.json");
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "default",
+        state_dir: folder.to_str(),
+        credentials_path: path.to_str(),
+        foreign: Some((Format::ClaudeCode, "main")),
+        given: None,
+    };
+    let mut location = Location::resolve(&request, &FixedEnvironment::default()).unwrap();
+    if let Place::Foreign { item: place, .. } = &mut location.place {
+        *place = Some(item);
+    }
+    location
+}
+
+fn resolved(environment: &FixedEnvironment) -> PathBuf {
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "default",
+        state_dir: None,
+        credentials_path: None,
+        foreign: None,
+        given: None,
+    };
+    Location::resolve(&request, environment)
+        .unwrap()
+        .path()
+        .to_path_buf()
+}
+
+fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option<&str>) -> String {
+    let request = LocationRequest {
+        plugin_id,
+        profile,
+        state_dir,
+        credentials_path: path,
+        foreign: None,
+        given: None,
+    };
+    let error = Location::resolve(&request, &FixedEnvironment::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidConfig);
+    error.message().to_owned()
+}
+
+#[test]
+fn one_folder_per_plugin_and_one_file_per_profile() {
+    let location = in_state_dir(Path::new("/s"), "@scope/name", "Work");
+    assert_eq!(
+        location.path(),
+        Path::new("/s/credentials/%40scope%2Fname/%57ork.json")
+    );
+    assert_eq!(location.profile(), "Work");
+    let tricky = in_state_dir(Path::new("/s"), "..", "../../x");
+    assert_eq!(
+        tricky.path(),
+        Path::new("/s/credentials/%2E%2E/%2E.%2F..%2Fx.json")
+    );
+}
+
+#[test]
+fn names_that_cannot_be_names_are_refused() {
+    assert!(refused("", "p", Some("/s"), None).contains("pluginId is empty"));
+    assert!(refused("a", "", Some("/s"), None).contains("profile is empty"));
+    assert!(refused("a\0", "p", Some("/s"), None).contains("NUL"));
+    assert!(refused("a", &"p".repeat(129), Some("/s"), None).contains("129"));
+    assert!(refused("a", &"P".repeat(128), Some("/s"), None).contains("too long"));
+    let longest = in_state_dir(Path::new("/s"), &"p".repeat(128), &"q".repeat(128));
+    assert!(longest.path().to_str().unwrap().len() > 256);
+}
+
+#[test]
+fn paths_that_cannot_be_paths_are_refused() {
+    assert!(refused("a", "p", Some(" "), None).contains("stateDir is empty"));
+    assert!(refused("a", "p", Some("/a\0"), None).contains("NUL"));
+    assert!(refused("a", "p", None, Some("")).contains("credentialsPath is empty"));
+    assert!(refused("a", "p", None, Some("/a/b/")).contains("names a folder"));
+    assert!(refused("a", "p", None, Some("/a/..")).contains("names a folder"));
+    assert!(refused("a", "p", None, Some("~/a")).contains("Set HOME"));
+    assert!(refused("a", "p", None, None).contains("Set HOME"));
+}
+
+#[test]
+fn the_hosts_variables_count_in_their_order() {
+    let home = TempDir::new().unwrap();
+    let all = || {
+        FixedEnvironment::at_home(home.path())
+            .with("CLAWDBOT_STATE_DIR", "/clawd")
+            .with("OPENCLAW_HOME", "/home-of-openclaw")
+    };
+    assert_eq!(
+        resolved(&all()),
+        Path::new("/clawd/credentials/demo/default.json")
+    );
+    assert_eq!(
+        resolved(&all().with("MOLTBOT_STATE_DIR", "/molt")),
+        Path::new("/molt/credentials/demo/default.json")
+    );
+    assert_eq!(
+        resolved(
+            &all()
+                .with("MOLTBOT_STATE_DIR", "/molt")
+                .with("OPENCLAW_STATE_DIR", " /open ")
+        ),
+        Path::new("/open/credentials/demo/default.json")
+    );
+    assert_eq!(
+        resolved(&all().with("CLAWDBOT_STATE_DIR", " ")),
+        Path::new("/home-of-openclaw/.openclaw/credentials/demo/default.json")
+    );
+}
+
+#[test]
+fn the_first_folder_that_exists_in_the_home_counts() {
+    let home = TempDir::new().unwrap();
+    let environment = FixedEnvironment::at_home(home.path());
+    let expected = |folder: &str| {
+        home.path()
+            .join(folder)
+            .join("credentials/demo/default.json")
+    };
+    assert_eq!(resolved(&environment), expected(".openclaw"));
+    std::fs::create_dir(home.path().join(".moltbot")).unwrap();
+    assert_eq!(resolved(&environment), expected(".moltbot"));
+    std::fs::create_dir(home.path().join(".clawdbot")).unwrap();
+    assert_eq!(resolved(&environment), expected(".clawdbot"));
+    std::fs::create_dir(home.path().join(".openclaw")).unwrap();
+    assert_eq!(resolved(&environment), expected(".openclaw"));
+}
+
+#[test]
+fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
+    let environment = || FixedEnvironment::at_home(Path::new("/h"));
+    for (variable, value, expected) in [
+        ("OPENCLAW_STATE_DIR", "~/s", "/h/s"),
+        ("MOLTBOT_STATE_DIR", "~", "/h"),
+        ("CLAWDBOT_STATE_DIR", "~other/s", ""),
+        ("OPENCLAW_HOME", "~/o", "/h/o/.openclaw"),
+    ] {
+        let path = resolved(&environment().with(variable, value));
+        if expected.is_empty() {
+            let here = std::env::current_dir().unwrap();
+            assert_eq!(path, here.join("~other/s/credentials/demo/default.json"));
+        } else {
+            assert_eq!(
+                path,
+                Path::new(expected).join("credentials/demo/default.json")
+            );
+        }
+    }
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "default",
+        state_dir: Some("~/x"),
+        credentials_path: Some("~/c.json"),
+        foreign: None,
+        given: None,
+    };
+    let location = Location::resolve(&request, &environment()).unwrap();
+    assert_eq!(location.path(), Path::new("/h/c.json"));
+    assert!(location.own_folder().is_none());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_home_that_is_not_utf8_works() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let home = PathBuf::from(OsString::from_vec(b"/h\xFF".to_vec()));
+    let path = resolved(&FixedEnvironment::at_home(&home));
+    assert_eq!(path, home.join(".openclaw/credentials/demo/default.json"));
+}
+
+#[test]
+fn registrations_lie_beside_the_credentials() {
+    let location = in_state_dir(Path::new("/s"), "demo", "default");
+    let path = location.registration_path("https://auth.example.com/tenant");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert_eq!(
+        path.parent().unwrap(),
+        Path::new("/s/credentials/demo/clients")
+    );
+    assert!(name.starts_with("auth.example.com-"), "{name}");
+    assert_eq!(name.len(), "auth.example.com-.json".len() + 16);
+    assert_ne!(
+        path,
+        location.registration_path("https://auth.example.com/")
+    );
+    assert!(
+        location
+            .registration_path("http://[::1]:8080")
+            .to_str()
+            .unwrap()
+            .contains("%5B%3A%3A1%5D-")
+    );
+    let exact = at_path(Path::new("/x/c.json"));
+    assert_eq!(
+        exact.registration_path("https://a").parent().unwrap(),
+        Path::new("/x/c.json.clients")
+    );
+}
+
+#[test]
+fn only_profiles_are_listed() {
+    let folder = TempDir::new().unwrap();
+    let location = in_state_dir(folder.path(), "demo", "default");
+    assert!(profiles(&location, None).unwrap().is_empty());
+    let ours = location.own_folder().unwrap();
+    std::fs::create_dir_all(ours.join("clients")).unwrap();
+    std::fs::create_dir_all(ours.join("folder.json")).unwrap();
+    for name in [
+        "work.json",
+        "%41.json",
+        "default.json",
+        "default.json.lock",
+        "default.json.corrupt-1700000000000",
+        ".default.json.0123456789abcdef.tmp",
+        "Foreign.json",
+        "%zz.json",
+        ".json",
+        "notes.txt",
+    ] {
+        std::fs::write(ours.join(name), "").unwrap();
+    }
+    let names: Vec<_> = profiles(&location, None)
+        .unwrap()
+        .iter()
+        .map(|location| location.profile().to_owned())
+        .collect();
+    assert_eq!(names, ["A", "default", "work"]);
+    assert!(profiles(&location, None).unwrap().contains(&location));
+    let exact = at_path(&ours.join("work.json"));
+    assert_eq!(
+        profiles(&exact, None).unwrap(),
+        std::slice::from_ref(&exact)
+    );
+}
+
+#[test]
+fn the_handwritten_file_is_the_default_profiles() {
+    let of = |plugin_id: &str, profile: &str| {
+        in_state_dir(Path::new("/s"), plugin_id, profile).handwritten_path()
+    };
+    assert_eq!(
+        of("demo", "default").unwrap(),
+        Path::new("/s/extensions/demo/credentials.json")
+    );
+    assert_eq!(
+        of("@scope/name", "default").unwrap(),
+        Path::new("/s/extensions/@scope/name/credentials.json")
+    );
+    for tricky in [
+        "..", "../x", "@a/../b", "@/..", "a/b", "/etc", "@a/", "a\\b",
+    ] {
+        assert_eq!(of(tricky, "default"), None, "{tricky}");
+    }
+    assert_eq!(of("demo", "work"), None);
+    assert_eq!(at_path(Path::new("/x/c.json")).handwritten_path(), None);
+}

@@ -1,0 +1,4 @@
+//! Logins in files of our own.
+
+pub(super) mod file;
+pub(crate) mod handwritten;
