@@ -14,6 +14,15 @@ import { install, nodeMajors, npm, root, setUp } from "../../scripts/setup.mjs";
 
 const name = "clawdbot-plugin-auth";
 
+/** The documentation that goes along: what a plugin's author and an operator read. */
+function pagesOf(folder) {
+  return readdirSync(join(root, folder), { recursive: true })
+    .map((path) => `${folder}/${path.replaceAll("\\", "/")}`)
+    .filter((path) =>
+      /^docs\/(README\.md|design\.md|hosts\.md|(guide|operations|reference)\/.+\.(md|svg|png))$/.test(path),
+    );
+}
+
 /** All that is published; whoever adds a file to the package adds it here. */
 const kit = readdirSync(join(root, "plugin"))
   .filter((name) => name.endsWith(".ts"))
@@ -21,7 +30,11 @@ const kit = readdirSync(join(root, "plugin"))
 const published = [
   "LICENSE",
   "README.md",
-  ...["index", "plugin"].flatMap((name) => [".d.mts", ".d.ts", ".js", ".mjs"].map((ending) => name + ending)),
+  "CHANGELOG.md",
+  "SECURITY.md",
+  "index.d.ts",
+  "index.js",
+  ...pagesOf("docs"),
   ...["auth-error", "call", "given-store", "images", "shared", "unloadable", "unusable"].map(
     (name) => `lib/${name}.js`,
   ),

@@ -5,8 +5,8 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { importToken, logout } from "../../index.mjs";
-import { loginNeeded, pluginAuth } from "../../plugin.mjs";
+import { loginNeeded, pluginAuth } from "../../dist/index.js";
+import { importToken, logout } from "../../index.js";
 import { mcpAnswer } from "./mcp.mjs";
 import { recipes } from "./recipes.mjs";
 
