@@ -95,13 +95,13 @@ export async function tryBundlers(folder, away) {
         // Bun writes the path of the source into an ES module; webpack makes __filename of import.meta.url.
         const works = external || ending === "cjs" || bundler === "bun" || bundler === "webpack";
         if (works) assert.equal(beside, "logged_out function\n", what);
-        else assert.match(beside, /was bundled into an ES module.*`external`.*docs\/bundlers\.md/, what);
+        else assert.match(beside, /was bundled into an ES module.*`external`.*docs\/guide\/bundlers\.md/, what);
         if (external) continue;
         // As a bundle travels: without node_modules.
         const moved = join(away, `${bundler}.${ending}`);
         cpSync(file, moved);
         if (bundler !== "bun")
-          assert.match(await said(moved), /was bundled into .*`external`.*docs\/bundlers\.md/, what);
+          assert.match(await said(moved), /was bundled into .*`external`.*docs\/guide\/bundlers\.md/, what);
       }
     }
   }
