@@ -1,7 +1,8 @@
 /** Everything that the documentation and the comments point to is there. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, extname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -88,4 +89,18 @@ test("a comment, a script or a message that names a page, names one that is ther
     }),
   );
   assert.deepEqual(broken, []);
+});
+
+test("every shell block of the guide runs, or says that it is not run", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "guide-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const failed = pages
+    .filter((page) => page.startsWith("docs/guide/"))
+    .flatMap((page) => [...read(page).matchAll(/^```sh\n([\s\S]*?)^```/gm)].map(([, code = ""]) => ({ page, code })))
+    .filter(({ code }) => !/^# not run/m.test(code))
+    .flatMap(({ page, code }) => {
+      const { status, stderr } = spawnSync("bash", ["-euc", code], { cwd: folder, encoding: "utf8" });
+      return status === 0 ? [] : [`${page}: ${stderr}`];
+    });
+  assert.deepEqual(failed, []);
 });
