@@ -196,7 +196,7 @@ export class KeychainProgram {
     this.#run(["store", "--label=edited", "service", "clawdbot-plugin-auth", "account", account], secret);
   }
 
-  /** The accounts of our entries, sorted, without a program that KWallet has demands of. */
+  /** The accounts of our entries that are more than a trial, sorted; without a program that KWallet has demands of. */
   async entries(): Promise<string[]> {
     const found = await this.#found({ service: "clawdbot-plugin-auth" });
     const get = ["org.freedesktop.Secret.Item", "Attributes"];
@@ -204,7 +204,7 @@ export class KeychainProgram {
       const [value] = await this.#call(SECRETS, path, "org.freedesktop.DBus.Properties.Get", "ss", get);
       return String((value as Variant<Record<string, string>>).value.account);
     });
-    return (await Promise.all(accounts)).sort();
+    return (await Promise.all(accounts)).filter((account) => !account.endsWith("/trial")).sort();
   }
 
   /** A person removes an entry. */

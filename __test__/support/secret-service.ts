@@ -1,7 +1,8 @@
 /**
  * A Secret Service of the tests' own, for what gnome-keyring does not do and other programs do:
  *
- * - `prompts`: `CreateItem` and `Delete` answer with a prompt and do their work when it is run (KeePassXC 2.7.4);
+ * - `prompts`: `CreateItem` and `Delete` answer with a prompt and do their work when it is run (KeePassXC 2.7.4); with
+ *   `confirmDelete` that of `Delete` opens a window, which `Dismiss` does not close;
  * - `silentUnlock`: `Unlock` answers with a prompt that completes at once, without a window (kwalletd5 5.103);
  * - while it is locked, a search finds nothing (oo7-daemon 0.7.0-beta, KeePassXC 2.7.4).
  *
@@ -27,6 +28,8 @@ interface Item {
 export interface SecretServiceOptions {
   /** `CreateItem` and `Delete` answer with a prompt. */
   prompts?: boolean;
+  /** The prompt of `Delete` asks a person. */
+  confirmDelete?: boolean;
   /** `Unlock` answers with a prompt that opens no window. */
   silentUnlock?: boolean;
   /** The names that it has on the bus besides its own; with `org.kde.kwalletd5` its wallet is open. */
@@ -48,7 +51,8 @@ export class SecretService {
   options: SecretServiceOptions;
   /** Windows that were opened, by what they ask. */
   readonly windows: string[] = [];
-  /** Prompts that were dismissed. */
+  readonly #shown = new Set<string>();
+  /** Prompts that were dismissed after they were run. */
   dismissed = 0;
   /** What a person does with a window. */
   person: "answers" | "declines" | "is away" = "is away";
@@ -58,6 +62,8 @@ export class SecretService {
   failure: { method: string; reason: string } | undefined;
   /** Whether there is a default keyring. */
   hasDefault = true;
+  #held: { method: string; accepts: (account: string) => boolean; arrive: () => void } | undefined;
+  readonly #waiting: Message[] = [];
   /** The methods that were called. */
   readonly calls: string[] = [];
 
@@ -120,6 +126,17 @@ export class SecretService {
     this.#items.set(this.#path("collection/first"), { keyring, attributes, secret: Buffer.from(secret) });
   }
 
+  /** Lets the next call of that method on such an entry wait, until `letGo`. Fulfilled when it has come. */
+  hold(method: string, accepts: (account: string) => boolean): Promise<void> {
+    return new Promise((arrive) => {
+      this.#held = { method, accepts, arrive };
+    });
+  }
+
+  letGo(): void {
+    for (const message of this.#waiting.splice(0)) this.#answer(message);
+  }
+
   #item(account: string): Item | undefined {
     return [...this.#items.values()].find((item) => item.attributes.account === account);
   }
@@ -160,6 +177,14 @@ export class SecretService {
       name !== "org.kde.KWallet"
     ) {
       return false;
+    }
+    const held = this.#held;
+    const of = String(this.#items.get(path as string)?.attributes.account);
+    if (held?.method === member && held.accepts(of)) {
+      this.#held = undefined;
+      this.#waiting.push(message);
+      held.arrive();
+      return true;
     }
     this.calls.push(`${name.slice(name.lastIndexOf(".") + 1)}.${member}`);
     const reply = (signature: string, ...body: unknown[]) =>
@@ -202,6 +227,27 @@ export class SecretService {
         else reply("(oayays)", [body[0], Buffer.alloc(0), item.secret, "text/plain"]);
         break;
       }
+      case "SetSecret": {
+        const item = this.#items.get(path as string);
+        const [, , value] = body[0] as unknown as [string, Buffer, Buffer];
+        if (item === undefined) fail("org.freedesktop.Secret.Error.NoSuchObject");
+        else if (this.#locked.has(item.keyring)) fail("org.freedesktop.Secret.Error.IsLocked");
+        else {
+          item.secret = Buffer.from(value);
+          reply("");
+        }
+        break;
+      }
+      case "Set": {
+        const item = this.#items.get(path as string);
+        const [, property, value] = body as unknown as [string, string, Variant];
+        if (item === undefined) fail("org.freedesktop.DBus.Error.UnknownObject");
+        else {
+          if (property === "Attributes") item.attributes = value.value as Attributes;
+          reply("");
+        }
+        break;
+      }
       case "Delete":
         this.#delete(path as string, reply, fail);
         break;
@@ -210,7 +256,7 @@ export class SecretService {
         this.#run(path as string);
         break;
       case "Dismiss":
-        this.dismissed += 1;
+        if (this.#shown.delete(path as string)) this.dismissed += 1;
         this.#prompts.delete(path as string);
         reply("");
         break;
@@ -298,7 +344,9 @@ export class SecretService {
       return;
     }
     const run = (): [boolean, Variant] | undefined => {
-      if (isStuck) return undefined;
+      const answer = this.options.confirmDelete ? this.#window("delete") : "answers";
+      if (isStuck || answer === "is away") return undefined;
+      if (answer === "declines") return [true, new Variant("s", "")];
       this.#items.delete(path);
       return [false, new Variant("s", "")];
     };
@@ -307,7 +355,10 @@ export class SecretService {
 
   #run(path: string): void {
     const completed = this.#prompts.get(path)?.();
-    if (completed === undefined) return;
+    if (completed === undefined) {
+      this.#shown.add(path);
+      return;
+    }
     this.#prompts.delete(path);
     this.#bus.send(Message.newSignal(path, `${INTERFACE}Prompt`, "Completed", "bv", completed));
   }

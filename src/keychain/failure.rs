@@ -1,11 +1,13 @@
 //! Why a keychain did not do what it was asked, and what a person does about it.
 
 use std::path::Path;
+#[cfg(feature = "keychain")]
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 
 /// How long an operation may take.
+#[cfg(feature = "keychain")]
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
 /// Why the keychain did not do what it was asked. What a person does about it in the program that answers stands at the

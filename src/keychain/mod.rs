@@ -1,25 +1,26 @@
 //! Secrets in the system's keychain: Secret Service on Linux, Keychain Services on macOS, Credential Manager on Windows.
 //!
 //! Every operation ends within [`failure::LIMIT`] and opens no window: a keychain that is locked is an error that says so. Only
-//! [`unlock`] opens one, because a person is there. Blocks: not for a thread that others wait for. Only the build with the
+//! [`unlock`] and [`remove`] may open one, where a [`Person`] is. Blocks: not for a thread that others wait for. Only the build with the
 //! feature `keychain` can do any of it.
 
 mod failure;
 #[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
 mod native;
 mod parts;
+mod person;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
 mod secret_service;
 
-use std::time::Duration;
-
 use crate::secret::Secret;
-use failure::{Failure, LIMIT};
+use failure::Failure;
+
+pub(crate) use person::Person;
 
 #[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
-use native::{unlock as unlock_within, within};
+use native::{unlock as unlock_with_a_person, within};
 #[cfg(all(feature = "keychain", target_os = "linux"))]
-use secret_service::{unlock as unlock_within, within};
+use secret_service::{unlock as unlock_with_a_person, within};
 
 #[cfg(not(feature = "keychain"))]
 use parts::Entries;
@@ -42,25 +43,22 @@ impl Reach {
     pub(crate) const OURS: Option<Self> = None;
 }
 
-/// How long a person has to type the keychain's password.
-#[cfg(feature = "keychain")]
-const LIMIT_OF_A_PERSON: Duration = Duration::from_secs(30);
-
 /// What [`probe`] writes: no secret, for a crash may leave it.
 const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
 
-/// Keeps a secret under that name, in place of an older one.
-pub(crate) fn put(name: &str, secret: &Secret) -> Result<(), Failure> {
-    let (name, secret) = (name.to_owned(), secret.clone());
-    within(LIMIT, move |entries| {
-        parts::put(entries, &name, secret.expose().as_bytes())
+/// Keeps a secret under that name, in place of an older one. A program that asks a person before it removes an entry makes one
+/// of `spent` into it.
+pub(crate) fn put(name: &str, secret: &Secret, spent: &[String]) -> Result<(), Failure> {
+    let (name, secret, spent) = (name.to_owned(), secret.clone(), spent.to_vec());
+    within(Person::Away, move |entries| {
+        parts::put(entries, &name, secret.expose().as_bytes(), &spent)
     })
 }
 
 /// The secret of that name; none if there is none, or none that is whole.
 pub(crate) fn get(name: &str) -> Result<Option<Secret>, Failure> {
     let name = name.to_owned();
-    within(LIMIT, move |entries| parts::get(entries, &name))
+    within(Person::Away, move |entries| parts::get(entries, &name))
 }
 
 /// What became of secrets that were to be removed.
@@ -84,13 +82,13 @@ impl Removal {
 }
 
 /// Removes the secrets of those names, each as far as that can be done. `spared` stays where the keychain writes later than
-/// it says: what has replaced it may not be written yet.
-pub(crate) fn remove(names: &[String], spared: Option<&str>) -> Removal {
+/// it says: what has replaced it may not be written yet. A program that asks a person first keeps all where nobody is.
+pub(crate) fn remove(names: &[String], spared: Option<&str>, person: Person) -> Removal {
     if names.is_empty() {
         return Removal::default();
     }
     let (wanted, spared) = (names.to_vec(), spared.map(str::to_owned));
-    let removed = within(LIMIT, move |entries| {
+    let removed = within(person, move |entries| {
         let mut removal = Removal::default();
         let writes_later = entries.writes_later();
         for name in wanted {
@@ -115,7 +113,7 @@ pub(crate) fn remove(names: &[String], spared: Option<&str>) -> Removal {
 /// Which of these names the keychain has.
 pub(crate) fn held(names: &[String]) -> Result<Vec<String>, Failure> {
     let mut names = names.to_vec();
-    within(LIMIT, move |entries| {
+    within(Person::Away, move |entries| {
         let mut failure = Ok(());
         names.retain(|name| match entries.get(name) {
             Ok(found) => found.is_some(),
@@ -132,16 +130,21 @@ pub(crate) fn held(names: &[String]) -> Result<Vec<String>, Failure> {
 /// for the next operation to say.
 pub(crate) fn unlock() {
     #[cfg(feature = "keychain")]
-    let _is_unlocked: Result<(), Failure> = unlock_within(LIMIT_OF_A_PERSON);
+    let _is_unlocked: Result<(), Failure> = unlock_with_a_person();
 }
 
-/// Tries whether secrets can be kept: writes, reads and removes one that is none.
+/// Tries whether secrets can be kept: writes, reads and removes one that is none. It stays with a program that asks a person
+/// before it removes one.
 pub(crate) fn probe(name: &str) -> Result<Reach, Failure> {
     let name = name.to_owned();
-    within(LIMIT, move |entries| {
-        parts::put(entries, &name, TRIAL.as_bytes())?;
+    within(Person::Away, move |entries| {
+        parts::put(entries, &name, TRIAL.as_bytes(), &[])?;
         let found = parts::get(entries, &name)?;
-        parts::remove(entries, &name)?;
+        match parts::remove(entries, &name) {
+            #[cfg(all(feature = "keychain", target_os = "linux"))]
+            Err(Failure::Declined(_)) => {}
+            removed => drop(removed?),
+        }
         match (found, Reach::OURS) {
             (Some(found), Some(reach)) if found.expose() == TRIAL => Ok(reach),
             #[cfg(feature = "keychain")]
@@ -156,7 +159,7 @@ pub(crate) fn probe(name: &str) -> Result<Reach, Failure> {
 
 #[cfg(not(feature = "keychain"))]
 fn within<T>(
-    _limit: Duration,
+    _person: Person,
     _work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     Err(Failure::NotBuiltIn)

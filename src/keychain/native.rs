@@ -5,14 +5,16 @@
 //! Windows opens none.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
 
 use keyring_core::api::CredentialStoreApi as _;
 use keyring_core::{Entry, Error};
 use zeroize::Zeroizing;
 
-use super::failure::{Failure, clean};
+use super::failure::{Failure, LIMIT, clean};
 use super::parts::{Entries, SERVICE};
+#[cfg(target_os = "macos")]
+use super::person::PATIENCE;
+use super::person::Person;
 
 #[cfg(target_os = "macos")]
 use apple_native_keyring_store::keychain::Store;
@@ -30,7 +32,7 @@ const ENTRY_LIMIT: usize = usize::MAX;
 /// Runs work that is waited for that long. Neither system can be told to give up: a call that asks a person goes on
 /// without us, on its own thread.
 pub(super) fn within<T: Send + 'static>(
-    limit: Duration,
+    _person: Person,
     work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let (sender, receiver) = sync_channel(1);
@@ -43,7 +45,7 @@ pub(super) fn within<T: Send + 'static>(
             drop(sender.send(work(&mut Native)));
         })
         .map_err(|error| Failure::Unreachable(error.to_string()))?;
-    match receiver.recv_timeout(limit) {
+    match receiver.recv_timeout(LIMIT) {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => Err(Failure::TimedOut),
         Err(RecvTimeoutError::Disconnected) => {
@@ -53,7 +55,7 @@ pub(super) fn within<T: Send + 'static>(
 }
 
 /// Asks a person to unlock the default keychain of macOS, if it is locked. That of Windows is never locked.
-pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
+pub(super) fn unlock() -> Result<(), Failure> {
     #[cfg(target_os = "macos")]
     {
         let (sender, receiver) = sync_channel(1);
@@ -65,12 +67,10 @@ pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
                 let _nobody_may_wait = sender.send(unlocked.is_ok());
             })
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
-        if receiver.recv_timeout(limit) != Ok(true) {
+        if receiver.recv_timeout(PATIENCE) != Ok(true) {
             return Err(Failure::Locked(String::new()));
         }
     }
-    #[cfg(windows)]
-    let _never_waits = limit;
     Ok(())
 }
 
@@ -78,8 +78,15 @@ struct Native;
 
 impl Native {
     fn entry(name: &str) -> Result<Entry, Failure> {
+        // Not "enterprise", which roams with the profile to machines that have no file for it.
+        #[cfg(windows)]
+        let modifiers = std::collections::HashMap::from([("persistence", "local")]);
+        #[cfg(windows)]
+        let modifiers = Some(&modifiers);
+        #[cfg(not(windows))]
+        let modifiers = None;
         Store::new()
-            .and_then(|store| store.build(SERVICE, name, None))
+            .and_then(|store| store.build(SERVICE, name, modifiers))
             .map_err(|error| failure(&error))
     }
 }
@@ -89,7 +96,7 @@ impl Entries for Native {
         ENTRY_LIMIT
     }
 
-    fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn set(&mut self, name: &str, bytes: &[u8], _spent: &[String]) -> Result<(), Failure> {
         Self::entry(name)?
             .set_secret(bytes)
             .map_err(|error| failure(&error))

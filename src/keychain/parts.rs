@@ -20,8 +20,9 @@ pub(super) trait Entries {
     fn writes_later(&self) -> bool {
         false
     }
-    /// Writes one, in place of all others of that name.
-    fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure>;
+    /// Writes one, in place of the one of that name. Where a person would be asked before one is removed, one of `spent`
+    /// becomes it.
+    fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure>;
     /// Reads one, if it is there. That there is none is said only where all keyrings could be asked.
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
     /// Removes all of that name; says whether there was one. That there was none is said only where all keyrings could be
@@ -40,19 +41,24 @@ fn most(entries: &dyn Entries) -> usize {
     LONGEST.div_ceil(entries.limit()) + usize::from(entries.limit() <= LONGEST)
 }
 
-pub(super) fn put(entries: &mut dyn Entries, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn put(
+    entries: &mut dyn Entries,
+    name: &str,
+    bytes: &[u8],
+    spent: &[String],
+) -> Result<(), Failure> {
     let (first, rest) = bytes
         .split_at_checked(entries.limit().saturating_sub(DIGITS))
         .unwrap_or((bytes, &[]));
     let mut count = 1;
     for part in rest.chunks(entries.limit()) {
-        entries.set(&part_name(name, count), part)?;
+        entries.set(&part_name(name, count), part, &[])?;
         count += 1;
     }
     let mut head = Zeroizing::new(Vec::with_capacity(DIGITS + first.len()));
     head.extend_from_slice(format!("{count:0DIGITS$}").as_bytes());
     head.extend_from_slice(first);
-    entries.set(name, &head)
+    entries.set(name, &head, spent)
 }
 
 pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret>, Failure> {
@@ -130,7 +136,7 @@ mod tests {
             10
         }
 
-        fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        fn set(&mut self, name: &str, bytes: &[u8], _spent: &[String]) -> Result<(), Failure> {
             assert!(bytes.len() <= self.limit());
             if let Some(left) = &mut self.writes_left {
                 let Some(fewer) = left.checked_sub(1) else {
@@ -161,8 +167,8 @@ mod tests {
         #[test]
         fn what_is_put_comes_back_and_goes_whole(text in "\\PC{0,60}") {
             let mut entries = Small::default();
-            put(&mut entries, "a", text.as_bytes()).unwrap();
-            put(&mut entries, "b", b"another").unwrap();
+            put(&mut entries, "a", text.as_bytes(), &[]).unwrap();
+            put(&mut entries, "b", b"another", &[]).unwrap();
             prop_assert_eq!(read(&mut entries), Some(text));
             remove(&mut entries, "a").unwrap();
             prop_assert_eq!(read(&mut entries), None);
@@ -173,7 +179,7 @@ mod tests {
         #[test]
         fn what_a_killed_writer_leaves_is_none_and_can_be_removed(text in "[a-z]{5,60}", writes in 0_usize..6) {
             let mut entries = Small { writes_left: Some(writes), ..Small::default() };
-            put(&mut entries, "a", text.as_bytes()).unwrap();
+            put(&mut entries, "a", text.as_bytes(), &[]).unwrap();
             let is_whole = entries.entries.contains_key("a");
             prop_assert_eq!(read(&mut entries), is_whole.then_some(text));
             remove(&mut entries, "a").unwrap();
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn a_missing_or_foreign_part_makes_it_none() {
         let mut entries = Small::default();
-        put(&mut entries, "a", b"0123456789abcdef").unwrap();
+        put(&mut entries, "a", b"0123456789abcdef", &[]).unwrap();
         assert_eq!(entries.entries.len(), 3);
         entries.entries.remove("a#2");
         assert_eq!(read(&mut entries), None);

@@ -265,7 +265,7 @@ fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
         // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
         // holds it, that one has done so, and the check of the lock names it.
         refusal = Locked::try_acquire(location, may)
-            .map(|locked| locked.map(|mut locked| locked.forget_secrets()))
+            .map(|locked| locked.map(|mut locked| locked.forget_secrets_silently()))
             .err();
         after = inspect(location, may);
     }

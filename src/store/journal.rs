@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
+use crate::keychain::Person;
 use crate::store::credential::{Outline, Snapshot, Stored};
 use crate::store::format::{self, Document};
 use crate::store::sealed::{self, CAN_OPEN};
@@ -89,17 +90,17 @@ impl Journal<'_> {
                         .is_none_or(|best| found.refreshed_at > best.refreshed_at) =>
                 {
                     if let Some(older) = best.replace(found) {
-                        delete(&older.temp, stored);
+                        delete(&older.temp, stored, Person::Away);
                     }
                 }
                 Worth::Unknown => {}
-                Worth::Successor(_) | Worth::Nothing => delete(&temp, stored),
+                Worth::Successor(_) | Worth::Nothing => delete(&temp, stored, Person::Away),
             }
         }
         Ok(best)
     }
 
-    /// Deletes this login's journals: the login or the logout that is stored now has made them worthless.
+    /// Deletes this login's journals: the login or the logout that is stored now, by a person, has made them worthless.
     pub(super) fn discard(self, stored: &Stored) {
         for temp in self.temps().unwrap_or_default() {
             let file = RegularFile::read(&temp).ok().flatten();
@@ -113,7 +114,7 @@ impl Journal<'_> {
                     && (document.replaces().is_none() || self.is_for_us(&document, stored))
             });
             if is_ours {
-                delete(&temp, stored);
+                delete(&temp, stored, Person::Here);
             }
         }
     }
@@ -205,7 +206,7 @@ fn is_newer_version(document: &Document, temp: &Path) -> bool {
 
 /// Best effort: one that stays names no stored token, and is looked at again. The secrets that it names go first; where
 /// they stay, it stays with them.
-fn delete(temp: &Path, stored: &Stored) {
+fn delete(temp: &Path, stored: &Stored, person: Person) {
     let named = RegularFile::read(temp).ok().flatten().and_then(|file| {
         let document = Document::from_json(format::without_padding(file.bytes()?))?;
         Some(document.secrets_id()?.to_owned())
@@ -216,7 +217,7 @@ fn delete(temp: &Path, stored: &Stored) {
             .outline()
             .is_none_or(|current| current.secrets_id.as_ref() != Some(name))
     });
-    if orphaned.is_none_or(|name| sealed::forget(&[name], None).left.is_empty()) {
+    if orphaned.is_none_or(|name| sealed::forget(&[name], None, person).left.is_empty()) {
         drop(atomic_write::remove(temp));
     }
 }

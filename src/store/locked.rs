@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
+use crate::keychain::Person;
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::foreign::file::{self as foreign_file, ForeignFile};
@@ -260,10 +261,19 @@ impl Locked {
         }
     }
 
-    /// Removes those secrets. Says which are left.
+    /// Removes those secrets, by a window where a person has to allow it. Says which are left.
     pub(crate) fn forget_secrets(&mut self) -> Vec<String> {
+        self.forget_secrets_of(Person::Here)
+    }
+
+    /// The same without a window.
+    pub(crate) fn forget_secrets_silently(&mut self) -> Vec<String> {
+        self.forget_secrets_of(Person::Away)
+    }
+
+    fn forget_secrets_of(&mut self, person: Person) -> Vec<String> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.forget_secrets(),
+            Kept::OwnFile(file) => file.forget_secrets(person),
             Kept::ForeignFile(_) | Kept::Given(_) => Vec::new(),
         }
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorCode};
-use crate::keychain::{self, Reach, Removal};
+use crate::keychain::{self, Person, Reach, Removal};
 use crate::secret::{Secret, hex, random};
 use crate::store::credential::{Outline, Secrets, Snapshot};
 use crate::store::format::{Document, secrets};
@@ -86,7 +86,16 @@ impl OpenedMembers {
 /// # Errors
 /// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
 pub(super) fn probe(target: &Path) -> Result<Reach, Error> {
-    keychain::probe(&format!("{}/trial", owner(target))).map_err(|failure| failure.explain(None))
+    keychain::probe(&trial(target)).map_err(|failure| failure.explain(None))
+}
+
+/// Removes what such a try may have left.
+pub(super) fn forget_trial(target: &Path) {
+    forget(&[trial(target)], None, Person::Here);
+}
+
+fn trial(target: &Path) -> String {
+    format!("{}/trial", owner(target))
 }
 
 /// Asks a person to unlock the keychain, if it is locked, in the keychain's own window.
@@ -139,9 +148,9 @@ impl Document {
 
     /// Removes those secrets, but what a refresh has just replaced stays with a keychain that writes later than it says. What
     /// could not be removed stays on record. Says what is left in the keychain.
-    pub(super) fn forget_former(&mut self) -> Vec<String> {
+    pub(super) fn forget_former(&mut self, person: Person) -> Vec<String> {
         let former = self.former();
-        let removal = forget(&former, self.previous());
+        let removal = forget(&former, self.previous(), person);
         if removal.on_record != former {
             self.set_former(removal.on_record);
         }
@@ -160,6 +169,13 @@ impl Document {
             .flatten()
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect()
+    }
+
+    /// Those of them that nothing needs once a refresh stores this document.
+    pub(super) fn spent(&self) -> Vec<String> {
+        let mut spent = self.former();
+        spent.retain(|name| self.previous().is_some_and(|previous| previous != name));
+        spent
     }
 
     /// The same, and its own: what a document that takes its place has to remove.
@@ -271,9 +287,9 @@ pub(super) fn left(bytes: &[u8]) -> Option<(Vec<String>, &'static str)> {
 }
 
 /// Removes secrets that nothing names any more. Those that stay are named in the file.
-pub(super) fn forget(names: &[String], spared: Option<&str>) -> Removal {
+pub(super) fn forget(names: &[String], spared: Option<&str>, person: Person) -> Removal {
     if keychain::IS_BUILT_IN {
-        keychain::remove(names, spared)
+        keychain::remove(names, spared, person)
     } else {
         Removal::failed(names)
     }

@@ -13,7 +13,8 @@ use zbus::{
     OwnedVariant, Variant,
 };
 
-use super::super::failure::{Failure, LIMIT, clean};
+use super::super::failure::{Failure, clean};
+use super::super::person::PATIENCE;
 
 pub(super) const SECRETS: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
@@ -27,14 +28,18 @@ pub(super) struct Bus {
     connection: Connection,
     runtime: Runtime,
     deadline: Cell<Instant>,
+    /// What is left of a person's time.
+    patience: Cell<Duration>,
 }
 
 /// How much time a prompt may take.
 #[derive(Clone, Copy)]
 pub(super) enum Share {
-    /// A time of its own, in which a person types a password.
-    OfAPerson(Duration),
-    /// Half of what is left: others still have their turn after one that is never completed.
+    /// What is left of a person's time, who types a password.
+    OfAPerson,
+    /// Half of that: the next prompt has its turn after one that nobody answers.
+    HalfOfAPerson,
+    /// Half of what is left of the time limit, for a prompt that asks nobody.
     Half,
 }
 
@@ -75,6 +80,7 @@ impl Bus {
             connection,
             runtime,
             deadline: Cell::new(deadline),
+            patience: Cell::new(PATIENCE),
         };
         Ok((bus, session))
     }
@@ -87,18 +93,21 @@ impl Bus {
         share: Share,
     ) -> Result<Option<bool>, Asked> {
         let completed = self.runtime.block_on(async {
-            let now = Instant::now();
+            let began = Instant::now();
             let end = match share {
-                Share::OfAPerson(limit) => now + limit,
-                Share::Half => now + self.deadline.get().saturating_duration_since(now) / 2,
+                Share::OfAPerson => began + self.patience.get(),
+                Share::HalfOfAPerson => began + self.patience.get() / 2,
+                Share::Half => began + self.deadline.get().saturating_duration_since(began) / 2,
             };
-            timeout_at(end, self.completion(prompt)).await
+            let completed = timeout_at(end, self.completion(prompt)).await;
+            if !matches!(share, Share::Half) {
+                // What a person took is not taken from what follows.
+                let took = began.elapsed();
+                self.deadline.set(self.deadline.get() + took);
+                self.patience.set(self.patience.get().saturating_sub(took));
+            }
+            completed
         });
-        if let Share::OfAPerson(_) = share {
-            // What a person took is not taken from what follows.
-            self.runtime
-                .block_on(async { self.deadline.set(Instant::now() + LIMIT) });
-        }
         if let Ok(completed) = completed {
             return completed.map(Some).map_err(Asked::Answered);
         }
@@ -106,7 +115,8 @@ impl Bus {
         Ok(None)
     }
 
-    fn dismiss(&self, prompt: &OwnedObjectPath) {
+    /// Lets a prompt go.
+    pub(super) fn dismiss(&self, prompt: &OwnedObjectPath) {
         let dismissal = self.connection.call_method(
             Some(SECRETS),
             prompt,

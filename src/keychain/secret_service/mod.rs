@@ -3,17 +3,18 @@
 //! Through zbus directly, so that every call is cancelled at the limit. Both the transfer and the daemon belong to this
 //! user, hence the algorithm "plain".
 //!
-//! No window is opened, with one exception: [`unlock`] runs the program's own prompt, because a person is there.
+//! No window is opened but where a person is: to unlock the default keyring, and to remove an entry.
 //! - A keyring is searched only while it says that it is not locked. A search through all keyrings makes `KeePassXC` ask for
 //!   its password, and a locked one of `KeePassXC` or oo7 names no entries.
-//! - `CreateItem` and `Delete` of `KeePassXC` always answer with a prompt. In an unlocked keyring it is run.
+//! - `CreateItem` and `Delete` of `KeePassXC` always answer with a prompt. That of `CreateItem` opens no window in an unlocked
+//!   keyring, so it is run. That of `Delete` may, by a person's settings: it is run where a person is, and elsewhere an
+//!   entry that is spent is used again instead.
 
 mod bus;
 mod program;
 mod service;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use zbus::{OwnedObjectPath, Variant};
 use zeroize::Zeroizing;
@@ -22,6 +23,7 @@ use self::bus::{Share, root};
 use self::service::Service;
 use super::failure::{Failure, LIMIT};
 use super::parts::{Entries, SERVICE};
+use super::person::Person;
 
 /// What an attribute of each entry says, so that the entries are found.
 const ATTRIBUTES: [&str; 2] = ["service", "account"];
@@ -32,43 +34,39 @@ type Transferred = (OwnedObjectPath, Vec<u8>, Vec<u8>, String);
 /// Entries and keyrings, the service's names for items and collections.
 type Paths = Vec<OwnedObjectPath>;
 
-/// Runs work that ends by then.
+/// Runs work that ends by [`LIMIT`], but for what a person takes.
 pub(super) fn within<T>(
-    limit: Duration,
+    person: Person,
     work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    work(&mut SecretService::connect(limit)?)
+    work(&mut SecretService::connect(person)?)
 }
 
-/// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away after that time.
-pub(super) fn unlock(limit: Duration) -> Result<(), Failure> {
-    let service = SecretService::connect(LIMIT)?;
+/// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away in the end.
+pub(super) fn unlock() -> Result<(), Failure> {
+    let service = SecretService::connect(Person::Here)?;
     let keyring = service.default_keyring()?;
-    if !service.is_locked(&keyring)? || service.unlocks(&keyring, Prompts::Run(limit))? {
+    if !service.is_locked(&keyring)? || service.unlocks(&keyring, service.person)? {
         return Ok(());
     }
     Err(service.locked())
-}
-
-/// What to do with the prompt that unlocks a keyring.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prompts {
-    /// Run it, for that long: a person is there.
-    Run(Duration),
-    /// Run it only where it is known to open no window.
-    OnlySilent,
 }
 
 /// A session with the service.
 struct SecretService {
     service: Service,
     session: OwnedObjectPath,
+    person: Person,
 }
 
 impl SecretService {
-    fn connect(limit: Duration) -> Result<Self, Failure> {
-        let (service, session) = Service::connect(limit)?;
-        Ok(Self { service, session })
+    fn connect(person: Person) -> Result<Self, Failure> {
+        let (service, session) = Service::connect(LIMIT)?;
+        Ok(Self {
+            service,
+            session,
+            person,
+        })
     }
 
     /// Where new entries go, if the service has such a keyring. It may be locked.
@@ -104,19 +102,23 @@ impl SecretService {
         Failure::Locked(self.service.program().way_out())
     }
 
-    /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself.
-    fn unlocks(&self, keyring: &OwnedObjectPath, prompts: Prompts) -> Result<bool, Failure> {
+    /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself, one of `KWallet` by a
+    /// prompt without a window.
+    fn unlocks(&self, keyring: &OwnedObjectPath, person: Person) -> Result<bool, Failure> {
         let (unlocked, prompt): (Paths, OwnedObjectPath) =
             self.service
                 .call(&root(), "Service", "Unlock", &(vec![keyring],))?;
         if unlocked.contains(keyring) {
             return Ok(true);
         }
-        let share = match prompts {
+        let share = match person {
             _ if prompt.as_str() == "/" => return Ok(false),
-            Prompts::Run(limit) => Share::OfAPerson(limit),
-            Prompts::OnlySilent if self.is_open_kwallet(keyring) => Share::Half,
-            Prompts::OnlySilent => return Ok(false),
+            Person::Here => Share::OfAPerson,
+            Person::Away if self.is_open_kwallet(keyring) => Share::Half,
+            Person::Away => {
+                self.service.dismiss(&prompt);
+                return Ok(false);
+            }
         };
         match self.service.run_prompt(&prompt, share) {
             Ok(()) => Ok(!self.is_locked(keyring)?),
@@ -155,7 +157,7 @@ impl SecretService {
         }
         let mut are_all_unlocked = true;
         for keyring in locked {
-            if self.unlocks(&keyring, Prompts::OnlySilent)? {
+            if self.unlocks(&keyring, Person::Away)? {
                 entries.extend(self.search(&keyring, name)?);
             } else {
                 are_all_unlocked = false;
@@ -184,12 +186,35 @@ impl SecretService {
         Ok(unlocked)
     }
 
+    /// # Errors
+    /// [`Failure::Declined`] where only a prompt would say whether it opens a window, and nobody is there.
     fn delete(&self, entry: &OwnedObjectPath) -> Result<(), Failure> {
         let prompt: OwnedObjectPath = self.service.call(entry, "Item", "Delete", &())?;
-        if prompt.as_str() != "/" {
-            self.service.run_prompt(&prompt, Share::Half)?;
+        match self.person {
+            _ if prompt.as_str() == "/" => Ok(()),
+            Person::Here => self.service.run_prompt(&prompt, Share::HalfOfAPerson),
+            Person::Away => {
+                self.service.dismiss(&prompt);
+                Err(self.service.declined())
+            }
         }
-        Ok(())
+    }
+
+    fn write(&self, entry: &OwnedObjectPath, bytes: &[u8]) -> Result<(), Failure> {
+        let secret = (&self.session, Vec::<u8>::new(), bytes, "text/plain");
+        self.service
+            .call(entry, "Item", "SetSecret", &(secret,))
+            .map_err(|failure| failure.without(bytes))
+    }
+
+    /// Makes an entry that is spent into one of that name. First its secret: by its old name it is worth no less with the new
+    /// one, should this process end.
+    fn reuse(&self, entry: &OwnedObjectPath, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(entry, bytes)?;
+        self.service
+            .set(entry, "Item", "Attributes", Variant::from(attributes(name)))?;
+        self.service
+            .set(entry, "Item", "Label", Variant::from(label(name)))
     }
 }
 
@@ -203,19 +228,19 @@ impl Entries for SecretService {
         self.service.program().writes_later()
     }
 
-    fn set(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure> {
         let keyring = self.default_keyring()?;
-        if self.is_locked(&keyring)? && !self.unlocks(&keyring, Prompts::OnlySilent)? {
+        if self.is_locked(&keyring)? && !self.unlocks(&keyring, Person::Away)? {
             return Err(self.locked());
         }
-        // KeePassXC may ask a person before it replaces an entry.
-        for entry in self.search(&keyring, name)? {
-            self.delete(&entry)?;
+        // By `CreateItem` KeePassXC may ask a person before it replaces an entry.
+        if let Some(entry) = self.search(&keyring, name)?.first() {
+            return self.write(entry, bytes);
         }
         let properties: HashMap<&str, Variant<'_>> = HashMap::from([
             (
                 "org.freedesktop.Secret.Item.Label",
-                Variant::from(format!("{SERVICE}: {name}")),
+                Variant::from(label(name)),
             ),
             (
                 "org.freedesktop.Secret.Item.Attributes",
@@ -231,10 +256,18 @@ impl Entries for SecretService {
         );
         let (item, prompt) = created.map_err(|failure| failure.without(bytes))?;
         match (item.as_str(), prompt.as_str()) {
-            ("/", "/") => Err(Failure::Refused("it made no entry".to_owned())),
-            ("/", _) => self.service.run_prompt(&prompt, Share::Half),
-            _ => Ok(()),
+            ("/", "/") => return Err(Failure::Refused("it made no entry".to_owned())),
+            ("/", _) => {}
+            _ => return Ok(()),
         }
+        // One that makes entries by prompts removes them by prompts.
+        for name_of_spent in spent {
+            if let Some(entry) = self.search(&keyring, name_of_spent)?.first() {
+                self.service.dismiss(&prompt);
+                return self.reuse(entry, name, bytes);
+            }
+        }
+        self.service.run_prompt(&prompt, Share::Half)
     }
 
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
@@ -254,6 +287,10 @@ impl Entries for SecretService {
         outcomes.into_iter().collect::<Result<Vec<()>, Failure>>()?;
         Ok(!entries.is_empty())
     }
+}
+
+fn label(name: &str) -> String {
+    format!("{SERVICE}: {name}")
 }
 
 fn attributes(name: &str) -> HashMap<&str, &str> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zbus::{Error, ObjectPath, OwnedObjectPath, OwnedVariant};
+use zbus::{Error, ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::super::failure::Failure;
 use super::bus::{Asked, Bus, SECRETS, Share, described, unreachable};
@@ -85,6 +85,21 @@ impl Service {
             .and_then(|value| T::try_from(value).ok()))
     }
 
+    /// Sets a property of the service.
+    pub(super) fn set(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        name: &str,
+        value: Variant<'_>,
+    ) -> Result<(), Failure> {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        let set = self
+            .bus
+            .ask(SECRETS, path, PROPERTIES, "Set", &(interface, name, value));
+        set.map_err(|error| self.failure(error))
+    }
+
     /// Runs a prompt of the service until it is completed; dismisses it when its time is over.
     ///
     /// # Errors
@@ -92,9 +107,18 @@ impl Service {
     pub(super) fn run_prompt(&self, prompt: &OwnedObjectPath, share: Share) -> Result<(), Failure> {
         match self.bus.run_prompt(prompt, share) {
             Ok(Some(false)) => Ok(()),
-            Ok(_) => Err(Failure::Declined(self.program().way_out())),
+            Ok(_) => Err(self.declined()),
             Err(error) => Err(self.failure(error)),
         }
+    }
+
+    /// Lets a prompt go that is not to be run.
+    pub(super) fn dismiss(&self, prompt: &OwnedObjectPath) {
+        self.bus.dismiss(prompt);
+    }
+
+    pub(super) fn declined(&self) -> Failure {
+        Failure::Declined(self.program().way_out())
     }
 
     fn if_known<T>(&self, answer: Result<T, Asked>) -> Result<Option<T>, Failure> {

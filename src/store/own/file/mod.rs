@@ -18,7 +18,7 @@ use crate::fs::lock::Lock;
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
-use crate::keychain;
+use crate::keychain::{self, Person};
 use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::format::{Document, parse, parse_file};
@@ -142,7 +142,7 @@ impl OwnFile {
             self.seen.stored = Stored::Credential(snapshot.with_outline(&outline));
             self.seen.secrets = Some(secrets);
         }
-        self.seen.document.forget_former();
+        self.seen.document.forget_former(Person::Away);
         Ok(())
     }
 
@@ -218,18 +218,17 @@ impl OwnFile {
             Ok(now) => {
                 // Where a network lock was not honoured, another may have finished our temp file for us.
                 let is_ours = now.document == new.document;
-                reserved.reservation.discard();
                 self.seen = now;
                 return Ok(if is_ours {
+                    reserved.reservation.discard();
                     Saved::Written
                 } else {
-                    new.forget();
+                    new.abandon(reserved.reservation);
                     Saved::Superseded
                 });
             }
             Err(error) if error.code() == ErrorCode::StoreVersion => {
-                reserved.reservation.discard();
-                new.forget();
+                new.abandon(reserved.reservation);
                 self.seen = Seen::nothing();
                 return Ok(Saved::Superseded);
             }
@@ -249,12 +248,12 @@ impl OwnFile {
         match reservation.commit() {
             Ok(()) => {
                 self.seen = new.stored(&self.target);
-                self.seen.document.forget_former();
+                self.seen.document.forget_former(Person::Away);
                 Ok(Saved::Written)
             }
             Err(Uncommitted { error, reservation }) => {
                 if reservation.is_none() {
-                    new.forget();
+                    drop(new.forget());
                 }
                 Err(SaveFailure {
                     error,
@@ -289,7 +288,7 @@ impl OwnFile {
             &New::of(document, secrets_id, None, superseded),
             credential.refreshed_at,
         )?;
-        self.seen.document.forget_former();
+        self.seen.document.forget_former(Person::Here);
         // Those that were not looked at because the file was damaged.
         Journal::of(&self.target).discard(&self.seen.stored);
         Ok(())
@@ -368,8 +367,12 @@ impl OwnFile {
     }
 
     /// Removes those secrets. Says which are left.
-    pub(in crate::store) fn forget_secrets(&mut self) -> Vec<String> {
-        self.seen.document.forget_former()
+    pub(in crate::store) fn forget_secrets(&mut self, person: Person) -> Vec<String> {
+        let left = self.seen.document.forget_former(person);
+        if person == Person::Here && left.is_empty() {
+            sealed::forget_trial(&self.target);
+        }
+        left
     }
 
     /// Stores a handwritten login, bound to the config by the caller, and takes its old file out of the way. Does
@@ -407,8 +410,7 @@ impl OwnFile {
             Ok(())
         });
         if let Err(error) = aside {
-            reservation.discard();
-            new.forget();
+            new.abandon(reservation);
             return Err(error);
         }
         self.commit(reservation, new)
@@ -418,8 +420,7 @@ impl OwnFile {
         let size = new.document.to_json().len() as u64;
         let mut reservation = Reservation::new(&self.target, size)?;
         if let Err(error) = new.write(&mut reservation) {
-            reservation.discard();
-            new.forget();
+            new.abandon(reservation);
             return Err(error);
         }
         Ok(reservation)
@@ -432,10 +433,10 @@ impl OwnFile {
                 Ok(())
             }
             Err(failed) => {
-                if let Some(reservation) = failed.reservation {
-                    reservation.discard();
+                match failed.reservation {
+                    Some(reservation) => new.abandon(reservation),
+                    None => drop(new.forget()),
                 }
-                new.forget();
                 Err(failed.error)
             }
         }
@@ -487,17 +488,26 @@ impl New {
     fn write(&self, reservation: &mut Reservation) -> Result<(), Error> {
         reservation.write(&self.document.to_json())?;
         match &self.secrets {
-            Some((name, secrets)) => {
-                keychain::put(&name.text, secrets).map_err(|failure| failure.explain(None))
-            }
+            Some((name, secrets)) => keychain::put(&name.text, secrets, &self.document.spent())
+                .map_err(|failure| failure.explain(None)),
             None => Ok(()),
         }
     }
 
-    /// Takes back secrets that the file will not name.
-    fn forget(&self) {
-        if let Some((name, _)) = &self.secrets {
-            sealed::forget(std::slice::from_ref(&name.text), None);
+    /// Takes back secrets that the file will not name. Says which are left.
+    fn forget(&self) -> Vec<String> {
+        match &self.secrets {
+            Some((name, _)) => {
+                sealed::forget(std::slice::from_ref(&name.text), None, Person::Away).left
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The same, and the temp file goes with them: what is left is named by it.
+    fn abandon(&self, reservation: Reservation) {
+        if self.forget().is_empty() {
+            reservation.discard();
         }
     }
 
