@@ -2,12 +2,17 @@
 
 // The public functions, and the first look of the fast path. All else is loaded when it is first needed: a process that
 // only takes a fresh token loads the image and no call.
-const { AuthError } = require("./lib/auth-error.js");
 
 // Where every binary may be kept from loading it is looked into now. Whatever else does so, the first call says.
 const isSuspect = typeof __filename !== "string" || process.execArgv.length > 0 || process.env.NODE_OPTIONS;
 const unusable = isSuspect ? require("./lib/unusable.js").whyUnusable() : undefined;
 if (unusable !== undefined) throw new Error(unusable);
+
+const errors = {
+  get AuthError() {
+    return require("./lib/auth-error.js").AuthError;
+  },
+};
 
 let images;
 function imageFor(name, config) {
@@ -123,11 +128,11 @@ async function authorizationHeaders(config, request, options) {
       const [Authorization, DPoP] = signed;
       return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
     }
-    if (signed !== null) throw new AuthError(signed);
+    if (signed !== null) throw new errors.AuthError(signed);
     // What is stored by now lies in a keychain or a database, and was not fetched yet.
     await getValidAccessToken(config, options?.signal && { signal: options.signal });
   }
-  throw new AuthError(KEEPS_CHANGING);
+  throw new errors.AuthError(KEEPS_CHANGING);
 }
 
 const KEEPS_CHANGING = {
@@ -182,7 +187,6 @@ function refreshTokens(config, refreshToken, options) {
 }
 
 module.exports = {
-  AuthError,
   authorizationHeaders,
   authorizeDevice,
   doctor,
@@ -195,3 +199,11 @@ module.exports = {
   refreshTokens,
   status,
 };
+
+// In a form by which Node finds the name for `import`.
+Object.defineProperty(module.exports, "AuthError", {
+  enumerable: true,
+  get() {
+    return errors.AuthError;
+  },
+});

@@ -25,6 +25,10 @@ const alterations: Record<string, string> = {
   "process.emitWarning is gone": "process.emitWarning = undefined",
   "AbortController is gone": "globalThis.AbortController = undefined",
   "timers are gone": "globalThis.setTimeout = globalThis.clearTimeout = undefined",
+  "no timer of any kind is left":
+    "globalThis.setTimeout = globalThis.clearTimeout = globalThis.setImmediate = globalThis.clearImmediate = undefined",
+  "timers throw": `globalThis.setTimeout = globalThis.setImmediate = ${fails}`,
+  "timers are numbers": "globalThis.setTimeout = globalThis.setImmediate = () => 1",
   "JSON throws": `JSON.stringify = JSON.parse = ${fails}`,
 };
 
@@ -60,6 +64,7 @@ async function lives(
   const { said: _, ...rejected } = await child.event("rejected");
   assert.deepEqual(rejected, { event: "rejected", ...told }, child.stderr);
   assert.deepEqual(await child.event("resolved"), { event: "resolved" });
+  assert.deepEqual(await child.event("fresh"), { event: "fresh", token: "one" });
   const { said, ...refused } = await child.event("given store");
   assert.deepEqual(refused, { event: "given store", code: "STORE_IO", isAuthError: true }, String(said));
   await new Person().approve(String((await child.event("verification")).url));

@@ -1,9 +1,10 @@
 /** Loading: every Node, every module system, several copies, and nothing done before a function is called. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { getValidAccessToken, importToken } from "../index.js";
 import { platforms, runningPlatform } from "../scripts/platforms.mjs";
 import { AuthorizationServer } from "./support/authorization-server.ts";
@@ -16,6 +17,9 @@ import { PluginProcess } from "./support/plugin-process.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 const running = runningPlatform();
+const fixtures = fileURLToPath(new URL("fixtures", import.meta.url));
+const traced =
+  process.platform === "linux" && spawnSync("strace", ["-o", "/dev/null", process.execPath, "-e", "0"]).status === 0;
 
 for (const node of nodeMajors) {
   test(`Node ${node}: login, token, refresh, logout; from ESM and CommonJS`, async (t) => {
@@ -100,7 +104,34 @@ test("a fresh token takes no more modules than it needs", async (t) => {
   assert.ok(token);
   assert.equal(threads, false, "Node's own module for threads costs more than the rest together");
   const ours = (modules as string[]).filter((name) => !name.endsWith(".node"));
-  assert.deepEqual(ours.sort(), ["auth-error.js", "fresh-token.cjs", "images.js", "index.js", "shared.js"]);
+  assert.deepEqual(ours.sort(), ["fresh-token.cjs", "images.js", "index.js"]);
+});
+
+test("the first token of a process takes no more files and system calls than it needs", {
+  skip: traced ? false : "strace cannot trace here",
+}, async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  await approvedLogin(config);
+  const folder = copyOfThePackage(home, "package");
+  const listing = join(home.path, "strace.txt");
+  const program = [join(fixtures, "fresh-token.cjs"), JSON.stringify(config), join(folder, "index.js")];
+  execFileSync("strace", ["-f", "-qq", "-o", listing, process.execPath, ...program], { env: home.env() });
+  const lines = readFileSync(listing, "utf8").split("\n");
+  const begin = lines.findIndex((line) => line.includes(join(folder, "index.js")) && line.includes("openat("));
+  const end = lines.findIndex((line) => line.includes("write(") && line.includes("loaded"));
+  assert.ok(begin !== -1 && end > begin);
+  const until = lines.slice(begin, end);
+  const opened = until.flatMap((line) => /openat\(.*"(.*)", .*\) = \d+$/.exec(line)?.[1] ?? []);
+  const ours = opened.filter((path) => path.startsWith(folder)).map((path) => basename(path));
+  // The binary twice: whether it is whole is looked at before the system maps it.
+  const binary = running?.binary ?? "";
+  assert.deepEqual(ours, ["index.js", "images.js", binary, binary]);
+  const ofFiles = until.filter((line) => /^\d+ +(openat|statx|readlink|access|lstat|newfstatat|stat)\(/.test(line));
+  assert.ok(ofFiles.length <= 30, `${ofFiles.length} system calls that look for files:\n${ofFiles.join("\n")}`);
+  const forbidden = until.filter((line) => /^\d+ +(clone3?|socket|flock|inotify_\w+)\(/.test(line));
+  assert.deepEqual(forbidden, []);
 });
 
 test("the image is known by the version of the package", () => {

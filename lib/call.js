@@ -78,12 +78,21 @@ function start(name, caller, config, options, argument) {
     };
     // Native code calls this: nobody could catch what it throws, and the process would end.
     const listener = (kind, payload) => tolerate(() => hear(kind, payload), end);
-    // What only takes a fresh token sends nothing, and need not wait.
+    // What only takes a fresh token sends nothing: no exit has to wait for it, and it needs no certificates.
     saveBeforeExit();
+    bringCertificates(image);
     const operation = image.native[name](numbered(image, config), options, listener, argument);
     use(config);
     signal?.addEventListener?.("abort", onAbort, { once: true });
   });
+}
+
+/** Slim containers have no certificates of their own, but Node brings Mozilla's. */
+function bringCertificates(image) {
+  if (image.isPrepared) return;
+  image.isPrepared = true;
+  const { native } = image;
+  if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
 }
 
 /** An error that is made in a native callback has no frame of the caller's: it gets those of the call. */

@@ -1,9 +1,8 @@
 "use strict";
 
 // The native image that a call goes to: loaded at the first call that needs it, one for all copies of this version.
+// In one file with what all copies share: a process that only takes a fresh token pays more for each file than for its token.
 const fs = require("node:fs");
-const { createRequire } = require("node:module");
-const { shared } = require("./shared.js");
 
 /** That of package.json, which would take as long to read as the token does: `npm version` writes both. */
 const VERSION = "0.1.0";
@@ -13,6 +12,39 @@ const KEYCHAIN = "clawdbot-plugin-auth-keychain";
 
 /** How often descriptors are looked through for those of files that were replaced, in milliseconds. */
 const WATCH = 30_000;
+
+// What all copies of this package in a process have in common. Hosts load several, and keep old ones after a reload.
+//
+// This is a contract between versions. A later one may add members; those below keep their names, types and meaning. For
+// what cannot keep them there is the next number in the symbol's name, and both live side by side.
+//
+//   images          Map from "<package>@<version>" to the native image that all copies of that version use:
+//     leave(limit)    blocks until no refresh that was sent waits to be saved, at most `limit` milliseconds; none is sent then
+//     settled(limit)  a promise for the same while the process lives on; more may be sent
+//     letGo()         closes descriptors of credential files that were replaced; whether any is held still
+//     native          what the image exports: for copies of its own version alone
+//     stores          the numbers of the given stores: likewise
+//     question        the array through which this thread asks its `isFresh`: likewise
+//   pendingLogins   Map from an account of a plugin to its login that is under way:
+//     verification, outcome  promises;  paste(text), abort()
+//   loginFailures   Map from an account of a plugin to the message of its last login that failed
+//   isLeaving       whether an exit of the process waits for all images: one listener does for all
+const SYMBOL = Symbol.for("clawdbot-plugin-auth.process.1");
+
+let fallback;
+
+function shared() {
+  const known = globalThis[SYMBOL] ?? fallback;
+  if (known !== undefined) return known;
+  const made = { images: new Map(), pendingLogins: new Map(), loginFailures: new Map(), isLeaving: false };
+  try {
+    Object.defineProperty(globalThis, SYMBOL, { value: made });
+  } catch {
+    // Globals that are frozen: each copy for itself.
+    fallback = made;
+  }
+  return made;
+}
 
 /** The image for that function and config, or why there is none: `{ failure }`, the details of an error. */
 function imageFor(name, config) {
@@ -78,8 +110,6 @@ function imageOf(name) {
     letGo: () => native.letGo(),
   };
   images.set(key, image);
-  // Slim containers have no certificates of their own, but Node brings Mozilla's.
-  if (native.mayLackCertificates()) native.bringCertificates(require("node:tls").rootCertificates.join("\n"));
   return image;
 }
 
@@ -93,7 +123,7 @@ function load(name) {
     try {
       const path = lasting(name, triple) ?? beside(__dirname, name, triple) ?? installed(name, triple);
       if (platform === "linux") checkWhole(path);
-      return requireHere(path);
+      return loaded(path);
     } catch (error) {
       if (error.code === "ERR_DLOPEN_DISABLED") throw new Error(require("./unusable.js").ADDONS_DISABLED);
       if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
@@ -103,11 +133,12 @@ function load(name) {
   throw Object.assign(new Error(unloadable(name, abis, failures)), { isMissing: failures.size === 0 });
 }
 
-// What is found at run time is asked for through this: a bundler that meets a computed `require` takes every file that could
-// be meant. Where a module cannot require by itself, it was bundled.
-function requireHere(path) {
-  const here = module;
-  return typeof here.require === "function" ? here.require(path) : createRequire(__filename)(path);
+// Not by `require`, which looks for the file again. Nor does a bundler meet a computed `require` here, which would have it
+// take every file that could be meant.
+function loaded(path) {
+  const addon = { exports: {} };
+  process.dlopen(addon, process.platform === "win32" ? require("node:path").toNamespacedPath(path) : path);
+  return addon.exports;
 }
 
 // In a checkout it lies beside index.js, or beside a bundle; npm puts its package inside this one or beside. Looking costs
@@ -129,11 +160,15 @@ function existing(path) {
 }
 
 // Package managers that hoist nothing let only a package itself see what it depends on.
-function installed(name, triple, requireThere = createRequire(__filename)) {
+function installed(name, triple, requireThere = requireFrom(__filename)) {
   if (name === MAIN) return requireThere.resolve(`${name}-${triple}`);
   const { version, resolve } = requireThere(name);
   if (version !== VERSION) throw new Error(`version ${version} is installed, and ${VERSION} is needed`);
   return resolve(triple);
+}
+
+function requireFrom(path) {
+  return require("node:module").createRequire(path);
 }
 
 let pluginFolder;
@@ -147,10 +182,10 @@ function loadFrom(folder) {
 function lasting(name, triple) {
   if (typeof pluginFolder !== "string") return undefined;
   try {
-    const manifest = createRequire(`${pluginFolder}/package.json`).resolve(`${MAIN}/package.json`);
+    const manifest = requireFrom(`${pluginFolder}/package.json`).resolve(`${MAIN}/package.json`);
     if (JSON.parse(fs.readFileSync(manifest, "utf8")).version !== VERSION) return undefined;
     const folder = manifest.slice(0, -"package.json".length);
-    return beside(`${folder}lib`, name, triple) ?? installed(name, triple, createRequire(manifest));
+    return beside(`${folder}lib`, name, triple) ?? installed(name, triple, requireFrom(manifest));
   } catch {
     return undefined;
   }
@@ -161,11 +196,12 @@ function checkWhole(path) {
   const file = fs.openSync(path, "r");
   try {
     const header = new DataView(new ArrayBuffer(64));
-    fs.readSync(file, header);
+    // The quickest of the functions that read, the first time.
+    fs.readvSync(file, [header], 0);
     // 64-bit little-endian ELF ends with its section headers. What is none, the system's loader refuses.
     if (header.getUint32(0) !== 0x7f454c46 || header.getUint16(4) !== 0x0201) return;
     const end = header.getUint32(40, true) + header.getUint16(58, true) * header.getUint16(60, true);
-    if (fs.readSync(file, header, 0, 1, end - 1) === 0) throw new Error(`${path}: the file is truncated`);
+    if (fs.readvSync(file, [new Uint8Array(1)], end - 1) === 0) throw new Error(`${path}: the file is truncated`);
   } finally {
     fs.closeSync(file);
   }
@@ -175,23 +211,24 @@ function checkWhole(path) {
 function watchOver(image) {
   if (image.isWatched) return;
   image.isWatched = true;
+  lookLater(image);
+}
+
+async function lookLater(image) {
+  // The first timer of a process costs as much as reading the token: whoever waits for that has it first.
+  for (let turn = 0; turn < 4; turn += 1) await undefined;
   const look = () => {
     image.isWatched = false;
     try {
       if (image.letGo()) watchOver(image);
     } catch {}
   };
-  const begin = () => {
-    try {
-      setTimeout(look, WATCH).unref?.();
-    } catch {}
-  };
   try {
-    // The first timer of a process costs as much as reading the token: whoever waits for that does not wait for it.
-    setImmediate(begin).unref?.();
+    setTimeout(look, WATCH).unref?.();
   } catch {
-    begin();
+    // Timers are gone. The next call tries again.
+    image.isWatched = false;
   }
 }
 
-module.exports = { imageFor, loadFrom, watchOver };
+module.exports = { imageFor, loadFrom, shared, watchOver };

@@ -1,37 +1,7 @@
 "use strict";
 
-// What all copies of this package in a process have in common. Hosts load several, and keep old ones after a reload.
-//
-// This is a contract between versions. A later one may add members; those below keep their names, types and meaning. For
-// what cannot keep them there is the next number in the symbol's name, and both live side by side.
-//
-//   images          Map from "<package>@<version>" to the native image that all copies of that version use:
-//     leave(limit)    blocks until no refresh that was sent waits to be saved, at most `limit` milliseconds; none is sent then
-//     settled(limit)  a promise for the same while the process lives on; more may be sent
-//     letGo()         closes descriptors of credential files that were replaced; whether any is held still
-//     native          what the image exports: for copies of its own version alone
-//     stores          the numbers of the given stores: likewise
-//     question        the array through which this thread asks its `isFresh`: likewise
-//   pendingLogins   Map from an account of a plugin to its login that is under way:
-//     verification, outcome  promises;  paste(text), abort()
-//   loginFailures   Map from an account of a plugin to the message of its last login that failed
-//   isLeaving       whether an exit of the process waits for all images: one listener does for all
-const SYMBOL = Symbol.for("clawdbot-plugin-auth.process.1");
-
-let fallback;
-
-function shared() {
-  const known = globalThis[SYMBOL] ?? fallback;
-  if (known !== undefined) return known;
-  const made = { images: new Map(), pendingLogins: new Map(), loginFailures: new Map(), isLeaving: false };
-  try {
-    Object.defineProperty(globalThis, SYMBOL, { value: made });
-  } catch {
-    // Globals that are frozen: each copy for itself.
-    fallback = made;
-  }
-  return made;
-}
+// What is done with all images of the process, whichever copies of the package have loaded them.
+const { shared } = require("./images.js");
 
 /** How long an exit waits, in milliseconds. */
 const PATIENCE = 5_000;
