@@ -1,5 +1,6 @@
 /** `storage: "keychain"` with a Secret Service that does what programs other than gnome-keyring do. */
 import assert from "node:assert/strict";
+import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AuthConfig, DoctorReport } from "../index.js";
@@ -96,6 +97,21 @@ describe("a locked keyring that names no entries", { concurrency: 4, skip }, () 
     login.keyring.unlock();
     login.keyring.hasDefault = true;
     assert.equal(await plugin.accessToken(login.config), access);
+  });
+});
+
+describe("the session bus", { skip }, () => {
+  test("is found by every spelling of its address, and without one", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    const runtime = login.keyring.env.XDG_RUNTIME_DIR as string;
+    symlinkSync(runtime, join(login.home.path, "a b, 100%"));
+    const escaped = `unix:path=${login.home.path}/a%20b%2c%20100%25/bus`;
+    for (const address of [escaped, `unix:path=${runtime}/none;tcp:host=;${escaped}`, ""]) {
+      const plugin = await login.plugin({ DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: runtime });
+      assert.equal(await plugin.accessToken(login.config), access, address);
+    }
+    assert.equal(await (await login.plugin({ XDG_RUNTIME_DIR: runtime })).accessToken(login.config), access);
   });
 });
 
@@ -269,7 +285,7 @@ describe("removal", { concurrency: 4, skip }, () => {
     login.keyring.failure = { method: "CreateItem", reason: "Password too short: 2\u001b[31m\u202e\nnow" };
     await assert.rejects((await login.plugin()).login(login.config), {
       code: "STORE_IO",
-      message: /refused \(org\.example\.Error\.Failed: Password too short: 2 \[31m now\)/,
+      message: /refused \(.*: org\.example\.Error\.Failed: Password too short: 2 \[31m now\)/,
     });
   });
 });

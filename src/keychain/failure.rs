@@ -43,8 +43,8 @@ impl Failure {
     fn sentence(&self) -> String {
         match self {
             Self::Unreachable(why) => format!(
-                "The system's keychain cannot be reached ({why}). Start it in the session of this process ({HOW_TO_START}), \
-                 then try again."
+                "The system's keychain cannot be reached ({why}). Start it in the session of this process ({HOW_TO_START}), or \
+                 log in with `storage: \"file\"` where there is none, then try again."
             ),
             #[cfg(not(windows))]
             Self::Locked(_) => {
@@ -62,7 +62,8 @@ impl Failure {
                 "The system's keychain refused ({why}). Look at it with the system's own tool for passwords, then try again."
             ),
             Self::TimedOut => format!(
-                "The system's keychain did not answer within {} s. It may be waiting for a person: unlock it, then try again.",
+                "The system's keychain did not answer within {} s. It may be waiting for a person, or hang: unlock it, or start it \
+                 again, then try again.",
                 LIMIT.as_secs()
             ),
         }
@@ -118,7 +119,7 @@ pub(super) fn clean(text: &str) -> String {
 const HOW_TO_START: &str = if cfg!(target_os = "linux") {
     "a Secret Service such as gnome-keyring or KWallet on the D-Bus session bus that DBUS_SESSION_BUS_ADDRESS names"
 } else {
-    "on servers, log in with storage: \"file\" instead"
+    "that of a person who is logged in"
 };
 
 impl Failure {

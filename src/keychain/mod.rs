@@ -17,8 +17,10 @@ use failure::Failure;
 
 pub(crate) use person::Person;
 
+#[cfg(all(feature = "keychain", target_os = "macos"))]
+use native::unlock as unlock_with_a_person;
 #[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
-use native::{unlock as unlock_with_a_person, within};
+use native::within;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
 use secret_service::{unlock as unlock_with_a_person, within};
 
@@ -129,7 +131,7 @@ pub(crate) fn held(names: &[String]) -> Result<Vec<String>, Failure> {
 /// Asks a person to unlock the keychain, if it is locked, in the keychain's own window. Whether it can be used afterwards is
 /// for the next operation to say.
 pub(crate) fn unlock() {
-    #[cfg(feature = "keychain")]
+    #[cfg(all(feature = "keychain", not(windows)))]
     let _is_unlocked: Result<(), Failure> = unlock_with_a_person();
 }
 

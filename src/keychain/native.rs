@@ -55,21 +55,18 @@ pub(super) fn within<T: Send + 'static>(
 }
 
 /// Asks a person to unlock the default keychain of macOS, if it is locked. That of Windows is never locked.
+#[cfg(target_os = "macos")]
 pub(super) fn unlock() -> Result<(), Failure> {
-    #[cfg(target_os = "macos")]
-    {
-        let (sender, receiver) = sync_channel(1);
-        std::thread::Builder::new()
-            .name("keychain".to_owned())
-            .spawn(move || {
-                let unlocked =
-                    SecKeychain::default().and_then(|mut keychain| keychain.unlock(None));
-                let _nobody_may_wait = sender.send(unlocked.is_ok());
-            })
-            .map_err(|error| Failure::Unreachable(error.to_string()))?;
-        if receiver.recv_timeout(PATIENCE) != Ok(true) {
-            return Err(Failure::Locked(String::new()));
-        }
+    let (sender, receiver) = sync_channel(1);
+    std::thread::Builder::new()
+        .name("keychain".to_owned())
+        .spawn(move || {
+            let unlocked = SecKeychain::default().and_then(|mut keychain| keychain.unlock(None));
+            let _nobody_may_wait = sender.send(unlocked.is_ok());
+        })
+        .map_err(|error| Failure::Unreachable(error.to_string()))?;
+    if receiver.recv_timeout(PATIENCE) != Ok(true) {
+        return Err(Failure::Locked(String::new()));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Whether a person is there.
 
-#[cfg(feature = "keychain")]
+#[cfg(all(feature = "keychain", not(windows)))]
 use std::time::Duration;
 
 /// Whether a person is there, for the keychain's own windows.
@@ -11,6 +11,6 @@ pub(crate) enum Person {
     Away,
 }
 
-/// How long a person has to answer them.
-#[cfg(feature = "keychain")]
+/// How long a person has to answer them. Windows opens none.
+#[cfg(all(feature = "keychain", not(windows)))]
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

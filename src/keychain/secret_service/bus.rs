@@ -15,6 +15,7 @@ use zbus::{
 
 use super::super::failure::{Failure, clean};
 use super::super::person::PATIENCE;
+use super::address;
 
 pub(super) const SECRETS: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
@@ -58,7 +59,7 @@ impl Bus {
         let opened = runtime.block_on(async {
             let deadline = Instant::now() + limit;
             let opening = async {
-                let connection = Connection::session().await?;
+                let connection = address::connect().await?;
                 let reply = connection
                     .call_method(
                         Some(SECRETS),

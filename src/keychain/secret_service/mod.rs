@@ -10,6 +10,7 @@
 //!   keyring, so it is run. That of `Delete` may, by a person's settings: it is run where a person is, and elsewhere an
 //!   entry that is spent is used again instead.
 
+mod address;
 mod bus;
 mod program;
 mod service;

@@ -75,6 +75,11 @@ impl Program {
         is_open.unwrap_or(false)
     }
 
+    /// As a person may know it.
+    pub(super) fn name(&self) -> String {
+        clean(&self.name)
+    }
+
     /// What a person does in it.
     pub(super) fn way_out(&self) -> String {
         let known = WAYS_OUT
@@ -83,7 +88,7 @@ impl Program {
         match known {
             Some((_, way_out)) => format!(" {way_out}"),
             None if self.name.is_empty() => String::new(),
-            None => format!(" It is kept by {}.", clean(&self.name)),
+            None => format!(" It is kept by {}.", self.name()),
         }
     }
 }

@@ -139,12 +139,37 @@ impl Service {
             {
                 Failure::Locked(self.program().way_out())
             }
+            Asked::Answered(Error::MethodError(name, ..))
+                if name.as_str() == "org.freedesktop.DBus.Error.NoReply" =>
+            {
+                Failure::Unreachable("it ended before it answered".to_owned())
+            }
+            Asked::Answered(error @ Error::MethodError(..)) if is_absent(&error) => {
+                unreachable(&error)
+            }
             Asked::Answered(error @ (Error::InputOutput(_) | Error::Connection(..))) => {
                 unreachable(&error)
             }
-            Asked::Answered(error) => Failure::Refused(described(&error)),
+            Asked::Answered(error) => {
+                let reason = described(&error);
+                Failure::Refused(match self.program().name().as_str() {
+                    "" => reason,
+                    program => format!("{program}: {reason}"),
+                })
+            }
         }
     }
+}
+
+/// Nobody has the name of the service, or it could not be started.
+fn is_absent(error: &Error) -> bool {
+    let Error::MethodError(name, ..) = error else {
+        return false;
+    };
+    name.strip_prefix("org.freedesktop.DBus.Error.")
+        .is_some_and(|error| {
+            matches!(error, "ServiceUnknown" | "NameHasNoOwner") || error.starts_with("Spawn.")
+        })
 }
 
 /// What the D-Bus specification names for what an object does not have.
