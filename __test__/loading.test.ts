@@ -77,6 +77,26 @@ test("copies of one version share an image, loaded by the first call; of another
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
 });
 
+test("what another version has put down for the process is used, and served, as the contract says", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const args = [JSON.stringify({ folder: copyOfThePackage(home, "ours"), config })];
+  const child = Child.start(t, "other-version.mjs", { env: home.env(), args });
+  assert.deepEqual((await child.event("imported")).asked, ["letGo"]);
+  assert.deepEqual((await child.event("stopped")).asked, ["settled number", "letGo"]);
+  assert.equal((await child.event("joined")).userCode, "OLD-CODE");
+  // Twice: reading the order of accounts looks for replaced files as well.
+  assert.deepEqual((await child.event("logged out")).asked, ["letGo", "abort", "letGo"]);
+  const { members, isLeaving } = await child.event("own image");
+  assert.equal(isLeaving, true);
+  for (const member of ["leave: function", "settled: function", "letGo: function", "native: object"]) {
+    assert.ok((members as string[]).includes(member), `${member} of ${members}`);
+  }
+  assert.deepEqual((await child.event("left")).asked, ["leave number"]);
+  assert.deepEqual(await child.exit, { code: 0, signal: null }, child.stderr);
+});
+
 test("a plugin of which the host runs a copy leaves nothing of it mapped", {
   skip: process.platform !== "linux",
 }, async (t) => {

@@ -4,7 +4,7 @@
 //   node scripts/soak-host.mjs [--host openclaw-2026.9.6] [--minutes 20] [--reload-every 30] [--stops 20] [--node 24]
 //
 // A host that is not in __test__/hosts is installed into target/hosts; it takes --node. --accounts 3, --dpop and --given-store
-// vary the plugin's login.
+// vary the plugin's login: so many accounts in an order, tokens bound to keys, a store that the plugin gives.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";

@@ -19,8 +19,9 @@ interface Options {
 }
 
 interface Sample {
-  memory: number;
   threads: number;
+  /** How many of each name. */
+  named: Map<string, number>;
   descriptors: number;
   images: number;
   deleted: number;
@@ -56,13 +57,43 @@ function sample(pid: number): Sample {
       if (/^\/.* \(deleted\)$/.test(readlinkSync(path)) && !/memfd/.test(readlinkSync(path))) count(path);
     } catch {}
   }
+  const named = new Map<string, number>();
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const name = readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim();
+      named.set(name, (named.get(name) ?? 0) + 1);
+    } catch {}
+  }
   return {
-    memory: field("VmRSS") / 1024,
     threads: field("Threads"),
+    named,
     descriptors: descriptors.length,
     images: ours.size,
     deleted: [...deleted.values()].reduce((sum, size) => sum + size, 0) / 1e6,
   };
+}
+
+/** The files of the plugin's logins with a refresh token in them that a process holds open, replaced ones included. */
+function heldLogins(pid: number): string[] {
+  const held: string[] = [];
+  for (const descriptor of readdirSync(`/proc/${pid}/fd`)) {
+    const path = `/proc/${pid}/fd/${descriptor}`;
+    try {
+      const name = readlinkSync(path);
+      if (!/\/credentials\//.test(name)) continue;
+      if (/"refresh":\s*"[^"]/.test(readFileSync(path, "utf8"))) held.push(name);
+    } catch {}
+  }
+  return held;
+}
+
+interface Memory {
+  /** How many registrations of the plugin there were, and how many are still reachable. */
+  made: number;
+  alive: number;
+  /** The bytes of all that is reachable, and of all that is resident. */
+  reachable: number;
+  resident: number;
 }
 
 class Candidate {
@@ -72,8 +103,8 @@ class Candidate {
   calls = 0;
   failures: string[] = [];
   first: Sample | undefined;
-  /** What its memory can reach, in bytes, when nothing else was counted yet. */
-  reachable = Number.NaN;
+  /** What there was when nothing else was counted yet. */
+  before: Memory = { made: 0, alive: 0, reachable: Number.NaN, resident: Number.NaN };
 
   static async start(name: string, hasLogin: boolean): Promise<Candidate> {
     const profiles = Array.from({ length: Number(options.accounts) }, (_, nth) => (nth === 0 ? "default" : `a${nth}`));
@@ -97,8 +128,8 @@ class Candidate {
     if (code !== 200 && !isReloading.test(text)) this.failures.push(text.slice(0, 200));
   }
 
-  /** How many registrations of the plugin there were, how many are still reachable, and the bytes of all that is. */
-  async registrations(): Promise<{ made: number; alive: number; reachable: number }> {
+  /** After collections in which the engine gives back all that it can. */
+  async memory(): Promise<Memory> {
     for (;;) {
       const { status: code, text } = await this.gateway.tool("lifetime_alive", {});
       if (code === 200) return JSON.parse(JSON.parse(text).result.content[0].text);
@@ -127,7 +158,7 @@ async function soak(): Promise<void> {
     await pause(1 * seconds);
   }
   for (const one of candidates) {
-    one.reachable = (await one.registrations()).reachable;
+    one.before = await one.memory();
     one.first = one.sample();
   }
   console.log(`${options.host}, ${options.minutes} minutes, a reload every ${options["reload-every"]} s\n`);
@@ -138,7 +169,7 @@ async function soak(): Promise<void> {
   let reloads = 0;
   const row = async (minute: number | string) => {
     for (const one of candidates) {
-      const { made, alive, reachable } = await one.registrations();
+      const { made, alive, reachable, resident } = await one.memory();
       const now = one.sample();
       const refreshes = (await one.on.server.requests({ grant: "refresh_token" })).length;
       const cells = [
@@ -148,7 +179,7 @@ async function soak(): Promise<void> {
         one.calls,
         one.failures.length,
         refreshes,
-        now.memory.toFixed(0),
+        (resident / 1e6).toFixed(0),
         (reachable / 1e6).toFixed(1),
         now.threads,
       ];
@@ -176,19 +207,20 @@ async function soak(): Promise<void> {
     await turn;
   }
   await row("end");
-  const grown = [];
   for (const one of candidates) {
-    const { reachable } = await one.registrations();
+    const { reachable, resident } = await one.memory();
     const now = one.sample();
     const first = one.first as Sample;
-    const perReload = (bytes: number) => (bytes / Math.max(1, reloads)).toFixed(2);
-    const memory = perReload(now.memory - first.memory);
-    grown.push({ name: one.name, memory, kept: perReload((reachable - one.reachable) / 1e6), now, first });
-  }
-  for (const { name, memory, kept, now, first } of grown) {
+    const perReload = (bytes: number) => (bytes / 1e6 / Math.max(1, reloads)).toFixed(2);
+    const more = [...now.named].flatMap(([name, count]) => {
+      const grown = count - (first.named.get(name) ?? 0);
+      return grown > 0 ? [`${grown} ${name}`] : [];
+    });
     console.log(
-      `\n${name}: memory ${memory} MB a reload, ${kept} MB of it reachable, threads ${signed(now.threads - first.threads)}, ` +
-        `descriptors ${signed(now.descriptors - first.descriptors)}, images ${signed(now.images - first.images)}, deleted ${now.deleted.toFixed(1)} MB`,
+      `\n${one.name}: a reload keeps ${perReload(reachable - one.before.reachable)} MB reachable, ` +
+        `${perReload(resident - one.before.resident)} MB resident; threads ${signed(now.threads - first.threads)}` +
+        `${more.length > 0 ? ` (${more.join(", ")})` : ""}, descriptors ${signed(now.descriptors - first.descriptors)}, ` +
+        `images ${signed(now.images - first.images)}, deleted ${now.deleted.toFixed(1)} MB`,
     );
   }
   for (const one of candidates) {
@@ -201,6 +233,12 @@ async function soak(): Promise<void> {
       ({ status: code }) => code !== 200,
     );
     console.log(`the login is ${state}; refreshes refused: ${refused.length}`);
+  }
+  if (withLogin !== undefined) {
+    const { pid } = withLogin.gateway.child;
+    const before = heldLogins(pid).length;
+    await withLogin.gateway.tool("lifetime_logout", {});
+    console.log(`refresh tokens in /proc/<pid>/fd: ${before}; right after a logout: ${heldLogins(pid).length}`);
   }
   for (const one of candidates) await one.gateway.stop();
 }
