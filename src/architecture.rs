@@ -14,34 +14,110 @@ use std::sync::OnceLock;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 /// The layers from the top down, with what each may import besides itself.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     (
         "bindings",
         &[
-            "session", "store", "http", "blocking", "time", "secret", "error",
+            "session",
+            "store",
+            "http",
+            "blocking",
+            "environment",
+            "time",
+            "secret",
+            "error",
         ],
     ),
     (
         "session",
         &[
-            "oauth", "store", "http", "blocking", "time", "secret", "error",
+            "oauth",
+            "store",
+            "http",
+            "blocking",
+            "environment",
+            "time",
+            "secret",
+            "error",
         ],
     ),
     ("oauth", &["http", "jwt", "time", "secret", "error"]),
     (
         "store",
         &[
-            "fs", "keychain", "blocking", "jwt", "time", "secret", "error",
+            "fs",
+            "keychain",
+            "blocking",
+            "environment",
+            "jwt",
+            "time",
+            "secret",
+            "error",
         ],
     ),
-    ("http", &["time", "secret", "error"]),
-    ("fs", &["time", "secret", "error"]),
+    ("http", &["environment", "time", "secret", "error"]),
+    ("fs", &["blocking", "time", "secret", "error"]),
     ("keychain", &["secret", "error"]),
     ("blocking", &["error"]),
+    ("environment", &[]),
     ("jwt", &["secret"]),
     ("time", &[]),
     ("secret", &["error"]),
     ("error", &[]),
+];
+
+/// The parts of the store from the top down, with what each may import besides itself. A kind of store sees no other kind, and
+/// no location: those that know every kind are above them.
+const STORE: [(&str, &[&str], &[&str]); 7] = [
+    (
+        "every kind",
+        &[
+            "cache",
+            "inspection",
+            "locked",
+            "order",
+            "profiles",
+            "reading",
+            "registration",
+        ],
+        &["location", "own", "foreign", "given", "shared", "data"],
+    ),
+    (
+        "location",
+        &["location"],
+        &["own", "foreign", "given", "shared", "data"],
+    ),
+    ("own", &["own"], &["shared", "data"]),
+    ("foreign", &["foreign"], &["shared", "data"]),
+    ("given", &["given"], &["shared", "data"]),
+    (
+        "shared",
+        &[
+            "journal",
+            "plugin_store",
+            "sealed",
+            "sidecar",
+            "small_file",
+            "state_folder",
+        ],
+        &["data"],
+    ),
+    // Pure: no file, no thread, no clock.
+    (
+        "data",
+        &[
+            "credential",
+            "credentials_format",
+            "format",
+            "json_text",
+            "key",
+            "marker",
+            "members",
+            "name",
+            "outcome",
+        ],
+        &[],
+    ),
 ];
 
 #[test]
@@ -58,6 +134,69 @@ fn every_file_is_read() {
 #[test]
 fn layers_import_only_downward() {
     let found = this_crate().upward_imports(&LAYERS);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_store_imports_only_downward() {
+    let found = this_crate().wrong_imports_in(&STORE, "store");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let of_data = |file: &str| {
+        let part = part_of(&STORE, "store", file);
+        part.is_some_and(|(name, ..)| *name == "data")
+    };
+    let found: Vec<_> = this_crate()
+        .imports
+        .iter()
+        .filter(|import| of_data(&import.from))
+        .filter(|import| {
+            ["fs", "keychain", "blocking", "environment"].contains(&layer_of(&import.to))
+        })
+        .map(|import| format!("{}:{} imports {}", import.from, import.line, import.to))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What a kind of store does otherwise than the others, the store does.
+#[test]
+fn nobody_outside_the_store_names_a_kind_of_store() {
+    let is_kind = |file: &str| {
+        ["store/own/", "store/foreign/", "store/given/"]
+            .iter()
+            .any(|kind| file.starts_with(kind))
+    };
+    let found: Vec<_> = this_crate()
+        .imports
+        .iter()
+        .filter(|import| layer_of(&import.from) != "store" && is_kind(&import.to))
+        .map(|import| format!("{}:{} imports {}", import.from, import.line, import.to))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The clocks of the machine, the environment of the process, and that a thread is one of JavaScript: only `bindings` says so,
+/// and hands it down.
+#[test]
+fn what_is_injected_is_named_where_it_is_injected() {
+    const INJECTED: [&str; 3] = ["SystemClock", "ProcessEnvironment", "of_javascript"];
+    let found: Vec<_> = this_crate()
+        .imports
+        .iter()
+        .filter(|import| layer_of(&import.from) != "bindings")
+        .filter(|import| {
+            INJECTED
+                .iter()
+                .any(|name| import.names.iter().any(|other| other == name))
+        })
+        .map(|import| {
+            format!(
+                "{}:{} names {}",
+                import.from,
+                import.line,
+                import.names.join("::")
+            )
+        })
+        .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -194,6 +333,31 @@ mod spellings {
     }
 
     #[test]
+    fn a_part_that_imports_upward_or_a_file_of_no_part_is_seen() {
+        let house = house(&[
+            ("lib.rs", "mod x;"),
+            ("x/mod.rs", "mod high;\nmod low;\nmod other;\nmod new;"),
+            ("x/high.rs", "use super::low;"),
+            ("x/low/mod.rs", "use super::high::High;"),
+            ("x/other.rs", "\nuse crate::x::low;"),
+            ("x/new.rs", ""),
+        ]);
+        let parts: [Part<'_>; 3] = [
+            ("high", &["high"], &["low"]),
+            ("low", &["low"], &[]),
+            ("other", &["other"], &[]),
+        ];
+        assert_eq!(
+            house.wrong_imports_in(&parts, "x"),
+            [
+                "x/new.rs belongs to no part of `x`",
+                "x/low/mod.rs:1 imports x/high.rs: `low` must not import `high`",
+                "x/other.rs:2 imports x/low/mod.rs: `other` must not import `low`",
+            ]
+        );
+    }
+
+    #[test]
     fn a_circle_is_named_with_its_files_and_lines() {
         let house = house(&[
             ("lib.rs", "mod x;"),
@@ -252,6 +416,8 @@ struct Import {
     /// The layer that the path names, which may only hand on what another has.
     layer: String,
     to: String,
+    /// The path, from the root of the crate.
+    names: Vec<String>,
 }
 
 struct Literal {
@@ -336,8 +502,9 @@ impl House {
                 house.imports.push(Import {
                     from,
                     line: path.line,
-                    layer: absolute.into_iter().next().unwrap_or_default(),
+                    layer: absolute.first().cloned().unwrap_or_default(),
                     to,
+                    names: absolute,
                 });
             }
         }
@@ -419,6 +586,33 @@ impl House {
         None
     }
 
+    fn wrong_imports_in(&self, parts: &[Part<'_>], layer: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for file in &self.shipped {
+            if file.starts_with(&format!("{layer}/"))
+                && *file != format!("{layer}/mod.rs")
+                && part_of(parts, layer, file).is_none()
+            {
+                found.push(format!("{file} belongs to no part of `{layer}`"));
+            }
+        }
+        for import in &self.imports {
+            let Some((from, _, allowed)) = part_of(parts, layer, &import.from) else {
+                continue;
+            };
+            if let Some((to, ..)) = part_of(parts, layer, &import.to)
+                && to != from
+                && !allowed.contains(to)
+            {
+                found.push(format!(
+                    "{}:{} imports {}: `{from}` must not import `{to}`",
+                    import.from, import.line, import.to
+                ));
+            }
+        }
+        found
+    }
+
     fn upward_imports(&self, layers: &[(&str, &[&str])]) -> Vec<String> {
         let mut found = Vec::new();
         for import in &self.imports {
@@ -485,6 +679,15 @@ impl House {
         }
         None
     }
+}
+
+type Part<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+
+/// The part of a layer that a file belongs to.
+fn part_of<'a>(parts: &'a [Part<'a>], layer: &str, file: &str) -> Option<&'a Part<'a>> {
+    let below = file.strip_prefix(layer)?.strip_prefix('/')?;
+    let name = layer_of(below);
+    parts.iter().find(|(_, files, _)| files.contains(&name))
 }
 
 fn layer_of(file: &str) -> &str {

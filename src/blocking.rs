@@ -10,17 +10,68 @@ use crate::error::{Error, ErrorCode};
 
 /// Proof that this thread may wait. Only [`blocking`] makes it, and tests; it cannot be taken to another thread.
 ///
-/// What may wait (a lock, a keychain, a plugin's store, a program that is writing its file) asks for it. What can also be answered
-/// from memory or by one look at a local file asks for an `Option` of it: without a proof it does not wait.
+/// Everything that reads or changes a disk, a keychain or a plugin's store asks for it, or for a [`Look`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MayBlock(PhantomData<*const ()>);
 
-impl MayBlock {
+/// Proof that this is a thread of JavaScript. It waits for nothing, but may look at a local file: that costs less than to ask
+/// another thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance(PhantomData<*const ()>);
+
+/// How a thread may read the store. The runtime's own thread has neither proof.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Look {
+    /// For as long as it takes.
+    Long(MayBlock),
+    /// Once at a local file, else at what was read just now.
+    Short(Glance),
+}
+
+impl Look {
+    /// The proof that this thread may wait, if it may.
+    pub(crate) fn may_block(self) -> Option<MayBlock> {
+        match self {
+            Self::Long(may) => Some(may),
+            Self::Short(_) => None,
+        }
+    }
+}
+
+impl From<MayBlock> for Look {
+    fn from(may: MayBlock) -> Self {
+        Self::Long(may)
+    }
+}
+
+impl Glance {
+    /// Only a thread of JavaScript has an environment.
+    #[cfg(not(fuzzing))]
+    pub(crate) fn of_javascript(_: napi::Env) -> Self {
+        Self(PhantomData)
+    }
+
     /// The thread of a test.
     #[cfg(test)]
     pub(crate) fn in_test() -> Self {
         Self(PhantomData)
     }
+}
+
+impl MayBlock {
+    /// The thread of a test.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_test() -> Self {
+        Self(PhantomData)
+    }
+}
+
+#[cfg(test)]
+impl Look {
+    /// The thread of a test that may wait.
+    pub(crate) const LONG: Self = Self::Long(MayBlock(PhantomData));
+    /// The thread of a test that may not.
+    pub(crate) const SHORT: Self = Self::Short(Glance(PhantomData));
 }
 
 /// Runs `work` on a blocking thread. Dropping the future does not stop the work.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod architecture;
 mod blocking;
+mod environment;
 mod error;
 mod fs;
 mod http;

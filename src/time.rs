@@ -1,5 +1,9 @@
 //! The two clocks: wall time for what is stored, boot time for what must survive clock changes and suspend.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Wall-clock time as Unix milliseconds.
@@ -123,6 +127,50 @@ pub(crate) trait Clock: Send + Sync {
     fn now(&self) -> UnixMillis;
     /// Boot time: never jumps, goes on during suspend.
     fn boot(&self) -> BootInstant;
+}
+
+/// A clock that many hold. Two things that differ by it alone are the same.
+#[derive(Clone)]
+pub(crate) struct SharedClock(Arc<dyn Clock>);
+
+impl From<Arc<dyn Clock>> for SharedClock {
+    fn from(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+}
+
+impl Deref for SharedClock {
+    type Target = dyn Clock;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl PartialEq for SharedClock {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SharedClock {}
+
+impl Hash for SharedClock {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedClock")
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl SharedClock {
+    /// For a test that time is nothing to.
+    pub(crate) fn of_system() -> Self {
+        Self(Arc::new(SystemClock))
+    }
 }
 
 /// The machine's own clocks.

@@ -7,9 +7,10 @@ use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
 use napi::{Env, JsValue};
 use napi_derive::napi;
 
+use crate::blocking::Glance;
 use crate::error::Error;
 use crate::secret::Secret;
-use crate::session::access_token::TokenRequest;
+use crate::session::token_request::TokenRequest;
 use crate::time::{Clock as _, SystemClock};
 
 use super::auth_config::auth_config;
@@ -115,9 +116,9 @@ fn rejection(options: &Unknown<'_>) -> Result<(Option<Secret>, bool), Error> {
 
 /// A fresh token, without a thread hop; null when there is more to do.
 #[napi(skip_typescript)]
-pub fn fresh_token(config: Unknown<'_>) -> Option<Token> {
+pub fn fresh_token(env: Env, config: Unknown<'_>) -> Option<Token> {
     let config = auth_config(&config).ok()?;
-    let fresh = session().fresh_token(&config)?;
+    let fresh = session().fresh_token(&config, Glance::of_javascript(env))?;
     Some(Token {
         token: fresh.token.expose().to_owned(),
         stamp: fresh

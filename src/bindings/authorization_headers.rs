@@ -1,8 +1,10 @@
 //! `authorizationHeaders`: its native half, which signs; `index.js` has made the token valid before.
 
+use napi::Env;
 use napi::bindgen_prelude::{Either3, Null, Unknown};
 use napi_derive::napi;
 
+use crate::blocking::Glance;
 use crate::error::Error;
 use crate::session::authorization;
 use crate::session::config::invalid;
@@ -79,11 +81,13 @@ const REQUEST: [Known; 3] = [
     ts_return_type = "Promise<AuthorizationHeaders>"
 )]
 pub fn authorization_headers(
+    env: Env,
     config: Unknown<'_>,
     request: Unknown<'_>,
 ) -> Either3<Vec<String>, ErrorDetails, Null> {
+    let glance = Glance::of_javascript(env);
     let headers = auth_config(&config)
-        .and_then(|config| session().authorization(&config, &resource_request(&request)?));
+        .and_then(|config| session().authorization(&config, &resource_request(&request)?, glance));
     match headers {
         Ok(None) => Either3::C(Null),
         Ok(Some(headers)) => {

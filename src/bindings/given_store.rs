@@ -12,11 +12,12 @@ use serde_json::Value;
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
-use crate::store::plugin_store::{GivenStore, Held, Keeper, Versioned};
+use crate::store::plugin_store::{Held, Keeper, PluginStore, Versioned};
 
 use super::listener::{Listener, ListenerFunction};
 use super::options::json;
 use super::payload::Payload;
+use super::process::session;
 
 /// How long a `read` or `write` may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,7 +92,11 @@ pub fn give_store(env: Env, listener: ListenerFunction<'_>) -> napi::Result<u32>
     stores.last = stores.last.wrapping_add(1);
     let id = stores.last;
     let keeper: Arc<dyn Keeper> = Arc::new(Askers(Arc::clone(&asker)));
-    stores.all.push((id, GivenStore::new(id, keeper), asker));
+    stores.all.push((
+        id,
+        PluginStore::new(id, keeper, session().clock.clone()),
+        asker,
+    ));
     Ok(id)
 }
 
@@ -129,7 +134,7 @@ pub fn answer_store(store: u32, request: u32, answer: Unknown<'_>) {
 }
 
 /// The store of that number.
-pub(super) fn store(id: &Value) -> Option<GivenStore> {
+pub(super) fn store(id: &Value) -> Option<PluginStore> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -139,7 +144,7 @@ pub(super) fn store(id: &Value) -> Option<GivenStore> {
     find(id).map(|(store, _)| store)
 }
 
-fn find(number: u32) -> Option<(GivenStore, Arc<Asker>)> {
+fn find(number: u32) -> Option<(PluginStore, Arc<Asker>)> {
     let stores = stores();
     let (_, store, asker) = stores.all.iter().find(|(id, ..)| *id == number)?;
     Some((store.clone(), Arc::clone(asker)))
@@ -149,7 +154,7 @@ fn find(number: u32) -> Option<(GivenStore, Arc<Asker>)> {
 #[derive(Default)]
 struct Stores {
     last: u32,
-    all: Vec<(u32, GivenStore, Arc<Asker>)>,
+    all: Vec<(u32, PluginStore, Arc<Asker>)>,
 }
 
 fn stores() -> MutexGuard<'static, Stores> {

@@ -9,12 +9,12 @@ use std::{io, thread};
 use napi::Env;
 use tokio::runtime::{Builder, Handle, RuntimeMetrics};
 
+use crate::environment::ProcessEnvironment;
 use crate::error::{Error, ErrorCode};
 use crate::http::native::NativeClient;
 use crate::http::{BoxFuture, HttpClient};
 use crate::session::Session;
-use crate::store::location::ProcessEnvironment;
-use crate::time::SystemClock;
+use crate::time::{Clock, SharedClock, SystemClock};
 
 /// How long the end of a thread waits for a refresh that was sent to be saved.
 const EXIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +33,10 @@ pub(super) fn session() -> &'static Arc<Session> {
 /// The one HTTP client.
 pub(super) fn http() -> &'static Arc<NativeClient> {
     static HTTP: OnceLock<Arc<NativeClient>> = OnceLock::new();
-    HTTP.get_or_init(|| Arc::new(NativeClient::new()))
+    HTTP.get_or_init(|| {
+        let clock = SharedClock::from(Arc::new(SystemClock) as Arc<dyn Clock>);
+        Arc::new(NativeClient::new(clock, Box::new(ProcessEnvironment)))
+    })
 }
 
 /// Longer than any process lives.

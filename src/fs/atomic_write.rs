@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::folder::{self, Folder, Refusal};
 use crate::fs::io_failure::{self, Attempt};
@@ -41,7 +42,7 @@ impl Reservation {
     ///
     /// # Errors
     /// `STORE_IO` for whatever would make a later write or rename fail, as far as it can be known.
-    pub(crate) fn new(target: &Path, size: u64) -> Result<Self, Error> {
+    pub(crate) fn new(target: &Path, size: u64, _: MayBlock) -> Result<Self, Error> {
         require_replaceable(target)?;
         let folder = Folder::of(target, Attempt::Write)
             .map_err(|refusal| refusal.explain(Attempt::Write, target))?;
@@ -62,7 +63,7 @@ impl Reservation {
     ///
     /// # Errors
     /// `STORE_IO` if the disk refuses.
-    pub(crate) fn write(&mut self, contents: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, contents: &[u8], _: MayBlock) -> Result<(), Error> {
         self.is_whole = false;
         self.write_through(contents)
             .map_err(|error| io_failure::explain(&error, Attempt::Write, &self.target))
@@ -114,7 +115,7 @@ impl Reservation {
     ///
     /// # Errors
     /// `STORE_IO`, with the reservation for another try.
-    pub(crate) fn commit(mut self) -> Result<(), Uncommitted> {
+    pub(crate) fn commit(mut self, _: MayBlock) -> Result<(), Uncommitted> {
         let folder = match Folder::of(&self.temp, Attempt::Write) {
             Ok(folder) => folder,
             Err(refusal) => {
@@ -161,7 +162,7 @@ impl Drop for Reservation {
 ///
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.
-pub(crate) fn leftovers(target: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn leftovers(target: &Path, _: MayBlock) -> Result<Vec<PathBuf>, Error> {
     let folder = folder::path_of(target);
     let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
     let Some(name) = target.file_name() else {
@@ -186,7 +187,7 @@ pub(crate) fn leftovers(target: &Path) -> Result<Vec<PathBuf>, Error> {
 ///
 /// # Errors
 /// `STORE_IO` if the disk refuses; both files are as before then.
-pub(crate) fn finish(temp: &Path, length: u64, target: &Path) -> Result<(), Error> {
+pub(crate) fn finish(temp: &Path, length: u64, target: &Path, _: MayBlock) -> Result<(), Error> {
     let fail = |error: io::Error| io_failure::explain(&error, Attempt::Write, target);
     let file = open_temp(temp)?;
     file.set_len(length).map_err(fail)?;
@@ -201,7 +202,7 @@ pub(crate) fn finish(temp: &Path, length: u64, target: &Path) -> Result<(), Erro
 ///
 /// # Errors
 /// `STORE_IO` if it stays.
-pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Path, _: MayBlock) -> Result<(), Error> {
     if folder::unlink(path)? {
         sync_folder_of(path);
     }
@@ -212,7 +213,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// `STORE_IO` if it stays where it was.
-pub(crate) fn move_file(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn move_file(from: &Path, to: &Path, _: MayBlock) -> Result<(), Error> {
     folder::rename(from, to)?;
     sync_folder_of(to);
     Ok(())
@@ -489,7 +490,7 @@ mod tests {
     fn a_reservation_has_its_space_and_goes_when_dropped() {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("a.json");
-        let reservation = Reservation::new(&target, 20_000).unwrap();
+        let reservation = Reservation::new(&target, 20_000, MayBlock::in_test()).unwrap();
         let metadata = std::fs::metadata(&reservation.temp).unwrap();
         assert_eq!(metadata.len(), 20_000);
         assert!(metadata.blocks() * 512 >= 20_000, "not only a hole");
@@ -517,11 +518,13 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("a.json");
         std::fs::write(&target, "old").unwrap();
-        let mut reservation = Reservation::new(&target, 100).unwrap();
-        reservation.write(b"first try, longer").unwrap();
-        reservation.write(b"new").unwrap();
+        let mut reservation = Reservation::new(&target, 100, MayBlock::in_test()).unwrap();
+        reservation
+            .write(b"first try, longer", MayBlock::in_test())
+            .unwrap();
+        reservation.write(b"new", MayBlock::in_test()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"old");
-        reservation.commit().unwrap();
+        reservation.commit(MayBlock::in_test()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["a.json"]);
         assert_eq!(
@@ -534,12 +537,12 @@ mod tests {
     fn what_was_written_whole_outlives_its_writer_and_can_be_finished() {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("a.json");
-        let mut reservation = Reservation::new(&target, 100).unwrap();
-        reservation.write(b"whole").unwrap();
+        let mut reservation = Reservation::new(&target, 100, MayBlock::in_test()).unwrap();
+        reservation.write(b"whole", MayBlock::in_test()).unwrap();
         drop(reservation);
-        let left = leftovers(&target).unwrap();
+        let left = leftovers(&target, MayBlock::in_test()).unwrap();
         assert_eq!(left.len(), 1);
-        finish(&left[0], 4, &target).unwrap();
+        finish(&left[0], 4, &target, MayBlock::in_test()).unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"whol");
         assert_eq!(names(folder.path()), ["a.json"]);
     }
@@ -547,8 +550,9 @@ mod tests {
     #[test]
     fn what_is_not_wanted_can_be_discarded() {
         let folder = TempDir::new().unwrap();
-        let mut reservation = Reservation::new(&folder.path().join("a.json"), 100).unwrap();
-        reservation.write(b"whole").unwrap();
+        let mut reservation =
+            Reservation::new(&folder.path().join("a.json"), 100, MayBlock::in_test()).unwrap();
+        reservation.write(b"whole", MayBlock::in_test()).unwrap();
         reservation.discard();
         assert!(names(folder.path()).is_empty());
     }
@@ -557,12 +561,16 @@ mod tests {
     fn a_failed_rename_gives_the_reservation_back() {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("a.json");
-        let mut reservation = Reservation::new(&target, 100).unwrap();
-        reservation.write(b"new").unwrap();
+        let mut reservation = Reservation::new(&target, 100, MayBlock::in_test()).unwrap();
+        reservation.write(b"new", MayBlock::in_test()).unwrap();
         std::fs::create_dir_all(target.join("in the way")).unwrap();
-        let failed = reservation.commit().unwrap_err();
+        let failed = reservation.commit(MayBlock::in_test()).unwrap_err();
         std::fs::remove_dir_all(&target).unwrap();
-        failed.reservation.unwrap().commit().unwrap();
+        failed
+            .reservation
+            .unwrap()
+            .commit(MayBlock::in_test())
+            .unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
     }
 
@@ -570,9 +578,15 @@ mod tests {
     fn a_vanished_temp_file_is_told() {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("a.json");
-        let reservation = Reservation::new(&target, 100).unwrap();
+        let reservation = Reservation::new(&target, 100, MayBlock::in_test()).unwrap();
         std::fs::remove_file(&reservation.temp).unwrap();
-        assert!(reservation.commit().unwrap_err().reservation.is_none());
+        assert!(
+            reservation
+                .commit(MayBlock::in_test())
+                .unwrap_err()
+                .reservation
+                .is_none()
+        );
     }
 
     #[test]
@@ -624,15 +638,16 @@ mod tests {
     fn a_missing_folder_is_told() {
         let folder = TempDir::new().unwrap();
         let target = folder.path().join("missing/a.json");
-        let error = Reservation::new(&target, 100).unwrap_err();
+        let error = Reservation::new(&target, 100, MayBlock::in_test()).unwrap_err();
         assert!(error.message().contains("is not there"), "{error}");
-        assert!(leftovers(&target).unwrap().is_empty());
+        assert!(leftovers(&target, MayBlock::in_test()).unwrap().is_empty());
     }
 
     #[test]
     fn a_full_disk_is_found_before_anything_is_written() {
         let folder = TempDir::new().unwrap();
-        let error = Reservation::new(&folder.path().join("a.json"), 1 << 50).unwrap_err();
+        let error = Reservation::new(&folder.path().join("a.json"), 1 << 50, MayBlock::in_test())
+            .unwrap_err();
         assert_eq!(error.code(), crate::error::ErrorCode::StoreIo);
         assert!(names(folder.path()).is_empty());
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::atomic_write;
 use crate::fs::folder::{self, Folder};
@@ -15,7 +16,7 @@ use crate::time::UnixMillis;
 ///
 /// # Errors
 /// `STORE_IO` if it cannot be kept.
-pub(crate) fn set_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, Error> {
+pub(crate) fn set_aside(path: &Path, now: UnixMillis, may: MayBlock) -> Result<PathBuf, Error> {
     let mut aside = numbered(path, now, 0);
     let folder = Folder::of(path, Attempt::Write)
         .map_err(|refusal| refusal.explain(Attempt::Write, path))?;
@@ -29,7 +30,7 @@ pub(crate) fn set_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, Error> 
             Err(_) => break,
         }
     }
-    atomic_write::move_file(path, &aside)?;
+    atomic_write::move_file(path, &aside, may)?;
     Ok(aside)
 }
 
@@ -54,12 +55,12 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
         std::fs::write(&path, "one").unwrap();
-        let first = set_aside(&path, UnixMillis(7)).unwrap();
+        let first = set_aside(&path, UnixMillis(7), MayBlock::in_test()).unwrap();
         assert_eq!(first, folder.path().join("a.json.corrupt-7"));
         assert!(path.exists(), "still there until it is replaced");
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "two").unwrap();
-        let second = set_aside(&path, UnixMillis(7)).unwrap();
+        let second = set_aside(&path, UnixMillis(7), MayBlock::in_test()).unwrap();
         assert_eq!(second, folder.path().join("a.json.corrupt-7-1"));
         assert_eq!(std::fs::read(first).unwrap(), b"one");
         assert_eq!(std::fs::read(second).unwrap(), b"two");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use fs4::TryLockError;
 use ring::digest;
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::private_dir;
@@ -47,16 +48,20 @@ impl Lock {
     ///
     /// # Errors
     /// `STORE_IO` if the lock file cannot be made.
-    pub(crate) fn try_acquire(protected: &Path) -> Result<Option<Self>, Error> {
-        Self::try_acquire_by(protected, fs4::FileExt::try_lock)
+    pub(crate) fn try_acquire(protected: &Path, may: MayBlock) -> Result<Option<Self>, Error> {
+        Self::try_acquire_by(protected, fs4::FileExt::try_lock, may)
     }
 
-    fn try_acquire_by(protected: &Path, try_lock: TryLock) -> Result<Option<Self>, Error> {
+    fn try_acquire_by(
+        protected: &Path,
+        try_lock: TryLock,
+        may: MayBlock,
+    ) -> Result<Option<Self>, Error> {
         let beside = sidecar(protected);
         match try_at(&beside, try_lock) {
             Ok(file) => Ok(file.map(|file| Self::held(file, false))),
             Err(Refusal::NoLocksThere) => {
-                let local = local_path(protected)?;
+                let local = local_path(protected, may)?;
                 match try_at(&local, fs4::FileExt::try_lock) {
                     Ok(file) => Ok(file.map(|file| Self::held(file, true))),
                     Err(Refusal::NoLocksThere) => Err(io_failure::explain(
@@ -76,7 +81,7 @@ impl Lock {
     ///
     /// # Errors
     /// `STORE_IO` if the lock file cannot be opened.
-    pub(crate) fn probe(protected: &Path) -> Result<Probe, Error> {
+    pub(crate) fn probe(protected: &Path, _: MayBlock) -> Result<Probe, Error> {
         let mut is_local_fallback = false;
         for path in [
             sidecar(protected),
@@ -123,12 +128,12 @@ impl Lock {
     }
 
     /// Tells others who holds the lock and why. Best effort.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str, _: MayBlock) {
         drop(self.write_note(&format!("{}: {text}", this_process())));
     }
 
     /// Who the present holder is, and what it noted. Only meaningful while the lock is held.
-    pub(crate) fn holder(protected: &Path) -> Option<String> {
+    pub(crate) fn holder(protected: &Path, _: MayBlock) -> Option<String> {
         read_note(&sidecar(protected)).or_else(|| {
             let local = local_folder().join(local_name(protected));
             read_note(&local)
@@ -260,9 +265,9 @@ fn means_no_locks(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
 }
 
-fn local_path(protected: &Path) -> Result<PathBuf, Error> {
+fn local_path(protected: &Path, may: MayBlock) -> Result<PathBuf, Error> {
     let folder = local_folder();
-    private_dir::ensure_ours(&folder)?;
+    private_dir::ensure_ours(&folder, may)?;
     Ok(folder.join(local_name(protected)))
 }
 
@@ -301,7 +306,7 @@ fn local_name(protected: &Path) -> String {
 }
 
 fn read_note(path: &Path) -> Option<String> {
-    let lock_file = crate::fs::regular_file::RegularFile::read(path).ok()??;
+    let lock_file = crate::fs::regular_file::RegularFile::load(path).ok()??;
     let room = lock_file.bytes()?;
     let text = room.get(..NOTE_BYTES)?.split(|byte| *byte == 0).next()?;
     let text = String::from_utf8_lossy(text).trim().to_owned();
@@ -324,7 +329,7 @@ mod tests {
     use super::*;
 
     fn take(path: &Path) -> Option<Lock> {
-        Lock::try_acquire(path).unwrap()
+        Lock::try_acquire(path, MayBlock::in_test()).unwrap()
     }
 
     fn no_locks(_: &File) -> Result<(), TryLockError> {
@@ -357,14 +362,18 @@ mod tests {
     fn a_probe_sees_a_holder_and_neither_makes_nor_changes_a_file() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
-        assert!(!Lock::probe(&path).unwrap().is_held);
+        assert!(!Lock::probe(&path, MayBlock::in_test()).unwrap().is_held);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let lock = take(&path).unwrap();
-        lock.note("refreshing");
-        assert!(Lock::probe(&path).unwrap().is_held);
-        assert!(Lock::holder(&path).unwrap().ends_with("refreshing"));
+        lock.note("refreshing", MayBlock::in_test());
+        assert!(Lock::probe(&path, MayBlock::in_test()).unwrap().is_held);
+        assert!(
+            Lock::holder(&path, MayBlock::in_test())
+                .unwrap()
+                .ends_with("refreshing")
+        );
         drop(lock);
-        assert!(!Lock::probe(&path).unwrap().is_held);
+        assert!(!Lock::probe(&path, MayBlock::in_test()).unwrap().is_held);
         assert!(take(&path).is_some());
     }
 
@@ -412,21 +421,28 @@ mod tests {
     fn a_note_is_read_while_held_and_gone_afterwards() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::holder(&path, MayBlock::in_test()), None);
         let lock = take(&path).unwrap();
-        assert_eq!(Lock::holder(&path).unwrap(), this_process());
-        lock.note("cannot save:\n\u{1b}[31mno space left");
         assert_eq!(
-            Lock::holder(&path).unwrap(),
+            Lock::holder(&path, MayBlock::in_test()).unwrap(),
+            this_process()
+        );
+        lock.note("cannot save:\n\u{1b}[31mno space left", MayBlock::in_test());
+        assert_eq!(
+            Lock::holder(&path, MayBlock::in_test()).unwrap(),
             format!(
                 "process {}: cannot save:  [31mno space left",
                 std::process::id()
             )
         );
-        lock.note(&"ü".repeat(1000));
-        assert!(Lock::holder(&path).unwrap().ends_with('ü'));
+        lock.note(&"ü".repeat(1000), MayBlock::in_test());
+        assert!(
+            Lock::holder(&path, MayBlock::in_test())
+                .unwrap()
+                .ends_with('ü')
+        );
         drop(lock);
-        assert_eq!(Lock::holder(&path), None);
+        assert_eq!(Lock::holder(&path, MayBlock::in_test()), None);
     }
 
     #[test]
@@ -435,7 +451,10 @@ mod tests {
         let path = folder.path().join("a.json");
         std::fs::write(sidecar(&path), "process 1: dead").unwrap();
         let _lock = take(&path).unwrap();
-        assert_eq!(Lock::holder(&path).unwrap(), this_process());
+        assert_eq!(
+            Lock::holder(&path, MayBlock::in_test()).unwrap(),
+            this_process()
+        );
     }
 
     #[test]
@@ -443,7 +462,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
         std::os::unix::fs::symlink("elsewhere", sidecar(&path)).unwrap();
-        let error = Lock::try_acquire(&path).unwrap_err();
+        let error = Lock::try_acquire(&path, MayBlock::in_test()).unwrap_err();
         assert!(error.message().contains("symbolic link"), "{error}");
         assert!(!folder.path().join("elsewhere").exists());
     }
@@ -453,13 +472,19 @@ mod tests {
         let folder = TempDir::new().unwrap();
         std::os::unix::fs::symlink(".", folder.path().join("same")).unwrap();
         let path = folder.path().join("a.json");
-        let lock = Lock::try_acquire_by(&path, no_locks).unwrap().unwrap();
+        let lock = Lock::try_acquire_by(&path, no_locks, MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         assert!(lock.is_local_fallback());
-        lock.note("refreshing");
-        assert!(Lock::holder(&path).unwrap().ends_with("refreshing"));
+        lock.note("refreshing", MayBlock::in_test());
+        assert!(
+            Lock::holder(&path, MayBlock::in_test())
+                .unwrap()
+                .ends_with("refreshing")
+        );
         let other_way = folder.path().join("same/a.json");
         assert!(
-            Lock::try_acquire_by(&other_way, no_locks)
+            Lock::try_acquire_by(&other_way, no_locks, MayBlock::in_test())
                 .unwrap()
                 .is_none()
         );
@@ -467,7 +492,7 @@ mod tests {
         assert_eq!(mode.mode() & 0o777, 0o700);
         drop(lock);
         assert!(
-            Lock::try_acquire_by(&other_way, no_locks)
+            Lock::try_acquire_by(&other_way, no_locks, MayBlock::in_test())
                 .unwrap()
                 .is_some()
         );
@@ -480,7 +505,7 @@ mod tests {
     fn child_that_holds_the_lock() {
         let path = std::env::current_dir().unwrap().join("a.json");
         let lock = take(&path).unwrap();
-        lock.note("held by a child");
+        lock.note("held by a child", MayBlock::in_test());
         std::io::stderr().write_all(b"held\n").unwrap();
         loop {
             std::thread::park();
@@ -510,7 +535,7 @@ mod tests {
         }
         assert!(take(&path).is_none());
         assert_eq!(
-            Lock::holder(&path).unwrap(),
+            Lock::holder(&path, MayBlock::in_test()).unwrap(),
             format!("process {}: held by a child", child.id())
         );
         child.kill().unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 
@@ -22,7 +23,7 @@ impl Permissions {
     ///
     /// # Errors
     /// `STORE_IO` for what belongs to another user or cannot be looked at.
-    pub(crate) fn of(path: &Path, what: &str) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(path: &Path, what: &str, _: MayBlock) -> Result<Option<Self>, Error> {
         match std::fs::metadata(path) {
             Ok(metadata) => Self::read(path, what, &metadata).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::atomic_write::sync_folder;
 use crate::fs::io_failure::{self, Attempt};
@@ -11,8 +12,8 @@ use crate::fs::io_failure::{self, Attempt};
 ///
 /// # Errors
 /// `STORE_IO` if it cannot be made, belongs to another user or is no folder.
-pub(crate) fn ensure_ours(path: &Path) -> Result<(), Error> {
-    ensure_exists(path)?;
+pub(crate) fn ensure_ours(path: &Path, may: MayBlock) -> Result<(), Error> {
+    ensure_exists(path, may)?;
     #[cfg(unix)]
     unix::require_ours(path)?;
     Ok(())
@@ -22,7 +23,11 @@ pub(crate) fn ensure_ours(path: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// `STORE_IO` if that fails.
-pub(crate) fn ensure_exists(path: &Path) -> Result<(), Error> {
+pub(crate) fn ensure_exists(path: &Path, _: MayBlock) -> Result<(), Error> {
+    make_all(path)
+}
+
+fn make_all(path: &Path) -> Result<(), Error> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
@@ -32,7 +37,7 @@ pub(crate) fn ensure_exists(path: &Path) -> Result<(), Error> {
             let Some(parent) = path.parent() else {
                 return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
             };
-            ensure_exists(parent)?;
+            make_all(parent)?;
             match make(path)? {
                 Err(error) if !is_there(&error, path) => {
                     return Err(io_failure::explain(&error, Attempt::MakeFolder, path));
@@ -170,7 +175,7 @@ mod tests {
     fn missing_parents_are_private_and_existing_ones_stay() {
         let folder = TempDir::new().unwrap();
         loosen(folder.path());
-        ensure_ours(&folder.path().join("a/b/c")).unwrap();
+        ensure_ours(&folder.path().join("a/b/c"), MayBlock::in_test()).unwrap();
         assert_eq!(mode(folder.path()), 0o755);
         for made in ["a", "a/b", "a/b/c"] {
             assert_eq!(mode(&folder.path().join(made)), 0o700);
@@ -181,12 +186,12 @@ mod tests {
     fn ours_is_tightened_and_its_parent_is_not() {
         let folder = TempDir::new().unwrap();
         let ours = folder.path().join("a/b");
-        ensure_ours(&ours).unwrap();
+        ensure_ours(&ours, MayBlock::in_test()).unwrap();
         loosen(&ours);
         loosen(&folder.path().join("a"));
-        ensure_exists(&ours).unwrap();
+        ensure_exists(&ours, MayBlock::in_test()).unwrap();
         assert_eq!(mode(&ours), 0o755);
-        ensure_ours(&ours).unwrap();
+        ensure_ours(&ours, MayBlock::in_test()).unwrap();
         assert_eq!(mode(&ours), 0o700);
         assert_eq!(mode(&folder.path().join("a")), 0o755);
     }
@@ -196,7 +201,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("a"), "").unwrap();
         for path in ["a", "a/b", "a/b/c"] {
-            let error = ensure_ours(&folder.path().join(path)).unwrap_err();
+            let error = ensure_ours(&folder.path().join(path), MayBlock::in_test()).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreIo);
             assert!(error.message().contains("not a folder"), "{error}");
         }
@@ -209,7 +214,7 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         loosen(&real);
         std::os::unix::fs::symlink("real", &link).unwrap();
-        ensure_ours(&link).unwrap();
+        ensure_ours(&link, MayBlock::in_test()).unwrap();
         assert_eq!(mode(&real), 0o755);
     }
 
@@ -222,10 +227,10 @@ mod tests {
         let theirs = folder.path().join("theirs");
         std::fs::create_dir(&theirs).unwrap();
         std::os::unix::fs::chown(&theirs, Some(4321), None).unwrap();
-        let error = ensure_ours(&theirs).unwrap_err();
+        let error = ensure_ours(&theirs, MayBlock::in_test()).unwrap_err();
         assert!(error.message().contains("uid 4321"), "{error}");
         std::os::unix::fs::symlink("theirs", folder.path().join("link")).unwrap();
-        assert!(ensure_ours(&folder.path().join("link")).is_err());
+        assert!(ensure_ours(&folder.path().join("link"), MayBlock::in_test()).is_err());
     }
 
     #[test]
@@ -234,7 +239,7 @@ mod tests {
         let path = folder.path().join("a/b/c/d");
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| ensure_ours(&path).unwrap());
+                scope.spawn(|| ensure_ours(&path, MayBlock::in_test()).unwrap());
             }
         });
         assert!(path.is_dir());

@@ -12,11 +12,12 @@ use std::time::{Duration, SystemTime};
 
 use fs4::TryLockError;
 
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::regular_file::RegularFile;
 use crate::secret::{hex, random};
-use crate::time::{BootInstant, Clock as _, SystemClock};
+use crate::time::{BootInstant, SharedClock, UnixMillis};
 
 /// How a program marks that it holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub(crate) struct ProgramLock {
 #[derive(Debug)]
 struct Held {
     protocol: &'static Protocol,
+    clock: SharedClock,
     nonce: String,
     state: Mutex<State>,
     changed: Condvar,
@@ -73,17 +75,25 @@ impl ProgramLock {
     pub(crate) fn try_acquire(
         path: &Path,
         protocol: &'static Protocol,
+        clock: &SharedClock,
+        _: MayBlock,
     ) -> Result<Option<Self>, Error> {
         let nonce = hex(&random::<16>()?);
-        Self::try_at(path, protocol, nonce)
+        Self::try_at(path, protocol, clock, nonce)
             .map_err(|error| io_failure::explain(&error, Attempt::Lock, path))
     }
 
-    fn try_at(path: &Path, protocol: &'static Protocol, nonce: String) -> io::Result<Option<Self>> {
+    fn try_at(
+        path: &Path,
+        protocol: &'static Protocol,
+        clock: &SharedClock,
+        nonce: String,
+    ) -> io::Result<Option<Self>> {
         let mut lock = Self {
             path: path.to_owned(),
             held: Arc::new(Held {
                 protocol,
+                clock: clock.clone(),
                 nonce,
                 state: Mutex::default(),
                 changed: Condvar::new(),
@@ -103,7 +113,7 @@ impl ProgramLock {
         }
         let is_made = match lock.held.make(path)? {
             true => true,
-            false if is_abandoned(path, protocol)? => {
+            false if is_abandoned(path, protocol, clock)? => {
                 remove_abandoned(path, protocol.mark, &lock.held.nonce)?;
                 lock.held.make(path)?
             }
@@ -184,7 +194,7 @@ impl Held {
                 r#"{{"pid":{},"nonce":"{}","at":{}}}"#,
                 std::process::id(),
                 self.nonce,
-                SystemClock.now().0
+                self.clock.now().0
             ),
             _ => self.nonce.clone(),
         }
@@ -192,7 +202,7 @@ impl Held {
 
     fn is_ours(&self, state: &State, path: &Path) -> bool {
         state.ours.is_some()
-            && SystemClock.boot().since(state.renewed) < self.protocol.stale
+            && self.clock.boot().since(state.renewed) < self.protocol.stale
             && match self.protocol.mark {
                 Mark::Folder => modified(path, Mark::Folder).ok().flatten() == state.ours,
                 _ => read(path).is_some_and(|text| text.contains(&self.nonce)),
@@ -203,7 +213,7 @@ impl Held {
     fn renew(&self, state: &mut State, path: &Path, is_new: bool) -> bool {
         if is_new || self.is_ours(state, path) {
             state.ours = self.touch(path).ok();
-            state.renewed = SystemClock.boot();
+            state.renewed = self.clock.boot();
         } else {
             state.ours = None;
         }
@@ -221,7 +231,7 @@ impl Held {
             // As long as the one that it replaces.
             file.write_all(self.text().as_bytes())?;
         }
-        let now = u64::try_from(SystemClock.now().0).unwrap_or(0);
+        let now = u64::try_from(self.clock.now().0).unwrap_or(0);
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(now))?;
         modified(path, mark)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -229,7 +239,7 @@ impl Held {
 
 /// Whether its holder is gone, or has not renewed it for too long: by its time, or, since clocks are set, by how long we have
 /// seen it unchanged.
-fn is_abandoned(path: &Path, protocol: &Protocol) -> io::Result<bool> {
+fn is_abandoned(path: &Path, protocol: &Protocol, clock: &SharedClock) -> io::Result<bool> {
     /// Marks of others, with the time that they had when we first saw them so, and when that was.
     static SEEN: Mutex<Vec<(PathBuf, SystemTime, BootInstant)>> = Mutex::new(Vec::new());
 
@@ -237,7 +247,7 @@ fn is_abandoned(path: &Path, protocol: &Protocol) -> io::Result<bool> {
         return Ok(false);
     };
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = SystemClock.boot();
+    let now = clock.boot();
     let known = seen
         .iter()
         .position(|(known, then, _)| known == path && *then == modified);
@@ -246,7 +256,7 @@ fn is_abandoned(path: &Path, protocol: &Protocol) -> io::Result<bool> {
         .map_or(now, |(_, _, since)| *since);
     seen.retain(|(known, ..)| known != path);
     let is_abandoned = now.since(since) > protocol.stale
-        || wall_age(modified) > protocol.stale
+        || wall_age(modified, clock.now()) > protocol.stale
         || protocol.mark == Mark::Lease && has_ended(path);
     if !is_abandoned {
         seen.push((path.to_owned(), modified, since));
@@ -264,7 +274,7 @@ fn has_ended(path: &Path) -> bool {
 }
 
 fn read(path: &Path) -> Option<String> {
-    let file = RegularFile::read(path).ok()??;
+    let file = RegularFile::load(path).ok()??;
     Some(std::str::from_utf8(file.bytes()?).ok()?.to_owned())
 }
 
@@ -280,9 +290,8 @@ fn is_gone(_: i32) -> bool {
     false
 }
 
-fn wall_age(modified: SystemTime) -> Duration {
-    let now = SystemTime::UNIX_EPOCH
-        + Duration::from_millis(u64::try_from(SystemClock.now().0).unwrap_or(0));
+fn wall_age(modified: SystemTime, now: UnixMillis) -> Duration {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
     now.duration_since(modified).unwrap_or_default()
 }
 
@@ -419,7 +428,13 @@ mod tests {
         }
 
         fn take(&self) -> Option<ProgramLock> {
-            ProgramLock::try_acquire(&self.folder(), &HOST).unwrap()
+            ProgramLock::try_acquire(
+                &self.folder(),
+                &HOST,
+                &SharedClock::of_system(),
+                MayBlock::in_test(),
+            )
+            .unwrap()
         }
 
         /// As a holder that was killed so many seconds ago left it.
@@ -499,9 +514,14 @@ mod tests {
             ..PROPER_LOCKFILE
         };
         let place = Place::new();
-        let held = ProgramLock::try_acquire(&place.folder(), &OFTEN)
-            .unwrap()
-            .unwrap();
+        let held = ProgramLock::try_acquire(
+            &place.folder(),
+            &OFTEN,
+            &SharedClock::of_system(),
+            MayBlock::in_test(),
+        )
+        .unwrap()
+        .unwrap();
         let first = modified(&place.folder(), Mark::Folder).unwrap();
         while modified(&place.folder(), Mark::Folder).unwrap() == first {
             std::thread::yield_now();
@@ -513,14 +533,30 @@ mod tests {
     fn what_is_no_folder_is_not_removed() {
         let place = Place::new();
         std::fs::write(place.folder(), "a file").unwrap();
-        assert!(ProgramLock::try_acquire(&place.folder(), &HOST).is_err());
+        assert!(
+            ProgramLock::try_acquire(
+                &place.folder(),
+                &HOST,
+                &SharedClock::of_system(),
+                MayBlock::in_test()
+            )
+            .is_err()
+        );
         assert!(place.folder().is_file());
         std::fs::remove_file(place.folder()).unwrap();
         // Somebody keeps something in it: as good as held, whatever its age.
         place.leave(3600);
         std::fs::write(place.folder().join("x"), "").unwrap();
         place.age(3600);
-        assert!(ProgramLock::try_acquire(&place.folder(), &HOST).is_err());
+        assert!(
+            ProgramLock::try_acquire(
+                &place.folder(),
+                &HOST,
+                &SharedClock::of_system(),
+                MayBlock::in_test()
+            )
+            .is_err()
+        );
     }
 
     static LOCK_FILE: Protocol = Protocol {
@@ -542,7 +578,15 @@ mod tests {
     fn a_lock_file_is_taken_over_after_its_own_time_and_its_loss_is_noticed() {
         let place = Place::new();
         let path = place.folder();
-        let take = || ProgramLock::try_acquire(&path, &LOCK_FILE).unwrap();
+        let take = || {
+            ProgramLock::try_acquire(
+                &path,
+                &LOCK_FILE,
+                &SharedClock::of_system(),
+                MayBlock::in_test(),
+            )
+            .unwrap()
+        };
         let age = |seconds| {
             let time = SystemTime::now() - Duration::from_secs(seconds);
             open(&path, false).unwrap().set_modified(time).unwrap();
@@ -568,7 +612,15 @@ mod tests {
     fn a_lease_ends_with_its_process_and_is_renewed() {
         let place = Place::new();
         let path = place.folder();
-        let take = || ProgramLock::try_acquire(&path, &LEASE).unwrap();
+        let take = || {
+            ProgramLock::try_acquire(
+                &path,
+                &LEASE,
+                &SharedClock::of_system(),
+                MayBlock::in_test(),
+            )
+            .unwrap()
+        };
         let lease =
             |pid: u32| std::fs::write(&path, format!(r#"{{"pid":{pid},"nonce":"n","at":1}}"#));
         lease(std::process::id()).unwrap();
@@ -593,7 +645,15 @@ mod tests {
     #[test]
     fn a_kernel_lock_leaves_its_file_empty_and_in_place() {
         let place = Place::new();
-        let take = || ProgramLock::try_acquire(&place.folder(), &KERNEL).unwrap();
+        let take = || {
+            ProgramLock::try_acquire(
+                &place.folder(),
+                &KERNEL,
+                &SharedClock::of_system(),
+                MayBlock::in_test(),
+            )
+            .unwrap()
+        };
         let held = take().unwrap();
         assert!(take().is_none());
         assert!(!held.is_lost());

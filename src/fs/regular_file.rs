@@ -6,6 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::blocking::Look;
 use crate::error::Error;
 use crate::fs::identity::Identity;
 use crate::fs::io_failure::{self, Attempt};
@@ -29,7 +30,12 @@ impl RegularFile {
     ///
     /// # Errors
     /// `STORE_IO` for what is not a regular file of ours, or cannot be read.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(path: &Path, _: Look) -> Result<Option<Self>, Error> {
+        Self::load(path)
+    }
+
+    /// The same for the file of a lock, which is let go of anywhere.
+    pub(super) fn load(path: &Path) -> Result<Option<Self>, Error> {
         let Some(file) = open(path)? else {
             return Ok(None);
         };
@@ -259,12 +265,12 @@ mod tests {
     fn missing_file_and_missing_folder_are_nothing() {
         let folder = TempDir::new().unwrap();
         assert!(
-            RegularFile::read(&folder.path().join("a"))
+            RegularFile::read(&folder.path().join("a"), Look::LONG)
                 .unwrap()
                 .is_none()
         );
         assert!(
-            RegularFile::read(&folder.path().join("a/b/c"))
+            RegularFile::read(&folder.path().join("a/b/c"), Look::LONG)
                 .unwrap()
                 .is_none()
         );
@@ -275,13 +281,25 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "hello").unwrap();
-        let file = RegularFile::read(&path).unwrap().unwrap();
+        let file = RegularFile::read(&path, Look::LONG).unwrap().unwrap();
         assert_eq!(file.bytes(), Some(b"hello".as_slice()));
 
         File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        assert_eq!(RegularFile::read(&path).unwrap().unwrap().bytes(), None);
+        assert_eq!(
+            RegularFile::read(&path, Look::LONG)
+                .unwrap()
+                .unwrap()
+                .bytes(),
+            None
+        );
         File::create(&path).unwrap().set_len(MAX_BYTES).unwrap();
-        assert!(RegularFile::read(&path).unwrap().unwrap().bytes().is_some());
+        assert!(
+            RegularFile::read(&path, Look::LONG)
+                .unwrap()
+                .unwrap()
+                .bytes()
+                .is_some()
+        );
     }
 
     #[test]
@@ -298,7 +316,7 @@ mod tests {
             Path::new("/dev/null"),
             link.as_path(),
         ] {
-            let error = RegularFile::read(path).unwrap_err();
+            let error = RegularFile::read(path, Look::LONG).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreIo);
             assert!(error.message().contains("regular file"), "{error}");
         }
@@ -313,7 +331,7 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, "{}").unwrap();
         std::os::unix::fs::chown(&path, Some(4321), None).unwrap();
-        let error = RegularFile::read(&path).unwrap_err();
+        let error = RegularFile::read(&path, Look::LONG).unwrap_err();
         assert!(error.message().contains("uid 4321"), "{error}");
         assert!(error.message().contains(path.to_str().unwrap()), "{error}");
     }
@@ -324,7 +342,7 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, "{}").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let file = RegularFile::read(&path).unwrap().unwrap();
+        let file = RegularFile::read(&path, Look::LONG).unwrap().unwrap();
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o644);
         file.tighten();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::blocking::Look;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 
@@ -13,7 +14,7 @@ const MAX_LINKS: usize = 40;
 ///
 /// # Errors
 /// `STORE_IO` for a link of another user, a circle, or a folder that may not be searched.
-pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn resolve(path: &Path, _: Look) -> Result<PathBuf, Error> {
     follow(path, |_owner| false)
 }
 
@@ -115,9 +116,12 @@ mod tests {
         std::fs::write(at("deep/file"), "").unwrap();
         symlink("deep/file", at("second")).unwrap();
         symlink(at("second"), at("first")).unwrap();
-        assert_eq!(resolve(&at("first")).unwrap(), at("deep/file"));
-        assert_eq!(resolve(&at("deep/file")).unwrap(), at("deep/file"));
-        assert_eq!(resolve(&at("missing")).unwrap(), at("missing"));
+        assert_eq!(resolve(&at("first"), Look::LONG).unwrap(), at("deep/file"));
+        assert_eq!(
+            resolve(&at("deep/file"), Look::LONG).unwrap(),
+            at("deep/file")
+        );
+        assert_eq!(resolve(&at("missing"), Look::LONG).unwrap(), at("missing"));
     }
 
     #[test]
@@ -125,7 +129,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         symlink("later/file", folder.path().join("link")).unwrap();
         assert_eq!(
-            resolve(&folder.path().join("link")).unwrap(),
+            resolve(&folder.path().join("link"), Look::LONG).unwrap(),
             folder.path().join("later/file")
         );
     }
@@ -135,7 +139,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a", folder.path().join("b")).unwrap();
-        let error = resolve(&folder.path().join("a")).unwrap_err();
+        let error = resolve(&folder.path().join("a"), Look::LONG).unwrap_err();
         assert!(error.message().contains("circle"), "{error}");
     }
 
@@ -148,7 +152,7 @@ mod tests {
         let link = folder.path().join("link");
         symlink("file", &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
-        let error = resolve(&link).unwrap_err();
+        let error = resolve(&link, Look::LONG).unwrap_err();
         assert!(error.message().contains("uid 12345"), "{error}");
     }
 }

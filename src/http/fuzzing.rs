@@ -32,7 +32,7 @@ impl Wire {
             port: listener.local_addr()?.port(),
             runtime,
             listener,
-            client: NativeClient::new(),
+            client: NativeClient::of_system(),
             next: std::cell::Cell::new(0),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::blocking::{MayBlock, blocking};
+use crate::blocking::{Look, blocking};
 use crate::error::Error;
 use crate::store::order;
 
@@ -26,11 +26,11 @@ impl Session {
     pub(super) fn accounts(
         &self,
         config: &AuthConfig,
-        may: Option<MayBlock>,
+        look: Look,
     ) -> Result<Vec<AuthConfig>, Error> {
         let stored = match &config.accounts {
             Some(_) => None,
-            None => order::read(&self.location(config)?, may)?,
+            None => order::read(&self.location(config)?, look)?,
         };
         let named = config.accounts.clone().or(stored);
         Ok(named
@@ -46,7 +46,7 @@ impl Session {
         config: &AuthConfig,
     ) -> Result<Vec<AuthConfig>, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move |may| session.accounts(&config, Some(may))).await?
+        blocking(move |may| session.accounts(&config, may.into())).await?
     }
 
     /// The account of a login or logout, which has to mean one.
@@ -65,12 +65,8 @@ impl Session {
     ///
     /// # Errors
     /// Whatever else keeps an account from being looked at: then its login may be good, and nobody else's is taken instead.
-    pub(super) fn choose(
-        &self,
-        config: &AuthConfig,
-        may: Option<MayBlock>,
-    ) -> Result<Chosen, Error> {
-        let mut accounts = self.accounts(config, may)?.into_iter();
+    pub(super) fn choose(&self, config: &AuthConfig, look: Look) -> Result<Chosen, Error> {
+        let mut accounts = self.accounts(config, look)?.into_iter();
         let first = accounts.next().unwrap_or_else(|| config.clone());
         let mut skipped = Vec::new();
         if accounts.len() == 0 {
@@ -80,7 +76,7 @@ impl Session {
             });
         }
         for config in std::iter::once(first.clone()).chain(accounts) {
-            match self.passed_over(&config, may)? {
+            match self.passed_over(&config, look)? {
                 None => return Ok(Chosen { config, skipped }),
                 Some(reason) => skipped.push(reason),
             }
@@ -97,7 +93,7 @@ impl Session {
     pub(super) fn passed_over(
         &self,
         config: &AuthConfig,
-        may: Option<MayBlock>,
+        look: Look,
     ) -> Result<Option<Skipped>, Error> {
         let reason = |state, message| {
             Some(Skipped {
@@ -107,7 +103,7 @@ impl Session {
             })
         };
         let location = self.location(config)?;
-        let status = match self.status_of(config, &location, may) {
+        let status = match self.status_of(config, &location, look) {
             Ok(status) => status,
             Err(error) if error.needs_login() => {
                 return Ok(reason(State::LoginRequired, error.message().to_owned()));
@@ -140,7 +136,7 @@ impl Session {
             if let Some(order) = set {
                 order::write(&location, &order, now, may)?;
             }
-            order::read(&location, Some(may))
+            order::read(&location, may.into())
         })
         .await?
     }

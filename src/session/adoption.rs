@@ -5,10 +5,9 @@ use std::sync::Arc;
 use crate::blocking::{MayBlock, blocking};
 use crate::error::Error;
 use crate::store::credential::{NewCredential, Snapshot, Stored};
-use crate::store::foreign::place::is_unfinished;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::store::own::handwritten::Handwritten;
+use crate::store::reading::{handwritten, is_unfinished};
 
 use super::Session;
 use super::config::AuthConfig;
@@ -25,8 +24,8 @@ impl Session {
     ) -> Result<Snapshot, Error> {
         let whose = location.clone();
         let may_be_there = blocking(move |may| {
-            let handwritten = Handwritten::find(&whose, Some(may))?;
-            Ok::<_, Error>(handwritten.is_some() || is_unfinished(&whose))
+            let handwritten = handwritten(&whose, may.into())?;
+            Ok::<_, Error>(handwritten.is_some() || is_unfinished(&whose, may))
         });
         if !may_be_there.await?? {
             return Err(login_required(config));
@@ -49,7 +48,7 @@ impl Session {
             Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
             Stored::Nothing => {}
         }
-        let Some(handwritten) = Handwritten::find(location, Some(may))? else {
+        let Some(handwritten) = handwritten(location, may.into())? else {
             return Err(login_required(config));
         };
         let credential = bind(config, handwritten.credential(self.clock.now()))?;

@@ -1,6 +1,7 @@
 //! The headers of a request to a protected resource: the stored token and, where it is bound to a key, the proof for
 //! that one request (RFC 6750 §2.1, RFC 9449 §7.1).
 
+use crate::blocking::{Glance, Look};
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::dpop::{DPOP, Dpop, DpopKey};
@@ -34,6 +35,7 @@ impl Session {
         &self,
         config: &AuthConfig,
         request: &ResourceRequest,
+        glance: Glance,
     ) -> Result<Option<Authorization>, Error> {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
         let target = request.url.split('#').next().unwrap_or_default();
@@ -49,13 +51,10 @@ impl Session {
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
-        let found = self.choose(config, None).and_then(|chosen| {
+        let look = Look::Short(glance);
+        let found = self.choose(config, look).and_then(|chosen| {
             let location = self.location(&chosen.config)?;
-            // On the thread of JavaScript: nothing may wait here, as `look` does.
-            let stored = match self.logins.unsaved(&location.key()) {
-                Some(waiting) => Stored::Credential(waiting.credential),
-                None => self.cache.read(&location, None, self.clock.boot())?.0,
-            };
+            let stored = self.look(&location, look)?;
             Ok((stored, chosen.config))
         });
         let (credential, config) = match found {

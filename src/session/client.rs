@@ -1,6 +1,6 @@
 //! Which client we are: the one of the config, or one that we registered (RFC 7591).
 
-use crate::blocking::{MayBlock, blocking};
+use crate::blocking::{Look, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::metadata::REGISTRATION;
@@ -8,7 +8,7 @@ use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::{self, RegistrationRequest};
 use crate::store::credential::Outline;
 use crate::store::location::Location;
-use crate::store::registration::StoredClient;
+use crate::store::registration::{Shelf, StoredClient};
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
@@ -56,9 +56,9 @@ pub(super) async fn known(
     location: &Location,
     server: &AuthorizationServer,
 ) -> Result<Vec<StoredClient>, Error> {
-    let shelf = location.shelf(server.key());
+    let shelf = Shelf::of(location, server.key());
     let now = session.clock.now();
-    match blocking(move |may| shelf.load(Some(may))).await? {
+    match blocking(move |may| shelf.load(may.into())).await? {
         Ok(known) => Ok(known.usable(now).cloned().collect()),
         // Saving the new client moves the damaged file aside.
         Err(error) if error.code() == ErrorCode::StoreCorrupt => Ok(Vec::new()),
@@ -83,10 +83,10 @@ pub(super) async fn register(
     redirect_uri: Option<&RedirectUri>,
     authentication: Option<ClientAuthentication>,
 ) -> Result<Client, Error> {
-    let shelf = location.shelf(server.key());
+    let shelf = Shelf::of(location, server.key());
     let client = new_registration(session, config, server, redirect_uri, authentication).await?;
     let stored = client.clone();
-    blocking(move |may| shelf.save_with(stored, may)).await??;
+    blocking(move |may| shelf.save_with(&stored, may)).await??;
     Ok(as_client(&client))
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn forget(
     server: &AuthorizationServer,
     client_id: &str,
 ) -> Result<(), Error> {
-    let shelf = location.shelf(server.key());
+    let shelf = Shelf::of(location, server.key());
     let client_id = client_id.to_owned();
     blocking(move |may| shelf.forget(&client_id, may)).await?
 }
@@ -150,7 +150,7 @@ pub(super) fn of_credential(
     config: &AuthConfig,
     location: &Location,
     credential: &Outline,
-    may: Option<MayBlock>,
+    look: Look,
 ) -> Result<Option<Client>, Error> {
     let stored_authentication = credential
         .client_authentication()
@@ -167,7 +167,7 @@ pub(super) fn of_credential(
     };
     let server = credential.issuer().or_else(|| credential.token_endpoint());
     if let Some(server) = server.filter(|_| credential.registered_client()) {
-        let registrations = location.shelf(server).load(may)?;
+        let registrations = Shelf::of(location, server).load(look)?;
         if let Some(client) = registrations.find(client_id) {
             return Ok(Some(as_client(client)));
         }

@@ -12,9 +12,9 @@ use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
 use crate::secret::Secret;
-use crate::store::foreign::format::Format;
-use crate::store::location::DEFAULT_PROFILE;
-use crate::store::plugin_store::GivenStore;
+use crate::store::credentials_format::Format;
+use crate::store::name::DEFAULT_PROFILE;
+use crate::store::plugin_store::PluginStore;
 
 /// How a person logs in.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ pub(crate) struct AuthConfig {
     pub(crate) credentials_format: Option<Format>,
     pub(crate) agent_id: String,
     /// What the plugin gave to keep logins in.
-    pub(crate) store: Option<GivenStore>,
+    pub(crate) store: Option<PluginStore>,
     pub(crate) storage: WantedStorage,
     pub(crate) refresh_buffer: Duration,
     pub(crate) request_timeout: Duration,
@@ -190,7 +190,7 @@ impl AuthConfig {
     ///
     /// # Errors
     /// `INVALID_CONFIG` where the config says that they are kept elsewhere.
-    pub(crate) fn keeping_in(self, store: GivenStore) -> Result<Self, Error> {
+    pub(crate) fn keeping_in(self, store: PluginStore) -> Result<Self, Error> {
         if self.credentials_path.is_some()
             || self.credentials_format.is_some()
             || self.storage.may_be_keychain()
@@ -303,7 +303,7 @@ impl Options<'_> {
     }
 
     /// The binding takes a store out of what is one.
-    fn no_store(&mut self) -> Result<Option<GivenStore>, Error> {
+    fn no_store(&mut self) -> Result<Option<PluginStore>, Error> {
         match self.0.remove("store") {
             None => Ok(None),
             Some(_) => Err(invalid(

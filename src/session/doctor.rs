@@ -13,6 +13,7 @@ use crate::store::inspection::{Finding, Level, inspect, open_secrets};
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::store::profiles::rivals;
+use crate::store::registration::Shelf;
 use crate::time::{Clock, UnixMillis};
 
 use super::auth_status::{AuthStatus, State};
@@ -65,10 +66,10 @@ impl Session {
     ) -> Result<(Vec<Check>, Option<Finding>), Error> {
         // A damaged order is one of the findings.
         let accounts = self
-            .accounts(config, Some(may))
+            .accounts(config, may.into())
             .unwrap_or_else(|_| vec![config.clone()]);
         let first = self.location(accounts.first().unwrap_or(config))?;
-        let mut checks = vec![Check::from(self.place(config, &first))];
+        let mut checks = vec![Check::from(self.place(config, &first, may))];
         for account in &accounts {
             for check in store_checks(&self.location(account)?, mend, may) {
                 let known = |other: &Check| other.finding.message == check.finding.message;
@@ -84,19 +85,17 @@ impl Session {
     }
 
     /// Which folder was chosen, and whether a login of this plugin lies in another one.
-    fn place(&self, config: &AuthConfig, location: &Location) -> Finding {
+    fn place(&self, config: &AuthConfig, location: &Location, may: MayBlock) -> Finding {
         const NAME: &str = "place";
-        let (decided_by, rivals) = rivals(location, &location_request(config), &*self.environment);
-        let found = format!("{decided_by} decides: {}.", location.shown());
+        let (decided_by, rivals) =
+            rivals(location, &location_request(config), &*self.environment, may);
+        let found = format!("{decided_by} decides: {location}.");
         match rivals.first() {
             None => Finding::ok(NAME, found),
             Some(rival) => Finding::bad(
                 NAME,
                 Level::Warning,
-                format!(
-                    "{found} A login of this plugin also lies in {}.",
-                    rival.display()
-                ),
+                format!("{found} A login of this plugin also lies in {rival}."),
                 "Where that is the one you mean, start with the host or the variable (OPENCLAW_STATE_DIR) that it belongs to.",
             ),
         }
@@ -109,13 +108,13 @@ impl Session {
         let mut findings = Vec::new();
         let passed: Vec<_> = accounts
             .iter()
-            .map(|account| (account, self.passed_over(account, Some(may))))
+            .map(|account| (account, self.passed_over(account, may.into())))
             .collect();
         let somebody = passed.iter().any(|(_, passed)| matches!(passed, Ok(None)));
         for (account, passed) in passed {
             let status = self
                 .location(account)
-                .and_then(|location| self.status_of(account, &location, Some(may)));
+                .and_then(|location| self.status_of(account, &location, may.into()));
             findings.push(match (passed, status) {
                 (Ok(Some(skipped)), _) => Finding::bad(
                     NAME,
@@ -265,7 +264,7 @@ fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
         // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
         // holds it, that one has done so, and the check of the lock names it.
         refusal = Locked::try_acquire(location, may)
-            .map(|locked| locked.map(|mut locked| locked.forget_secrets_silently()))
+            .map(|locked| locked.map(|mut locked| locked.forget_secrets_silently(may)))
             .err();
         after = inspect(location, may);
     }
@@ -409,7 +408,7 @@ fn client(
         .as_ref()
         .map(Issuer::as_str)
         .or(config.token_endpoint.as_ref().map(Endpoint::as_str))?;
-    let known = match location.shelf(server).load(Some(may)) {
+    let known = match Shelf::of(location, server).load(may.into()) {
         Ok(known) => known,
         Err(error) => return Some(Finding::error(CLIENT, error.message())),
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::blocking::MayBlock;
+use crate::blocking::Look;
 use crate::error::Error;
 use crate::oauth::client::Client;
 use crate::secret::Fingerprint;
@@ -21,12 +21,12 @@ pub(super) fn learned(
     config: &AuthConfig,
     location: &Location,
     credential: &Outline,
-    may: Option<MayBlock>,
+    look: Look,
 ) -> Result<Option<LastRefresh>, Error> {
     let Some(last) = credential.last_refresh() else {
         return Ok(None);
     };
-    let client = client::of_credential(config, location, credential, may)?;
+    let client = client::of_credential(config, location, credential, look)?;
     Ok((last.bound_to == binding(credential, client.as_ref())).then(|| last.clone()))
 }
 

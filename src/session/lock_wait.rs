@@ -105,7 +105,7 @@ async fn locked_out(location: &Location, timeout: Duration) -> Error {
         ErrorCode::StoreLocked,
         format!(
             "Another process kept the lock of {} for {} s.{holder} Try again; if that process hangs, end it.",
-            location.path().display(),
+            location,
             timeout.as_secs_f64()
         ),
     )

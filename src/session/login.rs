@@ -178,7 +178,7 @@ impl Session {
         let wanted = config.storage;
         if wanted.may_be_keychain() {
             // Before the lock is taken: a person may be slow.
-            blocking(|_| unlock_keychain()).await?;
+            blocking(unlock_keychain).await?;
         }
         let mut locked = self.lock(location, config.lock_timeout).await?;
         blocking(move |may| {
@@ -202,7 +202,7 @@ impl Session {
             .await?;
         // From here on an abort comes too late: the login is complete.
         cancellation.commit()?;
-        let unsettled = self.settling.unsettled(location.is_given());
+        let unsettled = self.settling.unsettled(location.is_saved_by_the_plugin());
         let credential = credential.clone();
         let saved = blocking(move |may| locked.store_login(&credential, storage, may)).await?;
         drop(unsettled);

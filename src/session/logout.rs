@@ -48,7 +48,7 @@ impl Session {
         let location = self.location(config)?;
         if CAN_OPEN && config.storage.may_be_keychain() {
             // Before the lock is taken: a person may be slow.
-            cancellation.guard(blocking(|_| unlock_keychain())).await?;
+            cancellation.guard(blocking(unlock_keychain)).await?;
         }
         let key = location.key();
         let now = self.clock.now();
@@ -131,7 +131,7 @@ impl Session {
         let Ok(mut locked) = self.lock(location, config.lock_timeout).await else {
             return former;
         };
-        let left = blocking(move |_| locked.forget_secrets()).await;
+        let left = blocking(move |may| locked.forget_secrets(may)).await;
         left.unwrap_or(former)
     }
 
@@ -225,5 +225,5 @@ fn client_of(
     if ownership::check(&config, credential).is_err() {
         config.client_id = None;
     }
-    of_credential(&config, location, credential, Some(may))
+    of_credential(&config, location, credential, may.into())
 }

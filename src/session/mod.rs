@@ -1,6 +1,6 @@
 //! The use cases, one per file: only here does a token response become a stored credential.
 
-pub(crate) mod access_token;
+mod access_token;
 pub(crate) mod accounts;
 mod adoption;
 pub(crate) mod auth_status;
@@ -12,6 +12,7 @@ mod client;
 pub(crate) mod config;
 pub(crate) mod device_tokens;
 pub(crate) mod doctor;
+pub(crate) mod fast_path;
 mod forced_refreshes;
 mod foreign_clock;
 mod freshness;
@@ -27,17 +28,20 @@ mod login_state;
 pub(crate) mod logout;
 mod mutex;
 mod ownership;
+mod present;
 mod refresh_attempts;
 mod refresh_round;
 mod refusals;
 mod remote;
 mod scopes;
 mod settling;
+mod shared_refresh;
 mod single_flight;
 pub(crate) mod status;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests;
+pub(crate) mod token_request;
 mod unsaved;
 pub(crate) mod verification;
 
@@ -45,12 +49,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking::blocking;
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::http::HttpClient;
 use crate::oauth::dpop::Nonces;
 use crate::store::cache::Cache;
-use crate::store::location::{Environment, Location, LocationRequest};
-use crate::time::Clock;
+use crate::store::location::{Location, LocationRequest};
+use crate::time::{Clock, SharedClock};
 
 use self::config::AuthConfig;
 use self::login_state::Logins;
@@ -59,7 +64,7 @@ use self::settling::Settling;
 /// What all calls of a process share.
 pub(crate) struct Session {
     pub(crate) http: Arc<dyn HttpClient>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: SharedClock,
     environment: Box<dyn Environment>,
     cache: Cache,
     logins: Logins,
@@ -73,11 +78,12 @@ impl Session {
         clock: Arc<dyn Clock>,
         environment: Box<dyn Environment>,
     ) -> Arc<Self> {
+        let clock = SharedClock::from(clock);
         Arc::new(Self {
             http,
+            cache: Cache::new(clock.clone()),
             clock,
             environment,
-            cache: Cache::new(),
             logins: Logins::default(),
             settling: Arc::default(),
             nonces: Nonces::default(),
@@ -118,7 +124,7 @@ impl Session {
     }
 
     fn location(&self, config: &AuthConfig) -> Result<Location, Error> {
-        Location::resolve(&location_request(config), &*self.environment)
+        Location::resolve(&location_request(config), &*self.environment, &self.clock)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::blocking;
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
@@ -14,7 +14,7 @@ use crate::oauth::metadata::discover;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::locked::{Locked, Reserved};
@@ -32,7 +32,6 @@ use super::handover::Save;
 use super::landing::Landing;
 use super::last_refresh::{UNCLEAR_REFUSAL, binding, blocked};
 use super::lock_wait::Waited;
-use super::login_state::Deadline;
 use super::ownership;
 use super::refresh_attempts::CRITICAL_SECTION;
 use super::refusals::{cannot_refresh, is_passing, login_required, whose};
@@ -108,8 +107,7 @@ impl Session {
         Err(Error::new(
             ErrorCode::StoreLocked,
             format!(
-                "{} keeps changing while it is refreshed: something does not heed its lock. Try again.",
-                location.path().display()
+                "{location} keeps changing while it is refreshed: something does not heed its lock. Try again."
             ),
         ))
     }
@@ -131,7 +129,7 @@ impl Session {
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
         // What is sent belongs to the process: from here on nobody's abort is heard.
-        let Some(unsettled) = self.settling.unsettled(location.is_given()) else {
+        let Some(unsettled) = self.settling.unsettled(location.is_saved_by_the_plugin()) else {
             return Err(aborted());
         };
         let answer = self.spend(&prepared, location, purpose).await;
@@ -191,7 +189,7 @@ impl Session {
             Stored::Nothing | Stored::LoggedOut | Stored::Sealed(_) => {
                 // A damaged file is no logout, and says so itself.
                 let whose = location.clone();
-                blocking(move |may| read(&whose, Some(may))).await??;
+                blocking(move |may| read(&whose, may.into())).await??;
                 return Err(login_required(&purpose.config));
             }
         };
@@ -202,7 +200,7 @@ impl Session {
 
         let rejected = rejected(purpose, &current);
         let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
-        let client = blocking(move |may| of_credential(&config, &whose, &of, Some(may))).await??;
+        let client = blocking(move |may| of_credential(&config, &whose, &of, may.into())).await??;
         let bound_to = binding(&current, client.as_ref());
         let Some(client) = client.filter(|_| current.is_refreshable()) else {
             let error = cannot_refresh(&purpose.config);
@@ -364,7 +362,7 @@ impl Session {
             };
         }
         let (session, whose, wanted) = (Arc::clone(self), location.clone(), purpose.clone());
-        let satisfied = move |may| match session.look(&whose, Some(may)) {
+        let satisfied = move |may: MayBlock| match session.look(&whose, may.into()) {
             Ok(Stored::Credential(credential))
                 if session.needs_no_refresh(&whose, &wanted, &credential)
                     && ownership::check(&wanted.config, &credential).is_ok() =>
@@ -537,26 +535,6 @@ impl Session {
             hint,
         };
         drop(revoke(&*self.http, &request, config.request_timeout).await);
-    }
-
-    /// Notes the end of an access token on the boot clock.
-    pub(super) fn remember_deadline(
-        &self,
-        location: &Location,
-        access: &Secret,
-        expires: Option<UnixMillis>,
-        at: BootInstant,
-        exact: bool,
-    ) {
-        let deadline = Deadline {
-            access: access.clone(),
-            expires,
-            at,
-            exact,
-        };
-        self.logins.of(&location.key(), |login| {
-            login.deadline = Some(deadline);
-        });
     }
 }
 
@@ -731,7 +709,7 @@ async fn note_failure(
 ) -> bool {
     let (location, was) = (location.clone(), credential.binding("", "", None));
     blocking(move |may| {
-        let is_same = read(&location, Some(may)).is_ok_and(|now| {
+        let is_same = read(&location, may.into()).is_ok_and(|now| {
             now.outline()
                 .is_some_and(|now| now.binding("", "", None) == was)
         });

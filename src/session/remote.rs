@@ -1,6 +1,6 @@
 //! Where the person's browser is: here, or on another machine.
 
-use crate::store::location::Environment;
+use crate::environment::Environment;
 
 /// Whether a browser that the person uses is likely not to reach a port of this machine.
 pub(super) fn is_remote(environment: &dyn Environment) -> bool {

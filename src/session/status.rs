@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::{MayBlock, blocking};
+use crate::blocking::{Look, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::location::Location;
-use crate::store::own::handwritten::Handwritten;
 use crate::store::profiles::profiles;
+use crate::store::reading::handwritten;
 use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
@@ -30,9 +30,9 @@ impl Session {
     pub(crate) async fn status(self: &Arc<Self>, config: &AuthConfig) -> Result<AuthStatus, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            let Chosen { config, skipped } = session.choose(&config, Some(may))?;
+            let Chosen { config, skipped } = session.choose(&config, may.into())?;
             let location = session.location(&config)?;
-            let status = session.status_of(&config, &location, Some(may))?;
+            let status = session.status_of(&config, &location, may.into())?;
             Ok(AuthStatus { skipped, ..status })
         })
         .await?
@@ -47,16 +47,15 @@ impl Session {
         blocking(move |may| {
             let mut statuses = Vec::new();
             let location = session.location(&config)?;
-            let locations = if location.is_given() {
-                // Such a store cannot be listed.
-                let accounts = session.accounts(&config, Some(may))?;
-                let locations = accounts.iter().map(|account| session.location(account));
-                locations.collect::<Result<Vec<_>, _>>()?
+            let locations = if let Some(listed) = profiles(&location, may)? {
+                listed
             } else {
-                profiles(&location, Some(may))?
+                let accounts = session.accounts(&config, may.into())?;
+                let locations = accounts.iter().map(|account| session.location(account));
+                locations.collect::<Result<_, _>>()?
             };
             for location in locations {
-                let status = match session.status_of(&config, &location, Some(may)) {
+                let status = match session.status_of(&config, &location, may.into()) {
                     Ok(status) => status,
                     // One damaged file must not hide the other accounts.
                     Err(error) => AuthStatus {
@@ -83,11 +82,11 @@ impl Session {
         &self,
         config: &AuthConfig,
         location: &Location,
-        may: Option<MayBlock>,
+        look: Look,
     ) -> Result<AuthStatus, Error> {
-        let stored = self.look(location, may)?;
+        let stored = self.look(location, look)?;
         if let Some(credential) = stored.outline() {
-            let last = learned(config, location, credential, may)
+            let last = learned(config, location, credential, look)
                 // Whose failure it was cannot be said without the client's file: then it is told.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
@@ -116,7 +115,7 @@ impl Session {
             return Ok(nothing(location));
         }
         // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-        let adoptable = Handwritten::find(location, may)
+        let adoptable = handwritten(location, look)
             .ok()
             .flatten()
             .and_then(|handwritten| bind(config, handwritten.credential(self.clock.now())).ok());
@@ -205,9 +204,8 @@ impl Session {
         Some(LastError {
             code: ErrorCode::StoreIo,
             message: format!(
-                "The file system of {} has no locks, so only the processes of this user on this machine refresh in turn. \
-                 Keep the credential on a local disk if other machines use it too.",
-                location.path().display()
+                "The file system of {location} has no locks, so only the processes of this user on this machine refresh in turn. \
+                 Keep the credential on a local disk if other machines use it too."
             ),
             at: since,
         })
@@ -248,7 +246,7 @@ fn nothing(location: &Location) -> AuthStatus {
     AuthStatus {
         state: State::LoggedOut,
         profile: location.profile().to_owned(),
-        path: location.shown(),
+        path: location.to_string(),
         issuer: None,
         client_id: None,
         scopes: None,

@@ -14,16 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::store::credential::{Outline, Snapshot, Stored};
-use crate::store::foreign::note::SeenNote;
 use crate::store::location::Location;
 use crate::store::reading;
 use crate::store::sealed;
-use crate::time::{BootInstant, Clock, SystemClock};
+use crate::time::{BootInstant, SharedClock};
 
 /// Descriptors that are held at once; other slots ask for path metadata.
 const HELD: usize = 64;
@@ -38,7 +37,7 @@ pub(crate) struct SlotId(pub(crate) u32);
 /// The table of all credentials that this process uses.
 pub(crate) struct Cache {
     slots: RwLock<Slots>,
-    clock: Box<dyn Clock>,
+    clock: SharedClock,
 }
 
 #[derive(Default)]
@@ -105,12 +104,8 @@ impl Watch {
 }
 
 impl Cache {
-    /// An empty table.
-    pub(crate) fn new() -> Self {
-        Self::with_clock(Box::new(SystemClock))
-    }
-
-    fn with_clock(clock: Box<dyn Clock>) -> Self {
+    /// An empty table. Files have the times of that clock.
+    pub(crate) fn new(clock: SharedClock) -> Self {
         Self {
             slots: RwLock::default(),
             clock,
@@ -150,24 +145,40 @@ impl Cache {
     pub(crate) fn read(
         &self,
         location: &Location,
-        may: Option<MayBlock>,
+        look: Look,
+        boot_now: BootInstant,
+    ) -> Result<(Stored, u32), Error> {
+        match look.may_block() {
+            Some(may) => {
+                reading::patiently(location, may, || self.read_once(location, look, boot_now))
+            }
+            None => self.read_once(location, look, boot_now),
+        }
+    }
+
+    fn read_once(
+        &self,
+        location: &Location,
+        look: Look,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
         let Some(slot) = self.at(self.slot(location)) else {
-            return reading::read(location, may).map(|stored| (stored, 0));
+            return reading::read(location, look).map(|stored| (stored, 0));
+        };
+        let Some(file) = location.file() else {
+            // A plugin's store is asked through the thread of JavaScript, which must not wait here meanwhile.
+            let stored = reading::read(location, look)?;
+            return Ok(slot.lock().keep(stored));
         };
         let (outcome, holds) = {
             let mut state = slot.lock();
             state.last_used = boot_now;
-            // Of a given store or an item there is nothing to look at but what it says.
-            if location.slot().is_none()
-                && location.keychain_item().is_none()
-                && state.is_unchanged(location.path(), boot_now)
+            if state.is_unchanged(file, boot_now)
                 && let Some(stored) = &state.stored
             {
                 return Ok((stored.clone(), state.generation));
             }
-            let outcome = state.load(location, may, self.clock.as_ref(), boot_now);
+            let outcome = state.load(location, look, &self.clock, boot_now);
             (outcome, state.is_holding())
         };
         if holds {
@@ -226,7 +237,11 @@ impl Cache {
             let Some(check) = state.check.as_ref().filter(|check| check.held.is_some()) else {
                 continue;
             };
-            if Identity::of_path(slot.location.path()).is_ok_and(|now| now == check.identity) {
+            let is_same = slot
+                .location
+                .file()
+                .is_some_and(|file| Identity::of_path(file).is_ok_and(|now| now == check.identity));
+            if is_same {
                 is_any_held = true;
             } else {
                 state.stored = None;
@@ -247,7 +262,7 @@ impl Cache {
         }
         let on = match &check.held {
             Some(file) => Watched::Held(Arc::downgrade(file)),
-            None => Watched::Path(slot.location.path().to_owned()),
+            None => Watched::Path(slot.location.file()?.to_owned()),
         };
         Some(Watch {
             identity: check.identity?,
@@ -295,7 +310,7 @@ impl Cache {
         let mut state = slot.lock();
         let is_current = generation != 0
             && state.generation == generation
-            && state.is_unchanged(slot.location.path(), boot_now);
+            && state.is_unchanged(slot.location.file().unwrap(), boot_now);
         drop(state);
         if let Some(watch) = watch {
             assert!(watch.holds() || !is_current, "a watch gave a false alarm");
@@ -311,6 +326,27 @@ impl Cache {
             .iter()
             .filter(|slot| slot.lock().is_holding())
             .count()
+    }
+}
+
+/// What is read with a login, as it was then.
+#[derive(Clone)]
+struct SeenNote {
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl SeenNote {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: Identity::of_path(path).ok().flatten(),
+        }
+    }
+
+    /// Whether it has to be read again.
+    fn has_changed(&self) -> bool {
+        Identity::of_path(&self.path).ok().flatten() != self.identity
     }
 }
 
@@ -342,26 +378,17 @@ impl State {
     fn load(
         &mut self,
         location: &Location,
-        may: Option<MayBlock>,
-        clock: &dyn Clock,
+        look: Look,
+        clock: &SharedClock,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
         self.check = None;
         // Before what it is about, so that no newer one is missed.
-        let note = SeenNote::of(location);
+        let note = location.note().map(SeenNote::of);
         let before = clock.now();
-        let (stored, file) = reading::find(location, may)?;
+        let (stored, file) = reading::find(location, look)?;
         let after = clock.now();
-        // The same secrets need not be asked for again.
-        let opened = match &self.stored {
-            Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
-            _ => None,
-        };
-        let stored = opened.unwrap_or(stored);
-        if self.stored.as_ref() != Some(&stored) {
-            self.stored = Some(stored.clone());
-            self.generation = self.generation.wrapping_add(1).max(1);
-        }
+        let kept = self.keep(stored);
         let identity = file.as_ref().map(RegularFile::identity);
         let held = file
             .map(RegularFile::into_file)
@@ -374,7 +401,22 @@ impl State {
             note,
             path_checked: boot_now,
         });
-        Ok((stored, self.generation))
+        Ok(kept)
+    }
+
+    /// Keeps what was read, and counts it where it is something else.
+    fn keep(&mut self, stored: Stored) -> (Stored, u32) {
+        // The same secrets need not be asked for again.
+        let opened = match &self.stored {
+            Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
+            _ => None,
+        };
+        let stored = opened.unwrap_or(stored);
+        if self.stored.as_ref() != Some(&stored) {
+            self.stored = Some(stored.clone());
+            self.generation = self.generation.wrapping_add(1).max(1);
+        }
+        (stored, self.generation)
     }
 }
 
@@ -403,15 +445,18 @@ impl Check {
 )]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use tempfile::TempDir;
 
     use super::*;
     use crate::error::ErrorCode;
+    use crate::secret::Secret;
     use crate::store::credential::tests::sample;
-    use crate::store::location::tests::{at_path, in_state_dir};
+    use crate::store::location::tests::{at_path, in_given_store, in_state_dir};
     use crate::store::locked::Locked;
-    use crate::time::UnixMillis;
+    use crate::store::plugin_store::{Held, Keeper, PluginStore, Versioned};
+    use crate::time::{Clock, UnixMillis};
 
     /// A wall clock far from every file time, so that nothing is racy unless a test wants it.
     struct FarClock(AtomicI64);
@@ -427,7 +472,9 @@ mod tests {
     }
 
     fn calm() -> Cache {
-        Cache::with_clock(Box::new(FarClock(AtomicI64::new(0))))
+        Cache::new(SharedClock::from(
+            Arc::new(FarClock(AtomicI64::new(0))) as Arc<dyn Clock>
+        ))
     }
 
     fn boot(millis: u64) -> BootInstant {
@@ -465,8 +512,8 @@ mod tests {
         let (_folder, location) = setup(&credential_text("a"));
         let (_other_folder, other) = setup(&credential_text("b"));
         let cache = calm();
-        cache.read(&location, None, boot(0)).unwrap();
-        cache.read(&other, None, boot(0)).unwrap();
+        cache.read(&location, Look::SHORT, boot(0)).unwrap();
+        cache.read(&other, Look::SHORT, boot(0)).unwrap();
         assert!(cache.let_go_of_replaced());
         assert_eq!(cache.held(), 2);
         replace(location.path(), &credential_text("c"));
@@ -476,7 +523,7 @@ mod tests {
         assert!(!cache.let_go_of_replaced());
         assert_eq!(cache.held(), 0);
         assert_eq!(
-            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            access(&cache.read(&location, Look::SHORT, boot(0)).unwrap().0),
             "c"
         );
     }
@@ -488,13 +535,16 @@ mod tests {
         let slot = cache.slot(&location);
         assert!(!cache.is_current(slot, 0, boot(0)));
         assert!(!cache.is_current(slot, 1, boot(0)));
-        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         assert_eq!(access(&stored), "a");
         for at in [0, 999, 1000, 5000] {
             assert!(cache.is_current(slot, generation, boot(at)));
             assert!(!cache.is_current(slot, generation + 1, boot(at)));
         }
-        assert_eq!(cache.read(&location, None, boot(1)).unwrap().1, generation);
+        assert_eq!(
+            cache.read(&location, Look::SHORT, boot(1)).unwrap().1,
+            generation
+        );
         assert_eq!(cache.slot(&location), slot);
     }
 
@@ -505,7 +555,7 @@ mod tests {
         let cache = calm();
         let slot = cache.slot(&location);
         let seen = |expected: &str| {
-            let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
+            let (stored, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
             assert_eq!(access(&stored), expected);
             assert!(cache.is_current(slot, generation, boot(0)));
             generation
@@ -536,10 +586,13 @@ mod tests {
         let (_folder, location) = setup(&credential_text("a"));
         let cache = calm();
         let slot = cache.slot(&location);
-        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         replace(location.path(), &credential_text("a"));
         assert!(!cache.is_current(slot, generation, boot(0)));
-        assert_eq!(cache.read(&location, None, boot(0)).unwrap().1, generation);
+        assert_eq!(
+            cache.read(&location, Look::SHORT, boot(0)).unwrap().1,
+            generation
+        );
         assert!(cache.is_current(slot, generation, boot(0)));
     }
 
@@ -549,37 +602,40 @@ mod tests {
         let cache = calm();
         let slot = cache.slot(&location);
         for _ in 0..2 {
-            let error = cache.read(&location, None, boot(0)).unwrap_err();
+            let error = cache.read(&location, Look::SHORT, boot(0)).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt);
             assert!(!cache.is_current(slot, 0, boot(0)));
         }
         replace(location.path(), &credential_text("a"));
         assert_eq!(
-            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            access(&cache.read(&location, Look::SHORT, boot(0)).unwrap().0),
             "a"
         );
         replace(location.path(), "damaged");
-        assert!(cache.read(&location, None, boot(0)).is_err());
+        assert!(cache.read(&location, Look::SHORT, boot(0)).is_err());
         assert!(!cache.is_current(slot, 1, boot(0)));
     }
 
     #[test]
     fn a_file_that_was_just_written_is_read_again() {
         let (_folder, location) = setup(&credential_text("a"));
-        let cache = Cache::new();
+        let cache = Cache::new(SharedClock::of_system());
         let slot = cache.slot(&location);
         std::fs::write(location.path(), credential_text("a")).unwrap();
-        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         assert!(!cache.is_current(slot, generation, boot(0)), "racy");
         std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(cache.read(&location, None, boot(0)).unwrap().1, generation);
+        assert_eq!(
+            cache.read(&location, Look::SHORT, boot(0)).unwrap().1,
+            generation
+        );
         assert!(cache.is_current(slot, generation, boot(0)));
     }
 
     #[test]
     fn no_write_in_place_of_the_same_size_is_missed() {
         let (_folder, location) = setup(&credential_text("00000"));
-        let cache = Cache::new();
+        let cache = Cache::new(SharedClock::of_system());
         let slot = cache.slot(&location);
         let mut generation = 0;
         for round in 0..10_000_u32 {
@@ -592,7 +648,7 @@ mod tests {
             }
             assert!(!watch.is_some_and(|watch| watch.holds()), "{round}");
             assert!(!cache.is_current(slot, generation, boot(0)), "{round}");
-            let (stored, new) = cache.read(&location, None, boot(0)).unwrap();
+            let (stored, new) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
             assert_eq!(access(&stored), text);
             assert_ne!(new, generation);
             generation = new;
@@ -612,13 +668,13 @@ mod tests {
         let location = at_path(&at("current/c.json"));
         let cache = calm();
         let slot = cache.slot(&location);
-        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         assert_eq!(access(&stored), "one");
         std::os::unix::fs::symlink("two", at("next")).unwrap();
         std::fs::rename(at("next"), at("current")).unwrap();
         assert!(!cache.is_current(slot, generation, boot(1000)));
         assert_eq!(
-            access(&cache.read(&location, None, boot(1000)).unwrap().0),
+            access(&cache.read(&location, Look::SHORT, boot(1000)).unwrap().0),
             "two"
         );
     }
@@ -633,11 +689,11 @@ mod tests {
         locked.replace(&sample("a", None)).unwrap();
         let cache = calm();
         let slot = cache.slot(&location);
-        let (_, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (_, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         std::fs::rename(folder.path().join("state"), folder.path().join("moved")).unwrap();
         assert!(!cache.is_current(slot, generation, boot(1000)));
         assert_eq!(
-            cache.read(&location, None, boot(1000)).unwrap().0,
+            cache.read(&location, Look::SHORT, boot(1000)).unwrap().0,
             Stored::Nothing
         );
     }
@@ -648,7 +704,7 @@ mod tests {
         let location = in_state_dir(folder.path(), "demo", "default");
         let cache = calm();
         let slot = cache.slot(&location);
-        let (stored, generation) = cache.read(&location, None, boot(0)).unwrap();
+        let (stored, generation) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
         assert_eq!(stored, Stored::Nothing);
         assert!(cache.is_current(slot, generation, boot(0)));
         let mut locked = Locked::try_acquire(&location, MayBlock::in_test())
@@ -658,7 +714,7 @@ mod tests {
         locked.replace(&sample("a", None)).unwrap();
         assert!(!cache.is_current(slot, generation, boot(0)));
         assert_eq!(
-            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            access(&cache.read(&location, Look::SHORT, boot(0)).unwrap().0),
             "a"
         );
     }
@@ -671,7 +727,7 @@ mod tests {
             .map(|number| {
                 let location = at_path(&folder.path().join(format!("{number}.json")));
                 std::fs::write(location.path(), credential_text("a")).unwrap();
-                cache.read(&location, None, boot(number)).unwrap();
+                cache.read(&location, Look::SHORT, boot(number)).unwrap();
                 location
             })
             .collect();
@@ -700,6 +756,62 @@ mod tests {
         }
     }
 
+    /// A plugin's store that answers once it is told to.
+    struct Waiting {
+        asked: Sender<()>,
+        answer: Mutex<Receiver<()>>,
+    }
+
+    impl Keeper for Waiting {
+        fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
+            self.asked.send(()).unwrap();
+            self.answer.lock().unwrap().recv().unwrap();
+            Ok(Some(Versioned {
+                value: Secret::new(credential_text("a")),
+                version: "1".to_owned(),
+            }))
+        }
+
+        fn write(
+            &self,
+            _key: &str,
+            _value: &Secret,
+            _expected: Option<&str>,
+            _: MayBlock,
+        ) -> Result<Option<String>, Error> {
+            Ok(None)
+        }
+
+        fn try_lock(&self, _key: &str, _: MayBlock) -> Result<Option<Box<dyn Held>>, Error> {
+            Ok(None)
+        }
+    }
+
+    /// The store is asked through that thread: it would wait for itself.
+    #[test]
+    fn the_thread_of_javascript_does_not_wait_while_a_plugins_store_is_asked() {
+        let (asked, is_asked) = channel();
+        let (go_on, answer) = channel();
+        let answer = Mutex::new(answer);
+        let keeper = Arc::new(Waiting { asked, answer });
+        let store = PluginStore::new(1, keeper, SharedClock::of_system());
+        let location = in_given_store(&store);
+        let cache = calm();
+        std::thread::scope(|scope| {
+            let (cache, location) = (&cache, &location);
+            let asking = scope.spawn(|| {
+                let (stored, _) = cache.read(location, Look::LONG, boot(0)).unwrap();
+                assert_eq!(access(&stored), "a");
+            });
+            is_asked.recv().unwrap();
+            assert!(cache.read(location, Look::SHORT, boot(0)).is_err());
+            go_on.send(()).unwrap();
+            asking.join().unwrap();
+        });
+        let (stored, _) = cache.read(&location, Look::SHORT, boot(0)).unwrap();
+        assert_eq!(access(&stored), "a");
+    }
+
     #[test]
     fn readers_never_see_anything_but_whole_credentials_while_others_write() {
         let folder = TempDir::new().unwrap();
@@ -709,7 +821,7 @@ mod tests {
             .unwrap()
             .replace(&sample("0", Some("r0")))
             .unwrap();
-        let cache = Cache::new();
+        let cache = Cache::new(SharedClock::of_system());
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (cache, location, done) = (&cache, &location, &done);
@@ -717,7 +829,7 @@ mod tests {
                 scope.spawn(move || {
                     let mut last = 0;
                     while !done.load(Ordering::SeqCst) {
-                        let (stored, _) = cache.read(location, None, boot(0)).unwrap();
+                        let (stored, _) = cache.read(location, Look::SHORT, boot(0)).unwrap();
                         let now: u32 = access(&stored).parse().unwrap();
                         assert!(now >= last, "time went back");
                         last = now;
@@ -735,7 +847,7 @@ mod tests {
             done.store(true, Ordering::SeqCst);
         });
         assert_eq!(
-            access(&cache.read(&location, None, boot(0)).unwrap().0),
+            access(&cache.read(&location, Look::SHORT, boot(0)).unwrap().0),
             "300"
         );
     }

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{Error, ErrorCode};
-use crate::fs::regular_file::RegularFile;
 use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Secrets, Snapshot, Stored};
 use crate::store::marker;
@@ -253,9 +252,9 @@ pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<(Stored, Document), Err
     }
 }
 
-/// What a file says, and all its members.
-pub(super) fn parse_file(file: &RegularFile, path: &Path) -> Result<(Stored, Document), Error> {
-    match file.bytes() {
+/// What a file says, and all its members; without bytes it was too large to be read.
+pub(super) fn parse_file(bytes: Option<&[u8]>, path: &Path) -> Result<(Stored, Document), Error> {
+    match bytes {
         Some(bytes) => parse(bytes, path),
         None => Err(corrupt(path, "it is larger than any credential")),
     }

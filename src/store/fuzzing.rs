@@ -12,6 +12,8 @@ use super::journal::{Journal, Secrets, Worth};
 use super::name;
 use super::own::handwritten::Handwritten;
 use super::registration::{StoredClient, StoredList};
+use super::sidecar::SmallDocument as _;
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::time::UnixMillis;
@@ -159,7 +161,13 @@ pub(crate) fn leftover_file(input: &[u8]) {
     };
     let temp = Path::new("/state/credentials/memory/.default.json.tmp");
     let journal = Journal::of(Path::new(PATH));
-    match journal.weigh(temp, Some(input), &current, Secrets::Unasked) {
+    match journal.weigh(
+        temp,
+        Some(input),
+        &current,
+        Secrets::Unasked,
+        MayBlock::in_test(),
+    ) {
         Ok(Worth::Successor(found)) => {
             // It names the stored refresh token as its predecessor, and is whole.
             let text = String::from_utf8_lossy(input);
@@ -175,7 +183,13 @@ pub(crate) fn leftover_file(input: &[u8]) {
     // Never in the place of what it does not replace.
     let is_put_in_place_of = |stored| {
         matches!(
-            journal.weigh(temp, Some(input), stored, Secrets::Unasked),
+            journal.weigh(
+                temp,
+                Some(input),
+                stored,
+                Secrets::Unasked,
+                MayBlock::in_test()
+            ),
             Ok(Worth::Successor(_))
         )
     };
@@ -186,7 +200,7 @@ pub(crate) fn leftover_file(input: &[u8]) {
     assert!(!is_put_in_place_of(&Stored::Nothing));
     assert!(!is_put_in_place_of(&Stored::LoggedOut));
     assert!(matches!(
-        journal.weigh(temp, None, &current, Secrets::Unasked),
+        journal.weigh(temp, None, &current, Secrets::Unasked, MayBlock::in_test()),
         Ok(Worth::Nothing)
     ));
 }
@@ -209,12 +223,12 @@ pub(crate) fn handwritten_login(input: &[u8]) {
 
 pub(crate) fn registrations_file(input: &[u8]) {
     let path = Path::new("/state/credentials/memory/clients/x.json");
-    let mut list = match StoredList::parse(Some(input), path) {
+    let mut list = match StoredList::parse(input, path) {
         Ok(list) => list,
         Err(error) => return check_error(&error),
     };
     let reread = |list: &StoredList| {
-        StoredList::parse(Some(&list.to_json()), path).unwrap_or_else(|error| panic!("{error}"))
+        StoredList::parse(&list.to_json(), path).unwrap_or_else(|error| panic!("{error}"))
     };
     assert_eq!(reread(&list).clients, list.clients);
     let new = StoredClient {

@@ -11,7 +11,7 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::credential::Stored;
 use crate::store::foreign::file::guard;
-use crate::store::location::Location;
+use crate::store::location::{Location, Place};
 use crate::store::locked::Locked;
 use crate::store::order;
 use crate::store::reading;
@@ -77,35 +77,42 @@ impl Finding {
 
 /// Folder, file, format, lock and leftovers of one credential, and the order of the accounts.
 pub(crate) fn inspect(location: &Location, may: MayBlock) -> Vec<Finding> {
-    if location.is_given() {
-        let mut findings = vec![format(location, may), given_lock(location, may)];
-        if let Err(error) = order::read(location, Some(may)) {
-            findings.push(Finding::error("order", error.message()));
-        }
-        return findings;
+    let mut findings = match &location.0 {
+        Place::Own(place) => of_file(location, place.path(), place.folder(), may),
+        Place::Foreign(place) => of_file(location, place.path(), None, may),
+        Place::Given(_) => vec![format(location, may), given_lock(location, may)],
+    };
+    if let Err(error) = order::read(location, may.into()) {
+        findings.push(Finding::error("order", error.message()));
     }
-    let mut findings = vec![folder(location)];
-    let target = match symlink::resolve(location.path()) {
+    findings
+}
+
+fn of_file(
+    location: &Location,
+    path: &Path,
+    own_folder: Option<&Path>,
+    may: MayBlock,
+) -> Vec<Finding> {
+    let mut findings = vec![folder(path, own_folder, may)];
+    let target = match symlink::resolve(path, may.into()) {
         Ok(target) => target,
         Err(error) => {
             findings.push(Finding::error("file", error.message()));
             return findings;
         }
     };
-    findings.push(file(&target));
+    findings.push(file(&target, may));
     findings.push(format(location, may));
-    let (lock, is_held) = lock(location, &target);
+    let (lock, is_held) = lock(location, &target, may);
     findings.push(lock);
-    let in_keychain = left_in_keychain(&target);
-    findings.push(leftovers(&target, is_held));
+    let in_keychain = left_in_keychain(&target, may);
+    findings.push(leftovers(&target, is_held, may));
     if in_keychain.is_some() {
         // "None" would not be true then.
         findings.retain(|finding| finding.name != LEFTOVERS || finding.level != Level::Ok);
     }
     findings.extend(in_keychain);
-    if let Err(error) = order::read(location, Some(may)) {
-        findings.push(Finding::error("order", error.message()));
-    }
     findings
 }
 
@@ -114,20 +121,17 @@ pub(crate) fn inspect(location: &Location, may: MayBlock) -> Vec<Finding> {
 /// # Errors
 /// As [`reading::opened`].
 pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Error> {
-    match reading::read(location, Some(may))? {
+    match reading::read(location, may.into())? {
         Stored::Sealed(outline) => reading::opened(location, outline, may).map(drop),
         _ => Ok(()),
     }
 }
 
-fn folder(location: &Location) -> Finding {
+fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
     const NAME: &str = "folder";
-    let own = location.own_folder();
-    let path = own
-        .or_else(|| location.path().parent())
-        .unwrap_or(location.path());
+    let path = own.or_else(|| file.parent()).unwrap_or(file);
     let shown = path.display();
-    match Permissions::of(path, "folder") {
+    match Permissions::of(path, "folder", may) {
         Ok(None) => Finding::ok(
             NAME,
             format!("{shown} is not there yet; the first login makes it."),
@@ -153,10 +157,10 @@ fn folder(location: &Location) -> Finding {
     }
 }
 
-fn file(target: &Path) -> Finding {
+fn file(target: &Path, may: MayBlock) -> Finding {
     const NAME: &str = "file";
     let shown = target.display();
-    match Permissions::of(target, "file") {
+    match Permissions::of(target, "file", may) {
         Ok(None) => Finding::ok(NAME, format!("{shown} is not there.")),
         Ok(Some(permissions)) if permissions.is_open_to_others => Finding::bad(
             NAME,
@@ -176,41 +180,38 @@ fn file(target: &Path) -> Finding {
 
 fn format(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "format";
-    match reading::read(location, Some(may)) {
-        Ok(Stored::Nothing) => Finding::ok(NAME, "There is no login to be read."),
-        Ok(Stored::Credential(_)) if location.is_given() => {
-            Finding::ok(NAME, "Version 1, whole, in the plugin's store.")
-        }
-        Ok(_) if location.foreign_format().is_some() => {
-            Finding::ok(NAME, "A whole file of another program.")
-        }
-        Ok(Stored::LoggedOut) => Finding::ok(NAME, "Version 1; it says that somebody logged out."),
-        Ok(Stored::Credential(_)) => Finding::ok(NAME, "Version 1, whole."),
-        Ok(Stored::Sealed(_)) => Finding::ok(
-            NAME,
-            "Version 1, whole; the tokens lie in the system's keychain.",
-        ),
+    let stored = match reading::read(location, may.into()) {
+        Ok(stored) => stored,
         // The file itself was told of.
         Err(error) if error.code() == ErrorCode::StoreIo => {
-            Finding::error(NAME, "It could not be read.")
+            return Finding::error(NAME, "It could not be read.");
         }
-        Err(error) => Finding::error(NAME, error.message()),
-    }
+        Err(error) => return Finding::error(NAME, error.message()),
+    };
+    let found = match (stored, &location.0) {
+        (Stored::Nothing, _) => "There is no login to be read.",
+        (_, Place::Foreign(_)) => "A whole file of another program.",
+        (Stored::LoggedOut, _) => "Version 1; it says that somebody logged out.",
+        (Stored::Credential(_), Place::Given(_)) => "Version 1, whole, in the plugin's store.",
+        (Stored::Credential(_), Place::Own(_)) => "Version 1, whole.",
+        (Stored::Sealed(_), _) => "Version 1, whole; the tokens lie in the system's keychain.",
+    };
+    Finding::ok(NAME, found)
 }
 
-fn lock(location: &Location, target: &Path) -> (Finding, bool) {
+fn lock(location: &Location, target: &Path, may: MayBlock) -> (Finding, bool) {
     const NAME: &str = "lock";
-    let guarded = match location.foreign_format() {
-        Some(_) => guard(target),
-        None => target.to_owned(),
+    let guarded = match &location.0 {
+        Place::Foreign(_) => guard(target),
+        Place::Own(_) | Place::Given(_) => target.to_owned(),
     };
-    let probe = match Lock::probe(&guarded) {
+    let probe = match Lock::probe(&guarded, may) {
         Ok(probe) => probe,
         Err(error) => return (Finding::error(NAME, error.message()), false),
     };
     let finding = if probe.is_held {
         let holder =
-            Lock::holder(&guarded).unwrap_or_else(|| "a process that left no note".to_owned());
+            Lock::holder(&guarded, may).unwrap_or_else(|| "a process that left no note".to_owned());
         Finding::bad(
             NAME,
             Level::Warning,
@@ -222,8 +223,7 @@ fn lock(location: &Location, target: &Path) -> (Finding, bool) {
             NAME,
             Level::Warning,
             format!(
-                "The file system of {} has no locks: only this user's processes on this machine refresh in turn.",
-                location.path().display()
+                "The file system of {location} has no locks: only this user's processes on this machine refresh in turn."
             ),
             "Keep the credential on a local disk (stateDir or credentialsPath) if other machines use it too.",
         )
@@ -251,12 +251,12 @@ fn given_lock(location: &Location, may: MayBlock) -> Finding {
 const LEFTOVERS: &str = "leftovers";
 
 /// What the keychain still holds of logins that were replaced or ended, where the file names any.
-fn left_in_keychain(target: &Path) -> Option<Finding> {
+fn left_in_keychain(target: &Path, may: MayBlock) -> Option<Finding> {
     if !sealed::CAN_OPEN {
         return None;
     }
-    let file = RegularFile::read(target).ok()??;
-    let (names, found) = sealed::left(file.bytes()?)?;
+    let file = RegularFile::read(target, may.into()).ok()??;
+    let (names, found) = sealed::left(file.bytes()?, may)?;
     Some(Finding::bad(
         LEFTOVERS,
         Level::Warning,
@@ -265,9 +265,9 @@ fn left_in_keychain(target: &Path) -> Option<Finding> {
     ))
 }
 
-fn leftovers(target: &Path, is_held: bool) -> Finding {
+fn leftovers(target: &Path, is_held: bool, may: MayBlock) -> Finding {
     const NAME: &str = LEFTOVERS;
-    match atomic_write::leftovers(target) {
+    match atomic_write::leftovers(target, may) {
         Ok(found) if found.is_empty() => Finding::ok(NAME, "None."),
         Ok(_) if is_held => Finding::ok(NAME, "The holder of the lock is writing."),
         Ok(found) => Finding::bad(

@@ -19,7 +19,7 @@ use crate::store::location::Location;
 use crate::store::location::tests::{at_path, in_state_dir};
 use crate::store::locked::Locked;
 use crate::store::reading;
-use crate::store::registration::{Registrations, StoredClient};
+use crate::store::registration::{Shelf, StoredClient};
 use crate::time::UnixMillis;
 
 /// Of four operations each, in each of five tests.
@@ -182,10 +182,7 @@ fn work(location: &Location) -> (usize, usize) {
     };
     for round in 0..ROUNDS {
         note(store(location, round));
-        note(
-            reading::read(location, Some(crate::blocking::MayBlock::in_test()))
-                .map(|stored| is_ours(&stored)),
-        );
+        note(reading::read(location, crate::blocking::Look::LONG).map(|stored| is_ours(&stored)));
         note(store_client(location));
         note(
             Locked::try_acquire(location, crate::blocking::MayBlock::in_test()).and_then(
@@ -220,7 +217,7 @@ fn store(location: &Location, round: usize) -> Result<(), Error> {
 
 fn store_client(location: &Location) -> Result<(), Error> {
     let path = location.path().with_file_name("clients").join("a.json");
-    Registrations::save_with(&path, client())
+    Shelf::at(&path).save_with(&client(), crate::blocking::MayBlock::in_test())
 }
 
 fn client() -> StoredClient {
@@ -364,7 +361,8 @@ fn what_he_has_laid_down_before_is_refused_and_blocks_nobody() {
             let outcome = match name {
                 "my-memory" => store(&in_plugins_folder(&shared), 0),
                 "my-memory/clients" => store_client(&in_plugins_folder(&shared)),
-                "c.json.clients" => Registrations::save_with(&path.join("a.json"), client()),
+                "c.json.clients" => Shelf::at(&path.join("a.json"))
+                    .save_with(&client(), crate::blocking::MayBlock::in_test()),
                 _ => store(&at_exact_path(&shared), 0),
             };
             let error = outcome.expect_err(&format!("{what} as {name} was accepted"));
@@ -413,7 +411,7 @@ fn a_second_name_of_another_file_of_ours_is_not_written_to() {
     let second = at_path(&root.path().join("second.json"));
     std::fs::hard_link(&precious, second.path()).unwrap();
     assert_eq!(
-        reading::read(&second, Some(crate::blocking::MayBlock::in_test()))
+        reading::read(&second, crate::blocking::Look::LONG)
             .unwrap_err()
             .code(),
         ErrorCode::StoreCorrupt

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
@@ -77,33 +78,34 @@ impl Journal<'_> {
         self,
         stored: &Stored,
         secrets: Secrets,
+        may: MayBlock,
     ) -> Result<Option<Successor>, Error> {
         let mut best: Option<Successor> = None;
-        for temp in self.temps()? {
-            let Some(file) = RegularFile::read(&temp)? else {
+        for temp in self.temps(may)? {
+            let Some(file) = RegularFile::read(&temp, may.into())? else {
                 continue;
             };
-            match self.weigh(&temp, file.bytes(), stored, secrets)? {
+            match self.weigh(&temp, file.bytes(), stored, secrets, may)? {
                 Worth::Successor(found)
                     if best
                         .as_ref()
                         .is_none_or(|best| found.refreshed_at > best.refreshed_at) =>
                 {
                     if let Some(older) = best.replace(found) {
-                        delete(&older.temp, stored, Person::Away);
+                        delete(&older.temp, stored, Person::Away, may);
                     }
                 }
                 Worth::Unknown => {}
-                Worth::Successor(_) | Worth::Nothing => delete(&temp, stored, Person::Away),
+                Worth::Successor(_) | Worth::Nothing => delete(&temp, stored, Person::Away, may),
             }
         }
         Ok(best)
     }
 
     /// Deletes this login's journals: the login or the logout that is stored now, by a person, has made them worthless.
-    pub(super) fn discard(self, stored: &Stored) {
-        for temp in self.temps().unwrap_or_default() {
-            let file = RegularFile::read(&temp).ok().flatten();
+    pub(super) fn discard(self, stored: &Stored, may: MayBlock) {
+        for temp in self.temps(may).unwrap_or_default() {
+            let file = RegularFile::read(&temp, may.into()).ok().flatten();
             let document = file
                 .as_ref()
                 .and_then(RegularFile::bytes)
@@ -114,7 +116,7 @@ impl Journal<'_> {
                     && (document.replaces().is_none() || self.is_for_us(&document, stored))
             });
             if is_ours {
-                delete(&temp, stored, Person::Here);
+                delete(&temp, stored, Person::Here, may);
             }
         }
     }
@@ -126,6 +128,7 @@ impl Journal<'_> {
         bytes: Option<&[u8]>,
         stored: &Stored,
         secrets: Secrets,
+        may: MayBlock,
     ) -> Result<Worth, Error> {
         let Some(bytes) = bytes.map(format::without_padding) else {
             return Ok(Worth::Nothing);
@@ -164,7 +167,7 @@ impl Journal<'_> {
             }
             (Stored::Sealed(_), _) if secrets == Secrets::Unasked => return Ok(Worth::Unknown),
             // Without its secrets it was left before the keychain had them.
-            (Stored::Sealed(found), _) => CAN_OPEN && sealed::open(found, temp)?.is_some(),
+            (Stored::Sealed(found), _) => CAN_OPEN && sealed::open(found, temp, may)?.is_some(),
             _ => false,
         };
         if !is_successor {
@@ -188,8 +191,8 @@ impl Journal<'_> {
         }
     }
 
-    fn temps(self) -> Result<Vec<PathBuf>, Error> {
-        let mut temps = atomic_write::leftovers(self.target)?;
+    fn temps(self, may: MayBlock) -> Result<Vec<PathBuf>, Error> {
+        let mut temps = atomic_write::leftovers(self.target, may)?;
         temps.retain(|temp| is_our_file(temp));
         Ok(temps)
     }
@@ -206,19 +209,22 @@ fn is_newer_version(document: &Document, temp: &Path) -> bool {
 
 /// Best effort: one that stays names no stored token, and is looked at again. The secrets that it names go first; where
 /// they stay, it stays with them.
-fn delete(temp: &Path, stored: &Stored, person: Person) {
-    let named = RegularFile::read(temp).ok().flatten().and_then(|file| {
-        let document = Document::from_json(format::without_padding(file.bytes()?))?;
-        Some(document.secrets_id()?.to_owned())
-    });
+fn delete(temp: &Path, stored: &Stored, person: Person, may: MayBlock) {
+    let named = RegularFile::read(temp, may.into())
+        .ok()
+        .flatten()
+        .and_then(|file| {
+            let document = Document::from_json(format::without_padding(file.bytes()?))?;
+            Some(document.secrets_id()?.to_owned())
+        });
     // A note about a failed refresh names the secrets that the file names as well.
     let orphaned = named.filter(|name| {
         stored
             .outline()
             .is_none_or(|current| current.secrets_id.as_ref() != Some(name))
     });
-    if orphaned.is_none_or(|name| sealed::forget(&[name], None, person).left.is_empty()) {
-        drop(atomic_write::remove(temp));
+    if orphaned.is_none_or(|name| sealed::forget(&[name], None, person, may).left.is_empty()) {
+        drop(atomic_write::remove(temp, may));
     }
 }
 
@@ -278,17 +284,19 @@ mod tests {
         let (_folder, target, temp) = left(1, "memory:a", "spent");
         let of = |entry| for_entry(&target, entry);
         for other in [stored("other"), stored("spent"), Stored::LoggedOut] {
-            let found = of("memory:b").recover(&other, Secrets::Unasked).unwrap();
+            let found = of("memory:b")
+                .recover(&other, Secrets::Unasked, MayBlock::in_test())
+                .unwrap();
             assert!(found.is_none());
-            of("memory:b").discard(&other);
+            of("memory:b").discard(&other, MayBlock::in_test());
         }
         let found = of("memory:a")
-            .recover(&stored("spent"), Secrets::Unasked)
+            .recover(&stored("spent"), Secrets::Unasked, MayBlock::in_test())
             .unwrap()
             .unwrap();
         assert_eq!(found.login.unwrap().refresh(), Some(&Secret::from("next")));
         // A login that was made since is better, and only its holder may say so.
-        let none = of("memory:a").recover(&stored("since"), Secrets::Unasked);
+        let none = of("memory:a").recover(&stored("since"), Secrets::Unasked, MayBlock::in_test());
         assert!(none.unwrap().is_none());
         assert!(!temp.exists());
     }
@@ -297,22 +305,25 @@ mod tests {
     fn nothing_is_said_of_it_while_the_file_is_missing_and_never_of_a_newer_version() {
         let (_folder, target, temp) = left(1, "memory:a", "spent");
         let journal = for_entry(&target, "memory:a");
-        let found = journal.recover(&Stored::Nothing, Secrets::Unasked).unwrap();
+        let found = journal
+            .recover(&Stored::Nothing, Secrets::Unasked, MayBlock::in_test())
+            .unwrap();
         assert!(found.is_none() && temp.exists());
         let (_folder, target, temp) = left(2, "memory:a", "spent");
         let journal = for_entry(&target, "memory:a");
-        let Err(error) = journal.recover(&stored("spent"), Secrets::Unasked) else {
+        let Err(error) = journal.recover(&stored("spent"), Secrets::Unasked, MayBlock::in_test())
+        else {
             panic!("its predecessor would be spent");
         };
         assert_eq!(error.code(), ErrorCode::StoreVersion);
         for stored in [stored("since"), Stored::LoggedOut] {
             assert!(
                 journal
-                    .recover(&stored, Secrets::Unasked)
+                    .recover(&stored, Secrets::Unasked, MayBlock::in_test())
                     .unwrap()
                     .is_none()
             );
-            journal.discard(&stored);
+            journal.discard(&stored, MayBlock::in_test());
         }
         assert!(temp.exists());
     }
@@ -328,9 +339,11 @@ mod tests {
             std::fs::write(&temp, text).unwrap();
             for journal in [Journal::of(&target), for_entry(&target, "memory:a")] {
                 for stored in [stored("spent"), Stored::LoggedOut, Stored::Nothing] {
-                    let found = journal.recover(&stored, Secrets::Unasked).unwrap();
+                    let found = journal
+                        .recover(&stored, Secrets::Unasked, MayBlock::in_test())
+                        .unwrap();
                     assert!(found.is_none() && temp.exists(), "{text}");
-                    journal.discard(&stored);
+                    journal.discard(&stored, MayBlock::in_test());
                     assert!(temp.exists(), "{text}");
                 }
             }

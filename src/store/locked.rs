@@ -10,11 +10,14 @@ use crate::error::{Error, ErrorCode};
 use crate::keychain::Person;
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
-use crate::store::foreign::file::{self as foreign_file, ForeignFile};
-use crate::store::given::lock::{self as given, GivenLock};
-use crate::store::location::Location;
+use crate::store::foreign;
+use crate::store::foreign::file::ForeignFile;
+use crate::store::given;
+use crate::store::given::lock::GivenLock;
+use crate::store::location::{Location, Place};
 use crate::store::outcome::{Removed, SaveFailure, Saved};
-use crate::store::own::file::{self as own_file, OwnFile};
+use crate::store::own;
+use crate::store::own::file::OwnFile;
 use crate::store::own::handwritten::Handwritten;
 use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
@@ -54,9 +57,9 @@ pub(crate) struct Reserved(Room);
 
 #[derive(Debug)]
 enum Room {
-    OwnFile(own_file::Reserved),
-    ForeignFile(Box<foreign_file::Reserved>),
-    Given(given::Reserved),
+    OwnFile(own::file::Reserved),
+    ForeignFile(Box<foreign::file::Reserved>),
+    Given(given::lock::Reserved),
 }
 
 impl Locked {
@@ -66,30 +69,31 @@ impl Locked {
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
     pub(crate) fn try_acquire(location: &Location, may: MayBlock) -> Result<Option<Self>, Error> {
-        let kept = match (location.slot(), location.foreign_format()) {
-            (Some(slot), _) => GivenLock::try_acquire(slot, may)?.map(Kept::Given),
-            (None, Some(format)) => ForeignFile::try_acquire(location, format, may)?
-                .map(|file| Kept::ForeignFile(Box::new(file))),
-            (None, None) => OwnFile::try_acquire(location)?.map(Kept::OwnFile),
+        let kept = match &location.0 {
+            Place::Own(place) => OwnFile::try_acquire(place, may)?.map(Kept::OwnFile),
+            Place::Foreign(place) => {
+                ForeignFile::try_acquire(place, may)?.map(|file| Kept::ForeignFile(Box::new(file)))
+            }
+            Place::Given(place) => GivenLock::try_acquire(place.slot(), may)?.map(Kept::Given),
         };
         Ok(kept.map(Self))
     }
 
     /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
-    pub(crate) fn holder(location: &Location, _: MayBlock) -> Option<String> {
-        match (location.slot(), location.foreign_format()) {
+    pub(crate) fn holder(location: &Location, may: MayBlock) -> Option<String> {
+        match &location.0 {
+            Place::Own(place) => OwnFile::holder(place, may),
+            Place::Foreign(place) => ForeignFile::holder(place, may),
             // Only the store could tell.
-            (Some(_), _) => None,
-            (None, Some(format)) => ForeignFile::holder(location, format),
-            (None, None) => OwnFile::holder(location),
+            Place::Given(_) => None,
         }
     }
 
     /// Tells others who holds the lock and why. Never a secret: it may lie in a file. Best effort.
-    pub(crate) fn note(&self, text: &str, _: MayBlock) {
+    pub(crate) fn note(&self, text: &str, may: MayBlock) {
         match &self.0 {
-            Kept::OwnFile(file) => file.note(text),
-            Kept::ForeignFile(file) => file.note(text),
+            Kept::OwnFile(file) => file.note(text, may),
+            Kept::ForeignFile(file) => file.note(text, may),
             Kept::Given(_) => {}
         }
     }
@@ -118,9 +122,9 @@ impl Locked {
     /// # Errors
     /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
     /// build that knows none. Whatever is stored stays as it is.
-    pub(crate) fn open(&mut self, _: MayBlock) -> Result<(), Error> {
+    pub(crate) fn open(&mut self, may: MayBlock) -> Result<(), Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.open(),
+            Kept::OwnFile(file) => file.open(may),
             Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
         }
     }
@@ -129,9 +133,9 @@ impl Locked {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words, `INVALID_CONFIG` in a build that knows none.
-    pub(crate) fn try_keychain(&self, _: MayBlock) -> Result<Storage, Error> {
+    pub(crate) fn try_keychain(&self, may: MayBlock) -> Result<Storage, Error> {
         match &self.0 {
-            Kept::OwnFile(file) => file.try_keychain(),
+            Kept::OwnFile(file) => file.try_keychain(may),
             // A config that names a format or a store has no other storage.
             Kept::ForeignFile(_) | Kept::Given(_) => Ok(Storage::File),
         }
@@ -151,7 +155,7 @@ impl Locked {
     /// `STORE_IO` with the cause in words.
     pub(crate) fn reserve(&mut self, may: MayBlock) -> Result<Reserved, Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.reserve().map(Room::OwnFile),
+            Kept::OwnFile(file) => file.reserve(may).map(Room::OwnFile),
             Kept::ForeignFile(file) => file.reserve(may).map(Room::ForeignFile),
             Kept::Given(given) => given.reserve(may).map(Room::Given),
         }
@@ -171,7 +175,7 @@ impl Locked {
     ) -> Result<Saved, SaveFailure<Reserved>> {
         let saved = match (&mut self.0, reserved.0) {
             (Kept::OwnFile(file), Room::OwnFile(room)) => file
-                .save(room, credential)
+                .save(room, credential, may)
                 .map_err(|failure| failure.map(|room| Reserved(Room::OwnFile(room)))),
             (Kept::ForeignFile(file), Room::ForeignFile(room)) => file
                 .save(room, credential, may)
@@ -207,7 +211,7 @@ impl Locked {
         may: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.store_login(credential, storage),
+            Kept::OwnFile(file) => file.store_login(credential, storage, may),
             Kept::ForeignFile(file) => file.store_login(credential, may),
             Kept::Given(given) => given.store_login(credential, may),
         }
@@ -230,7 +234,7 @@ impl Locked {
         may: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.record_failure(last_refresh),
+            Kept::OwnFile(file) => file.record_failure(last_refresh, may),
             Kept::ForeignFile(file) => file.record_failure(last_refresh, may),
             Kept::Given(given) => given.record_failure(last_refresh, may),
         }
@@ -247,7 +251,7 @@ impl Locked {
         may: MayBlock,
     ) -> Result<Option<Removed>, Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.log_out(now),
+            Kept::OwnFile(file) => file.log_out(now, may),
             Kept::ForeignFile(file) => file.log_out(may),
             Kept::Given(given) => given.log_out(now, may),
         }
@@ -262,18 +266,18 @@ impl Locked {
     }
 
     /// Removes those secrets, by a window where a person has to allow it. Says which are left.
-    pub(crate) fn forget_secrets(&mut self) -> Vec<String> {
-        self.forget_secrets_of(Person::Here)
+    pub(crate) fn forget_secrets(&mut self, may: MayBlock) -> Vec<String> {
+        self.forget_secrets_of(Person::Here, may)
     }
 
     /// The same without a window.
-    pub(crate) fn forget_secrets_silently(&mut self) -> Vec<String> {
-        self.forget_secrets_of(Person::Away)
+    pub(crate) fn forget_secrets_silently(&mut self, may: MayBlock) -> Vec<String> {
+        self.forget_secrets_of(Person::Away, may)
     }
 
-    fn forget_secrets_of(&mut self, person: Person) -> Vec<String> {
+    fn forget_secrets_of(&mut self, person: Person, may: MayBlock) -> Vec<String> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.forget_secrets(person),
+            Kept::OwnFile(file) => file.forget_secrets(person, may),
             Kept::ForeignFile(_) | Kept::Given(_) => Vec::new(),
         }
     }
@@ -287,10 +291,10 @@ impl Locked {
         &mut self,
         handwritten: &Handwritten,
         credential: &NewCredential,
-        _: MayBlock,
+        may: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.adopt(handwritten, credential),
+            Kept::OwnFile(file) => file.adopt(handwritten, credential, may),
             // Handwritten logins are adopted by our own files alone.
             Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
         }

@@ -5,7 +5,8 @@
 
 pub(crate) mod cache;
 pub(crate) mod credential;
-pub(crate) mod foreign;
+pub(crate) mod credentials_format;
+mod foreign;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -22,13 +23,15 @@ pub(crate) mod location;
 pub(crate) mod locked;
 mod marker;
 mod members;
-mod name;
+pub(crate) mod name;
 pub(crate) mod order;
 pub(crate) mod outcome;
-pub(crate) mod own;
+mod own;
 pub(crate) mod plugin_store;
 pub(crate) mod profiles;
 pub(crate) mod reading;
 pub(crate) mod registration;
 pub(crate) mod sealed;
+mod sidecar;
 mod small_file;
+mod state_folder;

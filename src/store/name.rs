@@ -3,6 +3,9 @@
 //! Bytes outside `[a-z0-9._-]` become `%XX`, so that `A` and `a` stay apart where case does not count, and so do a
 //! leading or trailing dot and the first letter of what Windows reserves (`con`, `com1.txt`): nothing is special.
 
+/// The profile that a config without one means.
+pub(crate) const DEFAULT_PROFILE: &str = "default";
+
 /// Longest encoded name. File systems allow 255 bytes, and temp, lock and corrupt names add up to 40.
 pub(super) const MAX_ENCODED: usize = 200;
 
@@ -61,6 +64,11 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16)
         .unwrap_or('0')
         .to_ascii_uppercase()
+}
+
+/// Whether a name is one folder level as it is.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
 }
 
 #[cfg(test)]

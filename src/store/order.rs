@@ -1,99 +1,67 @@
-//! The order in which a plugin's accounts are used: `{ "version": 1, "order": [ … ] }`, in a file of its own.
+//! The order in which a plugin's accounts are used: `{ "version": 1, "order": [ … ] }`, in a document of its own.
 
 use std::path::Path;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
-use crate::fs::private_dir;
-use crate::fs::regular_file::RegularFile;
-use crate::fs::symlink;
-use crate::store::foreign::file::patiently;
-use crate::store::foreign::format::Format;
-use crate::store::foreign::profiles::in_order;
 use crate::store::format::{self, Document};
-use crate::store::location::Location;
-use crate::store::plugin_store::as_value;
-use crate::store::small_file::{put, wait_for_lock};
+use crate::store::location::{Location, Place};
+use crate::store::sidecar::{Sidecar, SmallDocument};
 use crate::time::UnixMillis;
 
 const ORDER: &str = "order";
 
-/// The profiles, the preferred one first; none where no order was set, and with `credentialsPath`. Waits for a program that
-/// is writing its file: call it on a thread that may block.
+/// The profiles, the preferred one first; none where no order was set, and with `credentialsPath`.
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(crate) fn read(
-    location: &Location,
-    may: Option<MayBlock>,
-) -> Result<Option<Vec<String>>, Error> {
-    if location.foreign_format() == Some(Format::AuthProfiles) {
-        let order = match may {
-            Some(may) => patiently(may, || in_order(location))?,
-            None => in_order(location)?,
-        };
-        return Ok((!order.is_empty()).then_some(order));
-    }
-    if let Some(slot) = location.order_slot() {
-        let kept = slot.store.read_recent(&slot.key, may)?;
-        let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
-        let order = parse(value, Path::new(&slot.key))?.1;
-        return Ok((!order.is_empty()).then_some(order));
-    }
-    let Some(path) = location.order_path() else {
-        return Ok(None);
+pub(crate) fn read(location: &Location, look: Look) -> Result<Option<Vec<String>>, Error> {
+    let order = match &location.0 {
+        Place::Own(place) => place
+            .order()
+            .map(|order| profiles(&order, look))
+            .transpose(),
+        Place::Given(place) => profiles(&place.order(), look).map(Some),
+        Place::Foreign(place) => place.order(look),
     };
-    let order = look(&symlink::resolve(&path)?)?.1;
-    Ok((!order.is_empty()).then_some(order))
+    Ok(order?.filter(|order| !order.is_empty()))
 }
 
-/// Sets the order; an empty one removes it. A damaged file is kept beside the new one, unknown members stay.
+/// Sets the order; an empty one removes it. A damaged document is kept beside the new one, unknown members stay.
 ///
 /// # Errors
-/// `INVALID_CONFIG` with `credentialsPath`; `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.
+/// `INVALID_CONFIG` with `credentialsPath` or `credentialsFormat`; `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.
 pub(crate) fn write(
     location: &Location,
     order: &[String],
     now: UnixMillis,
     may: MayBlock,
 ) -> Result<(), Error> {
-    if let Some(slot) = location.order_slot() {
-        return slot.store.change(&slot.key, may, |value| {
-            let mut document = match parse(value, Path::new(&slot.key)) {
-                Err(error) if error.code() == ErrorCode::StoreCorrupt => {
-                    let damaged = value.unwrap_or_default();
-                    slot.store.set_aside(&slot.key, damaged, now, may)?;
-                    Document::default()
-                }
-                parsed => parsed?.0,
-            };
-            document.edit_list(ORDER, |values| *values = listed(order));
-            Ok(Some(as_value(&document)))
-        });
-    }
-    let (Some(path), Some(folder)) = (location.order_path(), location.own_folder()) else {
-        let reason = if location.foreign_format().is_some() {
-            "The order of accounts in another program's file is that program's to set: for \"auth-profiles\", `models auth order set`."
-        } else {
-            "`credentialsPath` is the file of one account, so there is no order: leave it out, or the order."
-        };
-        return Err(Error::new(ErrorCode::InvalidConfig, reason));
+    let sidecar = match &location.0 {
+        Place::Own(place) => place.order().ok_or(
+            "`credentialsPath` is the file of one account, so there is no order: leave it out, or the order.",
+        ),
+        Place::Given(place) => Ok(place.order()),
+        Place::Foreign(_) => Err(
+            "The order of accounts in another program's file is that program's to set: for \"auth-profiles\", `models auth order set`.",
+        ),
     };
-    if order.is_empty() && !path.exists() {
+    let sidecar = sidecar.map_err(|reason| Error::new(ErrorCode::InvalidConfig, reason))?;
+    if profiles(&sidecar, may.into()).is_ok_and(|now| now == order) {
         return Ok(());
     }
-    private_dir::ensure_ours(folder)?;
-    let target = symlink::resolve(&path)?;
-    let _lock = wait_for_lock(&target)?;
-    let (mut document, damaged_at) = match look(&target) {
-        Ok((document, _)) => (document, None),
-        Err(error) if error.code() == ErrorCode::StoreCorrupt => (Document::default(), Some(now)),
-        Err(error) => return Err(error),
-    };
-    document.edit_list(ORDER, |values| *values = listed(order));
-    put(&target, &document.to_json(), damaged_at)
+    sidecar.change(now, may, |stored: &mut Order| {
+        stored.0.edit_list(ORDER, |values| *values = listed(order));
+        true
+    })
+}
+
+fn profiles(order: &Sidecar, look: Look) -> Result<Vec<String>, Error> {
+    let Order(document) = order.read(look)?;
+    Ok(names(&document).unwrap_or_default())
 }
 
 fn listed(order: &[String]) -> Vec<Value> {
@@ -103,24 +71,9 @@ fn listed(order: &[String]) -> Vec<Value> {
         .collect()
 }
 
-fn look(target: &Path) -> Result<(Document, Vec<String>), Error> {
-    match RegularFile::read(target)? {
-        // What is too large for any order is empty here.
-        Some(file) => parse(Some(file.bytes().unwrap_or_default()), target),
-        None => parse(None, target),
-    }
-}
-
-fn parse(bytes: Option<&[u8]>, target: &Path) -> Result<(Document, Vec<String>), Error> {
-    let Some(bytes) = bytes else {
-        return Ok((Document::default(), Vec::new()));
-    };
-    let document = Document::from_json(bytes).ok_or_else(|| damaged(target))?;
-    format::require_version(document.members(), target).map_err(|error| match error.code() {
-        ErrorCode::StoreCorrupt => damaged(target),
-        _ => error,
-    })?;
-    let order = match document.members().get(ORDER) {
+/// None where they are no names.
+fn names(document: &Document) -> Option<Vec<String>> {
+    match document.members().get(ORDER) {
         None => Some(Vec::new()),
         Some(Value::Array(values)) => values
             .iter()
@@ -132,10 +85,28 @@ fn parse(bytes: Option<&[u8]>, target: &Path) -> Result<(Document, Vec<String>),
             })
             .collect(),
         Some(_) => None,
-    };
-    order
-        .map(|order| (document, order))
-        .ok_or_else(|| damaged(target))
+    }
+}
+
+#[derive(Default)]
+struct Order(Document);
+
+impl SmallDocument for Order {
+    fn parse(text: &[u8], name: &Path) -> Result<Self, Error> {
+        let document = Document::from_json(text).ok_or_else(|| damaged(name))?;
+        format::require_version(document.members(), name).map_err(|error| match error.code() {
+            ErrorCode::StoreCorrupt => damaged(name),
+            _ => error,
+        })?;
+        match names(&document) {
+            Some(_) => Ok(Self(document)),
+            None => Err(damaged(name)),
+        }
+    }
+
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        self.0.to_json()
+    }
 }
 
 /// Guessing another account would be worse than to stop: its data is somebody else's. A login mends nothing.
@@ -152,6 +123,8 @@ fn damaged(target: &Path) -> Error {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests {
+    use std::path::PathBuf;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -164,6 +137,10 @@ mod tests {
         (folder, location)
     }
 
+    fn order_path(location: &Location) -> PathBuf {
+        location.own_folder().unwrap().join(".order.json")
+    }
+
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
     }
@@ -171,14 +148,14 @@ mod tests {
     #[test]
     fn what_is_set_is_read_and_clearing_what_never_was_makes_no_file() {
         let (folder, location) = setup();
-        assert_eq!(read(&location, None).unwrap(), None);
+        assert_eq!(read(&location, Look::LONG).unwrap(), None);
         write(&location, &[], UnixMillis(1), MayBlock::in_test()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let order = names(&["work", "Größe", "order"]);
         write(&location, &order, UnixMillis(1), MayBlock::in_test()).unwrap();
-        assert_eq!(read(&location, None).unwrap(), Some(order));
+        assert_eq!(read(&location, Look::LONG).unwrap(), Some(order));
         write(&location, &[], UnixMillis(1), MayBlock::in_test()).unwrap();
-        assert_eq!(read(&location, None).unwrap(), None);
+        assert_eq!(read(&location, Look::LONG).unwrap(), None);
     }
 
     #[test]
@@ -191,10 +168,15 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        assert!(profiles(&location, None).unwrap().is_empty());
+        assert!(
+            profiles(&location, MayBlock::in_test())
+                .unwrap()
+                .unwrap()
+                .is_empty()
+        );
         for profile in ["order", ".order", ".order.json", "order.json"] {
             let other = in_state_dir(folder.path(), "demo", profile);
-            assert_ne!(Some(other.path()), location.order_path().as_deref());
+            assert_ne!(other.path(), order_path(&location));
         }
     }
 
@@ -208,7 +190,7 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        let path = location.order_path().unwrap();
+        let path = order_path(&location);
         std::fs::write(&path, r#"{"later":7,"version":1,"order":["a"]}"#).unwrap();
         write(
             &location,
@@ -252,7 +234,7 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        let path = location.order_path().unwrap();
+        let path = order_path(&location);
         for damaged in [
             "",
             "[]",
@@ -261,7 +243,7 @@ mod tests {
             r#"{"version":1,"order":[7]}"#,
         ] {
             std::fs::write(&path, damaged).unwrap();
-            let error = read(&location, None).unwrap_err();
+            let error = read(&location, Look::LONG).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt, "{damaged}");
             assert!(!error.needs_login());
         }
@@ -272,7 +254,7 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        assert_eq!(read(&location, None).unwrap(), Some(names(&["b"])));
+        assert_eq!(read(&location, Look::LONG).unwrap(), Some(names(&["b"])));
         assert!(path.with_file_name(".order.json.corrupt-7").exists());
     }
 
@@ -286,10 +268,10 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        let path = location.order_path().unwrap();
+        let path = order_path(&location);
         let temp = path.with_file_name("..order.json.0123456789abcdef.tmp");
         std::fs::write(&temp, r#"{"version":1,"order":["half"#).unwrap();
-        assert_eq!(read(&location, None).unwrap(), Some(names(&["a"])));
+        assert_eq!(read(&location, Look::LONG).unwrap(), Some(names(&["a"])));
         write(
             &location,
             &names(&["b"]),
@@ -304,7 +286,7 @@ mod tests {
     fn an_exact_file_has_no_order() {
         let folder = TempDir::new().unwrap();
         let location = at_path(&folder.path().join("c.json"));
-        assert_eq!(read(&location, None).unwrap(), None);
+        assert_eq!(read(&location, Look::LONG).unwrap(), None);
         let error = write(
             &location,
             &names(&["a"]),

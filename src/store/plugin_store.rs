@@ -5,11 +5,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::blocking::MayBlock;
+use zeroize::Zeroizing;
+
+use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::store::format::Document;
-use crate::time::{BootInstant, Clock as _, SystemClock, UnixMillis};
+use crate::time::{BootInstant, SharedClock, UnixMillis};
 
 /// How long what was read is believed.
 const RECENT: Duration = Duration::from_secs(1);
@@ -59,9 +61,10 @@ pub(crate) trait Held: Send + Sync {
 
 /// A plugin's store, and what was read of it just now.
 #[derive(Clone)]
-pub(crate) struct GivenStore {
+pub(crate) struct PluginStore {
     id: u32,
     pub(super) keeper: Arc<dyn Keeper>,
+    clock: SharedClock,
     /// Of the few keys that a plugin has.
     recent: Arc<Mutex<Vec<Recent>>>,
 }
@@ -77,12 +80,13 @@ struct Recent {
     reading: Arc<Mutex<()>>,
 }
 
-impl GivenStore {
+impl PluginStore {
     /// The one of that number, by which it is told from others.
-    pub(crate) fn new(id: u32, keeper: Arc<dyn Keeper>) -> Self {
+    pub(crate) fn new(id: u32, keeper: Arc<dyn Keeper>, clock: SharedClock) -> Self {
         Self {
             id,
             keeper,
+            clock,
             recent: Arc::default(),
         }
     }
@@ -93,15 +97,11 @@ impl GivenStore {
     }
 
     /// What is kept under that key, as of a second ago or later; what it last was, while the store fails.
-    pub(super) fn read_recent(
-        &self,
-        key: &str,
-        may: Option<MayBlock>,
-    ) -> Result<Option<Versioned>, Error> {
+    pub(super) fn read_recent(&self, key: &str, look: Look) -> Result<Option<Versioned>, Error> {
         if let Some(kept) = self.known(key) {
             return Ok(kept);
         }
-        let Some(may) = may else {
+        let Some(may) = look.may_block() else {
             return Err(Error::new(
                 ErrorCode::StoreIo,
                 format!("{key} has to be read from the plugin's store first. Try again."),
@@ -116,7 +116,7 @@ impl GivenStore {
             // A database that cannot be reached says nothing against what it said last: a valid token stays one.
             self.recent(key, |recent| {
                 let (read, kept) = recent.known.as_mut().ok_or(error)?;
-                *read = SystemClock.boot();
+                *read = self.clock.boot();
                 Ok(kept.clone())
             })
         })
@@ -124,7 +124,7 @@ impl GivenStore {
 
     #[expect(clippy::option_option, reason = "it may be known that nothing is kept")]
     fn known(&self, key: &str) -> Option<Option<Versioned>> {
-        let now = SystemClock.boot();
+        let now = self.clock.boot();
         self.recent(key, |recent| {
             let (read, kept) = recent.known.as_ref()?;
             (now.since(*read) < RECENT).then(|| kept.clone())
@@ -133,7 +133,7 @@ impl GivenStore {
 
     /// What is kept under that key now.
     pub(super) fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
-        let now = SystemClock.boot();
+        let now = self.clock.boot();
         let writes = self.recent(key, |recent| recent.writes);
         let kept = self.keeper.read(key, may)?;
         self.recent(key, |recent| {
@@ -153,7 +153,7 @@ impl GivenStore {
         expected: Option<&str>,
         may: MayBlock,
     ) -> Result<Option<Versioned>, Error> {
-        self.put(key, as_value(document), expected, may)
+        self.put(key, as_value(document.to_json()), expected, may)
     }
 
     pub(super) fn put(
@@ -171,7 +171,7 @@ impl GivenStore {
         let version = self.keeper.write(key, &value, expected, may)?;
         Ok(version.map(|version| {
             let kept = Versioned { value, version };
-            let known = Some((SystemClock.boot(), Some(kept.clone())));
+            let known = Some((self.clock.boot(), Some(kept.clone())));
             self.recent(key, |recent| recent.known = known);
             kept
         }))
@@ -237,31 +237,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl fmt::Debug for GivenStore {
+impl fmt::Debug for PluginStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GivenStore({})", self.id)
+        write!(f, "PluginStore({})", self.id)
     }
 }
 
-impl PartialEq for GivenStore {
+impl PartialEq for PluginStore {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
 
-impl Eq for GivenStore {}
+impl Eq for PluginStore {}
 
-impl Hash for GivenStore {
+impl Hash for PluginStore {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
 
-/// The text of a document, as it is kept.
-pub(super) fn as_value(document: &Document) -> Secret {
-    let mut bytes = document.to_json();
+/// A text in JSON, as it is kept.
+pub(super) fn as_value(mut json: Zeroizing<Vec<u8>>) -> Secret {
     // Printed from strings, so it is UTF-8.
-    Secret::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())
+    Secret::new(String::from_utf8(std::mem::take(&mut *json)).unwrap_or_default())
 }
 
 pub(super) fn keeps_changing(key: &str) -> Error {
@@ -271,11 +270,20 @@ pub(super) fn keeps_changing(key: &str) -> Error {
     )
 }
 
+/// What is kept under a key of a plugin's store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    pub(super) store: PluginStore,
+    pub(super) key: String,
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::time::{Clock, TestClock};
 
     /// Answers a first read late, with what there was when it began.
     struct Slow {
@@ -315,11 +323,54 @@ mod tests {
         }
     }
 
+    /// Counts how often it is asked.
+    struct Counting(AtomicU32);
+
+    impl Keeper for Counting {
+        fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(None)
+        }
+
+        fn write(
+            &self,
+            _key: &str,
+            _value: &Secret,
+            _expected: Option<&str>,
+            _: MayBlock,
+        ) -> Result<Option<String>, Error> {
+            Ok(None)
+        }
+
+        fn try_lock(&self, _key: &str, _: MayBlock) -> Result<Option<Box<dyn Held>>, Error> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_is_believed_for_a_second() {
+        let keeper = Arc::new(Counting(AtomicU32::new(0)));
+        let clock = Arc::new(TestClock::starting_at(UnixMillis(0))) as Arc<dyn Clock>;
+        let store = PluginStore::new(0, Arc::clone(&keeper) as Arc<dyn Keeper>, clock.into());
+        let asked = || keeper.0.load(Ordering::SeqCst);
+        let recent = |look| store.read_recent("k", look);
+        assert!(recent(Look::SHORT).is_err());
+        assert_eq!((recent(Look::LONG), asked()), (Ok(None), 1));
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert_eq!(
+            (recent(Look::SHORT), recent(Look::LONG), asked()),
+            (Ok(None), Ok(None), 1)
+        );
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(recent(Look::SHORT).is_err());
+        assert_eq!((recent(Look::LONG), asked()), (Ok(None), 2));
+    }
+
     #[test]
     fn a_slow_read_that_began_before_our_write_does_not_hide_it() {
         let (began, has_begun) = channel();
         let (release, go_on) = channel();
-        let store = GivenStore::new(
+        let store = PluginStore::new(
             0,
             Arc::new(Slow {
                 value: Mutex::new(Versioned {
@@ -329,14 +380,10 @@ mod tests {
                 began,
                 go_on: Mutex::new(Some(go_on)),
             }),
+            SharedClock::of_system(),
         );
         std::thread::scope(|scope| {
-            let slow = scope.spawn(|| {
-                store
-                    .read_recent("k", Some(MayBlock::in_test()))
-                    .unwrap()
-                    .unwrap()
-            });
+            let slow = scope.spawn(|| store.read_recent("k", Look::LONG).unwrap().unwrap());
             has_begun.recv().unwrap();
             store
                 .put("k", Secret::from("new"), Some("1"), MayBlock::in_test())
@@ -344,10 +391,7 @@ mod tests {
             release.send(()).unwrap();
             assert_eq!(slow.join().unwrap().value.expose(), "old");
         });
-        let now = store
-            .read_recent("k", Some(MayBlock::in_test()))
-            .unwrap()
-            .unwrap();
+        let now = store.read_recent("k", Look::LONG).unwrap().unwrap();
         assert_eq!(now.value.expose(), "new");
     }
 }

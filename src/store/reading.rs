@@ -1,19 +1,54 @@
-//! What lies at a location, whatever keeps it: read without a lock.
+//! What is at a location, whatever keeps it: read without a lock.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::Error;
 use crate::fs::regular_file::RegularFile;
-use crate::fs::symlink;
 use crate::store::credential::{Outline, Snapshot, Stored};
-use crate::store::foreign::found;
-use crate::store::format;
-use crate::store::given::lock as given;
-use crate::store::location::Location;
+use crate::store::foreign;
+use crate::store::given;
+use crate::store::location::{Location, Place};
+use crate::store::own;
+use crate::store::own::handwritten::Handwritten;
 use crate::store::sealed;
 
-/// A credential with its secrets from the keychain. Blocks for as long as that takes.
+/// Reads without a lock. A missing file or folder is [`Stored::Nothing`].
+///
+/// # Errors
+/// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+pub(crate) fn read(location: &Location, look: Look) -> Result<Stored, Error> {
+    find(location, look).map(|(stored, _)| stored)
+}
+
+/// The same, with the file that said so.
+pub(super) fn find(
+    location: &Location,
+    look: Look,
+) -> Result<(Stored, Option<RegularFile>), Error> {
+    match &location.0 {
+        Place::Own(place) => own::file::read(place, look),
+        Place::Foreign(place) => {
+            foreign::found::read(place, look).map(|found| (found.stored, found.file))
+        }
+        Place::Given(place) => given::lock::read(place.slot(), look).map(|stored| (stored, None)),
+    }
+}
+
+/// Reads again what another program may be in the middle of writing.
+pub(super) fn patiently<T>(
+    location: &Location,
+    may: MayBlock,
+    read: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    match &location.0 {
+        Place::Foreign(_) => foreign::file::patiently(may, read),
+        Place::Own(_) | Place::Given(_) => read(),
+    }
+}
+
+/// A credential with its secrets from the keychain, for as long as that takes.
 ///
 /// # Errors
 /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
@@ -23,48 +58,33 @@ pub(super) fn opened(
     sealed: Arc<Outline>,
     may: MayBlock,
 ) -> Result<Snapshot, Error> {
-    let mut sealed = sealed;
-    loop {
-        let path = symlink::resolve(location.path())?;
-        if let Some((snapshot, _)) = sealed::open(&sealed, &path)? {
-            return Ok(snapshot);
-        }
-        // Another may have replaced them just now: then the file names others.
-        sealed = match read(location, Some(may))? {
-            Stored::Credential(snapshot) => return Ok(snapshot),
-            Stored::Sealed(now) if now.identity != sealed.identity => now,
-            _ => return Err(sealed::gone(&path)),
-        };
+    match &location.0 {
+        Place::Own(place) => own::file::opened(place, sealed, may),
+        // Reading these gives none that is sealed.
+        Place::Foreign(_) | Place::Given(_) => Err(sealed::gone(Path::new(&location.to_string()))),
     }
 }
 
-/// Reads without a lock. A missing file or folder is [`Stored::Nothing`].
+/// A login that was written by hand, but only while there is neither credential nor tombstone in its new place.
 ///
 /// # Errors
-/// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(crate) fn read(location: &Location, may: Option<MayBlock>) -> Result<Stored, Error> {
-    find(location, may).map(|(stored, _)| stored)
+/// `STORE_IO` if there is a file that must not or cannot be read.
+pub(crate) fn handwritten(location: &Location, look: Look) -> Result<Option<Handwritten>, Error> {
+    match &location.0 {
+        Place::Own(place) if matches!(read(location, look), Ok(Stored::Nothing)) => {
+            Handwritten::of(place, look)
+        }
+        _ => Ok(None),
+    }
 }
 
-/// The same, with the file that said so.
-pub(super) fn find(
-    location: &Location,
-    may: Option<MayBlock>,
-) -> Result<(Stored, Option<RegularFile>), Error> {
-    if let Some(slot) = location.slot() {
-        return Ok((given::read(slot, may)?, None));
+/// Whether a killed process may have left a login that the next holder of the lock brings in, though nothing is stored.
+pub(crate) fn is_unfinished(location: &Location, may: MayBlock) -> bool {
+    match &location.0 {
+        Place::Foreign(place) => foreign::target::is_unfinished(place, may),
+        // Here a journal counts only where what it replaces is stored.
+        Place::Own(_) | Place::Given(_) => false,
     }
-    if let Some(format) = location.foreign_format() {
-        let found = found::read(location, format, may)?;
-        return Ok((found.stored, found.file));
-    }
-    let target = symlink::resolve(location.path())?;
-    let file = RegularFile::read(&target)?;
-    let stored = match &file {
-        Some(file) => format::parse_file(file, &target)?.0,
-        None => Stored::Nothing,
-    };
-    Ok((stored, file))
 }
 
 #[cfg(test)]
@@ -80,22 +100,49 @@ mod tests {
     fn reading_needs_neither_lock_nor_folder() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(&folder.path().join("none"), "demo", "default");
-        assert_eq!(read(&location, None).unwrap(), Stored::Nothing);
+        assert_eq!(read(&location, Look::SHORT).unwrap(), Stored::Nothing);
         assert!(!folder.path().join("none").exists());
 
         let location = in_state_dir(folder.path(), "demo", "default");
         std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
         std::fs::write(location.path(), r#"{"version":1,"loggedOutAt":1}"#).unwrap();
-        assert_eq!(read(&location, None).unwrap(), Stored::LoggedOut);
+        assert_eq!(read(&location, Look::SHORT).unwrap(), Stored::LoggedOut);
         std::fs::write(location.path(), "").unwrap();
         assert_eq!(
-            read(&location, None).unwrap_err().code(),
+            read(&location, Look::SHORT).unwrap_err().code(),
             ErrorCode::StoreCorrupt
         );
         std::fs::write(location.path(), vec![b' '; 5 << 20]).unwrap();
         assert_eq!(
-            read(&location, None).unwrap_err().code(),
+            read(&location, Look::SHORT).unwrap_err().code(),
             ErrorCode::StoreCorrupt
         );
+    }
+
+    #[test]
+    fn it_is_looked_for_only_where_nothing_is_stored() {
+        let folder = TempDir::new().unwrap();
+        let location = in_state_dir(folder.path(), "demo", "default");
+        assert!(handwritten(&location, Look::LONG).unwrap().is_none());
+        let old = location.handwritten_path().unwrap();
+        std::fs::create_dir_all(old.parent().unwrap()).unwrap();
+        std::fs::write(&old, r#"{"access":"a"}"#).unwrap();
+        let found = handwritten(&location, Look::LONG).unwrap().unwrap();
+        assert_eq!(found.path(), old);
+
+        std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
+        for stored in [
+            r#"{"version":1,"loggedOutAt":1}"#,
+            r#"{"version":1,"access":"b"}"#,
+            "damaged",
+        ] {
+            std::fs::write(location.path(), stored).unwrap();
+            assert!(
+                handwritten(&location, Look::LONG).unwrap().is_none(),
+                "{stored}"
+            );
+        }
+        let work = in_state_dir(folder.path(), "demo", "work");
+        assert!(handwritten(&work, Look::LONG).unwrap().is_none());
     }
 }

@@ -1,21 +1,19 @@
 //! The clients that were registered at one server (RFC 7591). They outlive a logout: the next login needs no new one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(test)]
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use crate::blocking::MayBlock;
-use crate::error::{Error, ErrorCode};
-use crate::fs::private_dir;
-use crate::fs::regular_file::RegularFile;
-use crate::fs::symlink;
+use crate::blocking::{Look, MayBlock};
+use crate::error::Error;
 use crate::secret::Secret;
 use crate::store::format::{self, Document};
-use crate::store::given::slot::Slot;
+use crate::store::location::Location;
 use crate::store::members::Members;
-use crate::store::plugin_store::as_value;
-use crate::store::small_file::{put, wait_for_lock};
+use crate::store::sidecar::{Sidecar, SmallDocument};
 use crate::time::UnixMillis;
 
 /// How many clients are kept: older credentials may still need theirs.
@@ -49,17 +47,6 @@ pub(crate) struct Registrations {
 }
 
 impl Registrations {
-    /// Reads them, without a lock; a missing file holds none.
-    ///
-    /// # Errors
-    /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let target = symlink::resolve(path)?;
-        Ok(Self {
-            clients: StoredList::read(&target)?.clients,
-        })
-    }
-
     /// Those whose secret has not ended, newest first.
     pub(crate) fn usable(&self, now: UnixMillis) -> impl Iterator<Item = &StoredClient> {
         self.clients
@@ -73,114 +60,65 @@ impl Registrations {
             .iter()
             .find(|client| client.client_id == client_id)
     }
+}
+
+/// Where the clients of one server are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelf(Sidecar);
+
+impl Shelf {
+    /// The one of that server (its issuer or token endpoint), for the plugin of that location.
+    pub(crate) fn of(location: &Location, server: &str) -> Self {
+        Self(location.clients(server))
+    }
+
+    /// Reads them, without a lock; a missing one holds none.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+    pub(crate) fn load(&self, look: Look) -> Result<Registrations, Error> {
+        let StoredList { clients, .. } = self.0.read(look)?;
+        Ok(Registrations { clients })
+    }
 
     /// Adds one as the newest, in place of an older one of the same id. A damaged file is kept beside the new one.
     ///
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`, `STORE_LOCKED`.
-    pub(crate) fn save_with(path: &Path, client: StoredClient) -> Result<(), Error> {
-        if let Some(folder) = path.parent() {
-            // The folder above is the plugin's, or that of a credentialsPath: not this one's to tighten.
-            private_dir::ensure_ours(folder)?;
-        }
-        Self::change(path, client.created_at, |list| {
-            list.remove(&client.client_id);
-            list.insert(client);
-            true
-        })
+    pub(crate) fn save_with(&self, client: &StoredClient, may: MayBlock) -> Result<(), Error> {
+        self.0
+            .change(client.created_at, may, |list: &mut StoredList| {
+                list.remove(&client.client_id);
+                list.insert(client.clone());
+                true
+            })
     }
 
     /// Removes the one of that id, if it is there.
     ///
     /// # Errors
-    /// As [`Registrations::save_with`], and `STORE_CORRUPT`.
-    pub(crate) fn forget(path: &Path, client_id: &str) -> Result<(), Error> {
-        if Self::load(path)?.find(client_id).is_none() {
-            return Ok(());
-        }
-        Self::change(path, UnixMillis::default(), |list| list.remove(client_id))
-    }
-
-    fn change(
-        path: &Path,
-        now: UnixMillis,
-        edit: impl FnOnce(&mut StoredList) -> bool,
-    ) -> Result<(), Error> {
-        let target = symlink::resolve(path)?;
-        let _lock = wait_for_lock(&target)?;
-        let (mut list, is_damaged) = match StoredList::read(&target) {
-            Ok(list) => (list, false),
-            Err(error) if error.code() == ErrorCode::StoreCorrupt => (StoredList::default(), true),
-            Err(error) => return Err(error),
-        };
-        if !edit(&mut list) {
-            return Ok(());
-        }
-        put(&target, &list.to_json(), is_damaged.then_some(now))
-    }
-}
-
-/// Where the clients of one server are kept.
-#[derive(Clone, Debug)]
-pub(crate) enum Shelf {
-    /// In a file.
-    File(PathBuf),
-    /// In a store that the plugin gave, where other machines find them.
-    Given(Slot),
-}
-
-impl Shelf {
-    /// As [`Registrations::load`].
-    pub(crate) fn load(&self, may: Option<MayBlock>) -> Result<Registrations, Error> {
-        match self {
-            Self::File(path) => Registrations::load(path),
-            Self::Given(slot) => {
-                let kept = slot.store.read_recent(&slot.key, may)?;
-                let value = kept.as_ref().map(|kept| kept.value.expose().as_bytes());
-                Ok(Registrations {
-                    clients: list_in(value, &slot.key)?.clients,
-                })
-            }
-        }
-    }
-
-    /// As [`Registrations::save_with`].
-    pub(crate) fn save_with(&self, client: StoredClient, may: MayBlock) -> Result<(), Error> {
-        match self {
-            Self::File(path) => Registrations::save_with(path, client),
-            Self::Given(slot) => slot.store.change(&slot.key, may, |value| {
-                let mut list = match list_in(value, &slot.key) {
-                    Err(error) if error.code() == ErrorCode::StoreCorrupt => {
-                        let damaged = value.unwrap_or_default();
-                        slot.store
-                            .set_aside(&slot.key, damaged, client.created_at, may)?;
-                        StoredList::default()
-                    }
-                    list => list?,
-                };
-                list.remove(&client.client_id);
-                list.insert(client.clone());
-                Ok(Some(as_value(&list.document)))
-            }),
-        }
-    }
-
-    /// As [`Registrations::forget`].
+    /// As [`Shelf::save_with`], and `STORE_CORRUPT`.
     pub(crate) fn forget(&self, client_id: &str, may: MayBlock) -> Result<(), Error> {
-        match self {
-            Self::File(path) => Registrations::forget(path, client_id),
-            Self::Given(slot) => slot.store.change(&slot.key, may, |value| {
-                let mut list = list_in(value, &slot.key)?;
-                Ok(list.remove(client_id).then(|| as_value(&list.document)))
-            }),
+        if self.load(may.into())?.find(client_id).is_none() {
+            return Ok(());
         }
+        let now = UnixMillis::default();
+        self.0
+            .change(now, may, |list: &mut StoredList| list.remove(client_id))
     }
-}
 
-fn list_in(value: Option<&[u8]>, key: &str) -> Result<StoredList, Error> {
-    match value {
-        Some(value) => StoredList::parse(Some(value), Path::new(key)),
-        None => Ok(StoredList::default()),
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(Sidecar::File(path.to_owned()))
+    }
+
+    /// Its file.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> PathBuf {
+        match &self.0 {
+            Sidecar::File(path) => path.clone(),
+            Sidecar::Slot(_) => panic!("it is in no file"),
+        }
     }
 }
 
@@ -192,32 +130,6 @@ pub(super) struct StoredList {
 }
 
 impl StoredList {
-    fn read(target: &Path) -> Result<Self, Error> {
-        let Some(file) = RegularFile::read(target)? else {
-            return Ok(Self::default());
-        };
-        Self::parse(file.bytes(), target)
-    }
-
-    pub(super) fn parse(bytes: Option<&[u8]>, target: &Path) -> Result<Self, Error> {
-        let document = bytes
-            .and_then(Document::from_json)
-            .ok_or_else(|| format::corrupt(target, "it is not a whole JSON object"))?;
-        format::require_version(document.members(), target)?;
-        let clients = document
-            .members()
-            .get("clients")
-            .and_then(Value::as_array)
-            .and_then(|clients| clients.iter().map(client_of).collect::<Option<Vec<_>>>())
-            .ok_or_else(|| {
-                format::corrupt(
-                    target,
-                    "its member \"clients\" is missing or has the wrong type",
-                )
-            })?;
-        Ok(Self { document, clients })
-    }
-
     pub(super) fn insert(&mut self, client: StoredClient) {
         let value = value_of(&client);
         self.clients.insert(0, client);
@@ -244,8 +156,28 @@ impl StoredList {
         });
         self.clients.len() != before
     }
+}
 
-    pub(super) fn to_json(&self) -> Zeroizing<Vec<u8>> {
+impl SmallDocument for StoredList {
+    fn parse(text: &[u8], name: &Path) -> Result<Self, Error> {
+        let document = Document::from_json(text)
+            .ok_or_else(|| format::corrupt(name, "it is not a whole JSON object"))?;
+        format::require_version(document.members(), name)?;
+        let clients = document
+            .members()
+            .get("clients")
+            .and_then(Value::as_array)
+            .and_then(|clients| clients.iter().map(client_of).collect::<Option<Vec<_>>>())
+            .ok_or_else(|| {
+                format::corrupt(
+                    name,
+                    "its member \"clients\" is missing or has the wrong type",
+                )
+            })?;
+        Ok(Self { document, clients })
+    }
+
+    fn to_json(&self) -> Zeroizing<Vec<u8>> {
         self.document.to_json()
     }
 }
@@ -309,6 +241,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::error::ErrorCode;
 
     fn client(id: &str, at: i64) -> StoredClient {
         StoredClient {
@@ -323,6 +256,18 @@ mod tests {
         }
     }
 
+    fn load(path: &Path) -> Result<Registrations, Error> {
+        Shelf::at(path).load(Look::LONG)
+    }
+
+    fn save_with(path: &Path, client: &StoredClient) -> Result<(), Error> {
+        Shelf::at(path).save_with(client, MayBlock::in_test())
+    }
+
+    fn forget(path: &Path, client_id: &str) -> Result<(), Error> {
+        Shelf::at(path).forget(client_id, MayBlock::in_test())
+    }
+
     fn file() -> (TempDir, PathBuf) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("clients/server.json");
@@ -332,8 +277,8 @@ mod tests {
     #[test]
     fn a_missing_file_holds_none_and_forgetting_makes_none() {
         let (folder, path) = file();
-        assert!(Registrations::load(&path).unwrap().clients.is_empty());
-        Registrations::forget(&path, "a").unwrap();
+        assert!(load(&path).unwrap().clients.is_empty());
+        forget(&path, "a").unwrap();
         assert!(!folder.path().join("clients").exists());
     }
 
@@ -341,19 +286,19 @@ mod tests {
     fn the_newest_comes_first_and_eight_are_kept() {
         let (_folder, path) = file();
         for number in 0..10 {
-            Registrations::save_with(&path, client(&number.to_string(), number)).unwrap();
+            save_with(&path, &client(&number.to_string(), number)).unwrap();
         }
-        let all = Registrations::load(&path).unwrap();
+        let all = load(&path).unwrap();
         let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
         assert_eq!(ids, ["9", "8", "7", "6", "5", "4", "3", "2"]);
         assert_eq!(all.find("4"), Some(&client("4", 4)));
         let newest = all.usable(UnixMillis(0)).next();
         assert_eq!(newest.unwrap().client_id, "9");
 
-        Registrations::save_with(&path, client("4", 11)).unwrap();
-        Registrations::forget(&path, "9").unwrap();
-        Registrations::forget(&path, "unknown").unwrap();
-        let all = Registrations::load(&path).unwrap();
+        save_with(&path, &client("4", 11)).unwrap();
+        forget(&path, "9").unwrap();
+        forget(&path, "unknown").unwrap();
+        let all = load(&path).unwrap();
         let ids: Vec<_> = all.clients.iter().map(|c| c.client_id.as_str()).collect();
         assert_eq!(ids, ["4", "8", "7", "6", "5", "3", "2"]);
     }
@@ -363,9 +308,9 @@ mod tests {
         let (_folder, path) = file();
         let mut ended = client("new", 2);
         ended.secret_expires_at = Some(UnixMillis(100));
-        Registrations::save_with(&path, client("old", 1)).unwrap();
-        Registrations::save_with(&path, ended).unwrap();
-        let all = Registrations::load(&path).unwrap();
+        save_with(&path, &client("old", 1)).unwrap();
+        save_with(&path, &ended).unwrap();
+        let all = load(&path).unwrap();
         for (now, ids) in [(99, &["new", "old"][..]), (100, &["old"])] {
             let usable = all.usable(UnixMillis(now));
             assert!(
@@ -386,18 +331,14 @@ mod tests {
             r#"{"future":1,"version":1,"clients":[{"clientId":"old","software":"x"}]}"#,
         )
         .unwrap();
-        Registrations::save_with(&path, client("new", 1)).unwrap();
+        save_with(&path, &client("new", 1)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.contains("\"future\"") && text.contains("\"software\""),
             "{text}"
         );
         assert_eq!(
-            Registrations::load(&path)
-                .unwrap()
-                .find("old")
-                .unwrap()
-                .authentication,
+            load(&path).unwrap().find("old").unwrap().authentication,
             "none"
         );
     }
@@ -413,17 +354,17 @@ mod tests {
             "{\"version\":1,\"clients\":[7]}",
         ] {
             std::fs::write(&path, damaged).unwrap();
-            let error = Registrations::load(&path).unwrap_err();
+            let error = load(&path).unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreCorrupt, "{damaged}");
         }
-        Registrations::save_with(&path, client("new", 7)).unwrap();
-        assert!(Registrations::load(&path).unwrap().find("new").is_some());
+        save_with(&path, &client("new", 7)).unwrap();
+        assert!(load(&path).unwrap().find("new").is_some());
         assert!(path.with_file_name("server.json.corrupt-7").exists());
 
         std::fs::write(&path, r#"{"version":2,"clients":[]}"#).unwrap();
         for error in [
-            Registrations::load(&path).unwrap_err(),
-            Registrations::save_with(&path, client("new", 7)).unwrap_err(),
+            load(&path).unwrap_err(),
+            save_with(&path, &client("new", 7)).unwrap_err(),
         ] {
             assert_eq!(error.code(), ErrorCode::StoreVersion);
         }
@@ -436,11 +377,11 @@ mod tests {
             for number in 0..8 {
                 let path = &path;
                 scope.spawn(move || {
-                    Registrations::save_with(path, client(&number.to_string(), number)).unwrap();
+                    save_with(path, &client(&number.to_string(), number)).unwrap();
                 });
             }
         });
-        assert_eq!(Registrations::load(&path).unwrap().clients.len(), 8);
+        assert_eq!(load(&path).unwrap().clients.len(), 8);
     }
 
     #[cfg(unix)]
@@ -448,11 +389,11 @@ mod tests {
     fn secrets_are_private() {
         use std::os::unix::fs::PermissionsExt as _;
         let (folder, path) = file();
-        Registrations::save_with(&path, client("a", 1)).unwrap();
+        save_with(&path, &client("a", 1)).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&folder.path().join("clients")), 0o700);
-        let shown = format!("{:?}", Registrations::load(&path).unwrap());
+        let shown = format!("{:?}", load(&path).unwrap());
         assert!(!shown.contains("\"secret\""), "{shown}");
     }
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::keychain::{self, Person, Reach, Removal};
 use crate::secret::{Secret, hex, random};
@@ -85,13 +86,13 @@ impl OpenedMembers {
 ///
 /// # Errors
 /// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
-pub(super) fn probe(target: &Path) -> Result<Reach, Error> {
+pub(super) fn probe(target: &Path, _: MayBlock) -> Result<Reach, Error> {
     keychain::probe(&trial(target)).map_err(|failure| failure.explain(None))
 }
 
 /// Removes what such a try may have left.
-pub(super) fn forget_trial(target: &Path) {
-    forget(&[trial(target)], None, Person::Here);
+pub(super) fn forget_trial(target: &Path, may: MayBlock) {
+    forget(&[trial(target)], None, Person::Here, may);
 }
 
 fn trial(target: &Path) -> String {
@@ -99,7 +100,7 @@ fn trial(target: &Path) -> String {
 }
 
 /// Asks a person to unlock the keychain, if it is locked, in the keychain's own window.
-pub(crate) fn unlock_keychain() {
+pub(crate) fn unlock_keychain(_: MayBlock) {
     keychain::unlock();
 }
 
@@ -148,9 +149,9 @@ impl Document {
 
     /// Removes those secrets, but what a refresh has just replaced stays with a keychain that writes later than it says. What
     /// could not be removed stays on record. Says what is left in the keychain.
-    pub(super) fn forget_former(&mut self, person: Person) -> Vec<String> {
+    pub(super) fn forget_former(&mut self, person: Person, may: MayBlock) -> Vec<String> {
         let former = self.former();
-        let removal = forget(&former, self.previous(), person);
+        let removal = forget(&former, self.previous(), person, may);
         if removal.on_record != former {
             self.set_former(removal.on_record);
         }
@@ -201,11 +202,12 @@ impl Document {
 pub(super) fn open(
     outline: &Outline,
     path: &Path,
+    may: MayBlock,
 ) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
     let Some(name) = &outline.secrets_id else {
         return Ok(None);
     };
-    if let Some(opened) = fetched(outline, name, path)? {
+    if let Some(opened) = fetched(outline, name, path, may)? {
         return Ok(Some(opened));
     }
     let Some(previous) = &outline.previous_secrets_id else {
@@ -217,13 +219,14 @@ pub(super) fn open(
         expires: Some(UnixMillis(0)),
         ..outline.clone()
     };
-    fetched(&outline, previous, path)
+    fetched(&outline, previous, path, may)
 }
 
 fn fetched(
     outline: &Outline,
     name: &str,
     path: &Path,
+    _: MayBlock,
 ) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
     let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
     Ok(Reach::OURS
@@ -269,7 +272,7 @@ pub(super) fn gone(path: &Path) -> Error {
 }
 
 /// The secrets of former logins that the file names and the keychain holds, or may hold; and which of the two.
-pub(super) fn left(bytes: &[u8]) -> Option<(Vec<String>, &'static str)> {
+pub(super) fn left(bytes: &[u8], _: MayBlock) -> Option<(Vec<String>, &'static str)> {
     let document = Document::from_json(bytes)?;
     let mut names = document.former();
     names.retain(|name| Some(name.as_str()) != document.previous());
@@ -287,7 +290,12 @@ pub(super) fn left(bytes: &[u8]) -> Option<(Vec<String>, &'static str)> {
 }
 
 /// Removes secrets that nothing names any more. Those that stay are named in the file.
-pub(super) fn forget(names: &[String], spared: Option<&str>, person: Person) -> Removal {
+pub(super) fn forget(
+    names: &[String],
+    spared: Option<&str>,
+    person: Person,
+    _: MayBlock,
+) -> Removal {
     if keychain::IS_BUILT_IN {
         keychain::remove(names, spared, person)
     } else {
@@ -379,7 +387,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            reading::read(&location, Some(crate::blocking::MayBlock::in_test()))
+            reading::read(&location, crate::blocking::Look::LONG)
                 .unwrap()
                 .outline()
                 .is_some()

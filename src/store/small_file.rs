@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::Reservation;
 use crate::fs::damaged_file;
@@ -22,11 +23,12 @@ pub(super) fn put(
     target: &Path,
     bytes: &[u8],
     damaged_at: Option<UnixMillis>,
+    may: MayBlock,
 ) -> Result<(), Error> {
-    let mut reservation = Reservation::new(target, bytes.len() as u64)?;
-    let written = reservation.write(bytes).and_then(|()| {
+    let mut reservation = Reservation::new(target, bytes.len() as u64, may)?;
+    let written = reservation.write(bytes, may).and_then(|()| {
         if let Some(now) = damaged_at {
-            damaged_file::set_aside(target, now)?;
+            damaged_file::set_aside(target, now, may)?;
         }
         Ok(())
     });
@@ -34,7 +36,7 @@ pub(super) fn put(
         reservation.discard();
         return Err(error);
     }
-    reservation.commit().map_err(|failed| {
+    reservation.commit(may).map_err(|failed| {
         if let Some(reservation) = failed.reservation {
             reservation.discard();
         }
@@ -47,11 +49,11 @@ pub(super) fn put(
     clippy::disallowed_methods,
     reason = "the store runs on threads that may block, and knows no runtime"
 )]
-pub(super) fn wait_for_lock(target: &Path) -> Result<Lock, Error> {
+pub(super) fn wait_for_lock(target: &Path, may: MayBlock) -> Result<Lock, Error> {
     let mut waited = Duration::ZERO;
     loop {
-        if let Some(lock) = Lock::try_acquire(target)? {
-            Journal::of(target).discard(&Stored::Nothing);
+        if let Some(lock) = Lock::try_acquire(target, may)? {
+            Journal::of(target).discard(&Stored::Nothing, may);
             return Ok(lock);
         }
         if waited >= PATIENCE {

@@ -26,14 +26,15 @@ use zeroize::Zeroizing;
 
 use super::content_coding::{Unreadable, gunzip, is_gzip};
 use super::crypto_provider::crypto_provider;
-use super::proxy::{NoProxy, Proxy, only_for_http};
+use super::proxy::{Lookup, NoProxy, Proxy, only_for_http};
 use super::running_time::within;
 use super::tls_failure::TlsFailure;
 use super::{
     Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response, retry_after,
 };
+use crate::environment::Environment;
 use crate::secret::Secret;
-use crate::time::{BootInstant, Clock as _, SystemClock, UnixMillis};
+use crate::time::{BootInstant, SharedClock, UnixMillis};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,8 +43,9 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 const MAX_BODY: usize = 1024 * 1024;
 
 /// The process's HTTP client. Making one does nothing; its halves are built by their first request.
-#[derive(Default)]
 pub(crate) struct NativeClient {
+    clock: SharedClock,
+    environment: Box<dyn Environment>,
     no_proxy: OnceLock<NoProxy>,
     /// For the network, through the proxy that the environment names, or else the system's, if there is one.
     proxied: OnceLock<Connector>,
@@ -57,11 +59,27 @@ pub(crate) struct NativeClient {
 
 impl NativeClient {
     /// A client that has neither read nor opened anything yet.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(clock: SharedClock, environment: Box<dyn Environment>) -> Self {
+        Self {
+            clock,
+            environment,
+            no_proxy: OnceLock::new(),
+            proxied: OnceLock::new(),
+            direct: OnceLock::new(),
+            loopback: OnceLock::new(),
+            brought: OnceLock::new(),
+        }
+    }
+
+    /// As the process has them.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_system() -> Self {
+        let environment = Box::new(crate::environment::ProcessEnvironment);
+        Self::new(SharedClock::of_system(), environment)
     }
 
     fn connector(&self, endpoint: &Endpoint) -> Result<&Connector, Failure> {
+        let variable = variables(&*self.environment);
         let no_proxy = || NoProxy::from_environment(&variable);
         let (cell, route) = if endpoint.is_loopback() {
             (&self.loopback, Route::Loopback)
@@ -75,7 +93,9 @@ impl NativeClient {
         }
         // A failure is not kept: the next request tries again.
         let brought = self.brought.get().map_or(&[][..], Vec::as_slice);
-        let built = Connector::build(route, &TrustSources::from_environment(), brought)?;
+        let sources = TrustSources::from_environment(&*self.environment);
+        let clock = self.clock.clone();
+        let built = Connector::build(route, &sources, brought, (clock, &variable))?;
         Ok(cell.get_or_init(|| built))
     }
 
@@ -96,6 +116,7 @@ impl HttpClient for NativeClient {
     }
 
     fn proxy_of(&self, endpoint: &Endpoint) -> Option<String> {
+        let variable = variables(&*self.environment);
         if endpoint.is_loopback() || NoProxy::from_environment(&variable).covers(endpoint) {
             return None;
         }
@@ -113,6 +134,7 @@ enum Route {
 
 /// One reqwest client, and what its set-up wants to add to failures.
 struct Connector {
+    clock: SharedClock,
     client: reqwest::Client,
     /// Where requests go by way of, for all that never left.
     proxy_note: String,
@@ -127,6 +149,7 @@ impl Connector {
         route: Route,
         sources: &TrustSources,
         brought: &[CertificateDer<'static>],
+        (clock, variable): (SharedClock, Lookup<'_>),
     ) -> Result<Self, Failure> {
         install_crypto_provider();
         let Trust {
@@ -135,12 +158,12 @@ impl Connector {
             named,
         } = sources.extra_certificates();
         let proxy = match route {
-            Route::Proxied => Proxy::from_environment(&variable)?,
+            Route::Proxied => Proxy::from_environment(variable)?,
             Route::Direct | Route::Loopback => None,
         };
         let proxy_note = match &proxy {
             Some(proxy) => format!(" ({proxy})"),
-            None if route == Route::Proxied && only_for_http(&variable) => {
+            None if route == Route::Proxied && only_for_http(variable) => {
                 " (HTTP_PROXY is for http URLs; the proxy for https is HTTPS_PROXY)".to_owned()
             }
             None => String::new(),
@@ -177,6 +200,7 @@ impl Connector {
         };
         let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         Ok(Self {
+            clock,
             client,
             proxy_note,
             trust_notes,
@@ -192,9 +216,9 @@ impl Connector {
         let outcome = within(limit, self.exchange(request, &sent, &arriving)).await;
         let arrived = arriving.into_inner().ok().flatten();
         let outcome = match (outcome.unwrap_or(Err(Trouble::TimedOut)), arrived) {
-            (Ok(()), Some(arrived)) => arrived.response(),
+            (Ok(()), Some(arrived)) => arrived.response(&self.clock),
             (Err(Trouble::Reqwest(_) | Trouble::TimedOut), Some(arrived)) if arrived.is_whole() => {
-                arrived.response()
+                arrived.response(&self.clock)
             }
             (Err(trouble), _) => Err(trouble),
             (Ok(()), None) => Err(Trouble::TimedOut),
@@ -252,9 +276,9 @@ impl Connector {
                 sent: Arc::clone(sent),
             }));
         }
-        let asked = SystemClock.boot();
+        let asked = self.clock.boot();
         let mut response = builder.send().await.map_err(Trouble::Reqwest)?;
-        let head = Arrived::head(&response, asked)?;
+        let head = Arrived::head(&response, asked, &self.clock)?;
         if let Ok(mut arriving) = arriving.lock() {
             *arriving = Some(head);
         }
@@ -283,7 +307,11 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn head(response: &reqwest::Response, asked: BootInstant) -> Result<Self, Trouble> {
+    fn head(
+        response: &reqwest::Response,
+        asked: BootInstant,
+        clock: &SharedClock,
+    ) -> Result<Self, Trouble> {
         const FIRST: usize = 8 * 1024;
         let announced = response.content_length().unwrap_or(0);
         let announced = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -291,7 +319,7 @@ impl Arrived {
             return Err(Trouble::TooLarge);
         }
         let headers = response.headers();
-        let (now, date) = (SystemClock.now(), text(headers, DATE.as_str()));
+        let (now, date) = (clock.now(), text(headers, DATE.as_str()));
         Ok(Self {
             status: response.status().as_u16(),
             retry_after: text(headers, RETRY_AFTER.as_str())
@@ -328,7 +356,7 @@ impl Arrived {
         is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
     }
 
-    fn response(self) -> Result<Response, Trouble> {
+    fn response(self, clock: &SharedClock) -> Result<Response, Trouble> {
         let body = if self.is_gzip && !self.body.is_empty() {
             gunzip(&self.body, MAX_BODY).map_err(|unreadable| match unreadable {
                 Unreadable::TooLarge => Trouble::TooLarge,
@@ -342,7 +370,7 @@ impl Arrived {
             retry_after: self.retry_after,
             dpop_nonce: self.dpop_nonce,
             date: self.date,
-            age: SystemClock.boot().since(self.asked),
+            age: clock.boot().since(self.asked),
             body,
         })
     }
@@ -513,9 +541,10 @@ struct TrustSources {
 }
 
 impl TrustSources {
-    fn from_environment() -> Self {
+    fn from_environment(environment: &dyn Environment) -> Self {
         let path = |name| {
-            environment(name)
+            environment
+                .var(name)
                 .filter(|value: &OsString| !value.is_empty())
                 .map(PathBuf::from)
         };
@@ -608,16 +637,8 @@ fn certificates_in(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>
     Ok(usable)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "trust and proxies are the http layer's own business, and it may not import the store's Environment"
-)]
-fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
-
-fn variable(name: &str) -> Option<String> {
-    environment(name)?.into_string().ok()
+fn variables(environment: &dyn Environment) -> impl Fn(&str) -> Option<String> {
+    |name| environment.var(name)?.into_string().ok()
 }
 
 fn failure(kind: FailureKind, detail: &str) -> Failure {

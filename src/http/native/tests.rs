@@ -70,7 +70,7 @@ fn post_to(url: &str, timeout: Duration) -> Request {
 
 async fn post(port: u16, timeout: Duration) -> Result<Response, Failure> {
     let url = format!("http://127.0.0.1:{port}/token?q=canary");
-    NativeClient::new().send(post_to(&url, timeout)).await
+    NativeClient::of_system().send(post_to(&url, timeout)).await
 }
 
 async fn failure_of(port: u16, timeout: Duration) -> Failure {
@@ -132,7 +132,7 @@ async fn json_and_get() {
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
-    let client = NativeClient::new();
+    let client = NativeClient::of_system();
     for (body, line, expected) in [
         (Body::Get, "GET /r HTTP/1.1", "\r\n\r\n"),
         (
@@ -171,7 +171,7 @@ async fn refused_is_not_sent() {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_not_sent() {
-    let failure = NativeClient::new()
+    let failure = NativeClient::of_system()
         .send(post_to(
             "https://nothing.invalid/token",
             Duration::from_secs(10),
@@ -220,7 +220,10 @@ async fn localhost_names_reach_either_family_of_addresses() {
             stream.write_all(answer).await.unwrap();
         });
         let request = post_to(&format!("http://localhost:{port}/token"), SECOND);
-        assert!(NativeClient::new().send(request).await.is_ok(), "{address}");
+        assert!(
+            NativeClient::of_system().send(request).await.is_ok(),
+            "{address}"
+        );
     }
 }
 
@@ -289,7 +292,7 @@ async fn a_handshake_that_never_ends_is_not_sent() {
         &format!("https://127.0.0.1:{port}/token"),
         Duration::from_millis(200),
     );
-    let failure = NativeClient::new().send(request).await.unwrap_err();
+    let failure = NativeClient::of_system().send(request).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotSent);
     assert_eq!(failure.detail, "connecting took too long");
 }
@@ -305,7 +308,7 @@ async fn plain_http_on_a_tls_port_is_not_sent() {
     })
     .await;
     let request = post_to(&format!("https://127.0.0.1:{port}/token"), SECOND);
-    let failure = NativeClient::new().send(request).await.unwrap_err();
+    let failure = NativeClient::of_system().send(request).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotSent);
     let told = "what answers there does not speak TLS (the port of plain HTTP, ";
     assert!(failure.detail.starts_with(told), "{failure:?}");
@@ -401,9 +404,14 @@ fn sources_with_extra(name: &str) -> TrustSources {
 
 async fn send_over_tls(host: &str, sources: &TrustSources) -> Result<Response, Failure> {
     let request = post_to(&format!("https://{host}:{}/token", serve_tls()), 5 * SECOND);
-    Connector::build(Route::Loopback, sources, &[])?
-        .send(request)
-        .await
+    Connector::build(
+        Route::Loopback,
+        sources,
+        &[],
+        (SharedClock::of_system(), &|_| None),
+    )?
+    .send(request)
+    .await
 }
 
 #[tokio::test]
@@ -446,7 +454,7 @@ async fn a_certificate_file_without_use_is_mentioned_with_the_failure() {
 
 #[test]
 fn without_a_store_what_node_brought_is_trusted_unless_the_user_chose_others() {
-    let brought = NativeClient::new();
+    let brought = NativeClient::of_system();
     brought.bring_certificates("none\n");
     assert!(brought.brought.get().is_some_and(Vec::is_empty));
     let chosen = TrustSources {
@@ -472,7 +480,8 @@ fn in_environment(test: &str, variables: &[(&str, &str)]) -> std::process::Outpu
 }
 
 fn variable(name: &str) -> String {
-    super::variable(name).unwrap()
+    let value = crate::environment::ProcessEnvironment.var(name);
+    value.unwrap().into_string().unwrap()
 }
 
 #[tokio::test]
@@ -480,7 +489,7 @@ fn variable(name: &str) -> String {
 async fn child_behind_a_proxy() {
     let port = variable("TEST_PORT").parse().unwrap();
     assert_eq!(post(port, SECOND).await.unwrap().status, 200);
-    let failure = NativeClient::new()
+    let failure = NativeClient::of_system()
         .send(post_to("https://auth.example.com/token", 5 * SECOND))
         .await
         .unwrap_err();
@@ -532,7 +541,11 @@ async fn proxies_serve_the_network_but_never_loopback() {
 #[tokio::test]
 #[ignore = "run by the_environment_names_certificate_files"]
 async fn child_with_certificate_files() {
-    let outcome = send_over_tls("localhost", &TrustSources::from_environment()).await;
+    let outcome = send_over_tls(
+        "localhost",
+        &TrustSources::from_environment(&crate::environment::ProcessEnvironment),
+    )
+    .await;
     assert_eq!(
         outcome.is_ok(),
         variable("TEST_TRUSTED") == "yes",

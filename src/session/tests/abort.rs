@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::bench::{Bench, pass, token, tokens};
 use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
-use crate::session::access_token::TokenRequest;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::token_request::TokenRequest;
 
 fn slow() -> ScriptedClient {
     ScriptedClient::new().reply_after(Duration::from_secs(10), |_| {

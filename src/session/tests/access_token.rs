@@ -5,6 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::blocking::Glance;
+use crate::store::registration::Shelf;
+
 use super::bench::{Bench, code, pass, rotating, tokens, tokens_for};
 use crate::error::ErrorCode;
 use crate::http::FailureKind;
@@ -14,7 +17,10 @@ use crate::http::scripted::{ScriptedClient, response};
 async fn a_fresh_token_is_handed_out_without_a_question() {
     let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
     assert_eq!(bench.token().await.unwrap(), "a1");
-    let fast = bench.session.fresh_token(&bench.config).unwrap();
+    let fast = bench
+        .session
+        .fresh_token(&bench.config, Glance::in_test())
+        .unwrap();
     assert_eq!(fast.token.expose(), "a1");
     assert!(bench.http.received().is_empty());
 }
@@ -23,7 +29,12 @@ async fn a_fresh_token_is_handed_out_without_a_question() {
 async fn a_config_without_a_server_is_refused_by_the_fast_path_too() {
     let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
     let config = bench.config_with(json!({ "issuer": null }));
-    assert!(bench.session.fresh_token(&config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&config, Glance::in_test())
+            .is_none()
+    );
     let outcome = bench.token_with(&config).await;
     assert_eq!(code(&outcome), ErrorCode::InvalidConfig);
 }
@@ -124,7 +135,7 @@ async fn a_valid_token_is_handed_out_in_the_advisory_window_whatever_is_wrong_wi
     let mut credential = bench.credential("a1", Some("r1"), 3400, 3600);
     credential.registered_client = true;
     bench.store(&credential);
-    let clients = bench.location().registration_path(super::bench::ISSUER);
+    let clients = Shelf::of(&bench.location(), super::bench::ISSUER).path();
     std::fs::create_dir_all(clients.parent().unwrap()).unwrap();
     std::fs::write(clients, "damaged").unwrap();
     let config = bench.config_with(json!({ "clientId": null }));
@@ -203,7 +214,12 @@ async fn the_lock_of_another_process_does_not_keep_a_living_token_from_its_calle
 async fn an_expired_token_is_never_handed_out() {
     let bench = Bench::expired(ScriptedClient::new().fail(FailureKind::TimedOut, "cause"));
     assert_eq!(code(&bench.token().await), ErrorCode::Timeout);
-    assert!(bench.session.fresh_token(&bench.config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&bench.config, Glance::in_test())
+            .is_none()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,7 +300,11 @@ async fn without_a_refresh_token_a_rejected_token_is_not_handed_out_again() {
     assert_eq!(code(&outcome), ErrorCode::LoginRequired);
     let other = bench.another_process();
     for session in [&bench.session, &other] {
-        assert!(session.fresh_token(&bench.config).is_none());
+        assert!(
+            session
+                .fresh_token(&bench.config, Glance::in_test())
+                .is_none()
+        );
         assert_eq!(
             code(&bench.token_of(session).await),
             ErrorCode::LoginRequired

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, ISSUER, code, refusal, rotating};
+use crate::blocking::Glance;
 use crate::error::ErrorCode;
 use crate::http::FailureKind::NotSent;
 use crate::http::scripted::ScriptedClient;
@@ -109,7 +110,10 @@ async fn whoever_needs_a_login_is_passed_over_and_status_says_so() {
     std::fs::write(path, "{").unwrap();
     let config = ordered(&bench, &["nobody", "ended", "damaged", "good", "never"]);
     assert_eq!(bench.token_with(&config).await.unwrap(), "good");
-    let fresh = bench.session.fresh_token(&config).unwrap();
+    let fresh = bench
+        .session
+        .fresh_token(&config, Glance::in_test())
+        .unwrap();
     assert_eq!(fresh.token.expose(), "good", "without another thread, too");
     let status = bench.session.status(&config).await.unwrap();
     assert_eq!(
@@ -143,7 +147,12 @@ async fn a_refusal_during_the_call_leads_to_the_next_and_is_remembered() {
     }
     assert_eq!(bench.spent(), ["r1"]);
     assert_eq!(
-        bench.session.fresh_token(&config).unwrap().token.expose(),
+        bench
+            .session
+            .fresh_token(&config, Glance::in_test())
+            .unwrap()
+            .token
+            .expose(),
         "b"
     );
     let status = bench.session.status(&config).await.unwrap();
@@ -161,7 +170,12 @@ async fn a_network_that_fails_is_no_reason_to_take_another_account() {
     let bench = bench(http, &[("a", Some("r1"), -1), ("b", None, 3600)]);
     let config = ordered(&bench, &["a", "b"]);
     assert_eq!(code(&bench.token_with(&config).await), ErrorCode::Network);
-    assert!(bench.session.fresh_token(&config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&config, Glance::in_test())
+            .is_none()
+    );
     assert_eq!(bench.session.status(&config).await.unwrap().profile, "a");
 }
 
@@ -211,7 +225,12 @@ async fn a_damaged_order_stops_rather_than_guesses() {
     std::fs::write(folder.join(".order.json"), "{").unwrap();
     let error = bench.token().await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreCorrupt);
-    assert!(bench.session.fresh_token(&bench.config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&bench.config, Glance::in_test())
+            .is_none()
+    );
     let named = bench.config_with(json!({ "profile": "default" }));
     assert_eq!(bench.token_with(&named).await.unwrap(), "default");
 }

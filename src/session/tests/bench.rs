@@ -8,17 +8,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::environment::Environment;
 use crate::error::{Error, ErrorCode};
 use crate::http::Response;
 use crate::http::scripted::{Received, ScriptedClient, response};
 use crate::secret::Secret;
 use crate::session::Session;
-use crate::session::access_token::TokenRequest;
 use crate::session::auth_status::AuthStatus;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
+use crate::session::token_request::TokenRequest;
 use crate::store::credential::NewCredential;
-use crate::store::location::{Environment, Location};
+use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::time::{Clock as _, TestClock, UnixMillis};
 

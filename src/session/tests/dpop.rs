@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, ISSUER, START, TOKEN_ENDPOINT, pass, refusal};
+use crate::blocking::Glance;
 use crate::error::{Error, ErrorCode};
 use crate::http::scripted::{Received, ScriptedClient, response};
 use crate::http::{FailureKind, Response};
@@ -114,7 +115,7 @@ fn authorization(
         nonce: nonce.map(str::to_owned),
     };
     session
-        .authorization(config, &request)
+        .authorization(config, &request, Glance::in_test())
         .map(|authorization| authorization.expect("nothing has to be fetched"))
 }
 
@@ -424,7 +425,10 @@ async fn what_is_no_request_gets_no_token() {
         url: "https://api.example/".into(),
         nonce: None,
     };
-    let error = bench.session.authorization(&bench.config, &request).err();
+    let error = bench
+        .session
+        .authorization(&bench.config, &request, Glance::in_test())
+        .err();
     assert_eq!(error.unwrap().code(), ErrorCode::InvalidConfig);
     // The login of another server gets none either, and nobody who is not logged in.
     let other = bench.config_with(json!({ "issuer": "https://other.example" }));

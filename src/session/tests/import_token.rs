@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, HOUR, ISSUER, code, rotating};
+use crate::blocking::Glance;
 use crate::error::{Error, ErrorCode};
 use crate::http::scripted::ScriptedClient;
 use crate::session::auth_status::{AuthStatus, State};
@@ -41,7 +42,12 @@ async fn a_static_token_works_without_any_server_and_says_that_it_is_one() {
     assert_eq!(status.state, State::Valid);
     assert!(!status.refreshable && status.imported && status.issuer.is_none());
     assert_eq!(bench.token_with(&config).await.unwrap(), "pasted");
-    assert!(bench.session.fresh_token(&config).is_some());
+    assert!(
+        bench
+            .session
+            .fresh_token(&config, Glance::in_test())
+            .is_some()
+    );
     // A config that names a server by now takes it all the same: nothing is ever sent there for it.
     assert_eq!(bench.token().await.unwrap(), "pasted");
     let refused = bench.token_instead_of("pasted").await;

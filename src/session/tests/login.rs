@@ -18,7 +18,7 @@ use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::device_tokens::{Observer, Progress, ProgressKind};
 use crate::session::verification::Verification;
-use crate::store::registration::{Registrations, StoredClient};
+use crate::store::registration::{Shelf, StoredClient};
 use crate::time::{Clock as _, UnixMillis};
 
 const DEVICE_ENDPOINT: &str = "https://auth.example.com/device";
@@ -319,9 +319,11 @@ fn known_client(bench: &Bench, id: &str, secret_expires_at: Option<UnixMillis>) 
         registration_access_token: None,
         created_at: bench.clock.now(),
     };
-    let path = bench.location().registration_path(TOKEN_ENDPOINT);
+    let path = Shelf::of(&bench.location(), TOKEN_ENDPOINT).path();
     bench.lock();
-    Registrations::save_with(&path, client).unwrap();
+    Shelf::at(&path)
+        .save_with(&client, crate::blocking::MayBlock::in_test())
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +367,7 @@ async fn a_client_whose_secret_has_ended_is_registered_anew() {
 async fn a_damaged_file_of_clients_does_not_hinder_a_login() {
     let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "lost", None);
-    let path = bench.location().registration_path(TOKEN_ENDPOINT);
+    let path = Shelf::of(&bench.location(), TOKEN_ENDPOINT).path();
     std::fs::write(path, "damaged").unwrap();
     let config = unregistered(&bench);
     let status = login(&bench, &config).await.unwrap();

@@ -14,7 +14,7 @@ use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::logout::LoggedOut;
-use crate::store::registration::{Registrations, StoredClient};
+use crate::store::registration::{Shelf, StoredClient};
 use crate::time::Clock as _;
 
 async fn logout(bench: &Bench, config: &AuthConfig) -> Result<LoggedOut, Error> {
@@ -163,7 +163,9 @@ async fn a_registered_client_proves_itself_with_its_registered_secret() {
         registration_access_token: None,
         created_at: bench.clock.now(),
     };
-    Registrations::save_with(&bench.location().registration_path(ISSUER), client).unwrap();
+    Shelf::of(&bench.location(), ISSUER)
+        .save_with(&client, crate::blocking::MayBlock::in_test())
+        .unwrap();
     // Even where the config has moved on to another client.
     let config = bench.config_with(json!({ "clientId": "other" }));
     assert!(logout(&bench, &config).await.unwrap().revoked);

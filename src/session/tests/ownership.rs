@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::bench::{Bench, code, rotating};
+use crate::blocking::Glance;
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
 use crate::session::auth_status::State;
@@ -113,7 +114,12 @@ async fn the_matrix_of_issuers_and_token_endpoints() {
 async fn a_fresh_token_is_not_handed_to_another_server_either() {
     let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
     let config = bench.config_with(json!({ "issuer": OTHER }));
-    assert!(bench.session.fresh_token(&config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&config, Glance::in_test())
+            .is_none()
+    );
     assert_eq!(
         code(&bench.token_with(&config).await),
         ErrorCode::IssuerMismatch

@@ -7,7 +7,7 @@ use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
 use crate::secret::Secret;
 use crate::session::auth_status::State;
-use crate::store::registration::{Registrations, StoredClient};
+use crate::store::registration::{Shelf, StoredClient};
 use crate::time::Clock as _;
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +162,9 @@ fn registered(http: ScriptedClient) -> Bench {
         registration_access_token: None,
         created_at: bench.clock.now(),
     };
-    Registrations::save_with(&bench.location().registration_path(ISSUER), client).unwrap();
+    Shelf::of(&bench.location(), ISSUER)
+        .save_with(&client, crate::blocking::MayBlock::in_test())
+        .unwrap();
     bench
 }
 

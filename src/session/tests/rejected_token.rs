@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::bench::{Bench, code, pass, refusal, rotating, tokens};
+use crate::blocking::Glance;
 use crate::error::ErrorCode;
 use crate::http::FailureKind::TimedOut;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::secret::Secret;
-use crate::session::access_token::TokenRequest;
 use crate::session::cancellation::Cancellation;
+use crate::session::token_request::TokenRequest;
 
 #[tokio::test(start_paused = true)]
 async fn it_is_refreshed_though_it_looks_fresh() {
@@ -130,7 +131,11 @@ async fn one_that_could_not_be_replaced_is_never_handed_out_again() {
         let other = bench.another_process();
         for session in [&bench.session, &other] {
             assert_eq!(code(&bench.token_of(session).await), refused);
-            assert!(session.fresh_token(&bench.config).is_none());
+            assert!(
+                session
+                    .fresh_token(&bench.config, Glance::in_test())
+                    .is_none()
+            );
         }
         // Another refusal, after whatever wait, changes nothing; a new login does.
         pass(3601).await;

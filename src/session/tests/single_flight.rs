@@ -9,9 +9,9 @@ use super::bench::{Bench, code, rotating, tokens};
 use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::secret::Secret;
-use crate::session::access_token::TokenRequest;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::token_request::TokenRequest;
 
 #[tokio::test(start_paused = true)]
 async fn configs_that_differ_in_what_does_not_matter_cost_one_request() {

@@ -8,12 +8,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::bench::{Bench, code, pass, tokens, tokens_for};
+use crate::blocking::Glance;
 use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
-use crate::session::access_token::TokenRequest;
 use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::token_request::TokenRequest;
 
 /// A folder in the credential's place: nothing can be renamed onto it.
 fn break_disk(path: &Path) {
@@ -51,7 +52,12 @@ async fn its_token_is_handed_out_and_it_is_saved_as_soon_as_the_disk_takes_it() 
     assert_eq!(bench.token().await.unwrap(), "a2");
     pass(100).await;
     assert_eq!(bench.token().await.unwrap(), "a2");
-    assert!(bench.session.fresh_token(&bench.config).is_none());
+    assert!(
+        bench
+            .session
+            .fresh_token(&bench.config, Glance::in_test())
+            .is_none()
+    );
     let status = bench.status().await;
     assert_eq!(status.state, State::Valid);
     let told = status.last_error.unwrap();

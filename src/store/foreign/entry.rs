@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-use super::format::Format;
 use super::layout::{Layout, Login, provider_of};
 use super::program::{Logout, Program};
+use crate::store::credentials_format::Format;
 
 /// One login in a file.
 #[derive(Clone, Debug, PartialEq)]

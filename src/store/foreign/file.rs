@@ -23,15 +23,14 @@ use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::{self, Document};
 use crate::store::journal::{Journal, Secrets, Successor};
 use crate::store::json_text::JsonText;
-use crate::store::location::Location;
 use crate::store::outcome::{Removed, SaveFailure, Saved};
 
-use super::format::Format;
 use super::found::{Found, look};
 use super::layout::Owner;
 use super::note;
 use super::place::Place;
 use super::program::{Refusal, take};
+use super::target::Target;
 
 /// What a login may make the file larger.
 const SPARE_BYTES: u64 = 16 * 1024;
@@ -53,8 +52,8 @@ pub(in crate::store) struct ForeignFile {
     lock: Lock,
     /// The locks that the program whose file it is holds while it refreshes.
     host_locks: Vec<ProgramLock>,
-    location: Location,
-    place: Box<Place>,
+    place: Place,
+    target: Box<Target>,
     stored: Stored,
     /// Whose login that is.
     owner: Owner,
@@ -80,27 +79,26 @@ impl ForeignFile {
     /// # Errors
     /// `STORE_IO`. A damaged file is told by whoever needs what is in it.
     pub(in crate::store) fn try_acquire(
-        location: &Location,
-        format: Format,
+        place: &Place,
         may: MayBlock,
     ) -> Result<Option<Self>, Error> {
-        let place = Place::of(location, format)?;
-        private_dir::ensure_exists(folder_of(&place.target))?;
-        let Some(lock) = Lock::try_acquire(&guard(&place.target))? else {
+        let target = Target::of(place, may.into())?;
+        private_dir::ensure_exists(folder_of(&target.file), may)?;
+        let Some(lock) = Lock::try_acquire(&guard(&target.file), may)? else {
             return Ok(None);
         };
         let mut file = Self {
             lock,
             host_locks: Vec::new(),
-            location: location.clone(),
-            place: Box::new(place),
+            place: place.clone(),
+            target: Box::new(target),
             stored: Stored::Nothing,
             owner: Owner::default(),
             is_refused: false,
             before: None,
         };
         // It may lead elsewhere since it was followed: then this is the lock of another file.
-        if !file.takes_host_locks()? || Place::of(location, format)? != *file.place {
+        if !file.takes_host_locks(may)? || Target::of(place, may.into())? != *file.target {
             return Ok(None);
         }
         if file.look_again(may)? {
@@ -115,14 +113,14 @@ impl ForeignFile {
     }
 
     /// Takes the locks of the program whose file it is, where we do not hold them; false if another holds one.
-    fn takes_host_locks(&mut self) -> Result<bool, Error> {
-        let locks = self.place.entry.program().request_locks;
+    fn takes_host_locks(&mut self, may: MayBlock) -> Result<bool, Error> {
+        let locks = self.target.entry.program().request_locks;
         // Taken for abandoned, or removed: Qwen Code unlinks its lock when it exits, whoever made it.
         if self.host_locks.iter().any(ProgramLock::is_lost) {
             self.host_locks.clear();
         }
         if self.host_locks.is_empty() {
-            match take(locks, self.location.path())? {
+            match take(locks, self.place.path(), &self.place.clock, may)? {
                 Some(held) => self.host_locks = held,
                 None => return Ok(false),
             }
@@ -131,17 +129,14 @@ impl ForeignFile {
     }
 
     /// Locks all again for another try to save: the program may have moved its logins meanwhile.
-    fn lock_again(&mut self, room: &mut Option<Reservation>) -> Result<(), Error> {
-        let Some(format) = self.location.foreign_format() else {
-            return Ok(());
-        };
-        let mut is_locked = self.takes_host_locks()?;
-        let place = Place::of(&self.location, format)?;
-        if is_locked && place != *self.place {
-            match Lock::try_acquire(&guard(&place.target))? {
+    fn lock_again(&mut self, room: &mut Option<Reservation>, may: MayBlock) -> Result<(), Error> {
+        let mut is_locked = self.takes_host_locks(may)?;
+        let target = Target::of(&self.place, may.into())?;
+        if is_locked && target != *self.target {
+            match Lock::try_acquire(&guard(&target.file), may)? {
                 Some(lock) => {
                     self.lock = lock;
-                    *self.place = place;
+                    *self.target = target;
                     *room = None;
                 }
                 None => is_locked = false,
@@ -158,23 +153,23 @@ impl ForeignFile {
             ErrorCode::StoreLocked,
             format!(
                 "{} is locked by another program: {}. Try again.",
-                self.location.path().display(),
-                self.place.entry.program().title
+                self.place.path().display(),
+                self.target.entry.program().title
             ),
         )
     }
 
     /// Who the present holder of the lock is: of ours, or else the program.
-    pub(in crate::store) fn holder(location: &Location, format: Format) -> Option<String> {
-        let guard = guard(&Place::of(location, format).ok()?.target);
-        match Lock::probe(&guard) {
-            Ok(probe) if !probe.is_held => Some(format.program().title.to_owned()),
-            _ => Lock::holder(&guard),
+    pub(in crate::store) fn holder(place: &Place, may: MayBlock) -> Option<String> {
+        let guard = guard(&Target::of(place, may.into()).ok()?.file);
+        match Lock::probe(&guard, may) {
+            Ok(probe) if !probe.is_held => Some(place.format.program().title.to_owned()),
+            _ => Lock::holder(&guard, may),
         }
     }
 
-    pub(in crate::store) fn note(&self, text: &str) {
-        self.lock.note(text);
+    pub(in crate::store) fn note(&self, text: &str, may: MayBlock) {
+        self.lock.note(text, may);
     }
 
     pub(in crate::store) fn is_local_fallback(&self) -> bool {
@@ -192,8 +187,8 @@ impl ForeignFile {
         let before = self.before.as_ref().map_or(0, |text| text.bytes().len());
         let journal_bytes = SPARE_BYTES.saturating_add(2 * before as u64);
         Ok(Box::new(Reserved {
-            journal: Reservation::new(&self.place.target, journal_bytes)?,
-            room: Some(self.room(&found)?),
+            journal: Reservation::new(&self.target.file, journal_bytes, may)?,
+            room: Some(self.room(&found, may)?),
             replaces: self.stored.spendable(),
             held: identity(&self.stored),
         }))
@@ -217,8 +212,9 @@ impl ForeignFile {
                 }
                 if saved == Saved::Written {
                     // Best effort: see what it costs to lose it.
-                    drop(note::keep(&self.location, credential));
-                    self.stored = Stored::Credential(note::completed(&self.location, login));
+                    drop(note::keep(&self.place, credential, may));
+                    self.stored =
+                        Stored::Credential(note::completed(&self.place, login, may.into()));
                 }
                 Ok(saved)
             }
@@ -246,13 +242,13 @@ impl ForeignFile {
             None,
             reserved.replaces.as_ref(),
         )
-        .for_entry(self.location.entry());
+        .for_entry(self.place.entry());
         let before = self.before.as_ref().map(JsonText::bytes);
         let before = before.and_then(|bytes| std::str::from_utf8(bytes).ok());
         document.set(BEFORE, before.map(Into::into));
-        reserved.journal.write(&document.to_json())?;
+        reserved.journal.write(&document.to_json(), may)?;
         for _ in 0..TRIES {
-            self.lock_again(&mut reserved.room)?;
+            self.lock_again(&mut reserved.room, may)?;
             let found = self.look_steadily(may)?;
             if identity(&found.stored) != reserved.held {
                 let is_ours = identity(&found.stored).as_ref() == Some(&login.identity)
@@ -262,7 +258,7 @@ impl ForeignFile {
                         // Where no lock excludes the program, the same person's login may be of the same grant.
                         Stored::Credential(_)
                             if !self.host_locks.is_empty()
-                                || !found.owner(&self.place).is_known_as(&self.owner) =>
+                                || !found.owner(&self.target).is_known_as(&self.owner) =>
                         {
                             Saved::Superseded
                         }
@@ -272,8 +268,8 @@ impl ForeignFile {
                     return Ok(saved);
                 }
             }
-            if self.replace(&found, &mut reserved.room, QUICKLY, may, |place, text| {
-                place.entry.put(text, login);
+            if self.replace(&found, &mut reserved.room, QUICKLY, may, |target, text| {
+                target.entry.put(text, login);
                 true
             })? {
                 return Ok(Saved::Written);
@@ -287,10 +283,10 @@ impl ForeignFile {
     fn wins(&self, theirs: &Found, ours: &Snapshot) -> bool {
         let Stored::Credential(login) = &theirs.stored else {
             // A logout, unless the program was refused for the very token that we have just replaced.
-            return !theirs.is_refused(&self.place);
+            return !theirs.is_refused(&self.target);
         };
         !self.host_locks.is_empty()
-            || !theirs.owner(&self.place).is_known_as(&self.owner)
+            || !theirs.owner(&self.target).is_known_as(&self.owner)
             || match (login.expires(), ours.expires()) {
                 (Some(theirs), Some(ours)) => theirs >= ours,
                 _ => true,
@@ -304,24 +300,24 @@ impl ForeignFile {
     ) -> Result<(), Error> {
         let login = credential.snapshot();
         self.require_readable(&login, may)?;
-        self.rewrite(may, |place, text| {
-            place.entry.put(text, &login);
+        self.rewrite(may, |target, text| {
+            target.entry.put(text, &login);
             true
         })?;
-        drop(note::keep(&self.location, credential));
+        drop(note::keep(&self.place, credential, may));
         self.stored = self.look(may)?.stored;
-        self.journal().discard(&self.stored);
+        self.journal().discard(&self.stored, may);
         Ok(())
     }
 
     /// What its program would not read is not written.
     fn require_readable(&self, login: &Snapshot, may: MayBlock) -> Result<(), Error> {
-        let program = self.place.entry.program();
+        let program = self.target.entry.program();
         let text = self
             .look_steadily(may)?
             .text
             .unwrap_or_else(JsonText::empty);
-        match (program.lacks)(&self.place.entry, &text, login) {
+        match (program.lacks)(&self.target.entry, &text, login) {
             None => Ok(()),
             Some(what) => Err(Error::new(
                 ErrorCode::InvalidConfig,
@@ -341,7 +337,7 @@ impl ForeignFile {
         let Some(identity) = identity(&self.stored) else {
             return Ok(());
         };
-        note::record(&self.location, &identity, last_refresh)?;
+        note::record(&self.place, &identity, last_refresh, may)?;
         self.stored = self.look(may)?.stored;
         Ok(())
     }
@@ -349,13 +345,13 @@ impl ForeignFile {
     pub(in crate::store) fn log_out(&mut self, may: MayBlock) -> Result<Option<Removed>, Error> {
         let removed = self.stored.credential().map(Removed::of);
         if removed.is_some() {
-            self.rewrite(may, |place, text| place.entry.remove(text))?;
+            self.rewrite(may, |target, text| target.entry.remove(text))?;
         } else {
             // A damaged file may hold a login, and is not ours to remove.
             self.look_steadily(may)?;
         }
         self.stored = Stored::Nothing;
-        self.journal().discard(&self.stored);
+        self.journal().discard(&self.stored, may);
         Ok(removed)
     }
 
@@ -363,11 +359,11 @@ impl ForeignFile {
     fn rewrite(
         &mut self,
         may: MayBlock,
-        edit: impl Fn(&Place, &mut JsonText) -> bool,
+        edit: impl Fn(&Target, &mut JsonText) -> bool,
     ) -> Result<(), Error> {
         let mut room = None;
         for _ in 0..TRIES {
-            self.lock_again(&mut room)?;
+            self.lock_again(&mut room, may)?;
             let found = self.look_steadily(may)?;
             if self.replace(&found, &mut room, PATIENTLY, may, &edit)? {
                 return Ok(());
@@ -384,11 +380,11 @@ impl ForeignFile {
         room: &mut Option<Reservation>,
         patience: Duration,
         may: MayBlock,
-        edit: impl Fn(&Place, &mut JsonText) -> bool,
+        edit: impl Fn(&Target, &mut JsonText) -> bool,
     ) -> Result<bool, Error> {
         let text = found.text.as_ref().or(self.before.as_ref());
         let mut text = text.cloned().unwrap_or_else(JsonText::empty);
-        let stays = edit(&self.place, &mut text);
+        let stays = edit(&self.target, &mut text);
         if !stays {
             return self.remove(found, patience, may);
         }
@@ -397,25 +393,29 @@ impl ForeignFile {
         }
         if let Some(item) = &found.item {
             let _held = self.save_locks(patience, may)?;
-            let now = item.read(may)?;
+            let now = item.read(&self.place.clock, may)?;
             let held = now.as_ref().map(|held| held.expose().as_bytes());
             if held != found.text.as_ref().map(JsonText::bytes) {
                 return Ok(false);
             }
-            return item.write(text.bytes(), may).map(|()| true);
+            return item
+                .write(text.bytes(), &self.place.clock, may)
+                .map(|()| true);
         }
         let mut taken = match room.take() {
             Some(room) => room,
-            None => self.room(found)?,
+            None => self.room(found, may)?,
         };
-        let written = taken.write(text.bytes()).and_then(|()| match &found.file {
-            Some(file) => taken.permit_as(file),
-            None => Ok(()),
-        });
+        let written = taken
+            .write(text.bytes(), may)
+            .and_then(|()| match &found.file {
+                Some(file) => taken.permit_as(file),
+                None => Ok(()),
+            });
         let mut held = None;
         let is_same = written.and_then(|()| {
             held = Some(self.save_locks(patience, may)?);
-            self.is_as_found(found)
+            self.is_as_found(found, may)
         });
         match is_same {
             Ok(true) => {}
@@ -428,7 +428,7 @@ impl ForeignFile {
                 return Err(error);
             }
         }
-        match taken.commit() {
+        match taken.commit(may) {
             Ok(()) => Ok(true),
             Err(Uncommitted { error, reservation }) => {
                 *room = reservation;
@@ -440,51 +440,52 @@ impl ForeignFile {
     /// Where a login that ends takes its file with it.
     fn remove(&self, found: &Found, patience: Duration, may: MayBlock) -> Result<bool, Error> {
         let _held = self.save_locks(patience, may)?;
-        if !self.is_as_found(found)? {
+        if !self.is_as_found(found, may)? {
             return Ok(false);
         }
-        atomic_write::remove(&self.place.target).map(|()| true)
+        atomic_write::remove(&self.target.file, may).map(|()| true)
     }
 
     /// The last look: nobody has changed the file, and the program's locks are still ours. One that was lost may be held by a
     /// program that is writing by now.
-    fn is_as_found(&self, found: &Found) -> Result<bool, Error> {
-        let now = RegularFile::read(&self.place.target)?;
+    fn is_as_found(&self, found: &Found, may: MayBlock) -> Result<bool, Error> {
+        let now = RegularFile::read(&self.target.file, may.into())?;
         let bytes = now.as_ref().and_then(RegularFile::bytes);
         let is_same = bytes == found.text.as_ref().map(JsonText::bytes);
         Ok(is_same && !self.host_locks.iter().any(ProgramLock::is_lost))
     }
 
     /// The locks that the program holds for its own rename alone.
-    fn save_locks(&self, patience: Duration, _: MayBlock) -> Result<Vec<ProgramLock>, Error> {
+    fn save_locks(&self, patience: Duration, may: MayBlock) -> Result<Vec<ProgramLock>, Error> {
         const WAIT: Duration = Duration::from_millis(10);
-        let locks = self.place.entry.program().save_locks;
+        let locks = self.target.entry.program().save_locks;
         let mut waited = Duration::ZERO;
         loop {
-            if let Some(held) = take(locks, self.location.path())? {
+            if let Some(held) = take(locks, self.place.path(), &self.place.clock, may)? {
                 return Ok(held);
             }
             if waited >= patience {
                 return Err(self.is_locked_by_its_program());
             }
-            pause(WAIT);
+            pause(WAIT, may);
             waited += WAIT;
         }
     }
 
-    fn room(&self, found: &Found) -> Result<Reservation, Error> {
+    fn room(&self, found: &Found, may: MayBlock) -> Result<Reservation, Error> {
         let text = found.text.as_ref().map_or(&[][..], JsonText::bytes);
         if let Some(item) = &found.item {
             item.require_room(text)?;
         }
         Reservation::new(
-            &self.place.target,
+            &self.target.file,
             (text.len() as u64).saturating_add(SPARE_BYTES),
+            may,
         )
     }
 
     fn look(&self, may: MayBlock) -> Result<Found, Error> {
-        look(&self.location, &self.place, may)
+        look(&self.place, &self.target, may)
     }
 
     /// Programs that write in place leave half a file for a moment.
@@ -504,10 +505,10 @@ impl ForeignFile {
             }
             Err(error) => return Err(error),
         };
-        self.owner = found.owner(&self.place);
-        self.is_refused = found.is_refused(&self.place);
+        self.owner = found.owner(&self.target);
+        self.is_refused = found.is_refused(&self.target);
         let is_readable = !found.is_missing() || self.is_refused;
-        if matches!(self.place.entry.program().refusal, Refusal::NoFile) {
+        if matches!(self.target.entry.program().refusal, Refusal::NoFile) {
             self.before = found.text;
         }
         self.stored = found.stored;
@@ -516,34 +517,34 @@ impl ForeignFile {
 
     /// Brings in this login's journal; those of the file's other logins stay.
     fn recover(&mut self, may: MayBlock) -> Result<bool, Error> {
-        note::discard_leftovers(&self.location);
+        note::discard_leftovers(&self.place, may);
         // The file is there without that login: its program has logged out.
         let stored = match &self.stored {
             Stored::Nothing => &Stored::LoggedOut,
             stored => stored,
         };
         let Some(Successor { temp, login, .. }) =
-            self.journal().recover(stored, Secrets::Unasked)?
+            self.journal().recover(stored, Secrets::Unasked, may)?
         else {
             return Ok(false);
         };
         if let Some(login) = login {
             if self.is_refused {
-                self.before = text_before(&temp)?;
+                self.before = text_before(&temp, may)?;
             }
-            self.rewrite(may, |place, text| {
-                place.entry.put(text, &login);
+            self.rewrite(may, |target, text| {
+                target.entry.put(text, &login);
                 true
             })?;
         }
-        atomic_write::remove(&temp)?;
+        atomic_write::remove(&temp, may)?;
         Ok(true)
     }
 
     fn journal(&self) -> Journal<'_> {
         Journal {
-            target: &self.place.target,
-            entry: self.location.entry(),
+            target: &self.target.file,
+            entry: self.place.entry(),
             is_refused: self.is_refused,
         }
     }
@@ -553,15 +554,15 @@ impl ForeignFile {
             ErrorCode::StoreIo,
             format!(
                 "{} keeps changing while it is written. Try again.",
-                self.place.target.display()
+                self.target.file.display()
             ),
         )
     }
 }
 
 /// What the file said, by a journal.
-fn text_before(journal: &Path) -> Result<Option<JsonText>, Error> {
-    let file = RegularFile::read(journal)?;
+fn text_before(journal: &Path, may: MayBlock) -> Result<Option<JsonText>, Error> {
+    let file = RegularFile::read(journal, may.into())?;
     let bytes = file.as_ref().and_then(RegularFile::bytes);
     let document = bytes.and_then(|bytes| Document::from_json(format::without_padding(bytes)));
     Ok(document.and_then(|document| {
@@ -578,18 +579,21 @@ fn identity(stored: &Stored) -> Option<Fingerprint> {
     clippy::disallowed_methods,
     reason = "for a moment, on a thread that may block"
 )]
-fn pause(wait: Duration) {
+fn pause(wait: Duration, _: MayBlock) {
     std::thread::sleep(wait);
 }
 
 /// Reads again what may be half written; only where threads may block.
-pub(crate) fn patiently<T>(_: MayBlock, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+pub(in crate::store) fn patiently<T>(
+    may: MayBlock,
+    read: impl Fn() -> Result<T, Error>,
+) -> Result<T, Error> {
     /// How long a program may take to write its file.
     const LOOKS: usize = 20;
     const WAIT: Duration = Duration::from_millis(10);
     for _ in 1..LOOKS {
         match read() {
-            Err(error) if error.code() == ErrorCode::StoreCorrupt => pause(WAIT),
+            Err(error) if error.code() == ErrorCode::StoreCorrupt => pause(WAIT, may),
             outcome => return outcome,
         }
     }

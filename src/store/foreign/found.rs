@@ -2,21 +2,20 @@
 
 use std::path::Path;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Secret;
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::json_text::JsonText;
-use crate::store::location::Location;
 
 use super::entry::Entry;
-use super::format::Format;
 use super::keychain_item::KeychainItem;
 use super::layout::{Owner, Wrong};
 use super::note;
 use super::place::Place;
 use super::program::Refusal;
+use super::target::Target;
 
 /// What a file was found to hold.
 pub(in crate::store) struct Found {
@@ -31,17 +30,17 @@ pub(in crate::store) struct Found {
 
 impl Found {
     /// Whose login it is.
-    pub(super) fn owner(&self, place: &Place) -> Owner {
+    pub(super) fn owner(&self, target: &Target) -> Owner {
         self.text
             .as_ref()
-            .map(|text| place.entry.owner(text))
+            .map(|text| target.entry.owner(text))
             .unwrap_or_default()
     }
 
     /// Whether the program found its refresh token refused, and left its mark instead of the login.
-    pub(super) fn is_refused(&self, place: &Place) -> bool {
-        match (place.entry.program().refusal, &self.text) {
-            (Refusal::EmptyTokens(names), Some(text)) => place.entry.has_empty_tokens(text, names),
+    pub(super) fn is_refused(&self, target: &Target) -> bool {
+        match (target.entry.program().refusal, &self.text) {
+            (Refusal::EmptyTokens(names), Some(text)) => target.entry.has_empty_tokens(text, names),
             (Refusal::NoFile, None) => true,
             _ => false,
         }
@@ -57,30 +56,31 @@ impl Found {
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_IO`.
-pub(in crate::store) fn read(
-    location: &Location,
-    format: Format,
-    may: Option<MayBlock>,
-) -> Result<Found, Error> {
-    let place = Place::of(location, format)?;
-    found(location, &place, |item| item.read_recent(may))
+pub(in crate::store) fn read(place: &Place, look: Look) -> Result<Found, Error> {
+    let target = Target::of(place, look)?;
+    found(place, &target, look, |item| {
+        item.read_recent(&place.clock, look)
+    })
 }
 
-pub(super) fn look(location: &Location, place: &Place, may: MayBlock) -> Result<Found, Error> {
-    found(location, place, |item| item.read(may))
+pub(super) fn look(place: &Place, target: &Target, may: MayBlock) -> Result<Found, Error> {
+    found(place, target, may.into(), |item| {
+        item.read(&place.clock, may)
+    })
 }
 
 fn found(
-    location: &Location,
     place: &Place,
+    target: &Target,
+    look: Look,
     read_item: impl FnOnce(&KeychainItem) -> Result<Option<Secret>, Error>,
 ) -> Result<Found, Error> {
-    (place.entry.program().elsewhere)(&place.target)?;
-    let item = location.keychain_item();
+    (target.entry.program().elsewhere)(&target.file, look)?;
+    let item = place.item();
     let held = item.map(read_item).transpose()?.flatten();
     let file = match &held {
         Some(_) => None,
-        None => RegularFile::read(&place.target)?,
+        None => RegularFile::read(&target.file, look)?,
     };
     let bytes = match (&held, &file) {
         (Some(held), _) => Some(held.expose().as_bytes()),
@@ -94,8 +94,8 @@ fn found(
             });
         }
     };
-    let (text, stored) = parse(&place.entry, bytes, &place.target, |snapshot| {
-        note::completed(location, snapshot)
+    let (text, stored) = parse(&target.entry, bytes, &target.file, |snapshot| {
+        note::completed(place, snapshot, look)
     })?;
     Ok(Found {
         stored,

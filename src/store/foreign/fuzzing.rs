@@ -13,8 +13,8 @@ use crate::store::json_text::JsonText;
 use crate::time::UnixMillis;
 
 use super::entry::Entry;
-use super::format::Format;
 use super::found::parse;
+use crate::store::credentials_format::Format;
 
 const PATH: &str = "/home/auth.json";
 const PROFILE: &str = "memory:default";

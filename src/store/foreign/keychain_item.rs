@@ -16,6 +16,7 @@ pub(crate) enum KeychainItem {}
 impl KeychainItem {
     pub(super) fn read(
         &self,
+        _: &crate::time::SharedClock,
         _: crate::blocking::MayBlock,
     ) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
         match *self {}
@@ -23,7 +24,8 @@ impl KeychainItem {
 
     pub(super) fn read_recent(
         &self,
-        _: Option<crate::blocking::MayBlock>,
+        _: &crate::time::SharedClock,
+        _: crate::blocking::Look,
     ) -> Result<Option<crate::secret::Secret>, crate::error::Error> {
         match *self {}
     }
@@ -31,6 +33,7 @@ impl KeychainItem {
     pub(super) fn write(
         &self,
         _: &[u8],
+        _: &crate::time::SharedClock,
         _: crate::blocking::MayBlock,
     ) -> Result<(), crate::error::Error> {
         match *self {}
@@ -49,10 +52,10 @@ mod tool {
     use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
 
-    use crate::blocking::MayBlock;
+    use crate::blocking::{Look, MayBlock};
     use crate::error::{Error, ErrorCode};
     use crate::secret::{Secret, hex};
-    use crate::time::{BootInstant, Clock as _, SystemClock};
+    use crate::time::{BootInstant, SharedClock};
 
     /// How long what was read is believed: each look starts a program.
     const RECENT: Duration = Duration::from_secs(1);
@@ -89,31 +92,37 @@ mod tool {
         /// What it holds, as of a second ago or later.
         pub(in crate::store::foreign) fn read_recent(
             &self,
-            may: Option<MayBlock>,
+            clock: &SharedClock,
+            look: Look,
         ) -> Result<Option<Secret>, Error> {
-            let now = SystemClock.boot();
+            let now = clock.boot();
             let known = READ
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .iter()
                 .find(|(item, read, _)| item == self && now.since(*read) < RECENT)
                 .map(|(_, _, held)| held.clone());
-            match (known, may) {
+            match (known, look.may_block()) {
                 (Some(held), _) => Ok(held),
-                (None, Some(may)) => self.read(may),
+                (None, Some(may)) => self.read(clock, may),
                 (None, None) => Err(self.failed("has to be asked for it first")),
             }
         }
 
         /// What it holds now; none if there is no such item.
-        pub(in crate::store::foreign) fn read(&self, _: MayBlock) -> Result<Option<Secret>, Error> {
-            let now = SystemClock.boot();
+        pub(in crate::store::foreign) fn read(
+            &self,
+            clock: &SharedClock,
+            may: MayBlock,
+        ) -> Result<Option<Secret>, Error> {
+            let now = clock.boot();
             let arguments = ["find-generic-password", "-w", "-a", &self.account, "-s"];
             let output = self.run(
                 Command::new(&self.program)
                     .args(arguments)
                     .arg(&self.service),
                 "",
+                may,
             )?;
             let held = match output.status.code() {
                 Some(0) => {
@@ -156,12 +165,13 @@ mod tool {
         pub(in crate::store::foreign) fn write(
             &self,
             text: &[u8],
+            clock: &SharedClock,
             may: MayBlock,
         ) -> Result<(), Error> {
             self.require_room(text)?;
             let line = Secret::new(self.command(&hex(text)));
-            let output = self.run(Command::new(&self.program).arg("-i"), line.expose())?;
-            let held = self.read(may)?;
+            let output = self.run(Command::new(&self.program).arg("-i"), line.expose(), may)?;
+            let held = self.read(clock, may)?;
             let is_written = held.is_some_and(|held| held.expose().as_bytes() == trimmed(text));
             if output.status.success() && is_written {
                 return Ok(());
@@ -182,7 +192,7 @@ mod tool {
             clippy::disallowed_methods,
             reason = "for a moment, on a thread that may block"
         )]
-        fn run(&self, command: &mut Command, input: &str) -> Result<Output, Error> {
+        fn run(&self, command: &mut Command, input: &str, _: MayBlock) -> Result<Output, Error> {
             let mut run = || -> io::Result<Output> {
                 let mut child = command
                     .stdin(Stdio::piped())
@@ -314,9 +324,7 @@ esac
         let mac = Mac::new();
         std::fs::write(mac.at("item"), TEXT).unwrap();
         assert_eq!(
-            access(
-                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
-            ),
+            access(&reading::read(&mac.location, crate::blocking::Look::LONG).unwrap()),
             Some("a1")
         );
         let mut locked = mac.locked();
@@ -336,9 +344,7 @@ esac
         let without_scopes = item.replace(r#","scopes":["memory","offline_access"]"#, "");
         assert_eq!(without_scopes, expected);
         assert_eq!(
-            access(
-                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
-            ),
+            access(&reading::read(&mac.location, crate::blocking::Look::LONG).unwrap()),
             Some("a2")
         );
         assert!(!file_of(&mac).exists());
@@ -399,9 +405,7 @@ esac
         );
         std::fs::write(mac.at("item"), &text).unwrap();
         assert_eq!(
-            access(
-                &reading::read(&mac.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
-            ),
+            access(&reading::read(&mac.location, crate::blocking::Look::LONG).unwrap()),
             Some("a1")
         );
         let error = mac

@@ -4,15 +4,16 @@
 //! What such a file has no place for (what a failed refresh taught, whom the login belongs to) lies in a note of our own.
 
 mod entry;
-pub(crate) mod file;
-pub(crate) mod format;
+pub(super) mod file;
+mod format;
 mod formats;
 pub(super) mod found;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
-pub(crate) mod keychain_item;
+pub(super) mod keychain_item;
 mod layout;
-pub(super) mod note;
-pub(crate) mod place;
-pub(super) mod profiles;
+mod note;
+pub(super) mod place;
+mod profiles;
 mod program;
+pub(super) mod target;

@@ -1,26 +1,27 @@
 //! What we know of a login that its own file has no place for. It holds no secret, and only counts for the very login that it
 //! was written about; to lose it costs a back-off.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::blocking::{Look, MayBlock};
 use crate::error::Error;
-use crate::fs::identity::Identity;
 use crate::fs::private_dir;
 use crate::fs::regular_file::RegularFile;
 use crate::secret::Fingerprint;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::{self, Document};
 use crate::store::journal::Journal;
-use crate::store::location::Location;
 use crate::store::members::Members;
 use crate::store::small_file::put;
+
+use super::place::Place;
 
 /// The login that it is about.
 const IDENTITY: &str = "identity";
 
 /// A login with what the note adds, if it is about that one.
-pub(super) fn completed(location: &Location, login: Snapshot) -> Snapshot {
-    let Some(document) = of(location, &login.identity) else {
+pub(super) fn completed(place: &Place, login: Snapshot, look: Look) -> Snapshot {
+    let Some(document) = of(place, &login.identity, look) else {
         return login;
     };
     let Ok(noted) = format::outline(&Members(document.members()), login.identity.clone()) else {
@@ -36,55 +37,35 @@ pub(super) fn completed(location: &Location, login: Snapshot) -> Snapshot {
     login.with_outline(&outline)
 }
 
-/// What the note was when a login was read.
-#[derive(Clone)]
-pub(in crate::store) struct SeenNote {
-    path: PathBuf,
-    identity: Option<Identity>,
-}
-
-impl SeenNote {
-    /// As it is now; none where there are no notes.
-    pub(in crate::store) fn of(location: &Location) -> Option<Self> {
-        let path = location.note_path()?.to_owned();
-        let identity = Identity::of_path(&path).ok().flatten();
-        Some(Self { path, identity })
-    }
-
-    /// Whether it has to be read again.
-    pub(in crate::store) fn has_changed(&self) -> bool {
-        Identity::of_path(&self.path).ok().flatten() != self.identity
-    }
-}
-
 /// Writes it for a login that was just stored.
-pub(super) fn keep(location: &Location, credential: &NewCredential) -> Result<(), Error> {
+pub(super) fn keep(place: &Place, credential: &NewCredential, may: MayBlock) -> Result<(), Error> {
     let mut document =
         Document::of_credential(Document::default(), credential, None, None).without_secrets();
     document.set(
         IDENTITY,
         Some(credential.snapshot().identity.as_str().into()),
     );
-    write(location, &document)
+    write(place, &document, may)
 }
 
 /// Adds what a failed refresh taught.
 pub(super) fn record(
-    location: &Location,
+    place: &Place,
     identity: &Fingerprint,
     last_refresh: &LastRefresh,
+    may: MayBlock,
 ) -> Result<(), Error> {
-    let document = of(location, identity).unwrap_or_else(|| {
+    let document = of(place, identity, may.into()).unwrap_or_else(|| {
         let mut document = Document::versioned();
         document.set(IDENTITY, Some(identity.as_str().into()));
         document
     });
-    write(location, &document.with_last_refresh(last_refresh))
+    write(place, &document.with_last_refresh(last_refresh), may)
 }
 
-fn of(location: &Location, identity: &Fingerprint) -> Option<Document> {
-    let path = location.note_path()?;
-    let file = RegularFile::read(path).ok()??;
+fn of(place: &Place, identity: &Fingerprint, look: Look) -> Option<Document> {
+    let path = place.note();
+    let file = RegularFile::read(path, look).ok()??;
     let document = Document::from_json(file.bytes()?)?;
     format::require_version(document.members(), path).ok()?;
     let about = document.members().get(IDENTITY)?.as_str()?;
@@ -92,16 +73,12 @@ fn of(location: &Location, identity: &Fingerprint) -> Option<Document> {
 }
 
 /// Removes what a killed writer has left. Only the holder of the login's lock may.
-pub(super) fn discard_leftovers(location: &Location) {
-    if let Some(path) = location.note_path() {
-        Journal::of(path).discard(&Stored::Nothing);
-    }
+pub(super) fn discard_leftovers(place: &Place, may: MayBlock) {
+    Journal::of(place.note()).discard(&Stored::Nothing, may);
 }
 
-fn write(location: &Location, document: &Document) -> Result<(), Error> {
-    let Some(path) = location.note_path() else {
-        return Ok(());
-    };
-    private_dir::ensure_ours(path.parent().unwrap_or(Path::new(".")))?;
-    put(path, &document.to_json(), None)
+fn write(place: &Place, document: &Document, may: MayBlock) -> Result<(), Error> {
+    let path = place.note();
+    private_dir::ensure_ours(path.parent().unwrap_or(Path::new(".")), may)?;
+    put(path, &document.to_json(), None, may)
 }

@@ -1,46 +1,233 @@
-//! Where the login of a location lies now: in the file that its program uses, or in the one that it used before.
+//! Where the login of another program is: the file, and what we keep beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::fs::atomic_write;
-use crate::fs::symlink;
-use crate::store::location::Location;
+use crate::secret::Fingerprint;
+use crate::store::name;
+use crate::store::sidecar::Sidecar;
+use crate::store::state_folder::{absolute, exact_path, expanded, home, invalid, set};
+use crate::time::SharedClock;
 
-use super::entry::Entry;
-use super::format::Format;
+use super::keychain_item::KeychainItem;
+use crate::store::credentials_format::Format;
 
-/// Where the login of a location lies now.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
-    pub(super) target: PathBuf,
-    pub(super) entry: Entry,
+/// The place of one login.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::store) struct Place {
+    pub(super) format: Format,
+    path: PathBuf,
+    profile: String,
+    /// The plugin's folder, for what that file has no place for.
+    folder: PathBuf,
+    note: PathBuf,
+    /// What the program kept its logins in before.
+    legacy: Option<PathBuf>,
+    /// What it keeps them in instead of the file, where there is such an item.
+    item: Option<KeychainItem>,
+    pub(super) clock: SharedClock,
 }
 
 impl Place {
-    /// The file that the program uses, or the one that it used before where only that is there.
-    pub(super) fn of(location: &Location, format: Format) -> Result<Self, Error> {
-        let target = symlink::resolve(location.path())?;
-        if let Some(legacy) = location.legacy_path()
-            && !target.exists()
-            && legacy.exists()
-        {
-            return Ok(Self {
-                target: symlink::resolve(legacy)?,
-                entry: Entry::of_legacy(location.profile()),
-            });
+    /// Finds it, in `named` or else where the program keeps it. `plugin` is encoded.
+    ///
+    /// # Errors
+    /// `INVALID_CONFIG`
+    pub(in crate::store) fn resolve(
+        (format, agent): (Format, &str),
+        named: Option<&str>,
+        (plugin, profile): (&str, &str),
+        state_dir: &Path,
+        environment: &dyn Environment,
+        clock: SharedClock,
+    ) -> Result<Self, Error> {
+        let path = match named {
+            Some(text) => exact_path(text, environment)?,
+            None => usual_path(format, state_dir, agent, environment)?,
+        };
+        let credentials = state_dir.join("credentials");
+        let folder = credentials.join(plugin);
+        // clawdbot takes what is in there for the profiles of that name.
+        let has_legacy =
+            format == Format::AuthProfiles && named.is_none() && profile.ends_with(":default");
+        Ok(Self {
+            format,
+            note: note_path(&folder, format, &path, profile),
+            folder,
+            legacy: has_legacy.then(|| credentials.join("oauth.json")),
+            item: match named {
+                Some(_) => None,
+                None => keychain_item(format, environment),
+            },
+            path,
+            profile: profile.to_owned(),
+            clock,
+        })
+    }
+
+    /// The file that the program uses; symbolic links are not resolved yet.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(in crate::store) fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// Which login of its file, where several share it.
+    pub(in crate::store) fn entry(&self) -> Option<&str> {
+        self.format.is_shared().then_some(&*self.profile)
+    }
+
+    /// Where the program kept its logins before.
+    pub(super) fn legacy(&self) -> Option<&Path> {
+        self.legacy.as_deref()
+    }
+
+    /// The item of the keychain in which the program keeps the login, if it has one.
+    pub(in crate::store) fn item(&self) -> Option<&KeychainItem> {
+        self.item.as_ref()
+    }
+
+    /// What we keep about the login. A leading dot is never that of a profile.
+    pub(in crate::store) fn note(&self) -> &Path {
+        &self.note
+    }
+
+    /// The clients that were registered at the server of that name.
+    pub(in crate::store) fn clients(&self, server: &str) -> Sidecar {
+        let folder = self.folder.join("clients");
+        Sidecar::File(folder.join(format!("{server}.json")))
+    }
+
+    /// Another login in the same file.
+    pub(super) fn of_profile(&self, profile: String) -> Self {
+        Self {
+            note: note_path(&self.folder, self.format, &self.path, &profile),
+            profile,
+            ..self.clone()
         }
-        let entry = Entry::new(format, location.profile());
-        Ok(Self { target, entry })
+    }
+
+    /// As if its program kept it in that item.
+    #[cfg(test)]
+    pub(in crate::store) fn with_item(self, item: KeychainItem) -> Self {
+        Self {
+            item: Some(item),
+            ..self
+        }
     }
 }
 
-/// Whether a killed process may have left a login that its next holder brings in.
-pub(crate) fn is_unfinished(location: &Location) -> bool {
-    let Some(format) = location.foreign_format() else {
-        return false;
+/// Where that program keeps its logins.
+fn usual_path(
+    format: Format,
+    state_dir: &Path,
+    agent: &str,
+    environment: &dyn Environment,
+) -> Result<PathBuf, Error> {
+    match format {
+        Format::AuthProfiles => {
+            if !name::is_plain(agent) {
+                return Err(invalid(format!(
+                    "`agentId` \"{}\" is no name of an agent: give it as the host's configuration does.",
+                    agent.escape_debug()
+                )));
+            }
+            // openclaw moved its logins there in 2026.9; a file that lies where they were stops its own login.
+            let database = state_dir.join("state").join("openclaw.sqlite");
+            if database.exists() {
+                return Err(invalid(format!(
+                    "This host keeps its logins in {}, and `credentialsFormat: \"auth-profiles\"` is for hosts before it: \
+                     nothing was written. Register a provider (`api.registerProvider` with `refreshOAuth`) and ask \
+                     `api.runtime.modelAuth.resolveApiKeyForProvider`, or leave `credentialsFormat` out.",
+                    database.display()
+                )));
+            }
+            Ok(state_dir
+                .join("agents")
+                .join(agent)
+                .join("agent")
+                .join(format.home().file))
+        }
+        Format::McpRemote => Err(invalid(
+            "`credentialsFormat: \"mcp-remote\"` needs `credentialsPath`: mcp-remote has a file for each server, \
+             `mcp-remote-v1/<hash>_tokens.json` in `MCP_REMOTE_CONFIG_DIR` or `~/.mcp-auth`."
+                .to_owned(),
+        )),
+        Format::GeminiCli
+            if environment
+                .var("GEMINI_FORCE_ENCRYPTED_FILE_STORAGE")
+                .is_some_and(|value| value == "true") =>
+        {
+            Err(invalid(
+                "Gemini CLI does not keep its login in a file that others can read while \
+                 `GEMINI_FORCE_ENCRYPTED_FILE_STORAGE` is \"true\". Unset it and log in with Gemini CLI, or leave \
+                 `credentialsFormat` out."
+                    .to_owned(),
+            ))
+        }
+        _ => program_path(format, environment),
+    }
+}
+
+/// In the folder that a variable of the program names, else in its folder below the home.
+fn program_path(format: Format, environment: &dyn Environment) -> Result<PathBuf, Error> {
+    let place = format.home();
+    for variable in place.variables {
+        if let Some(value) = set(variable.name, environment) {
+            let folder = expanded(variable.name, &value, environment)?;
+            return Ok(folder.join(variable.below).join(place.file));
+        }
+        if variable.may_be_empty && environment.var(variable.name).is_some() {
+            break;
+        }
+    }
+    let home = home(format.name(), environment)?;
+    absolute("HOME", &home.join(place.folder).join(place.file))
+}
+
+#[cfg(target_os = "macos")]
+/// Claude Code names it after the folder of its configuration, where that is not the usual one.
+fn keychain_item(format: Format, environment: &dyn Environment) -> Option<KeychainItem> {
+    if format != Format::ClaudeCode {
+        return None;
+    }
+    let mut service = "Claude Code-credentials".to_owned();
+    let named = match environment.var("CLAUDE_SECURESTORAGE_CONFIG_DIR") {
+        Some(folder) => (!folder.is_empty()).then_some(folder),
+        None => set("CLAUDE_CONFIG_DIR", environment),
     };
-    Place::of(location, format)
-        .and_then(|place| atomic_write::leftovers(&place.target))
-        .is_ok_and(|left| !left.is_empty())
+    if let Some(folder) = named {
+        let digest = ring::digest::digest(&ring::digest::SHA256, folder.as_encoded_bytes());
+        let digest = crate::secret::hex(digest.as_ref());
+        service.push('-');
+        service.push_str(digest.get(..8)?);
+    }
+    let user = match set("USER", environment) {
+        Some(user) => user.into_string().ok(),
+        None => std::process::Command::new("/usr/bin/id")
+            .arg("-un")
+            .output()
+            .ok()
+            .and_then(|output| String::from_utf8(output.stdout).ok()),
+    };
+    let account = KeychainItem::account(user.as_deref().map(str::trim)).to_owned();
+    Some(KeychainItem::new(
+        PathBuf::from("/usr/bin/security"),
+        service,
+        account,
+    ))
+}
+
+#[cfg(not(target_os = "macos"))]
+fn keychain_item(_: Format, _: &dyn Environment) -> Option<KeychainItem> {
+    None
+}
+
+fn note_path(folder: &Path, format: Format, path: &Path, profile: &str) -> PathBuf {
+    let about = Fingerprint::of(&[&path.to_string_lossy(), profile]);
+    let short = about.as_str().get(..16).unwrap_or_default();
+    folder.join(format!(".{}-{short}.json", format.name()))
 }

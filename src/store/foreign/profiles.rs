@@ -2,45 +2,65 @@
 
 use serde_json::{Map, Value};
 
+use crate::blocking::Look;
 use crate::error::Error;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
+use crate::store::credentials_format::Format;
 use crate::store::json_text::JsonText;
-use crate::store::location::Location;
 
+use super::file::patiently;
 use super::found::damaged;
 use super::layout::provider_of;
+use super::place::Place;
 
-/// The profiles of the location's provider as its host would try them: `order`, else `lastGood` and then the others.
-///
-/// # Errors
-/// `STORE_CORRUPT`, `STORE_IO`.
-pub(in crate::store) fn in_order(location: &Location) -> Result<Vec<String>, Error> {
-    profiles(location, true)
-}
-
-/// All of them, sorted.
-///
-/// # Errors
-/// `STORE_CORRUPT`, `STORE_IO`.
-pub(in crate::store) fn of_provider(location: &Location) -> Result<Vec<String>, Error> {
-    let mut sorted = Vec::new();
-    for profile in profiles(location, false)? {
-        let at = sorted.partition_point(|other| *other < profile);
-        sorted.insert(at, profile);
+impl Place {
+    /// The profiles of its provider as its host would try them: `order`, else `lastGood` and then the others; none where the
+    /// program has one login.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT`, `STORE_IO`.
+    pub(in crate::store) fn order(&self, look: Look) -> Result<Option<Vec<String>>, Error> {
+        if self.format != Format::AuthProfiles {
+            return Ok(None);
+        }
+        self.listed(true, look).map(Some)
     }
-    Ok(sorted)
-}
 
-fn profiles(location: &Location, by_order: bool) -> Result<Vec<String>, Error> {
-    let target = symlink::resolve(location.path())?;
-    let Some(file) = RegularFile::read(&target)? else {
-        return Ok(Vec::new());
-    };
-    let Some((_, members)) = file.bytes().and_then(JsonText::parse) else {
-        return Err(damaged(&target, "it is not a whole JSON object"));
-    };
-    Ok(chosen(&members, provider_of(location.profile()), by_order))
+    /// All of them, sorted.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT`, `STORE_IO`.
+    pub(in crate::store) fn profiles(&self, look: Look) -> Result<Vec<Self>, Error> {
+        if self.format != Format::AuthProfiles {
+            return Ok(vec![self.clone()]);
+        }
+        let mut sorted = Vec::new();
+        for profile in self.listed(false, look)? {
+            let at = sorted.partition_point(|other| *other < profile);
+            sorted.insert(at, profile);
+        }
+        let places = sorted.into_iter().map(|profile| self.of_profile(profile));
+        Ok(places.collect())
+    }
+
+    fn listed(&self, by_order: bool, look: Look) -> Result<Vec<String>, Error> {
+        match look.may_block() {
+            Some(may) => patiently(may, || self.listed_at_once(by_order, look)),
+            None => self.listed_at_once(by_order, look),
+        }
+    }
+
+    fn listed_at_once(&self, by_order: bool, look: Look) -> Result<Vec<String>, Error> {
+        let target = symlink::resolve(self.path(), look)?;
+        let Some(file) = RegularFile::read(&target, look)? else {
+            return Ok(Vec::new());
+        };
+        let Some((_, members)) = file.bytes().and_then(JsonText::parse) else {
+            return Err(damaged(&target, "it is not a whole JSON object"));
+        };
+        Ok(chosen(&members, provider_of(self.profile()), by_order))
+    }
 }
 
 fn chosen(members: &Map<String, Value>, provider: &str, by_order: bool) -> Vec<String> {

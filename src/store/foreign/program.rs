@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::blocking::{Look, MayBlock};
 use crate::error::Error;
 use crate::fs::private_dir;
 use crate::fs::program_lock::{Mark, ProgramLock, Protocol};
 use crate::fs::symlink;
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
+use crate::time::SharedClock;
 
 use super::layout::{Layout, Login, Names};
 
 /// A row of the table.
 pub(super) struct Program {
-    /// As a config names its format.
-    pub(super) name: &'static str,
     /// As people know it.
     pub(super) title: &'static str,
     pub(super) home: Home,
@@ -32,7 +32,7 @@ pub(super) struct Program {
     pub(super) logout: Logout,
     pub(super) refusal: Refusal,
     /// Refuses where the program keeps its login elsewhere than in that file.
-    pub(super) elsewhere: fn(&Path) -> Result<(), Error>,
+    pub(super) elsewhere: fn(&Path, Look) -> Result<(), Error>,
     /// A scope that only its own service grants, where that is asked for a refresh in JSON.
     pub(super) json_scope: Option<&'static str>,
     /// Its locks that are held while a refresh token is spent, in the order in which it takes them.
@@ -42,22 +42,22 @@ pub(super) struct Program {
 }
 
 /// Where a program keeps its login.
-pub(in crate::store) struct Home {
+pub(super) struct Home {
     /// The variables that name its folder, the first that is set counts.
-    pub(in crate::store) variables: &'static [Variable],
+    pub(super) variables: &'static [Variable],
     /// Its folder below the home.
-    pub(in crate::store) folder: &'static str,
+    pub(super) folder: &'static str,
     /// Below its folder; empty where only the config can tell.
-    pub(in crate::store) file: &'static str,
+    pub(super) file: &'static str,
 }
 
 /// A variable that names a folder.
-pub(in crate::store) struct Variable {
-    pub(in crate::store) name: &'static str,
+pub(super) struct Variable {
+    pub(super) name: &'static str,
     /// The program's folder below the one that it names.
-    pub(in crate::store) below: &'static str,
+    pub(super) below: &'static str,
     /// Set but empty it means the home, and none after it counts.
-    pub(in crate::store) may_be_empty: bool,
+    pub(super) may_be_empty: bool,
 }
 
 impl Variable {
@@ -95,7 +95,7 @@ pub(super) enum Refusal {
 /// A lock of a program.
 pub(super) struct HostLock {
     /// Where it lies, for a login file of that path.
-    pub(super) at: fn(&Path) -> Result<PathBuf, Error>,
+    pub(super) at: fn(&Path, MayBlock) -> Result<PathBuf, Error>,
     pub(super) protocol: Protocol,
 }
 
@@ -113,12 +113,14 @@ impl Program {
 pub(super) fn take(
     locks: &'static [HostLock],
     file: &Path,
+    clock: &SharedClock,
+    may: MayBlock,
 ) -> Result<Option<Vec<ProgramLock>>, Error> {
     let mut taken = Vec::with_capacity(locks.len());
     for lock in locks {
-        let path = (lock.at)(file)?;
-        private_dir::ensure_exists(path.parent().unwrap_or(&path))?;
-        match ProgramLock::try_acquire(&path, &lock.protocol)? {
+        let path = (lock.at)(file, may)?;
+        private_dir::ensure_exists(path.parent().unwrap_or(&path), may)?;
+        match ProgramLock::try_acquire(&path, &lock.protocol, clock, may)? {
             Some(held) => taken.push(held),
             None => return Ok(None),
         }
@@ -141,8 +143,8 @@ pub(super) const fn protocol(mark: Mark, stale: u64, renewal: u64) -> Protocol {
 }
 
 /// `<file>.lock`, beside the file that a link leads to.
-pub(super) fn beside_target(file: &Path) -> Result<PathBuf, Error> {
-    let target = symlink::resolve(file)?;
+pub(super) fn beside_target(file: &Path, may: MayBlock) -> Result<PathBuf, Error> {
+    let target = symlink::resolve(file, may.into())?;
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
     Ok(target.with_file_name(name))

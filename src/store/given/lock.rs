@@ -7,22 +7,20 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::format::{self, Document};
 use crate::store::outcome::{Removed, SaveFailure, Saved};
-use crate::store::plugin_store::{Held, TRIES, Versioned, as_value, keeps_changing};
+use crate::store::plugin_store::{Held, Slot, TRIES, Versioned, as_value, keeps_changing};
 use crate::time::UnixMillis;
-
-use super::slot::Slot;
 
 /// Reads without a lock, as of a second ago or later.
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
-pub(in crate::store) fn read(slot: &Slot, may: Option<MayBlock>) -> Result<Stored, Error> {
-    match slot.store.read_recent(&slot.key, may)? {
+pub(in crate::store) fn read(slot: &Slot, look: Look) -> Result<Stored, Error> {
+    match slot.store.read_recent(&slot.key, look)? {
         Some(kept) => Ok(parse(&kept, &slot.key)?.0),
         None => Ok(Stored::Nothing),
     }
@@ -82,7 +80,7 @@ impl GivenLock {
         let value = match &self.seen.kept {
             Some(kept) => kept.value.clone(),
             // Nobody is logged in, then and now.
-            None => as_value(&Document::of_logout(UnixMillis::default())),
+            None => as_value(Document::of_logout(UnixMillis::default()).to_json()),
         };
         let Some(kept) = self
             .slot

@@ -1,4 +1,4 @@
 //! Logins in a store that the plugin gave.
 
 pub(super) mod lock;
-pub(super) mod slot;
+pub(super) mod place;

@@ -1,9 +1,14 @@
 use std::collections::HashMap;
+use std::ffi::OsString;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::blocking::MayBlock;
+use crate::error::ErrorCode;
+use crate::store::foreign::keychain_item::KeychainItem;
 use crate::store::profiles::profiles;
+use crate::store::registration::Shelf;
 
 #[derive(Default)]
 pub(in crate::store) struct FixedEnvironment {
@@ -45,7 +50,12 @@ pub(in crate::store) fn in_state_dir(state_dir: &Path, plugin_id: &str, profile:
         foreign: None,
         given: None,
     };
-    Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+    Location::resolve(
+        &request,
+        &FixedEnvironment::default(),
+        &SharedClock::of_system(),
+    )
+    .unwrap()
 }
 
 /// The same, for an exact path.
@@ -58,7 +68,30 @@ pub(in crate::store) fn at_path(path: &Path) -> Location {
         foreign: None,
         given: None,
     };
-    Location::resolve(&request, &FixedEnvironment::default()).unwrap()
+    Location::resolve(
+        &request,
+        &FixedEnvironment::default(),
+        &SharedClock::of_system(),
+    )
+    .unwrap()
+}
+
+/// The same, in a plugin's store.
+pub(in crate::store) fn in_given_store(store: &PluginStore) -> Location {
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "default",
+        state_dir: None,
+        credentials_path: None,
+        foreign: None,
+        given: Some(store),
+    };
+    Location::resolve(
+        &request,
+        &FixedEnvironment::default(),
+        &SharedClock::of_system(),
+    )
+    .unwrap()
 }
 
 /// Claude Code's login, in that item, with its file in that folder.
@@ -72,11 +105,16 @@ pub(in crate::store) fn claude_code_with(folder: &Path, item: KeychainItem) -> L
         foreign: Some((Format::ClaudeCode, "main")),
         given: None,
     };
-    let mut location = Location::resolve(&request, &FixedEnvironment::default()).unwrap();
-    if let Place::Foreign { item: place, .. } = &mut location.place {
-        *place = Some(item);
+    let location = Location::resolve(
+        &request,
+        &FixedEnvironment::default(),
+        &SharedClock::of_system(),
+    )
+    .unwrap();
+    match location.0 {
+        Place::Foreign(place) => Location(Place::Foreign(Box::new(place.with_item(item)))),
+        _ => panic!("it is Claude Code's"),
     }
-    location
 }
 
 fn resolved(environment: &FixedEnvironment) -> PathBuf {
@@ -88,7 +126,7 @@ fn resolved(environment: &FixedEnvironment) -> PathBuf {
         foreign: None,
         given: None,
     };
-    Location::resolve(&request, environment)
+    Location::resolve(&request, environment, &SharedClock::of_system())
         .unwrap()
         .path()
         .to_path_buf()
@@ -103,7 +141,12 @@ fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option
         foreign: None,
         given: None,
     };
-    let error = Location::resolve(&request, &FixedEnvironment::default()).unwrap_err();
+    let error = Location::resolve(
+        &request,
+        &FixedEnvironment::default(),
+        &SharedClock::of_system(),
+    )
+    .unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidConfig);
     error.message().to_owned()
 }
@@ -221,7 +264,7 @@ fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
         foreign: None,
         given: None,
     };
-    let location = Location::resolve(&request, &environment()).unwrap();
+    let location = Location::resolve(&request, &environment(), &SharedClock::of_system()).unwrap();
     assert_eq!(location.path(), Path::new("/h/c.json"));
     assert!(location.own_folder().is_none());
 }
@@ -235,10 +278,14 @@ fn a_home_that_is_not_utf8_works() {
     assert_eq!(path, home.join(".openclaw/credentials/demo/default.json"));
 }
 
+fn clients(location: &Location, server: &str) -> PathBuf {
+    Shelf::of(location, server).path()
+}
+
 #[test]
 fn registrations_lie_beside_the_credentials() {
     let location = in_state_dir(Path::new("/s"), "demo", "default");
-    let path = location.registration_path("https://auth.example.com/tenant");
+    let path = clients(&location, "https://auth.example.com/tenant");
     let name = path.file_name().unwrap().to_str().unwrap();
     assert_eq!(
         path.parent().unwrap(),
@@ -246,29 +293,29 @@ fn registrations_lie_beside_the_credentials() {
     );
     assert!(name.starts_with("auth.example.com-"), "{name}");
     assert_eq!(name.len(), "auth.example.com-.json".len() + 16);
-    assert_ne!(
-        path,
-        location.registration_path("https://auth.example.com/")
-    );
+    assert_ne!(path, clients(&location, "https://auth.example.com/"));
     assert!(
-        location
-            .registration_path("http://[::1]:8080")
+        clients(&location, "http://[::1]:8080")
             .to_str()
             .unwrap()
             .contains("%5B%3A%3A1%5D-")
     );
     let exact = at_path(Path::new("/x/c.json"));
     assert_eq!(
-        exact.registration_path("https://a").parent().unwrap(),
+        clients(&exact, "https://a").parent().unwrap(),
         Path::new("/x/c.json.clients")
     );
+}
+
+fn listed(location: &Location) -> Vec<Location> {
+    profiles(location, MayBlock::in_test()).unwrap().unwrap()
 }
 
 #[test]
 fn only_profiles_are_listed() {
     let folder = TempDir::new().unwrap();
     let location = in_state_dir(folder.path(), "demo", "default");
-    assert!(profiles(&location, None).unwrap().is_empty());
+    assert!(listed(&location).is_empty());
     let ours = location.own_folder().unwrap();
     std::fs::create_dir_all(ours.join("clients")).unwrap();
     std::fs::create_dir_all(ours.join("folder.json")).unwrap();
@@ -286,18 +333,14 @@ fn only_profiles_are_listed() {
     ] {
         std::fs::write(ours.join(name), "").unwrap();
     }
-    let names: Vec<_> = profiles(&location, None)
-        .unwrap()
+    let names: Vec<_> = listed(&location)
         .iter()
         .map(|location| location.profile().to_owned())
         .collect();
     assert_eq!(names, ["A", "default", "work"]);
-    assert!(profiles(&location, None).unwrap().contains(&location));
+    assert!(listed(&location).contains(&location));
     let exact = at_path(&ours.join("work.json"));
-    assert_eq!(
-        profiles(&exact, None).unwrap(),
-        std::slice::from_ref(&exact)
-    );
+    assert_eq!(listed(&exact), std::slice::from_ref(&exact));
 }
 
 #[test]

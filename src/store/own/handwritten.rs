@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::error::Error;
 use crate::fs::atomic_write;
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::secret::{Fingerprint, Secret};
-use crate::store::credential::{NewCredential, Stored};
+use crate::store::credential::NewCredential;
 use crate::store::format;
-use crate::store::location::Location;
 use crate::store::members::{Members, millis};
-use crate::store::reading::read;
 use crate::time::UnixMillis;
+
+use super::place::Place;
 
 /// Times below are seconds: as milliseconds they would lie before March 1973.
 const SECONDS_BELOW: u64 = 100_000_000_000;
@@ -36,20 +36,16 @@ pub(crate) struct Handwritten {
 }
 
 impl Handwritten {
-    /// Looks for one, but only while there is neither credential nor tombstone in the new place. Call it while holding
-    /// the lock.
+    /// The one of a place, whatever is stored there.
     ///
     /// # Errors
     /// `STORE_IO` if there is a file that must not or cannot be read.
-    pub(crate) fn find(location: &Location, may: Option<MayBlock>) -> Result<Option<Self>, Error> {
-        let Some(path) = location.handwritten_path() else {
+    pub(in crate::store) fn of(place: &Place, look: Look) -> Result<Option<Self>, Error> {
+        let Some(path) = place.handwritten() else {
             return Ok(None);
         };
-        if !matches!(read(location, may), Ok(Stored::Nothing)) {
-            return Ok(None);
-        }
-        let target = symlink::resolve(&path)?;
-        let Some(file) = RegularFile::read(&target)? else {
+        let target = symlink::resolve(&path, look)?;
+        let Some(file) = RegularFile::read(&target, look)? else {
             return Ok(None);
         };
         Ok(file.bytes().and_then(|bytes| Self::parse(path, bytes)))
@@ -134,7 +130,7 @@ impl Handwritten {
 
     /// Takes the old file out of the way. Best effort: the credential that came from it, or its tombstone, stops
     /// another adoption as well.
-    pub(in crate::store) fn retire(&self) {
+    pub(in crate::store) fn retire(&self, may: MayBlock) {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".adopted");
         let mut retired = self.path.with_file_name(&name);
@@ -145,7 +141,7 @@ impl Handwritten {
                 .path
                 .with_file_name(format!("{}-{count}", name.to_string_lossy()));
         }
-        drop(atomic_write::move_file(&self.path, &retired));
+        drop(atomic_write::move_file(&self.path, &retired, may));
     }
 }
 
@@ -181,7 +177,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::location::tests::in_state_dir;
 
     fn parsed(text: &str) -> Option<Handwritten> {
         Handwritten::parse(PathBuf::from("/credentials.json"), text.as_bytes())
@@ -231,33 +226,6 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_for_only_where_nothing_is_stored() {
-        let folder = TempDir::new().unwrap();
-        let location = in_state_dir(folder.path(), "demo", "default");
-        assert!(Handwritten::find(&location, None).unwrap().is_none());
-        let old = location.handwritten_path().unwrap();
-        std::fs::create_dir_all(old.parent().unwrap()).unwrap();
-        std::fs::write(&old, r#"{"access":"a"}"#).unwrap();
-        let found = Handwritten::find(&location, None).unwrap().unwrap();
-        assert_eq!(found.path(), old);
-
-        std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
-        for stored in [
-            r#"{"version":1,"loggedOutAt":1}"#,
-            r#"{"version":1,"access":"b"}"#,
-            "damaged",
-        ] {
-            std::fs::write(location.path(), stored).unwrap();
-            assert!(
-                Handwritten::find(&location, None).unwrap().is_none(),
-                "{stored}"
-            );
-        }
-        let work = in_state_dir(folder.path(), "demo", "work");
-        assert!(Handwritten::find(&work, None).unwrap().is_none());
-    }
-
-    #[test]
     fn a_retired_one_never_covers_another() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("credentials.json");
@@ -268,7 +236,7 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let login = Handwritten::parse(path.clone(), text.as_bytes()).unwrap();
-            login.retire();
+            login.retire(MayBlock::in_test());
             assert!(!path.exists());
             assert_eq!(
                 std::fs::read_to_string(folder.path().join(name)).unwrap(),

@@ -1,4 +1,5 @@
 //! Logins in files of our own.
 
 pub(super) mod file;
-pub(crate) mod handwritten;
+pub(super) mod handwritten;
+pub(super) mod place;

@@ -10,7 +10,6 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
 pub(in super::super) static AUTH_PROFILES: Program = Program {
-    name: "auth-profiles",
     title: "the host",
     home: Home {
         variables: &[],
@@ -23,7 +22,7 @@ pub(in super::super) static AUTH_PROFILES: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Rest,
     refusal: Refusal::Nothing,
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     json_scope: None,
     request_locks: &[HostLock {
         at: beside_target,

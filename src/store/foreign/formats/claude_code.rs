@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::layout::{Layout, MILLIS, Names};
 use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable, proper_lockfile};
+use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 use crate::fs::private_dir;
@@ -13,7 +14,6 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
 pub(in super::super) static CLAUDE_CODE: Program = Program {
-    name: "claude-code",
     title: "Claude Code",
     home: Home {
         variables: &[
@@ -32,11 +32,11 @@ pub(in super::super) static CLAUDE_CODE: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Rest,
     refusal: Refusal::EmptyTokens(&NAMES),
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     json_scope: Some(INFERENCE),
     request_locks: &[
         HostLock {
-            at: |file| Ok(file.with_file_name(".oauth_refresh.lock")),
+            at: |file, _| Ok(file.with_file_name(".oauth_refresh.lock")),
             protocol: proper_lockfile(60, 5),
         },
         HostLock {
@@ -46,7 +46,7 @@ pub(in super::super) static CLAUDE_CODE: Program = Program {
     ],
     // Held during a request it would make Claude Code lose the answer to its own.
     save_locks: &[HostLock {
-        at: |file| Ok(file.with_file_name(".storage-write.lock")),
+        at: |file, _| Ok(file.with_file_name(".storage-write.lock")),
         protocol: proper_lockfile(15, 5),
     }],
 };
@@ -71,9 +71,9 @@ fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
 }
 
 /// `<folder>.lock`, beside the folder that a link leads to.
-fn beside_folder(file: &Path) -> Result<PathBuf, Error> {
+fn beside_folder(file: &Path, may: MayBlock) -> Result<PathBuf, Error> {
     let folder = file.parent().unwrap_or(file);
-    private_dir::ensure_exists(folder)?;
+    private_dir::ensure_exists(folder, may)?;
     let mut real = std::fs::canonicalize(folder)
         .map_err(|error| io_failure::explain(&error, Attempt::Lock, folder))?
         .into_os_string();

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::layout::{Layout, Login, Names, text as text_of};
 use super::super::program::{Home, HostLock, Logout, Program, Refusal, Variable, protocol};
+use crate::blocking::Look;
 use crate::error::{Error, ErrorCode};
 use crate::fs::program_lock::Mark;
 use crate::fs::regular_file::RegularFile;
@@ -16,7 +17,6 @@ use crate::store::json_text::JsonText;
 use crate::time::rfc3339;
 
 pub(in super::super) static CODEX: Program = Program {
-    name: "codex",
     title: "Codex",
     home: Home {
         variables: &[Variable::of("CODEX_HOME")],
@@ -34,7 +34,7 @@ pub(in super::super) static CODEX: Program = Program {
     json_scope: None,
     request_locks: &[],
     save_locks: &[HostLock {
-        at: |file| Ok(file.with_file_name("auth.lock")),
+        at: |file, _| Ok(file.with_file_name("auth.lock")),
         protocol: protocol(Mark::Kernel, 0, 0),
     }],
 };
@@ -103,10 +103,10 @@ fn account_of(id_token: &Secret) -> Option<Value> {
 }
 
 /// Codex reads `auth.json` only with the default of `cli_auth_credentials_store`.
-fn in_a_file(target: &Path) -> Result<(), Error> {
+fn in_a_file(target: &Path, look: Look) -> Result<(), Error> {
     const SETTING: &str = "cli_auth_credentials_store";
     let path = target.with_file_name("config.toml");
-    let Some(file) = RegularFile::read(&path)? else {
+    let Some(file) = RegularFile::read(&path, look)? else {
         return Ok(());
     };
     let text = String::from_utf8_lossy(file.bytes().unwrap_or_default()).into_owned();

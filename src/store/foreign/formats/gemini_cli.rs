@@ -4,7 +4,6 @@ use super::super::layout::{MILLIS, Names};
 use super::super::program::{Home, Logout, Program, Refusal, Variable, whole_file};
 
 pub(in super::super) static GEMINI_CLI: Program = Program {
-    name: "gemini-cli",
     title: "Gemini CLI",
     home: Home {
         variables: &[Variable {
@@ -23,7 +22,7 @@ pub(in super::super) static GEMINI_CLI: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Nothing,
     refusal: Refusal::Nothing,
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     // It takes none, and Google's refresh tokens stay what they are.
     json_scope: None,
     request_locks: &[],

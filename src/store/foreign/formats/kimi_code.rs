@@ -12,7 +12,6 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
 pub(in super::super) static KIMI_CODE: Program = Program {
-    name: "kimi-code",
     title: "Kimi Code",
     home: Home {
         variables: &[Variable::of("KIMI_CODE_HOME")],
@@ -25,10 +24,10 @@ pub(in super::super) static KIMI_CODE: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Nothing,
     refusal: Refusal::EmptyTokens(&NAMES),
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     json_scope: None,
     request_locks: &[HostLock {
-        at: |file| {
+        at: |file, _| {
             let home = file.parent().and_then(Path::parent).unwrap_or(file);
             let mut name = file.file_stem().unwrap_or_default().to_owned();
             name.push(".lock");

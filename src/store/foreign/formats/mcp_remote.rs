@@ -9,7 +9,6 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
 pub(in super::super) static MCP_REMOTE: Program = Program {
-    name: "mcp-remote",
     title: "mcp-remote",
     home: Home {
         variables: &[],
@@ -23,10 +22,10 @@ pub(in super::super) static MCP_REMOTE: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Nothing,
     refusal: Refusal::Nothing,
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     json_scope: None,
     request_locks: &[HostLock {
-        at: |file| {
+        at: |file, _| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let server = name.strip_suffix("tokens.json").unwrap_or(&name);
             Ok(file.with_file_name(format!("{server}refresh_in_progress.json")))

@@ -10,7 +10,6 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
 pub(in super::super) static PI: Program = Program {
-    name: "pi",
     title: "pi",
     home: Home {
         variables: &[Variable::of("PI_CODING_AGENT_DIR")],
@@ -23,7 +22,7 @@ pub(in super::super) static PI: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Rest,
     refusal: Refusal::Nothing,
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     // A pi that starts waits for less, and takes a lock for abandoned after 10 s.
     json_scope: None,
     request_locks: &[HostLock {

@@ -7,7 +7,6 @@ use super::super::program::{
 use crate::fs::program_lock::Mark;
 
 pub(in super::super) static QWEN_CODE: Program = Program {
-    name: "qwen-code",
     title: "Qwen Code",
     home: Home {
         variables: &[Variable::of("QWEN_HOME")],
@@ -26,10 +25,10 @@ pub(in super::super) static QWEN_CODE: Program = Program {
     lacks: |_, _, _| None,
     logout: Logout::Without(&["access_token", "refresh_token", "expiry_date", "token_type"]),
     refusal: Refusal::NoFile,
-    elsewhere: |_| Ok(()),
+    elsewhere: |_, _| Ok(()),
     json_scope: None,
     request_locks: &[HostLock {
-        at: |file| Ok(file.with_file_name("oauth_creds.lock")),
+        at: |file, _| Ok(file.with_file_name("oauth_creds.lock")),
         protocol: protocol(Mark::File, 35, 5),
     }],
     save_locks: &[],

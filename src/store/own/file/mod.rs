@@ -9,8 +9,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write::{self, Reservation, Uncommitted};
 use crate::fs::damaged_file;
@@ -23,12 +25,12 @@ use crate::secret::{Fingerprint, Secret};
 use crate::store::credential::{LastRefresh, NewCredential, Outline, Snapshot, Stored};
 use crate::store::format::{Document, parse, parse_file};
 use crate::store::journal::{Journal, Secrets};
-use crate::store::location::Location;
 use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
 use crate::time::UnixMillis;
 
 use crate::store::own::handwritten::Handwritten;
+use crate::store::own::place::Place;
 
 /// What a new credential may be larger than the present one.
 const SPARE_BYTES: u64 = 16 * 1024;
@@ -73,24 +75,27 @@ impl OwnFile {
     ///
     /// # Errors
     /// `STORE_IO`, `STORE_VERSION`.
-    pub(in crate::store) fn try_acquire(location: &Location) -> Result<Option<Self>, Error> {
-        make_folder(location)?;
+    pub(in crate::store) fn try_acquire(
+        place: &Place,
+        may: MayBlock,
+    ) -> Result<Option<Self>, Error> {
+        make_folder(place, may)?;
         for _ in 0..TARGETS {
-            let target = symlink::resolve(location.path())?;
-            if target != location.path() {
-                private_dir::ensure_exists(folder_of(&target))?;
+            let target = symlink::resolve(place.path(), may.into())?;
+            if target != place.path() {
+                private_dir::ensure_exists(folder_of(&target), may)?;
             }
-            let Some(lock) = Lock::try_acquire(&target)? else {
+            let Some(lock) = Lock::try_acquire(&target, may)? else {
                 return Ok(None);
             };
             // The link may lead elsewhere since it was followed: then this is the lock of another file.
-            if symlink::resolve(location.path())? != target {
+            if symlink::resolve(place.path(), may.into())? != target {
                 continue;
             }
-            let mut seen = Seen::tightened(&target)?;
+            let mut seen = Seen::tightened(&target, may)?;
             // While the file is damaged, nothing can be said of its journals.
-            if !seen.is_corrupt && recover(&target, &seen.stored, Secrets::Unasked)? {
-                seen = Seen::tightened(&target)?;
+            if !seen.is_corrupt && recover(&target, &seen.stored, Secrets::Unasked, may)? {
+                seen = Seen::tightened(&target, may)?;
             }
             return Ok(Some(Self { lock, target, seen }));
         }
@@ -98,13 +103,13 @@ impl OwnFile {
     }
 
     /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
-    pub(in crate::store) fn holder(location: &Location) -> Option<String> {
-        Lock::holder(&symlink::resolve(location.path()).ok()?)
+    pub(in crate::store) fn holder(place: &Place, may: MayBlock) -> Option<String> {
+        Lock::holder(&symlink::resolve(place.path(), may.into()).ok()?, may)
     }
 
     /// Tells others who holds the lock and why. Never a secret: it lies in a file. Best effort.
-    pub(in crate::store) fn note(&self, text: &str) {
-        self.lock.note(text);
+    pub(in crate::store) fn note(&self, text: &str, may: MayBlock) {
+        self.lock.note(text, may);
     }
 
     /// Whether the file system of the credential has no locks, so that this one lies in the local temp folder.
@@ -124,16 +129,16 @@ impl OwnFile {
     /// # Errors
     /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
     /// build that knows none. Whatever is stored stays as it is.
-    pub(in crate::store) fn open(&mut self) -> Result<(), Error> {
+    pub(in crate::store) fn open(&mut self, may: MayBlock) -> Result<(), Error> {
         if !matches!(self.seen.stored, Stored::Sealed(_)) {
             return Ok(());
         }
-        if CAN_OPEN && recover(&self.target, &self.seen.stored, Secrets::Asked)? {
-            self.seen = Seen::look(&self.target)?;
+        if CAN_OPEN && recover(&self.target, &self.seen.stored, Secrets::Asked, may)? {
+            self.seen = Seen::look(&self.target, may)?;
         }
         if let Stored::Sealed(outline) = &self.seen.stored {
-            let (snapshot, secrets) =
-                sealed::open(outline, &self.target)?.ok_or_else(|| sealed::gone(&self.target))?;
+            let (snapshot, secrets) = sealed::open(outline, &self.target, may)?
+                .ok_or_else(|| sealed::gone(&self.target))?;
             // Whatever they are, they are spent and replaced as what the file names.
             let outline = Outline {
                 identity: outline.identity.clone(),
@@ -142,7 +147,7 @@ impl OwnFile {
             self.seen.stored = Stored::Credential(snapshot.with_outline(&outline));
             self.seen.secrets = Some(secrets);
         }
-        self.seen.document.forget_former(Person::Away);
+        self.seen.document.forget_former(Person::Away, may);
         Ok(())
     }
 
@@ -150,24 +155,24 @@ impl OwnFile {
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words, `INVALID_CONFIG` in a build that knows none.
-    pub(in crate::store) fn try_keychain(&self) -> Result<Storage, Error> {
-        sealed::probe(&self.target).map(Storage::Keychain)
+    pub(in crate::store) fn try_keychain(&self, may: MayBlock) -> Result<Storage, Error> {
+        sealed::probe(&self.target, may).map(Storage::Keychain)
     }
 
     /// Proves that the store can take a result, before anything is spent for it.
     ///
     /// # Errors
     /// `STORE_IO` with the cause in words.
-    pub(in crate::store) fn reserve(&self) -> Result<Reserved, Error> {
+    pub(in crate::store) fn reserve(&self, may: MayBlock) -> Result<Reserved, Error> {
         let size = self.seen.size.saturating_add(SPARE_BYTES);
         let secrets_id = match &self.seen.stored {
-            Stored::Credential(credential) if CAN_OPEN && credential.is_in_keychain() => {
-                Some(NewName::new(&self.target, sealed::probe(&self.target)?)?)
-            }
+            Stored::Credential(credential) if CAN_OPEN && credential.is_in_keychain() => Some(
+                NewName::new(&self.target, sealed::probe(&self.target, may)?)?,
+            ),
             _ => None,
         };
         Ok(Reserved {
-            reservation: Reservation::new(&self.target, size)?,
+            reservation: Reservation::new(&self.target, size, may)?,
             replaces: self.seen.stored.spendable(),
             held: self.seen.fingerprint(),
             secrets_id,
@@ -183,6 +188,7 @@ impl OwnFile {
         &mut self,
         reserved: Reserved,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<Saved, SaveFailure<Reserved>> {
         let mut reserved = reserved;
         let kept_refresh = self.seen.stored.credential().and_then(Snapshot::refresh);
@@ -198,16 +204,18 @@ impl OwnFile {
             self.seen.secrets.as_ref(),
             self.seen.document.superseded(),
         );
-        if let Err(error) = new.write(&mut reserved.reservation) {
+        if let Err(error) = new.write(&mut reserved.reservation, may) {
             return Err(SaveFailure {
                 error,
                 reserved: Some(reserved),
             });
         }
-        match Seen::look_through_moves(&self.target) {
+        match Seen::look_through_moves(&self.target, may) {
             // Damage is nobody's login: the one in hand is better.
             Ok(now) if now.is_corrupt => {
-                if let Err(error) = damaged_file::set_aside(&self.target, credential.refreshed_at) {
+                if let Err(error) =
+                    damaged_file::set_aside(&self.target, credential.refreshed_at, may)
+                {
                     return Err(SaveFailure {
                         error,
                         reserved: Some(reserved),
@@ -223,12 +231,12 @@ impl OwnFile {
                     reserved.reservation.discard();
                     Saved::Written
                 } else {
-                    new.abandon(reserved.reservation);
+                    new.abandon(reserved.reservation, may);
                     Saved::Superseded
                 });
             }
             Err(error) if error.code() == ErrorCode::StoreVersion => {
-                new.abandon(reserved.reservation);
+                new.abandon(reserved.reservation, may);
                 self.seen = Seen::nothing();
                 return Ok(Saved::Superseded);
             }
@@ -245,15 +253,15 @@ impl OwnFile {
             held,
             secrets_id,
         } = reserved;
-        match reservation.commit() {
+        match reservation.commit(may) {
             Ok(()) => {
                 self.seen = new.stored(&self.target);
-                self.seen.document.forget_former(Person::Away);
+                self.seen.document.forget_former(Person::Away, may);
                 Ok(Saved::Written)
             }
             Err(Uncommitted { error, reservation }) => {
                 if reservation.is_none() {
-                    drop(new.forget());
+                    drop(new.forget(may));
                 }
                 Err(SaveFailure {
                     error,
@@ -276,6 +284,7 @@ impl OwnFile {
         &mut self,
         credential: &NewCredential,
         storage: Storage,
+        may: MayBlock,
     ) -> Result<(), Error> {
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted_of(&self.seen.document);
@@ -287,17 +296,18 @@ impl OwnFile {
         self.overwrite(
             &New::of(document, secrets_id, None, superseded),
             credential.refreshed_at,
+            may,
         )?;
-        self.seen.document.forget_former(Person::Here);
+        self.seen.document.forget_former(Person::Here, may);
         // Those that were not looked at because the file was damaged.
-        Journal::of(&self.target).discard(&self.seen.stored);
+        Journal::of(&self.target).discard(&self.seen.stored, may);
         Ok(())
     }
 
     /// A login in the file, as tests mostly want it.
     #[cfg(test)]
     pub(in crate::store) fn replace(&mut self, credential: &NewCredential) -> Result<(), Error> {
-        self.store_login(credential, Storage::File)
+        self.store_login(credential, Storage::File, MayBlock::in_test())
     }
 
     /// Shares what a failed refresh taught. Nothing is written if the file no longer holds the credential that it is
@@ -308,6 +318,7 @@ impl OwnFile {
     pub(in crate::store) fn record_failure(
         &mut self,
         last_refresh: &LastRefresh,
+        may: MayBlock,
     ) -> Result<(), Error> {
         if self.seen.stored.outline().is_none() {
             return Ok(());
@@ -317,8 +328,8 @@ impl OwnFile {
             document: self.seen.document.clone().with_last_refresh(last_refresh),
             secrets: None,
         };
-        let reservation = self.written(&new)?;
-        match Seen::look(&self.target) {
+        let reservation = self.written(&new, may)?;
+        match Seen::look(&self.target, may) {
             Ok(now) if now.fingerprint() == self.seen.fingerprint() => {}
             Ok(now) => {
                 reservation.discard();
@@ -330,7 +341,7 @@ impl OwnFile {
                 return Err(error);
             }
         }
-        self.commit(reservation, &new)
+        self.commit(reservation, &new, may)
     }
 
     /// Removes the credential and leaves a tombstone, so that nothing older comes back; where there is no space for
@@ -338,26 +349,30 @@ impl OwnFile {
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
-    pub(in crate::store) fn log_out(&mut self, now: UnixMillis) -> Result<Option<Removed>, Error> {
+    pub(in crate::store) fn log_out(
+        &mut self,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<Option<Removed>, Error> {
         let removed = self.seen.stored.credential().map(Removed::of);
         if self.seen.stored != Stored::LoggedOut {
             let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
             let superseded = self.seen.document.superseded();
             let tombstone = New::of(document, None, None, superseded.clone());
-            if let Err(error) = self.overwrite(&tombstone, now) {
+            if let Err(error) = self.overwrite(&tombstone, now, may) {
                 if error.code() != ErrorCode::StoreIo {
                     return Err(error);
                 }
                 // What may not be read may not be deleted either.
-                if Seen::look(&self.target)?.is_corrupt {
-                    damaged_file::set_aside(&self.target, now)?;
+                if Seen::look(&self.target, may)?.is_corrupt {
+                    damaged_file::set_aside(&self.target, now, may)?;
                 }
-                atomic_write::remove(&self.target)?;
+                atomic_write::remove(&self.target, may)?;
                 self.seen = Seen::nothing();
                 self.seen.document.set_former(superseded);
             }
         }
-        Journal::of(&self.target).discard(&self.seen.stored);
+        Journal::of(&self.target).discard(&self.seen.stored, may);
         Ok(removed)
     }
 
@@ -367,10 +382,14 @@ impl OwnFile {
     }
 
     /// Removes those secrets. Says which are left.
-    pub(in crate::store) fn forget_secrets(&mut self, person: Person) -> Vec<String> {
-        let left = self.seen.document.forget_former(person);
+    pub(in crate::store) fn forget_secrets(
+        &mut self,
+        person: Person,
+        may: MayBlock,
+    ) -> Vec<String> {
+        let left = self.seen.document.forget_former(person, may);
         if person == Person::Here && left.is_empty() {
-            sealed::forget_trial(&self.target);
+            sealed::forget_trial(&self.target, may);
         }
         left
     }
@@ -384,6 +403,7 @@ impl OwnFile {
         &mut self,
         handwritten: &Handwritten,
         credential: &NewCredential,
+        may: MayBlock,
     ) -> Result<(), Error> {
         if self.seen.is_corrupt || self.seen.stored != Stored::Nothing {
             return Ok(());
@@ -394,48 +414,49 @@ impl OwnFile {
         self.overwrite(
             &New::of(document, None, None, Vec::new()),
             credential.refreshed_at,
+            may,
         )?;
-        handwritten.retire();
+        handwritten.retire(may);
         Ok(())
     }
 
     /// Writes a document whatever the file holds, but keeps a damaged one aside. The damaged file keeps its name until
     /// the new one takes it, so that no crash leaves a place that looks like "never logged in".
-    fn overwrite(&mut self, new: &New, now: UnixMillis) -> Result<(), Error> {
-        let reservation = self.written(new)?;
-        let aside = Seen::look(&self.target).and_then(|seen| {
+    fn overwrite(&mut self, new: &New, now: UnixMillis, may: MayBlock) -> Result<(), Error> {
+        let reservation = self.written(new, may)?;
+        let aside = Seen::look(&self.target, may).and_then(|seen| {
             if seen.is_corrupt {
-                damaged_file::set_aside(&self.target, now)?;
+                damaged_file::set_aside(&self.target, now, may)?;
             }
             Ok(())
         });
         if let Err(error) = aside {
-            new.abandon(reservation);
+            new.abandon(reservation, may);
             return Err(error);
         }
-        self.commit(reservation, new)
+        self.commit(reservation, new, may)
     }
 
-    fn written(&self, new: &New) -> Result<Reservation, Error> {
+    fn written(&self, new: &New, may: MayBlock) -> Result<Reservation, Error> {
         let size = new.document.to_json().len() as u64;
-        let mut reservation = Reservation::new(&self.target, size)?;
-        if let Err(error) = new.write(&mut reservation) {
-            new.abandon(reservation);
+        let mut reservation = Reservation::new(&self.target, size, may)?;
+        if let Err(error) = new.write(&mut reservation, may) {
+            new.abandon(reservation, may);
             return Err(error);
         }
         Ok(reservation)
     }
 
-    fn commit(&mut self, reservation: Reservation, new: &New) -> Result<(), Error> {
-        match reservation.commit() {
+    fn commit(&mut self, reservation: Reservation, new: &New, may: MayBlock) -> Result<(), Error> {
+        match reservation.commit(may) {
             Ok(()) => {
                 self.seen = new.stored(&self.target);
                 Ok(())
             }
             Err(failed) => {
                 match failed.reservation {
-                    Some(reservation) => new.abandon(reservation),
-                    None => drop(new.forget()),
+                    Some(reservation) => new.abandon(reservation, may),
+                    None => drop(new.forget(may)),
                 }
                 Err(failed.error)
             }
@@ -443,10 +464,52 @@ impl OwnFile {
     }
 }
 
+/// Reads without a lock: what the file says, and the file that said so.
+///
+/// # Errors
+/// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
+pub(in crate::store) fn read(
+    place: &Place,
+    look: Look,
+) -> Result<(Stored, Option<RegularFile>), Error> {
+    let target = symlink::resolve(place.path(), look)?;
+    let file = RegularFile::read(&target, look)?;
+    let stored = match &file {
+        Some(file) => parse_file(file.bytes(), &target)?.0,
+        None => Stored::Nothing,
+    };
+    Ok((stored, file))
+}
+
+/// A credential with its secrets from the keychain.
+///
+/// # Errors
+/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
+/// that knows none; and what reading may say.
+pub(in crate::store) fn opened(
+    place: &Place,
+    sealed: Arc<Outline>,
+    may: MayBlock,
+) -> Result<Snapshot, Error> {
+    let mut sealed = sealed;
+    loop {
+        let path = symlink::resolve(place.path(), may.into())?;
+        if let Some((snapshot, _)) = sealed::open(&sealed, &path, may)? {
+            return Ok(snapshot);
+        }
+        // Another may have replaced them just now: then the file names others.
+        sealed = match read(place, may.into())?.0 {
+            Stored::Credential(snapshot) => return Ok(snapshot),
+            Stored::Sealed(now) if now.identity != sealed.identity => now,
+            _ => return Err(sealed::gone(&path)),
+        };
+    }
+}
+
 /// Finishes what a crash has interrupted: the temp file becomes the file. Whether it changed.
-fn recover(target: &Path, stored: &Stored, secrets: Secrets) -> Result<bool, Error> {
-    match Journal::of(target).recover(stored, secrets)? {
-        Some(found) => atomic_write::finish(&found.temp, found.length, target).map(|()| true),
+fn recover(target: &Path, stored: &Stored, secrets: Secrets, may: MayBlock) -> Result<bool, Error> {
+    match Journal::of(target).recover(stored, secrets, may)? {
+        Some(found) => atomic_write::finish(&found.temp, found.length, target, may).map(|()| true),
         None => Ok(false),
     }
 }
@@ -485,8 +548,8 @@ impl New {
     }
 
     /// First the name, then the secrets: so that what a crash leaves can be found.
-    fn write(&self, reservation: &mut Reservation) -> Result<(), Error> {
-        reservation.write(&self.document.to_json())?;
+    fn write(&self, reservation: &mut Reservation, may: MayBlock) -> Result<(), Error> {
+        reservation.write(&self.document.to_json(), may)?;
         match &self.secrets {
             Some((name, secrets)) => keychain::put(&name.text, secrets, &self.document.spent())
                 .map_err(|failure| failure.explain(None)),
@@ -495,18 +558,18 @@ impl New {
     }
 
     /// Takes back secrets that the file will not name. Says which are left.
-    fn forget(&self) -> Vec<String> {
+    fn forget(&self, may: MayBlock) -> Vec<String> {
         match &self.secrets {
             Some((name, _)) => {
-                sealed::forget(std::slice::from_ref(&name.text), None, Person::Away).left
+                sealed::forget(std::slice::from_ref(&name.text), None, Person::Away, may).left
             }
             None => Vec::new(),
         }
     }
 
     /// The same, and the temp file goes with them: what is left is named by it.
-    fn abandon(&self, reservation: Reservation) {
-        if self.forget().is_empty() {
+    fn abandon(&self, reservation: Reservation, may: MayBlock) {
+        if self.forget(may).is_empty() {
             reservation.discard();
         }
     }
@@ -553,8 +616,8 @@ impl Seen {
     }
 
     /// Reads the file anew.
-    fn look(target: &Path) -> Result<Self, Error> {
-        Self::of(RegularFile::read(target)?.as_ref(), target)
+    fn look(target: &Path, may: MayBlock) -> Result<Self, Error> {
+        Self::of(RegularFile::read(target, may.into())?.as_ref(), target)
     }
 
     /// The same, but believes that there is nothing only where the folder says so twice: a host that moves its state
@@ -563,10 +626,10 @@ impl Seen {
         clippy::disallowed_methods,
         reason = "for a moment, on a thread that may block"
     )]
-    fn look_through_moves(target: &Path) -> Result<Self, Error> {
+    fn look_through_moves(target: &Path, may: MayBlock) -> Result<Self, Error> {
         let mut sure = 0;
         for _ in 0..MOVE_LOOKS {
-            let seen = Self::look(target)?;
+            let seen = Self::look(target, may)?;
             if seen.is_corrupt || seen.stored != Stored::Nothing {
                 return Ok(seen);
             }
@@ -576,12 +639,12 @@ impl Seen {
             }
             std::thread::sleep(MOVE_WAIT);
         }
-        Self::look(target)
+        Self::look(target, may)
     }
 
     /// Reads the file anew, and takes from others what they should not have.
-    fn tightened(target: &Path) -> Result<Self, Error> {
-        let file = RegularFile::read(target)?;
+    fn tightened(target: &Path, may: MayBlock) -> Result<Self, Error> {
+        let file = RegularFile::read(target, may.into())?;
         if let Some(file) = &file {
             file.tighten();
         }
@@ -592,7 +655,7 @@ impl Seen {
         let Some(file) = file else {
             return Ok(Self::nothing());
         };
-        match parse_file(file, target) {
+        match parse_file(file.bytes(), target) {
             Ok((stored, document)) => Ok(Self {
                 stored,
                 document,
@@ -639,10 +702,10 @@ impl Seen {
     }
 }
 
-fn make_folder(location: &Location) -> Result<(), Error> {
-    match location.own_folder() {
-        Some(folder) => private_dir::ensure_ours(folder),
-        None => private_dir::ensure_exists(folder_of(location.path())),
+fn make_folder(place: &Place, may: MayBlock) -> Result<(), Error> {
+    match place.folder() {
+        Some(folder) => private_dir::ensure_ours(folder, may),
+        None => private_dir::ensure_exists(folder_of(place.path()), may),
     }
 }
 

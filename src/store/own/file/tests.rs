@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::credential::tests::sample;
+use crate::store::location::Location;
 use crate::store::location::tests::{at_path, in_state_dir};
 use crate::store::reading;
 
@@ -35,11 +36,13 @@ impl State {
     }
 
     fn lock(&self) -> OwnFile {
-        OwnFile::try_acquire(&self.location).unwrap().unwrap()
+        OwnFile::try_acquire(self.location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap()
     }
 
     fn stored(&self) -> String {
-        told(&reading::read(&self.location, Some(crate::blocking::MayBlock::in_test())).unwrap())
+        told(&reading::read(&self.location, Look::LONG).unwrap())
     }
 
     fn text(&self) -> String {
@@ -88,8 +91,10 @@ fn told(stored: &Stored) -> String {
 
 fn refresh(state: &State, access: &str, refresh: Option<&str>) -> Saved {
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
-    locked.save(reserved, &sample(access, refresh)).unwrap()
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
+    locked
+        .save(reserved, &sample(access, refresh), MayBlock::in_test())
+        .unwrap()
 }
 
 /// The file that a refresh which replaces that token would write.
@@ -110,14 +115,20 @@ fn a_login_a_refresh_and_a_logout() {
     assert!(locked.refresh_token().is_none());
     locked.replace(&sample("a1", Some("r1"))).unwrap();
     assert_eq!(told(locked.stored()), "a1 r1");
-    assert!(OwnFile::try_acquire(&state.location).unwrap().is_none());
+    assert!(
+        OwnFile::try_acquire(state.location.own(), MayBlock::in_test())
+            .unwrap()
+            .is_none()
+    );
     drop(locked);
     assert_eq!(state.stored(), "a1 r1");
 
     let mut locked = state.lock();
     assert_eq!(locked.refresh_token().unwrap().expose(), "r1");
-    let reserved = locked.reserve().unwrap();
-    let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
+    let saved = locked
+        .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+        .unwrap();
     assert_eq!(saved, Saved::Written);
     assert_eq!(told(locked.stored()), "a2 r2");
     assert_eq!(state.stored(), "a2 r2");
@@ -127,7 +138,10 @@ fn a_login_a_refresh_and_a_logout() {
             .contains(Secret::from("r1").fingerprint().as_str())
     );
 
-    let removed = locked.log_out(UnixMillis(9)).unwrap().unwrap();
+    let removed = locked
+        .log_out(UnixMillis(9), MayBlock::in_test())
+        .unwrap()
+        .unwrap();
     assert_eq!(removed.access.expose(), "a2");
     assert_eq!(removed.refresh.unwrap().expose(), "r2");
     assert_eq!(removed.client_id.as_deref(), Some("client"));
@@ -136,7 +150,12 @@ fn a_login_a_refresh_and_a_logout() {
         state.text(),
         "{\n  \"version\": 1,\n  \"loggedOutAt\": 9\n}\n"
     );
-    assert!(locked.log_out(UnixMillis(10)).unwrap().is_none());
+    assert!(
+        locked
+            .log_out(UnixMillis(10), MayBlock::in_test())
+            .unwrap()
+            .is_none()
+    );
     assert!(state.text().contains("\"loggedOutAt\": 9"));
     locked.replace(&sample("a3", None)).unwrap();
     assert_eq!(state.stored(), "a3 -");
@@ -168,7 +187,9 @@ fn unknown_members_survive_a_refresh_and_not_a_login() {
         bound_to: Fingerprint::of(&["x"]),
         rejected: None,
     };
-    locked.record_failure(&failure).unwrap();
+    locked
+        .record_failure(&failure, MayBlock::in_test())
+        .unwrap();
     assert!(state.text().contains("the plugin"));
     locked.replace(&sample("a3", None)).unwrap();
     assert!(!state.text().contains("the plugin"));
@@ -178,7 +199,7 @@ fn unknown_members_survive_a_refresh_and_not_a_login() {
 fn a_crash_after_reserving_leaves_the_old_credential() {
     let state = State::logged_in();
     let locked = state.lock();
-    std::mem::forget(locked.reserve().unwrap());
+    std::mem::forget(locked.reserve(MayBlock::in_test()).unwrap());
     drop(locked);
     assert_eq!(state.files().len(), 2);
     assert_eq!(told(state.lock().stored()), "a1 r1");
@@ -210,12 +231,12 @@ fn a_crash_at_any_byte_of_the_write_leaves_the_old_or_the_new_credential() {
 fn a_save_that_could_not_be_renamed_is_finished_by_the_next_holder() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     let aside = state.folder.path().join("aside");
     std::fs::rename(state.location.path(), &aside).unwrap();
     std::fs::create_dir(state.location.path()).unwrap();
     let failure = locked
-        .save(reserved, &sample("a2", Some("r2")))
+        .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
         .unwrap_err();
     assert_eq!(failure.error.code(), ErrorCode::StoreIo);
     let reserved = failure.reserved.unwrap();
@@ -233,15 +254,22 @@ fn a_save_that_could_not_be_renamed_is_finished_by_the_next_holder() {
 fn a_failed_save_can_be_tried_again() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     let aside = state.folder.path().join("aside");
     std::fs::rename(state.location.path(), &aside).unwrap();
     std::fs::create_dir(state.location.path()).unwrap();
     let new = sample("a2", Some("r2"));
-    let reserved = locked.save(reserved, &new).unwrap_err().reserved.unwrap();
+    let reserved = locked
+        .save(reserved, &new, MayBlock::in_test())
+        .unwrap_err()
+        .reserved
+        .unwrap();
     std::fs::remove_dir(state.location.path()).unwrap();
     std::fs::rename(&aside, state.location.path()).unwrap();
-    assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+    assert_eq!(
+        locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+        Saved::Written
+    );
     assert_eq!(state.stored(), "a2 r2");
     assert_eq!(state.files(), ["default.json"]);
 }
@@ -250,17 +278,22 @@ fn a_failed_save_can_be_tried_again() {
 fn a_temp_file_that_somebody_deleted_is_reserved_anew() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     for name in state.files() {
         if name != "default.json" {
             std::fs::remove_file(state.location.path().with_file_name(name)).unwrap();
         }
     }
     let new = sample("a2", Some("r2"));
-    let failure = locked.save(reserved, &new).unwrap_err();
+    let failure = locked
+        .save(reserved, &new, MayBlock::in_test())
+        .unwrap_err();
     assert!(failure.reserved.is_none());
-    let reserved = locked.reserve().unwrap();
-    assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
+    assert_eq!(
+        locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+        Saved::Written
+    );
     assert_eq!(state.stored(), "a2 r2");
 }
 
@@ -307,7 +340,7 @@ fn leftovers_of_other_profiles_and_foreign_files_stay() {
     std::fs::create_dir(folder.join(format!(".default.json.{DIGITS}.tmp"))).unwrap();
     let mut locked = state.lock();
     assert_eq!(told(locked.stored()), "a1 r1");
-    locked.log_out(UnixMillis(1)).unwrap();
+    locked.log_out(UnixMillis(1), MayBlock::in_test()).unwrap();
     std::fs::remove_dir(folder.join(format!(".default.json.{DIGITS}.tmp"))).unwrap();
     assert_eq!(state.files(), names);
 }
@@ -343,7 +376,7 @@ fn a_successor_of_a_newer_version_stops_us_from_spending_its_predecessor() {
         Secret::from("r1").fingerprint().as_str()
     );
     let left = state.leave(DIGITS, text.as_bytes());
-    let error = OwnFile::try_acquire(&state.location).unwrap_err();
+    let error = OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreVersion);
     assert_eq!(std::fs::read_to_string(left).unwrap(), text);
 }
@@ -359,14 +392,16 @@ fn a_login_or_logout_in_between_wins() {
     ] {
         let state = State::logged_in();
         let mut locked = state.lock();
-        let reserved = locked.reserve().unwrap();
+        let reserved = locked.reserve(MayBlock::in_test()).unwrap();
         // Whoever did not honour the lock.
         if now.is_empty() {
             std::fs::remove_file(state.location.path()).unwrap();
         } else {
             state.write(now);
         }
-        let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        let saved = locked
+            .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+            .unwrap();
         assert_eq!(saved, Saved::Superseded, "{now}");
         assert_eq!(told(locked.stored()), told_now);
         assert!(!locked.seen.is_corrupt);
@@ -384,7 +419,7 @@ fn a_login_or_logout_in_between_wins() {
 fn a_folder_that_is_moved_and_linked_meanwhile_is_no_logout() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     let folder = state.location.own_folder().unwrap().to_path_buf();
     let elsewhere = state.folder.path().join("elsewhere");
     std::fs::rename(&folder, &elsewhere).unwrap();
@@ -392,11 +427,13 @@ fn a_folder_that_is_moved_and_linked_meanwhile_is_no_logout() {
         std::thread::sleep(Duration::from_millis(50));
         std::os::unix::fs::symlink(elsewhere, folder).unwrap();
     });
-    let saved = locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+    let saved = locked
+        .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+        .unwrap();
     host.join().unwrap();
     assert_eq!(saved, Saved::Written);
     assert_eq!(
-        told(&reading::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+        told(&reading::read(&state.location, Look::LONG).unwrap()),
         "a2 r2"
     );
 }
@@ -405,7 +442,7 @@ fn a_folder_that_is_moved_and_linked_meanwhile_is_no_logout() {
 fn what_another_finished_for_us_is_not_revoked() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     let new = sample("a2", Some("r2"));
     let theirs = Document::of_credential(
         locked.seen.document.clone(),
@@ -414,7 +451,10 @@ fn what_another_finished_for_us_is_not_revoked() {
         Some(&Secret::from("r1").fingerprint()),
     );
     std::fs::write(state.location.path(), theirs.to_json()).unwrap();
-    assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+    assert_eq!(
+        locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+        Saved::Written
+    );
     assert_eq!(state.stored(), "a2 r2");
 }
 
@@ -422,10 +462,13 @@ fn what_another_finished_for_us_is_not_revoked() {
 fn damage_in_between_does_not_cost_the_new_token() {
     let state = State::logged_in();
     let mut locked = state.lock();
-    let reserved = locked.reserve().unwrap();
+    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
     state.write("half a fi");
     let new = sample("a2", Some("r2"));
-    assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+    assert_eq!(
+        locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+        Saved::Written
+    );
     assert_eq!(state.stored(), "a2 r2");
     assert_eq!(
         state.files(),
@@ -463,7 +506,13 @@ fn a_damaged_file_is_no_login_and_is_kept_aside_by_the_next_one() {
 fn a_logout_from_a_damaged_file_keeps_it_aside() {
     let state = State::empty();
     state.write("damaged");
-    assert!(state.lock().log_out(UnixMillis(5)).unwrap().is_none());
+    assert!(
+        state
+            .lock()
+            .log_out(UnixMillis(5), MayBlock::in_test())
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(state.stored(), "logged out");
     assert_eq!(state.files(), ["default.json", "default.json.corrupt-5"]);
 }
@@ -473,7 +522,7 @@ fn a_newer_version_is_left_alone() {
     let state = State::empty();
     let text = r#"{"version":2,"anything":"else"}"#;
     state.write(text);
-    let error = OwnFile::try_acquire(&state.location).unwrap_err();
+    let error = OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::StoreVersion);
     assert_eq!(state.text(), text);
 
@@ -482,7 +531,9 @@ fn a_newer_version_is_left_alone() {
     state.write(text);
     for error in [
         locked.replace(&sample("a2", None)).unwrap_err(),
-        locked.log_out(UnixMillis(1)).unwrap_err(),
+        locked
+            .log_out(UnixMillis(1), MayBlock::in_test())
+            .unwrap_err(),
     ] {
         assert_eq!(error.code(), ErrorCode::StoreVersion);
     }
@@ -504,10 +555,10 @@ fn what_a_failed_refresh_taught_is_shared_until_the_next_save() {
         rejected: None,
     };
     let mut locked = state.lock();
-    locked.record_failure(&failure).unwrap();
-    let Stored::Credential(snapshot) =
-        reading::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap()
-    else {
+    locked
+        .record_failure(&failure, MayBlock::in_test())
+        .unwrap();
+    let Stored::Credential(snapshot) = reading::read(&state.location, Look::LONG).unwrap() else {
         panic!("no credential");
     };
     assert_eq!(snapshot.last_refresh(), Some(&failure));
@@ -539,11 +590,15 @@ fn a_failure_is_not_recorded_over_another_login() {
     let mut locked = state.lock();
     let theirs = r#"{"version":1,"access":"a7","refresh":"r7"}"#;
     state.write(theirs);
-    locked.record_failure(&failure).unwrap();
+    locked
+        .record_failure(&failure, MayBlock::in_test())
+        .unwrap();
     assert_eq!(state.text(), theirs);
     assert_eq!(told(locked.stored()), "a7 r7");
-    locked.log_out(UnixMillis(1)).unwrap();
-    locked.record_failure(&failure).unwrap();
+    locked.log_out(UnixMillis(1), MayBlock::in_test()).unwrap();
+    locked
+        .record_failure(&failure, MayBlock::in_test())
+        .unwrap();
     assert_eq!(state.stored(), "logged out");
     assert_eq!(state.files(), ["default.json"]);
 }
@@ -558,10 +613,15 @@ fn a_logout_without_space_for_a_tombstone_still_removes_the_credential() {
         r#"{"version":1,"access":"a1","refresh":"r1"}"#,
     )
     .unwrap();
-    let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
-    let error = locked.reserve().unwrap_err();
+    let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+        .unwrap()
+        .unwrap();
+    let error = locked.reserve(MayBlock::in_test()).unwrap_err();
     assert!(error.message().contains("too long"), "{error}");
-    let removed = locked.log_out(UnixMillis(1)).unwrap().unwrap();
+    let removed = locked
+        .log_out(UnixMillis(1), MayBlock::in_test())
+        .unwrap()
+        .unwrap();
     assert_eq!(removed.access.expose(), "a1");
     assert!(!location.path().exists());
     assert_eq!(locked.stored(), &Stored::Nothing);
@@ -575,12 +635,13 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     let text = r#"{"access_token":"a0","refresh_token":"r0"}"#;
     std::fs::write(&old, text).unwrap();
     let mut locked = state.lock();
-    let handwritten =
-        Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
-            .unwrap()
-            .unwrap();
+    let handwritten = reading::handwritten(&state.location, Look::LONG)
+        .unwrap()
+        .unwrap();
     let credential = handwritten.credential(UnixMillis(5));
-    locked.adopt(&handwritten, &credential).unwrap();
+    locked
+        .adopt(&handwritten, &credential, MayBlock::in_test())
+        .unwrap();
     assert_eq!(told(locked.stored()), "a0 r0");
     assert_eq!(state.stored(), "a0 r0");
     assert!(state.text().contains("\"adopted\""));
@@ -590,22 +651,26 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     // Somebody restores it, and adopts again what was found before.
     std::fs::write(&old, text).unwrap();
     assert!(
-        Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+        reading::handwritten(&state.location, Look::LONG)
             .unwrap()
             .is_none()
     );
     locked.replace(&sample("a1", None)).unwrap();
-    locked.adopt(&handwritten, &credential).unwrap();
+    locked
+        .adopt(&handwritten, &credential, MayBlock::in_test())
+        .unwrap();
     assert_eq!(state.stored(), "a1 -");
     assert!(state.text().contains("\"adopted\""));
-    locked.log_out(UnixMillis(6)).unwrap();
+    locked.log_out(UnixMillis(6), MayBlock::in_test()).unwrap();
     assert!(state.text().contains("\"adopted\""));
     assert!(
-        Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+        reading::handwritten(&state.location, Look::LONG)
             .unwrap()
             .is_none()
     );
-    locked.adopt(&handwritten, &credential).unwrap();
+    locked
+        .adopt(&handwritten, &credential, MayBlock::in_test())
+        .unwrap();
     assert_eq!(state.stored(), "logged out");
 }
 
@@ -615,9 +680,15 @@ fn a_logout_before_any_login_stops_adoption_too() {
     let old = state.location.handwritten_path().unwrap();
     std::fs::create_dir_all(old.parent().unwrap()).unwrap();
     std::fs::write(&old, r#"{"access":"a0"}"#).unwrap();
-    assert!(state.lock().log_out(UnixMillis(1)).unwrap().is_none());
     assert!(
-        Handwritten::find(&state.location, Some(crate::blocking::MayBlock::in_test()))
+        state
+            .lock()
+            .log_out(UnixMillis(1), MayBlock::in_test())
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        reading::handwritten(&state.location, Look::LONG)
             .unwrap()
             .is_none()
     );
@@ -627,11 +698,14 @@ fn a_logout_before_any_login_stops_adoption_too() {
 #[test]
 fn the_holder_is_told() {
     let state = State::logged_in();
-    assert_eq!(OwnFile::holder(&state.location), None);
+    assert_eq!(
+        OwnFile::holder(state.location.own(), MayBlock::in_test()),
+        None
+    );
     let locked = state.lock();
-    locked.note("refreshing");
+    locked.note("refreshing", MayBlock::in_test());
     assert!(!locked.is_local_fallback());
-    let told = OwnFile::holder(&state.location).unwrap();
+    let told = OwnFile::holder(state.location.own(), MayBlock::in_test()).unwrap();
     assert_eq!(told, format!("process {}: refreshing", std::process::id()));
 }
 
@@ -643,7 +717,7 @@ fn nothing_secret_is_printed() {
         "{locked:?} {:?} {:?} {:?}",
         locked.refresh_token(),
         locked.stored(),
-        locked.reserve().unwrap()
+        locked.reserve(MayBlock::in_test()).unwrap()
     );
     assert!(
         !shown.contains("\"r1\"") && !shown.contains("\"a1\""),
@@ -660,15 +734,20 @@ fn no_update_is_lost_among_threads() {
             scope.spawn(|| {
                 let mut done = 0;
                 while done < 25 {
-                    let Some(mut locked) = OwnFile::try_acquire(&state.location).unwrap() else {
+                    let Some(mut locked) =
+                        OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap()
+                    else {
                         std::thread::yield_now();
                         continue;
                     };
                     let token = locked.refresh_token().unwrap().clone();
                     let next: u32 = token.expose().parse::<u32>().unwrap() + 1;
-                    let reserved = locked.reserve().unwrap();
+                    let reserved = locked.reserve(MayBlock::in_test()).unwrap();
                     let new = sample(&next.to_string(), Some(&next.to_string()));
-                    assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+                    assert_eq!(
+                        locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+                        Saved::Written
+                    );
                     done += 1;
                 }
             });
@@ -740,14 +819,20 @@ mod unix {
         let folder = TempDir::new().unwrap();
         loosen(folder.path(), 0o755);
         let location = at_path(&folder.path().join("new/deep/c.json"));
-        let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+        let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         locked.replace(&sample("a1", None)).unwrap();
         drop(locked);
         assert_eq!(mode(location.path()), 0o600);
         assert_eq!(mode(&folder.path().join("new/deep")), 0o700);
         assert_eq!(mode(&folder.path().join("new")), 0o700);
         loosen(&folder.path().join("new/deep"), 0o755);
-        drop(OwnFile::try_acquire(&location).unwrap().unwrap());
+        drop(
+            OwnFile::try_acquire(location.own(), MayBlock::in_test())
+                .unwrap()
+                .unwrap(),
+        );
         assert_eq!(mode(&folder.path().join("new/deep")), 0o755);
         assert_eq!(mode(folder.path()), 0o755);
     }
@@ -763,13 +848,17 @@ mod unix {
                 &format!("umask{umask}"),
                 "default",
             );
-            let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+            let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+                .unwrap()
+                .unwrap();
             locked.replace(&sample("a1", Some("r1"))).unwrap();
-            let reserved = locked.reserve().unwrap();
+            let reserved = locked.reserve(MayBlock::in_test()).unwrap();
             for entry in std::fs::read_dir(location.own_folder().unwrap()).unwrap() {
                 assert_eq!(mode(&entry.unwrap().path()), 0o600);
             }
-            locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+            locked
+                .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+                .unwrap();
         }
     }
 
@@ -806,28 +895,30 @@ mod unix {
         .unwrap();
         symlink("real/secret.json", at("c.json")).unwrap();
         let location = at_path(&at("c.json"));
-        let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+        let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         assert!(at("real/secret.json.lock").exists());
         assert!(!at("c.json.lock").exists());
         let real = at_path(&at("real/secret.json"));
-        assert!(OwnFile::try_acquire(&real).unwrap().is_none());
-        let reserved = locked.reserve().unwrap();
-        locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        assert!(
+            OwnFile::try_acquire(real.own(), MayBlock::in_test())
+                .unwrap()
+                .is_none()
+        );
+        let reserved = locked.reserve(MayBlock::in_test()).unwrap();
+        locked
+            .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+            .unwrap();
         assert!(at("c.json").is_symlink());
+        assert_eq!(told(&reading::read(&real, Look::LONG).unwrap()), "a2 r2");
         assert_eq!(
-            told(&reading::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+            told(&reading::read(&location, Look::LONG).unwrap()),
             "a2 r2"
         );
-        assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
-            "a2 r2"
-        );
-        locked.log_out(UnixMillis(1)).unwrap();
+        locked.log_out(UnixMillis(1), MayBlock::in_test()).unwrap();
         assert!(at("c.json").is_symlink());
-        assert_eq!(
-            reading::read(&real, Some(crate::blocking::MayBlock::in_test())).unwrap(),
-            Stored::LoggedOut
-        );
+        assert_eq!(reading::read(&real, Look::LONG).unwrap(), Stored::LoggedOut);
     }
 
     #[test]
@@ -835,14 +926,13 @@ mod unix {
         let folder = TempDir::new().unwrap();
         symlink("later/c.json", folder.path().join("c.json")).unwrap();
         let location = at_path(&folder.path().join("c.json"));
-        let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+        let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         locked.replace(&sample("a1", None)).unwrap();
         assert!(folder.path().join("c.json").is_symlink());
         assert_eq!(mode(&folder.path().join("later")), 0o700);
-        assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
-            "a1 -"
-        );
+        assert_eq!(told(&reading::read(&location, Look::LONG).unwrap()), "a1 -");
     }
 
     #[test]
@@ -857,8 +947,8 @@ mod unix {
         symlink(state.location.path(), link.path()).unwrap();
         for location in [&state.location, &link] {
             for error in [
-                reading::read(location, Some(crate::blocking::MayBlock::in_test())).unwrap_err(),
-                OwnFile::try_acquire(location).unwrap_err(),
+                reading::read(location, Look::LONG).unwrap_err(),
+                OwnFile::try_acquire(location.own(), MayBlock::in_test()).unwrap_err(),
             ] {
                 assert_eq!(error.code(), ErrorCode::StoreIo);
                 assert!(error.message().contains("uid 4321"), "{error}");
@@ -876,12 +966,14 @@ mod unix {
         let state = State::logged_in();
         let mut locked = state.lock();
         chown(state.location.path(), Some(4321), None).unwrap();
-        locked.log_out(UnixMillis(1)).unwrap_err();
+        locked
+            .log_out(UnixMillis(1), MayBlock::in_test())
+            .unwrap_err();
         assert_eq!(state.text(), text);
 
         let state = State::logged_in();
         chown(state.location.own_folder().unwrap(), Some(4321), None).unwrap();
-        let error = OwnFile::try_acquire(&state.location).unwrap_err();
+        let error = OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap_err();
         assert!(error.message().contains("The folder"), "{error}");
     }
 
@@ -889,13 +981,13 @@ mod unix {
     fn what_is_no_regular_file_is_refused_at_once() {
         let state = State::empty();
         std::fs::create_dir_all(state.location.path()).unwrap();
-        let error = OwnFile::try_acquire(&state.location).unwrap_err();
+        let error = OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::StoreIo);
         std::fs::remove_dir(state.location.path()).unwrap();
         run("mkfifo", &[state.location.path().to_str().unwrap()]);
         for error in [
-            OwnFile::try_acquire(&state.location).unwrap_err(),
-            reading::read(&state.location, Some(crate::blocking::MayBlock::in_test())).unwrap_err(),
+            OwnFile::try_acquire(state.location.own(), MayBlock::in_test()).unwrap_err(),
+            reading::read(&state.location, Look::LONG).unwrap_err(),
         ] {
             assert!(error.message().contains("named pipe"), "{error}");
         }
@@ -916,32 +1008,45 @@ mod unix {
         let shown = disk.to_str().unwrap();
         run("mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", shown]);
         let location = in_state_dir(&disk, "demo", "default");
-        let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+        let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         locked.replace(&sample("a1", Some("r1"))).unwrap();
 
         // What was reserved can be saved, and a note written, on a disk that is full by now.
-        let reserved = locked.reserve().unwrap();
+        let reserved = locked.reserve(MayBlock::in_test()).unwrap();
         let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
         while ballast.write_all(&[7; 4096]).is_ok() {}
-        let error = locked.reserve().unwrap_err();
+        let error = locked.reserve(MayBlock::in_test()).unwrap_err();
         assert!(error.message().starts_with("No space left"), "{error}");
-        locked.save(reserved, &sample("a2", Some("r2"))).unwrap();
+        locked
+            .save(reserved, &sample("a2", Some("r2")), MayBlock::in_test())
+            .unwrap();
         assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+            told(&reading::read(&location, Look::LONG).unwrap()),
             "a2 r2"
         );
-        locked.note("no space");
-        assert!(OwnFile::holder(&location).unwrap().ends_with("no space"));
+        locked.note("no space", MayBlock::in_test());
+        assert!(
+            OwnFile::holder(location.own(), MayBlock::in_test())
+                .unwrap()
+                .ends_with("no space")
+        );
         while ballast.write_all(&[7; 4096]).is_ok() {}
         let error = locked.replace(&sample("a3", None)).unwrap_err();
         assert!(error.message().starts_with("No space left"), "{error}");
         assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+            told(&reading::read(&location, Look::LONG).unwrap()),
             "a2 r2"
         );
-        assert!(locked.log_out(UnixMillis(1)).unwrap().is_some());
+        assert!(
+            locked
+                .log_out(UnixMillis(1), MayBlock::in_test())
+                .unwrap()
+                .is_some()
+        );
         assert_eq!(
-            reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap(),
+            reading::read(&location, Look::LONG).unwrap(),
             Stored::Nothing
         );
         drop(ballast);
@@ -951,12 +1056,9 @@ mod unix {
 
         // Read-only: reading goes on.
         run("mount", &["-o", "remount,ro", shown]);
-        let error = OwnFile::try_acquire(&location).unwrap_err();
+        let error = OwnFile::try_acquire(location.own(), MayBlock::in_test()).unwrap_err();
         assert!(error.message().contains("is read-only"), "{error}");
-        assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
-            "a4 -"
-        );
+        assert_eq!(told(&reading::read(&location, Look::LONG).unwrap()), "a4 -");
 
         // A single file that is mounted from elsewhere, on the same disk.
         let source = folder.join("source.json");
@@ -965,15 +1067,17 @@ mod unix {
         std::fs::write(location.path(), "").unwrap();
         let bound = location.path().to_str().unwrap();
         run("mount", &["--bind", source.to_str().unwrap(), bound]);
-        let mut locked = OwnFile::try_acquire(&location).unwrap().unwrap();
+        let mut locked = OwnFile::try_acquire(location.own(), MayBlock::in_test())
+            .unwrap()
+            .unwrap();
         for error in [
-            locked.reserve().unwrap_err(),
+            locked.reserve(MayBlock::in_test()).unwrap_err(),
             locked.replace(&sample("a2", None)).unwrap_err(),
         ] {
             assert!(error.message().contains("Mount its folder"), "{error}");
         }
         assert_eq!(
-            told(&reading::read(&location, Some(crate::blocking::MayBlock::in_test())).unwrap()),
+            told(&reading::read(&location, Look::LONG).unwrap()),
             "a1 r1"
         );
     }
@@ -1015,14 +1119,19 @@ mod unix {
     fn child_that_refreshes() {
         let location = here();
         loop {
-            let Some(mut locked) = OwnFile::try_acquire(&location).unwrap() else {
+            let Some(mut locked) =
+                OwnFile::try_acquire(location.own(), MayBlock::in_test()).unwrap()
+            else {
                 continue;
             };
             let token = locked.refresh_token().unwrap().clone();
             let next = (token.expose().parse::<u32>().unwrap() + 1).to_string();
-            let reserved = locked.reserve().unwrap();
+            let reserved = locked.reserve(MayBlock::in_test()).unwrap();
             let new = sample(&next, Some(&next));
-            assert_eq!(locked.save(reserved, &new).unwrap(), Saved::Written);
+            assert_eq!(
+                locked.save(reserved, &new, MayBlock::in_test()).unwrap(),
+                Saved::Written
+            );
             drop(locked);
             std::io::stderr()
                 .write_all(format!("{next}\n").as_bytes())

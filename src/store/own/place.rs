@@ -1,0 +1,168 @@
+//! Where a login of ours is: `<stateDir>/credentials/<pluginId>/<profile>.json`, or exactly where the config says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::blocking::MayBlock;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::fs::io_failure::{self, Attempt};
+use crate::store::name::{self, DEFAULT_PROFILE};
+use crate::store::sidecar::Sidecar;
+use crate::store::state_folder::candidates;
+
+/// The place of one login.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::store) struct Place {
+    path: PathBuf,
+    profile: String,
+    /// None where the config names the file.
+    plugin: Option<PluginFolder>,
+}
+
+/// A plugin's folder, which is ours to make and tighten.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct PluginFolder {
+    state_dir: PathBuf,
+    plugin_id: String,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// In the plugin's folder.
+    pub(in crate::store) fn in_state_dir(
+        state_dir: PathBuf,
+        plugin_id: &str,
+        profile: &str,
+    ) -> Self {
+        let folder = state_dir.join("credentials").join(name::encode(plugin_id));
+        Self {
+            path: folder.join(format!("{}.json", name::encode(profile))),
+            profile: profile.to_owned(),
+            plugin: Some(PluginFolder {
+                state_dir,
+                plugin_id: plugin_id.to_owned(),
+                folder,
+            }),
+        }
+    }
+
+    /// The file that the config names.
+    pub(in crate::store) fn exact(path: PathBuf, profile: &str) -> Self {
+        Self {
+            path,
+            profile: profile.to_owned(),
+            plugin: None,
+        }
+    }
+
+    /// The credential file; symbolic links are not resolved yet.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(in crate::store) fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// The plugin's folder, where it is ours.
+    pub(in crate::store) fn folder(&self) -> Option<&Path> {
+        self.plugin.as_ref().map(|plugin| plugin.folder.as_path())
+    }
+
+    /// The order of the plugin's accounts. A leading dot is never that of a profile.
+    pub(in crate::store) fn order(&self) -> Option<Sidecar> {
+        Some(Sidecar::File(self.folder()?.join(".order.json")))
+    }
+
+    /// The clients that were registered at the server of that name.
+    pub(in crate::store) fn clients(&self, server: &str) -> Sidecar {
+        let folder = if let Some(folder) = self.folder() {
+            folder.join("clients")
+        } else {
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(".clients");
+            self.path.with_file_name(name)
+        };
+        Sidecar::File(folder.join(format!("{server}.json")))
+    }
+
+    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one.
+    ///
+    /// # Errors
+    /// `STORE_IO` if the folder cannot be listed.
+    pub(in crate::store) fn profiles(&self, _: MayBlock) -> Result<Vec<Self>, Error> {
+        let Some(folder) = self.folder() else {
+            return Ok(vec![self.clone()]);
+        };
+        let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            let file_name = entry.file_name();
+            let profile = file_name
+                .to_str()
+                .and_then(|file_name| file_name.strip_suffix(".json"))
+                .and_then(name::decode);
+            if let Some(profile) = profile.filter(|profile| !profile.is_empty())
+                && entry.path().is_file()
+            {
+                found.push(Self {
+                    path: entry.path(),
+                    profile,
+                    plugin: self.plugin.clone(),
+                });
+            }
+        }
+        found.sort_by(|a, b| a.profile.cmp(&b.profile));
+        Ok(found)
+    }
+
+    /// The same plugin's place in each other state folder.
+    pub(in crate::store) fn elsewhere(
+        &self,
+        environment: &dyn Environment,
+        _: MayBlock,
+    ) -> Vec<Self> {
+        let Some(plugin) = &self.plugin else {
+            return Vec::new();
+        };
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut seen = vec![real(&plugin.state_dir)];
+        let mut others = Vec::new();
+        for other in candidates(environment) {
+            if seen.contains(&real(&other)) {
+                continue;
+            }
+            seen.push(real(&other));
+            others.push(Self::in_state_dir(
+                other,
+                &plugin.plugin_id,
+                DEFAULT_PROFILE,
+            ));
+        }
+        others
+    }
+
+    /// Where plugin authors keep a login by hand. Such a file knows no profiles, so it can only be the default one's.
+    pub(in crate::store) fn handwritten(&self) -> Option<PathBuf> {
+        let plugin = self.plugin.as_ref()?;
+        let id = plugin.plugin_id.as_str();
+        // The id is a path here, unencoded, as the hosts write it: `name` or `@scope/name`, and no other.
+        let is_id = match id.split_once('/') {
+            Some((scope, name)) => {
+                scope.starts_with('@') && name::is_plain(scope) && name::is_plain(name)
+            }
+            None => name::is_plain(id),
+        };
+        (is_id && self.profile == DEFAULT_PROFILE).then(|| {
+            let folder = plugin.state_dir.join("extensions").join(id);
+            folder.join("credentials.json")
+        })
+    }
+}
