@@ -3,7 +3,8 @@
 //
 //   node scripts/soak-host.mjs [--host openclaw-2026.9.6] [--minutes 20] [--reload-every 30] [--stops 20] [--node 24]
 //
-// A host that is not in __test__/hosts is installed into target/hosts; it takes --node. --accounts 3, --dpop and --given-store
+// Fails where a call, a refresh or a stopped gateway's login is lost, or where more than docs/evidence/soak-host.md says is kept.
+// A host that is not in __test__/hosts is installed into target/hosts; it takes --node. --accounts [3], --dpop and --given-store
 // vary the plugin's login: so many accounts in an order, tokens bound to keys, a store that the plugin gives.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +16,12 @@ import { install, npm, root, serverNodeMajor, setUp } from "./setup.mjs";
 
 async function main() {
   const text = (value) => ({ type: "string", default: value });
+  // By itself it means three.
+  const args = process.argv.slice(2).flatMap((arg, at, all) => {
+    return arg === "--accounts" && !/^\d+$/.test(all[at + 1] ?? "") ? [arg, "3"] : [arg];
+  });
   const { values } = parseArgs({
+    args,
     options: {
       host: text("openclaw-2026.9.6"),
       minutes: text("20"),

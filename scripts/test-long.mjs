@@ -7,6 +7,18 @@ const long = [
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],
   ["soak-host.mjs", "--minutes", "5", "--stops", "3"],
+  [
+    "soak-host.mjs",
+    "--host",
+    "openclaw-2026.6.11",
+    "--minutes",
+    "5",
+    "--stops",
+    "3",
+    "--accounts",
+    "--dpop",
+    "--given-store",
+  ],
 ];
 
 let failed = 0;

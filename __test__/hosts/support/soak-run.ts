@@ -150,6 +150,12 @@ class Candidate {
 const endings: (() => unknown)[] = [];
 const lifetime = { after: (end: () => unknown) => void endings.push(end) };
 
+/** What is not as it must be. */
+const wrong: string[] = [];
+function check(holds: boolean, what: string): void {
+  if (!holds) wrong.push(what);
+}
+
 async function soak(): Promise<void> {
   const candidates = [await Candidate.start("with a login", true), await Candidate.start("without", false)];
   // Both have had their first calls before anything is counted.
@@ -207,8 +213,10 @@ async function soak(): Promise<void> {
     await turn;
   }
   await row("end");
+  const kept: number[] = [];
   for (const one of candidates) {
     const { reachable, resident } = await one.memory();
+    kept.push(reachable - one.before.reachable);
     const now = one.sample();
     const first = one.first as Sample;
     const perReload = (bytes: number) => (bytes / 1e6 / Math.max(1, reloads)).toFixed(2);
@@ -222,7 +230,18 @@ async function soak(): Promise<void> {
         `${more.length > 0 ? ` (${more.join(", ")})` : ""}, descriptors ${signed(now.descriptors - first.descriptors)}, ` +
         `images ${signed(now.images - first.images)}, deleted ${now.deleted.toFixed(1)} MB`,
     );
+    check(now.images === first.images, `${one.name}: ${now.images} images are mapped, and were ${first.images}`);
+    check(now.deleted === 0, `${one.name}: ${now.deleted} MB of deleted files are held`);
+    check(now.descriptors <= first.descriptors + 2, `${one.name}: ${now.descriptors - first.descriptors} descriptors`);
+    check(now.threads <= first.threads, `${one.name}: ${now.threads - first.threads} threads more: ${more.join(", ")}`);
+    check(one.failures.length === 0, `${one.name}: ${one.failures.length} calls failed`);
   }
+  const [ours = 0, theirs = 0] = kept;
+  // Of a few reloads the collector's own doings are more than what is kept.
+  check(
+    reloads < 10 || ours <= 1.1 * theirs,
+    `a reload keeps ${(ours / theirs).toFixed(2)} times what the host alone keeps`,
+  );
   for (const one of candidates) {
     for (const failure of new Set(one.failures)) console.log(`${one.name}: ${failure}`);
   }
@@ -233,12 +252,16 @@ async function soak(): Promise<void> {
       ({ status: code }) => code !== 200,
     );
     console.log(`the login is ${state}; refreshes refused: ${refused.length}`);
+    check(refused.length === 0, `${refused.length} refreshes were refused`);
+    check(state === "valid" || options["given-store"], `the login is ${state}`);
   }
   if (withLogin !== undefined) {
     const { pid } = withLogin.gateway.child;
     const before = heldLogins(pid).length;
     await withLogin.gateway.tool("lifetime_logout", {});
-    console.log(`refresh tokens in /proc/<pid>/fd: ${before}; right after a logout: ${heldLogins(pid).length}`);
+    const after = heldLogins(pid).length;
+    console.log(`refresh tokens in /proc/<pid>/fd: ${before}; right after a logout: ${after}`);
+    check(after === 0, `${after} refresh tokens are held after a logout`);
   }
   for (const one of candidates) await one.gateway.stop();
 }
@@ -266,6 +289,7 @@ async function stops(): Promise<void> {
     else await approvedLogin(login);
   }
   console.log(`\nStopped in the middle of a refresh: ${kept} of ${count} logins kept.`);
+  check(kept === count, `${count - kept} logins were lost to a stop`);
 }
 
 const signed = (number: number) => (number > 0 ? `+${number}` : `${number}`);
@@ -273,6 +297,8 @@ const signed = (number: number) => (number > 0 ? `+${number}` : `${number}`);
 try {
   if (Number(options.minutes) > 0) await soak();
   await stops();
+  for (const what of wrong) console.log(`WRONG: ${what}`);
+  process.exitCode = wrong.length === 0 ? 0 : 1;
 } finally {
   for (const end of endings.reverse()) await end();
 }
