@@ -100,6 +100,16 @@ describe("a locked keyring that names no entries", { concurrency: 4, skip }, () 
   });
 });
 
+test("a program that knows no more than it has to: a whole life", { skip }, async (t) => {
+  const login = await create(t, { bare: true });
+  const plugin = await login.plugin();
+  login.expire();
+  assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+  login.assertTidy();
+  assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+  assert.deepEqual(login.keyring.accounts(), []);
+});
+
 describe("the session bus", { skip }, () => {
   test("is found by every spelling of its address, and without one", async (t) => {
     const login = await create(t);
@@ -279,6 +289,21 @@ describe("removal", { concurrency: 4, skip }, () => {
     assert.deepEqual(login.keyring.accounts(), []);
     assert.ok(login.keyring.calls.length - before < 100, `${login.keyring.calls.length - before} calls`);
   });
+
+  for (const method of ["OpenSession", "GetSecret"]) {
+    test(`a program that ends in the middle of ${method} is said to have ended`, async (t) => {
+      const login = await create(t);
+      const reached = login.keyring.hold(method, () => true);
+      const ended = assert.rejects((await login.plugin()).accessToken(login.config), {
+        code: "STORE_IO",
+        retryable: true,
+        message: /cannot be reached \(it ended before it answered\)\. Start it in the session of this process/,
+      });
+      await reached;
+      login.keyring.end();
+      await ended;
+    });
+  }
 
   test("what the program says is in the error, cleaned, and never a token", async (t) => {
     const login = await prepare(t);

@@ -304,7 +304,7 @@ describe("KeePassXC with its own settings", {
     await assert.rejects((await login.plugin()).accessToken(login.config), {
       code: "STORE_IO",
       retryable: true,
-      message: /KeePassXC: .*switch off both confirmations/,
+      message: /KeePassXC: .*switch off "Confirm when passwords are retrieved/,
     });
     assertNoWindow(login);
   });

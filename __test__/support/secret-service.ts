@@ -34,6 +34,8 @@ export interface SecretServiceOptions {
   silentUnlock?: boolean;
   /** The names that it has on the bus besides its own; with `org.kde.kwalletd5` its wallet is open. */
   names?: string[];
+  /** It knows no more methods than it has to: not `Collection.SearchItems`, nor a keyring's `Label`. */
+  bare?: boolean;
   /** A second keyring, which stays locked. */
   secondKeyring?: boolean;
 }
@@ -133,6 +135,11 @@ export class SecretService {
     });
   }
 
+  /** It dies. */
+  end(): void {
+    this.#bus.disconnect();
+  }
+
   letGo(): void {
     for (const message of this.#waiting.splice(0)) this.#answer(message);
   }
@@ -210,6 +217,8 @@ export class SecretService {
           // What KeePassXC does before it searches.
           if (this.#locked.size === this.#keyrings.length) this.#window("unlock to search");
           reply("aoao", this.#find(body[0] as unknown as Attributes), []);
+        } else if (this.options.bare) {
+          fail("org.freedesktop.DBus.Error.UnknownMethod");
         } else {
           reply("ao", this.#find(body[0] as unknown as Attributes, path));
         }
@@ -271,6 +280,7 @@ export class SecretService {
 
   #property(path: string, name: string, reply: (value: Variant) => void, fail: (error: string) => void): void {
     if (name === "Collections") reply(new Variant("ao", this.#keyrings));
+    else if (this.options.bare) fail("org.freedesktop.DBus.Error.UnknownProperty");
     else if (name === "Locked") reply(new Variant("b", this.#locked.has(path)));
     else if (name === "Label") reply(new Variant("s", path.slice(path.lastIndexOf("/") + 1)));
     else fail("org.freedesktop.DBus.Error.UnknownProperty");

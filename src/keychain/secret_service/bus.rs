@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use zbus::export::futures_core::Stream as _;
 use zbus::message::Type;
 use zbus::{
-    Connection, Error, MatchRule, Message, MessageStream, ObjectPath, OwnedObjectPath,
-    OwnedVariant, Variant,
+    Connection, DBusError as _, Error, MatchRule, Message, MessageStream, ObjectPath,
+    OwnedObjectPath, OwnedVariant, Variant,
 };
 
 use super::super::failure::{Failure, clean};
@@ -202,9 +202,21 @@ pub(super) fn unreachable(error: &Error) -> Failure {
     Failure::Unreachable(described(error))
 }
 
+/// What the error is called on the bus. zbus has a type of its own for those of the D-Bus specification.
+pub(super) fn name_of(error: &Error) -> String {
+    match error {
+        Error::MethodError(name, ..) => name.to_string(),
+        Error::FDO(error) => error.name().to_string(),
+        _ => String::new(),
+    }
+}
+
 /// In one line, with the program's reason.
 pub(super) fn described(error: &Error) -> String {
     match error {
+        Error::FDO(error) if matches!(**error, zbus::fdo::Error::NoReply(_)) => {
+            "it ended before it answered".to_owned()
+        }
         Error::MethodError(name, Some(reason), _) if !reason.trim().is_empty() => {
             format!("{}: {}", name.as_str(), clean(reason))
         }

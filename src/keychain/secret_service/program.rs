@@ -35,8 +35,8 @@ const WAYS_OUT: [(&str, &str); 5] = [
     ),
     (
         KEEPASSXC,
-        "KeePassXC: open the database, choose a group in Database Settings > Secret Service Integration, and switch off both \
-         confirmations (retrieving, deleting) in Settings > Secret Service Integration.",
+        "KeePassXC: open the database, choose a group in Database Settings > Secret Service Integration, and switch off \
+         \"Confirm when passwords are retrieved by clients\" in Settings > Secret Service Integration.",
     ),
 ];
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use zbus::{Error, ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::super::failure::Failure;
-use super::bus::{Asked, Bus, SECRETS, Share, described, unreachable};
+use super::bus::{Asked, Bus, SECRETS, Share, described, name_of, unreachable};
 use super::program::Program;
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const DBUS_ERROR: &str = "org.freedesktop.DBus.Error.";
 
 /// The service on the bus.
 pub(super) struct Service {
@@ -124,62 +125,45 @@ impl Service {
     fn if_known<T>(&self, answer: Result<T, Asked>) -> Result<Option<T>, Failure> {
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(Asked::Answered(Error::MethodError(name, ..))) if is_unknown(name.as_str()) => {
-                Ok(None)
-            }
+            Err(Asked::Answered(error)) if is_unknown(&name_of(&error)) => Ok(None),
             Err(error) => Err(self.failure(error)),
         }
     }
 
     fn failure(&self, error: Asked) -> Failure {
-        match error {
-            Asked::TimedOut => Failure::TimedOut,
-            Asked::Answered(Error::MethodError(name, ..))
-                if name.as_str() == "org.freedesktop.Secret.Error.IsLocked" =>
-            {
-                Failure::Locked(self.program().way_out())
-            }
-            Asked::Answered(Error::MethodError(name, ..))
-                if name.as_str() == "org.freedesktop.DBus.Error.NoReply" =>
-            {
-                Failure::Unreachable("it ended before it answered".to_owned())
-            }
-            Asked::Answered(error @ Error::MethodError(..)) if is_absent(&error) => {
-                unreachable(&error)
-            }
-            Asked::Answered(error @ (Error::InputOutput(_) | Error::Connection(..))) => {
-                unreachable(&error)
-            }
-            Asked::Answered(error) => {
-                let reason = described(&error);
-                Failure::Refused(match self.program().name().as_str() {
-                    "" => reason,
-                    program => format!("{program}: {reason}"),
-                })
-            }
+        let error = match error {
+            Asked::TimedOut => return Failure::TimedOut,
+            Asked::Answered(error) => error,
+        };
+        let name = name_of(&error);
+        if name == "org.freedesktop.Secret.Error.IsLocked" {
+            return Failure::Locked(self.program().way_out());
         }
-    }
-}
-
-/// Nobody has the name of the service, or it could not be started.
-fn is_absent(error: &Error) -> bool {
-    let Error::MethodError(name, ..) = error else {
-        return false;
-    };
-    name.strip_prefix("org.freedesktop.DBus.Error.")
-        .is_some_and(|error| {
-            matches!(error, "ServiceUnknown" | "NameHasNoOwner") || error.starts_with("Spawn.")
+        if matches!(error, Error::InputOutput(_) | Error::Connection(..)) || is_absent(&name) {
+            return unreachable(&error);
+        }
+        let reason = described(&error);
+        Failure::Refused(match self.program().name().as_str() {
+            "" => reason,
+            program => format!("{program}: {reason}"),
         })
+    }
 }
 
 /// What the D-Bus specification names for what an object does not have.
 fn is_unknown(error: &str) -> bool {
-    error
-        .strip_prefix("org.freedesktop.DBus.Error.")
-        .is_some_and(|error| {
-            matches!(
-                error,
-                "UnknownMethod" | "UnknownInterface" | "UnknownProperty" | "NotSupported"
-            )
-        })
+    error.strip_prefix(DBUS_ERROR).is_some_and(|error| {
+        matches!(
+            error,
+            "UnknownMethod" | "UnknownInterface" | "UnknownProperty" | "NotSupported"
+        )
+    })
+}
+
+/// Nobody has the name of the service any more, or it could not be started.
+fn is_absent(error: &str) -> bool {
+    error.strip_prefix(DBUS_ERROR).is_some_and(|error| {
+        matches!(error, "ServiceUnknown" | "NameHasNoOwner" | "NoReply")
+            || error.starts_with("Spawn.")
+    })
 }
