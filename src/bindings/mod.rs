@@ -25,6 +25,7 @@ pub mod certificates;
 pub mod device_tokens;
 pub mod doctor;
 pub mod ending;
+pub mod fast_path;
 pub mod given_store;
 pub mod import_token;
 pub mod listener;

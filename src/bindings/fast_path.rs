@@ -1,0 +1,96 @@
+//! The two native halves of the fast path of `getValidAccessToken`: a token that is fresh, and whether it still is.
+
+use std::cell::Cell;
+
+use napi::Env;
+use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
+use napi_derive::napi;
+
+use crate::blocking::Glance;
+use crate::time::{Clock as _, SystemClock};
+
+use super::auth_config::auth_config;
+use super::payload::Token;
+use super::process::session;
+
+/// A fresh token, without a thread hop; null when there is more to do.
+#[napi(skip_typescript)]
+pub fn fresh_token(env: Env, config: Unknown<'_>) -> Option<Token> {
+    let config = auth_config(&config).ok()?;
+    let fresh = session().fresh_token(&config, Glance::of_javascript(env))?;
+    Some(Token {
+        token: fresh.token.expose().to_owned(),
+        stamp: fresh
+            .watch
+            .and_then(|watch| watches::keep(fresh.slot, fresh.generation, watch)),
+        due: Some(fresh.due.0.as_secs_f64()),
+    })
+}
+
+/// Where this thread writes what it asks of `isFresh`, stamp and due: the array that was given first, by whatever copy of
+/// the JavaScript, so that none asks another's question. A function without arguments is called twice as fast.
+#[napi(skip_typescript)]
+pub fn ask_through(offered: Float64Array, itself: ObjectRef<false>) -> &'static ObjectRef<false> {
+    let question = QUESTION.get().unwrap_or_else(|| {
+        // It lives as long as the JavaScript thread, whose end it must not outlive by running code: hence leaked.
+        Box::leak(Box::new((offered, itself)))
+    });
+    QUESTION.set(Some(question));
+    &question.1
+}
+
+thread_local! {
+    static QUESTION: Cell<Option<&'static (Float64Array, ObjectRef<false>)>> = const { Cell::new(None) };
+}
+
+/// Whether the token that was handed out last still is the stored one and fresh. This is what a tool call costs.
+#[napi(skip_typescript)]
+pub fn is_fresh() -> bool {
+    let Some(&[stamp, due]) = QUESTION.get().map(|(question, _)| &**question) else {
+        return false;
+    };
+    SystemClock.boot().0.as_secs_f64() < due && watches::holds(stamp)
+}
+
+/// What this JavaScript thread was given: one watch for each credential file, of the contents that it read last.
+mod watches {
+    use std::cell::RefCell;
+
+    use crate::store::cache::{SlotId, Watch};
+
+    thread_local! {
+        static WATCHES: RefCell<Vec<Option<(f64, Watch)>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// So many slots have room in the integers that a double holds, beside 32 bits of generation.
+    const SLOTS: u32 = 1 << 20;
+
+    /// Keeps the watch in place of the slot's last one, whose stamp then no longer holds.
+    pub(super) fn keep(slot: SlotId, generation: u32, watch: Watch) -> Option<f64> {
+        if slot.0 >= SLOTS {
+            return None;
+        }
+        let stamp = f64::from(generation) * f64::from(SLOTS) + f64::from(slot.0);
+        let place = usize::try_from(slot.0).ok()?;
+        WATCHES.with_borrow_mut(|watches| {
+            if watches.len() <= place {
+                watches.resize_with(place + 1, || None);
+            }
+            *watches.get_mut(place)? = Some((stamp, watch));
+            Some(stamp)
+        })
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::float_cmp,
+        reason = "a stamp is an integer, compared with what was kept; a float cast saturates"
+    )]
+    pub(super) fn holds(stamp: f64) -> bool {
+        let place = (stamp as u64 % u64::from(SLOTS)) as usize;
+        WATCHES.with_borrow(|watches| {
+            matches!(watches.get(place), Some(Some((kept, watch))) if *kept == stamp && watch.holds())
+        })
+    }
+}
