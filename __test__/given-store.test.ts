@@ -41,6 +41,15 @@ async function loggedIn(t: Lifetime, more: Partial<AuthConfig> = {}) {
 /** What is read is believed for a second. */
 const aSecond = () => new Promise((resolve) => setTimeout(resolve, 1_050));
 
+/** As a process that has read nothing yet: the same store is given as another object. */
+function readAnew(config: AuthConfig, store: MapStore) {
+  config.store = {
+    read: (key) => store.read(key),
+    write: (key, value, expected) => store.write(key, value, expected),
+    withLock: (key, work, options) => store.withLock(key, work, options),
+  };
+}
+
 describe("a whole life", { concurrency: 4 }, () => {
   test("login, token, refresh, logout; and no file anywhere", async (t) => {
     const { server, home, store, config, status: first, expire } = await loggedIn(t);
@@ -49,7 +58,7 @@ describe("a whole life", { concurrency: 4 }, () => {
     const { access, refresh } = store.json();
     assert.equal(await getValidAccessToken(config), access);
     expire();
-    await aSecond();
+    readAnew(config, store);
     const renewed = await getValidAccessToken(config);
     assert.notEqual(renewed, access);
     assert.equal(store.json().access, renewed);
@@ -87,7 +96,7 @@ describe("a whole life", { concurrency: 4 }, () => {
   test("what was refreshed while we waited for the lock is used", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     let letGo = () => {};
     const other = store.withLock("memory/default", () => new Promise((resolve) => (letGo = resolve)), {
       signal: new AbortController().signal,
@@ -296,7 +305,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
       const { server, store, config, expire } = await loggedIn(t);
       expire();
       const before = store.json();
-      await aSecond();
+      readAnew(config, store);
       // What was read once is believed while the store fails: that it has ended, in this case.
       await status(config);
       break_(store);
@@ -341,7 +350,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     const { store, config } = await loggedIn(t);
     store.instead = { write: () => Promise.reject(new Error()), withLock: () => Promise.reject(new Error()) };
     store.put({ ...store.json(), expires: Date.now() + 30_000, refreshedAt: Date.now() - 3_570_000 });
-    await aSecond();
+    readAnew(config, store);
     assert.equal(await getValidAccessToken(config), store.json().access);
   });
 
@@ -368,7 +377,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("a save that fails: the token is handed out, and saved once the store is back", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
     const token = getValidAccessToken(config);
     await held.arrived;
@@ -386,7 +395,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("the word of a write is lost, but not the write: nothing is sent twice", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
     const token = getValidAccessToken(config);
     await held.arrived;
@@ -406,7 +415,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("who lost the lock without knowing overwrites nothing, and what it got is revoked", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
     const token = getValidAccessToken(config);
     await held.arrived;
@@ -427,7 +436,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("a lock that ends by itself before anything was sent: nothing is sent", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     store.instead.withLock = (proper) => Promise.race([proper(), until(() => store.count("write") > 3)]);
     const writes = store.count("write");
     store.instead.write = async (proper) => {
@@ -446,7 +455,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("a lock that nobody waits for any more is given back, and its signal fires", async (t) => {
     const { store, config, expire } = await loggedIn(t);
     expire();
-    await aSecond();
+    readAnew(config, store);
     let signal: AbortSignal | undefined;
     const proper = store.withLock;
     store.withLock = (key, work, options) => {
@@ -475,7 +484,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
       '{"version":1,"storage":"keychain","secretsId":"x"}',
     ]) {
       store.put(damaged);
-      await aSecond();
+      readAnew(config, store);
       await rejection(getValidAccessToken(config), "STORE_CORRUPT");
       assert.equal(store.kept.get("memory/default")?.value, damaged);
       await importToken(config, { access: "new" });
@@ -484,7 +493,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
       assert.ok(aside.some(([, { value }]) => value === damaged));
     }
     store.put('{"version":2}');
-    await aSecond();
+    readAnew(config, store);
     await rejection(getValidAccessToken(config), "STORE_VERSION");
     await rejection(importToken(config, { access: "new" }), "STORE_VERSION");
     assert.equal(store.kept.get("memory/default")?.value, '{"version":2}');
@@ -493,7 +502,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   test("unknown members stay", async (t) => {
     const { store, config } = await loggedIn(t);
     store.put({ ...store.json(), expires: 1, refreshedAt: 1, note: { by: "a later version" } });
-    await aSecond();
+    readAnew(config, store);
     await getValidAccessToken(config);
     assert.deepEqual(store.json().note, { by: "a later version" });
   });
@@ -560,7 +569,7 @@ describe("a store that takes its time holds up nobody else", { concurrency: 2 },
     const ended = { ...stored, access: "ended", expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
     writeFileSync(file.path, JSON.stringify(ended));
     expire();
-    await aSecond();
+    readAnew(config, store);
     let release = () => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
