@@ -109,11 +109,8 @@ for (const name of ["keepassxc", "oo7-daemon"] as const) {
       login.keyring.remove(login.stored.secretsId as string);
       await assert.rejects(plugin.accessToken(login.config), { code: "LOGIN_REQUIRED" });
       await login.logIn(plugin);
-      if (name !== "keepassxc") {
-        // KeePassXC asks the person about it.
-        login.keyring.set(login.stored.secretsId as string, "999999{}");
-        await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
-      }
+      await login.keyring.edit(login.stored.secretsId as string, "999999{}");
+      await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
       await login.logIn(plugin);
       assert.equal(await plugin.accessToken(login.config), login.tokens().access);
       assert.equal(withTokens(login).length, 1);
@@ -264,7 +261,7 @@ describe("kwalletd5: by hand", {
     await login.keyring.delete(login.stored.secretsId as string);
     await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
     await login.logIn(await login.plugin());
-    await login.keyring.write(login.stored.secretsId as string, "999999{}");
+    await login.keyring.edit(login.stored.secretsId as string, "999999{}");
     await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
     await login.logIn(await login.plugin());
     await (await login.plugin()).accessToken(login.config);
@@ -272,6 +269,23 @@ describe("kwalletd5: by hand", {
   });
 
   for (const size of [8_000, 100_000]) test(`a token of ${size / 1000} KB`, (t) => assertHolds(t, "kwalletd5", size));
+});
+
+test("KeePassXC without an open database: an error that says so, no window, and the file can be closed", {
+  skip: Keyring.unavailable() || KeychainProgram.unavailable("keepassxc"),
+}, async (t) => {
+  const login = await create(t, "keepassxc");
+  const kept = login.stored.secretsId;
+  await login.keyring.kill();
+  await login.keyring.runClosed();
+  const plugin = await login.plugin();
+  const closed = { code: "STORE_IO", retryable: true, message: /no default keyring.* KeePassXC: open the database/ };
+  await assert.rejects(plugin.accessToken(login.config), closed);
+  await assert.rejects(plugin.call("importToken", [{ ...login.config, profile: "b" }, { access: "x" }]), closed);
+  await assert.rejects(plugin.call("logout", [login.config]), closed);
+  assertNoWindow(login);
+  const logout = await plugin.call("logout", [{ ...login.config, storage: "file" }]);
+  assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
 });
 
 describe("KeePassXC with its own settings", {

@@ -36,8 +36,7 @@ keepassxc --pw-stdin one.kdbx <<< password > /dev/null 2>&1 & others+=($!)
 
 cat > main.mjs <<'JS'
 import { once } from "node:events";
-import dbus from "@jellybrick/dbus-next";
-const { Message, Variant, sessionBus } = dbus;
+import { Message, Variant, sessionBus } from "@jellybrick/dbus-next";
 const bus = sessionBus();
 await once(bus, "connect");
 const call = async (path, method, signature = "", body = []) => {

@@ -115,9 +115,19 @@ export class KeychainProgram {
     return (locked as Variant<boolean>).value;
   }
 
-  async #spawn(): Promise<ChildProcess> {
-    const database = join(this.#home.path, "passwords.kdbx");
-    const args = { keepassxc: ["--pw-stdin", database], kwalletd5: [], "oo7-daemon": ["--login"] }[this.#name];
+  /** Starts KeePassXC as it is after a restart whose password nobody has typed yet: no database is open. */
+  async runClosed(): Promise<void> {
+    await this.#spawn([]);
+    while ((await this.#default().catch(() => undefined)) !== "/") {}
+  }
+
+  async #spawn(
+    args = {
+      keepassxc: ["--pw-stdin", join(this.#home.path, "passwords.kdbx")],
+      kwalletd5: [],
+      "oo7-daemon": ["--login"],
+    }[this.#name],
+  ): Promise<ChildProcess> {
     const child = spawn(fileOf(this.#name), args, {
       env: this.#home.env({ ...this.env, ...this.screen.env }),
       stdio: ["pipe", "ignore", "ignore"],
@@ -191,11 +201,6 @@ export class KeychainProgram {
     this.#run(["clear", "service", "clawdbot-plugin-auth", "account", account]);
   }
 
-  /** A person edits an entry. */
-  set(account: string, secret: string): void {
-    this.#run(["store", "--label=edited", "service", "clawdbot-plugin-auth", "account", account], secret);
-  }
-
   /** The accounts of our entries that are more than a trial, sorted; without a program that KWallet has demands of. */
   async entries(): Promise<string[]> {
     const found = await this.#found({ service: "clawdbot-plugin-auth" });
@@ -220,24 +225,26 @@ export class KeychainProgram {
     const session = await this.#openSession();
     const [entry] = await this.#found({ account });
     const [secret] = await this.#service("Item.GetSecret", "o", [session], entry as string);
-    await this.#create(account, (secret as unknown[])[2] as Buffer, session, false);
+    await this.#create(account, (secret as unknown[])[2] as Buffer, session);
   }
 
-  /** A person edits an entry, without the program that KWallet has demands of. */
-  async write(account: string, secret: string): Promise<void> {
-    await this.#create(account, Buffer.from(secret), await this.#openSession(), true);
+  /** A person edits an entry. */
+  async edit(account: string, secret: string): Promise<void> {
+    const [entry] = await this.#found({ account });
+    const edited = [await this.#openSession(), Buffer.alloc(0), Buffer.from(secret), "text/plain"];
+    await this.#service("Item.SetSecret", "(oayays)", [edited], entry as string);
   }
 
   async #openSession(): Promise<unknown> {
     return (await this.#service("Service.OpenSession", "sv", ["plain", new Variant("s", "")]))[1];
   }
 
-  async #create(account: string, secret: Buffer, session: unknown, replace: boolean): Promise<void> {
+  async #create(account: string, secret: Buffer, session: unknown): Promise<void> {
     const properties = {
       "org.freedesktop.Secret.Item.Label": new Variant("s", "written by hand"),
       "org.freedesktop.Secret.Item.Attributes": new Variant("a{ss}", { service: "clawdbot-plugin-auth", account }),
     };
-    const body = [properties, [session, Buffer.alloc(0), secret, "text/plain"], replace];
+    const body = [properties, [session, Buffer.alloc(0), secret, "text/plain"], false];
     const created = await this.#service("Collection.CreateItem", "a{sv}(oayays)b", body, await this.#default());
     if (created[1] !== "/") await this.#prompt(created[1] as string);
   }
