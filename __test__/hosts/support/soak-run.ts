@@ -127,7 +127,8 @@ class Candidate {
   async call(): Promise<void> {
     const { status: code, text } = await this.gateway.tool("lifetime_token", {});
     this.calls += 1;
-    if (code !== 200 && !isReloading.test(text)) this.failures.push(text.slice(0, 200));
+    const hasFailed = code !== 200 || text.includes("failed: ");
+    if (hasFailed && !isReloading.test(text)) this.failures.push(text.slice(0, 200));
   }
 
   /** After collections in which the engine gives back all that it can. */
