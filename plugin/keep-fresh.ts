@@ -31,42 +31,7 @@ const defaultBuffer = 5 * minute;
 /** Hosts wait for a service that stops, and then exit; openclaw gives up after 5 s. */
 const stopPatience = 4.5 * second;
 
-interface Keeper {
-  start(): void;
-  stop(): Promise<void>;
-}
-
-/** What keeps a login fresh lives as long as the plugin's registration does, whose function for configs is the key. */
-const keepers = new WeakMap<object, Keeper>();
-
 export function keepFresh(context: KeepFreshContext): PluginService {
-  const keeper = keeperOf(context);
-  keepers.set(context.config, keeper);
-  return serviceOf(context.id, keeper);
-}
-
-/**
- * openclaw 2026.9.6 keeps the services of a plugin that it has replaced for as long as the gateway runs, and with them all that
- * they refer to: 9 MB at each reload. So a service that was stopped holds on to nothing.
- */
-function serviceOf(id: string, keeper: Keeper): PluginService {
-  const resting = new WeakRef(keeper);
-  let held: Keeper | undefined = keeper;
-  return {
-    id,
-    start() {
-      held = resting.deref();
-      held?.start();
-    },
-    async stop() {
-      const stopping = held;
-      held = undefined;
-      await stopping?.stop();
-    },
-  };
-}
-
-function keeperOf(context: KeepFreshContext): Keeper {
   const warned = new Map<string, AuthStatus["state"]>();
   /** The kinds of failures that were logged, of each account since it was last renewed. */
   const failed = new Map<string, Set<string>>();
@@ -158,6 +123,7 @@ function keeperOf(context: KeepFreshContext): Keeper {
     profile === "" || profile === "default" ? context.title : `${context.title} (account ${profile})`;
 
   return {
+    id: context.id,
     start() {
       // Started again, it goes on once.
       stop.abort();
