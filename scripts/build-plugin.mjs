@@ -1,4 +1,4 @@
-// Compiles the plugin kit, plugin/*.ts, to CommonJS and types in dist/: under half a second. Not committed, like the
+// Compiles the plugin kit, plugin/*.ts, and the stores, stores/*.ts, to CommonJS and types in dist/: under half a second. Not committed, like the
 // binary: a checkout has neither until `npm run build`, and `npm pack` runs this by itself (prepack).
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,8 +10,13 @@ import { root, setUp } from "./setup.mjs";
 export async function buildPlugin() {
   // What a renamed source left behind would be published.
   rmSync(output, { recursive: true, force: true });
-  const code = await runPackage("typescript/bin/tsc", ["--project", "plugin/tsconfig.json"]);
-  for (const name of code === 0 ? readdirSync(output).filter((file) => file.endsWith(".d.ts")) : []) {
+  const codes = [];
+  for (const project of ["plugin", "stores"]) {
+    codes.push(await runPackage("typescript/bin/tsc", ["--project", `${project}/tsconfig.json`]));
+  }
+  const code = Math.max(...codes);
+  const written = code === 0 ? readdirSync(output, { recursive: true }) : [];
+  for (const name of written.filter((file) => file.endsWith(".d.ts"))) {
     const path = join(output, name);
     // The compiler rewrites the extension of imports in JavaScript only.
     writeFileSync(path, readFileSync(path, "utf8").replace(/(from "\.[^"]*)\.ts"/g, '$1.js"'));

@@ -10,6 +10,7 @@ import { basename, join, relative } from "node:path";
 import { build, buildKeychain, generatedTypes } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
+import { installEngines } from "./engines.mjs";
 import { installMcpServers } from "./mcp-servers.mjs";
 import { installPostgresql } from "./postgresql.mjs";
 import { installProxies } from "./proxies.mjs";
@@ -116,6 +117,7 @@ async function main() {
   if (names.includes("tests")) {
     await installProxies();
     await installPostgresql();
+    await installEngines();
     await installMcpServers();
   }
   const passed = [];

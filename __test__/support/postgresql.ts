@@ -2,11 +2,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { postgresql } from "../../scripts/postgresql.mjs";
+import { type Engine, freePort, type StoreTold } from "./engine.ts";
 import type { Lifetime } from "./lifetime.ts";
 
 const installation = postgresql();
@@ -14,7 +14,7 @@ const installation = postgresql();
 /** It refuses to run as root, which tests may be. */
 const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
 
-export class PostgreSql {
+export class PostgreSql implements Engine {
   /** Why there can be none here; false where there can. */
   static readonly unavailable = installation === undefined ? "PostgreSQL is not installed" : false;
 
@@ -59,7 +59,7 @@ export class PostgreSql {
     await ready;
   }
 
-  /** At once: connections are broken, what was committed stays. */
+  /** At once, by a SIGKILL: connections are broken, what was committed stays. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
@@ -67,6 +67,16 @@ export class PostgreSql {
     const ended = once(server, "close");
     server.kill("SIGQUIT");
     await ended;
+  }
+
+  /** As a process of a plugin is told it. */
+  get told(): StoreTold {
+    return { engine: "postgres", options: { client: this.connection } };
+  }
+
+  /** The lock of whoever holds one ends, as when a connection breaks. */
+  async breakLocks(): Promise<void> {
+    await this.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
   }
 
   /** The rows of one statement. */
@@ -94,13 +104,4 @@ export class PostgreSql {
     const [command = "", ...rest] = this.#command(program, args);
     execFileSync(command, rest, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
 }

@@ -1,0 +1,354 @@
+/** Logins in real engines (PostgreSQL, Redis, etcd), through the stores of the package: several hosts, one login. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { etcdStore } from "../dist/stores/etcd.js";
+import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
+import { redisStore } from "../dist/stores/redis.js";
+import { type AuthConfig, getValidAccessToken, logout, status } from "../index.js";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { type Engine, Etcd, Redis, type StoreTold } from "./support/engine.ts";
+import { GraceWindow } from "./support/grace-window.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { approvedLogin, configFor } from "./support/login.ts";
+import { PluginProcess } from "./support/plugin-process.ts";
+import { PostgreSql } from "./support/postgresql.ts";
+import { rejection } from "./support/rejection.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+const engines = { postgres: PostgreSql, redis: Redis, etcd: Etcd };
+const names = Object.keys(engines) as (keyof typeof engines)[];
+const place = "memory/default";
+
+interface Kept {
+  access: string;
+  refresh: string;
+  expires: number;
+  refreshedAt: number;
+}
+
+function storeOf({ engine, options }: StoreTold, more: object = {}) {
+  const made = { postgres: postgresStore, redis: redisStore, etcd: etcdStore }[engine];
+  return made({ ...options, ...more });
+}
+
+class SharedLogin {
+  readonly engine: Engine;
+  readonly server: AuthorizationServer;
+  readonly config: AuthConfig;
+  readonly store: ReturnType<typeof storeOf>;
+  readonly #lifetime: Lifetime;
+  /** Two hosts have nothing in common but the database. */
+  readonly #hosts: TempHome[];
+
+  static async create(
+    t: Lifetime,
+    name: keyof typeof engines,
+    grace?: (server: AuthorizationServer) => Promise<GraceWindow>,
+  ) {
+    const [engine, server] = await Promise.all([engines[name].start(t), AuthorizationServer.start(t)]);
+    const hosts = [TempHome.create(t), TempHome.create(t)];
+    const store = storeOf(engine.told);
+    t.after(() => store.end());
+    const window = await grace?.(server);
+    const endpoint = window === undefined ? {} : { tokenEndpoint: window.endpoint };
+    const config = configFor(server, hosts[0]?.stateDir ?? "", { store, ...endpoint });
+    await approvedLogin(config);
+    return { login: new SharedLogin(t, engine, server, config, store, hosts), window };
+  }
+
+  private constructor(
+    lifetime: Lifetime,
+    engine: Engine,
+    server: AuthorizationServer,
+    config: AuthConfig,
+    store: ReturnType<typeof storeOf>,
+    hosts: TempHome[],
+  ) {
+    this.#lifetime = lifetime;
+    this.engine = engine;
+    this.server = server;
+    this.config = config;
+    this.store = store;
+    this.#hosts = hosts;
+  }
+
+  /** A process on one of the hosts. */
+  plugin(nth: number): Promise<PluginProcess> {
+    const env = this.#hosts[nth % 2]?.env({ PLUGIN_AUTH_STORE: JSON.stringify(this.engine.told) }) ?? {};
+    return PluginProcess.start(this.#lifetime, { env });
+  }
+
+  /** The config as a process is told it: its store is its own. */
+  get told(): AuthConfig {
+    const { store: _, stateDir: __, ...told } = this.config;
+    return told;
+  }
+
+  async kept(): Promise<Kept> {
+    return JSON.parse((await this.store.read(place))?.value ?? "null");
+  }
+
+  async expire(): Promise<void> {
+    const kept = await this.store.read(place);
+    const value = { ...(await this.kept()), expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
+    assert.ok(await this.store.write(place, JSON.stringify(value), kept?.version));
+    // What was read before is believed for a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+  }
+}
+
+for (const name of names) {
+  const skip = engines[name].unavailable;
+
+  test(`${name}: 16 processes on two hosts, killed at random: one refresh each time, and nothing is lost`, {
+    skip,
+    timeout: 240_000,
+  }, async (t) => {
+    const { login, window } = await SharedLogin.create(t, name, graceWindow(t));
+    assert.ok(window);
+    const rounds = 3;
+    const processes = await Promise.all(Array.from({ length: 16 }, (_, nth) => login.plugin(nth)));
+    let killed = 0;
+    for (let round = 1; round <= rounds; round += 1) {
+      await login.expire();
+      const { refresh: due } = await login.kept();
+      const calls = processes.map((plugin) => plugin.accessToken(login.told).catch(() => undefined));
+      const victims = processes.map((_, nth) => nth).filter(() => Math.random() < 0.25);
+      await Promise.all(
+        victims.map(async (nth) => {
+          await new Promise((resolve) => setTimeout(resolve, Math.random() * 150));
+          processes[nth]?.child.signal("SIGKILL");
+          await processes[nth]?.child.exit;
+          killed += 1;
+        }),
+      );
+      const survivors = (await Promise.all(calls)).filter((_, nth) => !victims.includes(nth));
+      // Where all who were asked are dead, the next one does it.
+      if (survivors.length === 0) survivors.push(await getValidAccessToken(login.config));
+      const now = await login.kept();
+      assert.deepEqual(new Set(survivors), new Set([now.access]), `round ${round}`);
+      assert.notEqual(now.refresh, due);
+      assert.equal(window.distinct, round, "a refresh for each time that it was due");
+      await Promise.all(
+        victims.map(async (nth) => {
+          processes[nth] = await login.plugin(nth);
+        }),
+      );
+    }
+    t.diagnostic(`${killed} kills, ${window.spent.length - window.distinct} answers that died with their process`);
+    assert.ok(window.spent.length - window.distinct <= killed, "asked again only for one that was killed");
+    assert.equal(
+      (await login.server.requests({ grant: "refresh_token" })).filter(({ status }) => status !== 200).length,
+      0,
+    );
+  });
+
+  test(`${name}: the lock of the holder ends while it refreshes: another takes over, nobody overwrites, nothing is lost`, {
+    skip,
+  }, async (t) => {
+    const { login, window } = await SharedLogin.create(t, name, graceWindow(t));
+    assert.ok(window);
+    const [first, second] = await Promise.all([login.plugin(0), login.plugin(1)]);
+    await login.expire();
+    let letGo = () => {};
+    let arrived = () => {};
+    const isSent = new Promise<void>((resolve) => (arrived = resolve));
+    window.beforeAnswer = () => {
+      window.beforeAnswer = async () => {};
+      arrived();
+      return new Promise((resolve) => (letGo = resolve));
+    };
+    const one = first.accessToken(login.told);
+    await isSent;
+    await login.engine.breakLocks();
+    const two = await second.accessToken(login.told);
+    const kept = await login.kept();
+    assert.equal(kept.access, two);
+    letGo();
+    assert.equal(await one, two);
+    assert.deepEqual(await login.kept(), kept);
+    assert.equal(window.distinct, 1);
+    // The login lives: it can be refreshed again.
+    await login.expire();
+    assert.equal(await first.accessToken(login.told), (await login.kept()).access);
+  });
+
+  test(`${name}: down: what was read stays valid, a login says so before a person is troubled, and all goes on afterwards`, {
+    skip,
+  }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    const token = await getValidAccessToken(login.config);
+    await login.engine.stop();
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    assert.equal(await getValidAccessToken(login.config), token);
+    const codes = (await login.server.requests({ endpoint: "device_authorization" })).length;
+    const error = await rejection(approvedLogin(login.config), "STORE_IO");
+    assert.match(error.message, /store\.(?:withLock|read).*(?:ECONNREFUSED|GRPCUnavailableError|ETIMEDOUT)/);
+    assert.equal((await login.server.requests({ endpoint: "device_authorization" })).length, codes);
+    await login.engine.startAgain();
+    await login.expire();
+    const renewed = await getValidAccessToken(login.config);
+    assert.notEqual(renewed, token);
+    assert.equal((await login.kept()).access, renewed);
+  });
+
+  test(`${name}: it is killed between answer and save: the token is saved once it is back`, { skip }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    await login.expire();
+    const held = await login.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+    const token = getValidAccessToken(login.config);
+    await held.arrived;
+    await login.engine.stop();
+    await held.release();
+    const renewed = await token;
+    await login.engine.startAgain();
+    while ((await login.kept()).access !== renewed) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+  });
+
+  test(`${name}: a login and a logout on one host are seen on the other; a registered client is known on both`, {
+    skip,
+  }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    const { clientId: _, ...registering } = login.config;
+    await approvedLogin(registering);
+    const other = await login.plugin(1);
+    const { clientId: __, ...told } = login.told;
+    const token = await other.accessToken(told);
+    assert.equal(token, (await login.kept()).access);
+    assert.notEqual(await other.accessToken(told, { rejectedToken: token }), token);
+    await logout(registering);
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
+    await assert.rejects(other.accessToken(told), { code: "LOGIN_REQUIRED" });
+    assert.equal((await status(registering)).state, "logged_out");
+  });
+
+  test(`${name}: versions, keys, and what begins with a prefix`, { skip }, async (t) => {
+    const engine = await engines[name].start(t);
+    const [one, two] = [storeOf(engine.told), storeOf(engine.told)];
+    t.after(() => Promise.all([one.end(), two.end()]));
+    assert.equal(await one.read("a/x"), undefined);
+    const first = await one.write("a/x", "1", undefined);
+    assert.ok(first);
+    assert.equal(await two.write("a/x", "2", undefined), undefined, "there is one already");
+    const second = await two.write("a/x", "2", first);
+    assert.ok(second);
+    assert.equal(await one.write("a/x", "3", first), undefined, "another was faster");
+    assert.deepEqual(await one.read("a/x"), { value: "2", version: second });
+    await one.write("a/y%_*[", "", undefined);
+    await one.write("ab/z", "", undefined);
+    await one.withLock(
+      "a/x",
+      async () => {
+        assert.deepEqual(await two.list("a/"), ["a/x", "a/y%_*["]);
+      },
+      { signal: new AbortController().signal },
+    );
+  });
+
+  test(`${name}: who waits for the lock gives up with its signal, and gets it once it is free`, { skip }, async (t) => {
+    const engine = await engines[name].start(t);
+    const [one, two] = [storeOf(engine.told), storeOf(engine.told)];
+    t.after(() => Promise.all([one.end(), two.end()]));
+    const never = new AbortController().signal;
+    await one.withLock(
+      "a",
+      async () => {
+        const tired = AbortSignal.timeout(200);
+        await assert.rejects(two.withLock("a", async () => assert.fail("two holders"), { signal: tired }));
+        await two.withLock("b", async () => {}, { signal: never });
+      },
+      { signal: never },
+    );
+    let hasRun = false;
+    await two.withLock(
+      "a",
+      async () => {
+        hasRun = true;
+      },
+      { signal: never },
+    );
+    assert.ok(hasRun);
+  });
+
+  test(`${name}: encrypted, nobody reads a token in the engine; a key is changed with two; without it nothing is lost`, {
+    skip,
+  }, async (t) => {
+    const engine = await engines[name].start(t);
+    const [before, after] = [randomBytes(32), randomBytes(32)];
+    const stores = [
+      storeOf(engine.told),
+      storeOf(engine.told, { encryptionKey: before }),
+      storeOf(engine.told, { encryptionKey: [after, before] }),
+      storeOf(engine.told, { encryptionKey: after }),
+    ] as const;
+    const [plain, old, both, renewed] = stores;
+    t.after(() => Promise.all(stores.map((store) => store.end())));
+    const was = await plain.write("a", "in plain text", undefined);
+    assert.equal((await old.read("a"))?.value, "in plain text", "as it was before there was a key");
+    const first = await old.write("a", "canary", was);
+    const raw = await plain.read("a");
+    assert.doesNotMatch(raw?.value ?? "", /canary|plain/);
+    assert.deepEqual(await both.read("a"), { value: "canary", version: first });
+    await assert.rejects(renewed.read("a"), { code: "ENCRYPTION_KEY_UNKNOWN" });
+    await both.write("a", "canary", first);
+    assert.equal((await renewed.read("a"))?.value, "canary");
+    await plain.write("b", raw?.value ?? "", undefined);
+    await assert.rejects(old.read("b"), { code: "ENCRYPTED_VALUE_DAMAGED" }, "moved to another place");
+  });
+
+  test(`${name}: inspected`, { skip }, async (t) => {
+    const engine = await engines[name].start(t);
+    const store = storeOf(engine.told);
+    t.after(() => store.end());
+    const [version, ...more] = await store.inspect();
+    assert.equal(version?.level, "ok");
+    assert.match(version?.message ?? "", /^(?:PostgreSQL|Redis|etcd) \d+\.\d+.*answers in \d+ ms/);
+    // The one of these tests runs with fsync off.
+    assert.deepEqual(
+      more.map(({ message }) => message.split(" ").slice(0, 3).join(" ")),
+      name === "postgres" ? ["fsync is off:"] : [],
+    );
+    await engine.stop();
+    await assert.rejects(store.inspect());
+  });
+}
+
+test("postgres: a role that may not make the table says so; the statement that makes it is printed", {
+  skip: PostgreSql.unavailable,
+}, async (t) => {
+  const database = await PostgreSql.start(t);
+  await database.query("CREATE ROLE gateway LOGIN");
+  await database.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+  const client = { ...database.connection, user: "gateway" };
+  const store = postgresStore({ client });
+  t.after(() => store.end());
+  await assert.rejects(store.read(place), { code: "42501" });
+  await database.query(postgresStatement());
+  await database.query("GRANT SELECT, INSERT, UPDATE ON plugin_auth TO gateway");
+  const given = postgresStore({ client, create: false });
+  t.after(() => given.end());
+  assert.ok(await given.write(place, "{}", undefined));
+});
+
+test("redis: what throws logins away is said by the doctor of the store", { skip: Redis.unavailable }, async (t) => {
+  const redis = await Redis.start(t);
+  const store = redisStore(redis.told.options);
+  t.after(() => store.end());
+  await redis.send("CONFIG SET appendfsync everysec");
+  await redis.send("CONFIG SET maxmemory-policy allkeys-lru");
+  const said = (await store.inspect()).map(({ message }) => message).join("\n");
+  assert.match(said, /appendfsync everysec: a crash .*lose the last refresh token/);
+  assert.match(said, /allkeys-lru: the server may throw logins away/);
+});
+
+function graceWindow(t: Lifetime) {
+  return async (server: AuthorizationServer) => {
+    const metadata = await fetch(`${server.issuer}/.well-known/openid-configuration`);
+    const { token_endpoint } = (await metadata.json()) as { token_endpoint: string };
+    return await GraceWindow.start(t, token_endpoint);
+  };
+}

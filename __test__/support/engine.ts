@@ -1,0 +1,174 @@
+/** A real engine of a store, in a temp folder and on a port of loopback that was free. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { engine } from "../../scripts/engines.mjs";
+import type { Lifetime } from "./lifetime.ts";
+
+/** The store, as a process of a plugin is told it: the subpath of the package, and its options. */
+export interface StoreTold {
+  engine: "postgres" | "redis" | "etcd";
+  options: Record<string, unknown>;
+}
+
+export interface Engine {
+  readonly told: StoreTold;
+  /** By SIGKILL or the like: connections are broken, what was confirmed stays. */
+  stop(): Promise<void>;
+  startAgain(): Promise<void>;
+  /** The lock of whoever holds one ends. */
+  breakLocks(): Promise<void>;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** An engine that is one program: killed with SIGKILL, started again on the same data. */
+abstract class Program implements Engine {
+  protected readonly folder: string;
+  protected readonly port: number;
+  #process: ChildProcess | undefined;
+
+  protected constructor(lifetime: Lifetime, port: number) {
+    this.port = port;
+    this.folder = mkdtempSync(join(tmpdir(), "plugin-auth-engine-"));
+    lifetime.after(async () => {
+      await this.stop();
+      rmSync(this.folder, { recursive: true, force: true });
+    });
+  }
+
+  abstract readonly told: StoreTold;
+  protected abstract readonly command: string[];
+  abstract breakLocks(): Promise<void>;
+  /** Whether it takes requests. */
+  protected abstract answers(): Promise<boolean>;
+
+  async startAgain(): Promise<void> {
+    const [program = "", ...args] = this.command;
+    const { libraries = "" } = engine(this.told.engine === "etcd" ? "etcd" : "redis-server") ?? {};
+    const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+    this.#process = spawn(program, args, {
+      cwd: this.folder,
+      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: `${libraries}/${machine}:${libraries}` },
+      stdio: "ignore",
+    });
+    // Neither says on its output that it is ready.
+    while (!(await this.answers())) {
+      if (this.#process.exitCode !== null) throw new Error(`${program} has ended with ${this.#process.exitCode}.`);
+      await pause(20);
+    }
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (running === undefined || running.exitCode !== null) return;
+    const ended = once(running, "close");
+    running.kill("SIGKILL");
+    await ended;
+  }
+}
+
+export class Redis extends Program {
+  static readonly unavailable = engine("redis-server") === undefined ? "Redis is not installed" : false;
+
+  static async start(lifetime: Lifetime): Promise<Redis> {
+    const redis = new Redis(lifetime, await freePort());
+    await redis.startAgain();
+    return redis;
+  }
+
+  get told(): StoreTold {
+    return { engine: "redis", options: { url: `redis://127.0.0.1:${this.port}` } };
+  }
+
+  protected get command(): string[] {
+    const { program = "" } = engine("redis-server") ?? {};
+    const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
+    return [program, "--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.folder, ...durable];
+  }
+
+  async breakLocks(): Promise<void> {
+    await this.send(
+      "EVAL \"for _, k in ipairs(redis.call('KEYS', 'plugin_auth:lock:*')) do redis.call('DEL', k) end\" 0",
+    );
+  }
+
+  /** One command, as a person would type it. */
+  async send(line: string): Promise<string> {
+    const socket = connect(this.port, "127.0.0.1");
+    socket.setEncoding("utf8").write(`${line}\r\n`);
+    try {
+      const [answer] = await once(socket, "data");
+      return String(answer);
+    } finally {
+      socket.destroy();
+    }
+  }
+
+  protected async answers(): Promise<boolean> {
+    return await this.send("PING").then(
+      (answer) => answer.startsWith("+PONG"),
+      () => false,
+    );
+  }
+}
+
+export class Etcd extends Program {
+  static readonly unavailable = engine("etcd") === undefined ? "etcd is not installed" : false;
+
+  static async start(lifetime: Lifetime): Promise<Etcd> {
+    const etcd = new Etcd(lifetime, await freePort(), await freePort());
+    await etcd.startAgain();
+    return etcd;
+  }
+
+  readonly #peerPort: number;
+
+  private constructor(lifetime: Lifetime, port: number, peerPort: number) {
+    super(lifetime, port);
+    this.#peerPort = peerPort;
+  }
+
+  get told(): StoreTold {
+    return { engine: "etcd", options: { hosts: `http://127.0.0.1:${this.port}` } };
+  }
+
+  protected get command(): string[] {
+    const { program = "" } = engine("etcd") ?? {};
+    const client = `http://127.0.0.1:${this.port}`;
+    const peer = `http://127.0.0.1:${this.#peerPort}`;
+    return [
+      ...[program, "--data-dir", join(this.folder, "data"), "--name", "one"],
+      ...["--listen-client-urls", client, "--advertise-client-urls", client],
+      ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `one=${peer}`],
+    ];
+  }
+
+  async breakLocks(): Promise<void> {
+    const text = (value: string) => Buffer.from(value).toString("base64");
+    await this.#post("/v3/kv/deleterange", { key: text("plugin_auth/lock:"), range_end: text("plugin_auth/lock;") });
+  }
+
+  protected async answers(): Promise<boolean> {
+    return await fetch(`http://127.0.0.1:${this.port}/health`).then(
+      async (response) => ((await response.json()) as { health?: string }).health === "true",
+      () => false,
+    );
+  }
+
+  async #post(path: string, body: object): Promise<void> {
+    await fetch(`http://127.0.0.1:${this.port}${path}`, { method: "POST", body: JSON.stringify(body) });
+  }
+}
