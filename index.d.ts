@@ -302,7 +302,7 @@ export interface AuthStatus {
  * ```ts
  * import type { CredentialStore } from "clawdbot-plugin-auth";
  *
- * // For one process; docs/operations/several-machines.md has one for PostgreSQL.
+ * // For one process; the package has some for PostgreSQL, Redis and etcd: docs/operations/several-machines.md.
  * const kept = new Map<string, { value: string; version: string }>();
  * const locks = new Map<string, Promise<void>>();
  * export const store: CredentialStore = {
@@ -334,6 +334,15 @@ export interface CredentialStore {
    * never rejects. `signal` fires when nobody waits for the lock any more.
    */
   withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
+  /** The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named. */
+  list?: (prefix: string) => Array<string> | Promise<Array<string>>
+  /**
+   * Reports what is written, on whichever machine, until the function that it resolves to is called. While it is live, what
+   * was read holds until a change is reported; else for a second. Called when the store is used, ended after a minute without.
+   */
+  watch?: (listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>
+  /** What {@link doctor} says of the engine. */
+  inspect?: () => Promise<Array<DoctorCheck>>
 }
 
 /**

@@ -175,7 +175,10 @@ function status(config) {
 }
 
 function doctor(config, options) {
-  return start("doctor", doctor, config, options);
+  const report = start("doctor", doctor, config, options);
+  if (typeof config?.store?.inspect !== "function") return report;
+  givenStore ??= require("./lib/given-store.js");
+  return givenStore.inspected(report, config.store);
 }
 
 function listProfiles(config) {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { etcdStore } from "../dist/stores/etcd.js";
 import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
 import { redisStore } from "../dist/stores/redis.js";
-import { type AuthConfig, getValidAccessToken, logout, status } from "../index.js";
+import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { type Engine, Etcd, Redis, type StoreTold } from "./support/engine.ts";
 import { GraceWindow } from "./support/grace-window.ts";
@@ -224,6 +224,78 @@ for (const name of names) {
     await new Promise((resolve) => setTimeout(resolve, 1_050));
     await assert.rejects(other.accessToken(told), { code: "LOGIN_REQUIRED" });
     assert.equal((await status(registering)).state, "logged_out");
+  });
+
+  test(`${name}: a fresh token costs no query, and what another machine does is seen at once; without notifications within a second`, {
+    skip,
+  }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    let reads = 0;
+    const here = storeOf(login.engine.told);
+    t.after(() => here.end());
+    let isLive = () => {};
+    const live = new Promise<void>((resolve) => (isLive = resolve));
+    const read = here.read.bind(here);
+    const watch = here.watch.bind(here);
+    let hear = (_key: string) => {};
+    const store = Object.assign(here, {
+      read(key: string) {
+        reads += 1;
+        return read(key);
+      },
+      watch: (listener: Parameters<typeof watch>[0]) =>
+        watch({
+          changed(key: string) {
+            listener.changed(key);
+            hear(key);
+          },
+          live(is: boolean) {
+            listener.live(is);
+            if (is) isLive();
+          },
+        }),
+    });
+    const config = { ...login.config, store };
+    await getValidAccessToken(config);
+    await live;
+    const token = await getValidAccessToken(config, { rejectedToken: "another" });
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    assert.equal(await getValidAccessToken(config), token);
+    const before = reads;
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
+    for (let call = 0; call < 100; call += 1) assert.equal(await getValidAccessToken(config), token);
+    assert.equal(reads, before, "nothing was reported, so nothing is asked");
+
+    const heard = new Promise<void>((resolve) => {
+      hear = (key) => key === place && resolve();
+    });
+    const other = await login.plugin(1);
+    const renewed = await other.accessToken(login.told, { rejectedToken: token });
+    await heard;
+    assert.equal(await getValidAccessToken(config), renewed, "the very next call after the report");
+  });
+
+  test(`${name}: accounts are listed, and the doctor looks at the engine`, { skip }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    for (const profile of ["Work", "ada@acme.example"]) {
+      await importToken({ ...login.config, profile }, { access: "x" });
+    }
+    assert.deepEqual(
+      (await listProfiles(login.config)).map(({ profile }) => profile),
+      ["Work", "ada@acme.example", "default"],
+    );
+    const { checks } = await doctor(login.config);
+    assert.match(
+      checks
+        .filter(({ name }) => name === "store")
+        .map(({ message }) => message)
+        .join(),
+      /answers in \d+ ms/,
+    );
+    await login.engine.stop();
+    const down = await doctor(login.config);
+    assert.equal(down.ok, false);
+    assert.match(down.checks.at(-1)?.message ?? "", /^The store could not be asked \(/);
   });
 
   test(`${name}: versions, keys, and what begins with a prefix`, { skip }, async (t) => {

@@ -73,10 +73,6 @@ function project(t: TestContext): string {
   symlinkSync(root, join(folder, "node_modules", "clawdbot-plugin-auth"), "dir");
   // SDKs are of no type here; their recipes run in `npm run test:sdks`.
   writeFileSync(join(folder, "sdks.d.cts"), 'declare module "openai";\n');
-  const store = `import type { CredentialStore } from "clawdbot-plugin-auth";
-export declare function postgresStore(options: { connectionString: string | undefined }): Promise<CredentialStore>;
-`;
-  writeFileSync(join(folder, "postgres-store.d.mts"), store);
   return folder;
 }
 

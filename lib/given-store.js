@@ -16,7 +16,59 @@ function numbered({ native, stores }, config) {
   // What is none the addon refuses, with the right words.
   if (!isOne) return { ...config, store: null };
   if (!stores.has(store)) stores.set(store, give(native, store));
-  return { ...config, store: stores.get(store) };
+  const number = stores.get(store);
+  if (typeof store.watch === "function") listen(native, store, number);
+  return { ...config, store: number };
+}
+
+/** Stores that report changes, with the timer that ends it. */
+const listening = new WeakMap();
+
+/** How long a store that nobody uses reports changes, in milliseconds. */
+const IDLE = 60_000;
+
+function listen(native, store, number) {
+  const known = listening.get(store);
+  if (known !== undefined) {
+    known.timer.refresh();
+    return;
+  }
+  let isOver = false;
+  const live = (isLive) => native.storeIsLive(number, isLive === true && !isOver);
+  const listener = { live, changed: (key) => typeof key === "string" && native.storeHasChanged(number, key) };
+  let stop;
+  settle(
+    async () => {
+      stop = await store.watch(listener);
+      if (isOver) await stop?.();
+    },
+    () => live(false),
+  );
+  const end = () => {
+    isOver = true;
+    listening.delete(store);
+    native.storeIsLive(number, false);
+    settle(async () => await stop?.(), ignore);
+  };
+  const timer = setTimeout(end, IDLE);
+  timer.unref?.();
+  listening.set(store, { timer });
+}
+
+function ignore() {}
+
+/** The doctor's report, with what the store says of its engine. */
+async function inspected(report, store) {
+  const { checks, ...rest } = await report;
+  let found = [];
+  try {
+    found = [...(await store.inspect())];
+  } catch (error) {
+    const message = `The store could not be asked (${nameOf(error)}).`;
+    found = [{ name: "store", level: "error", message, fix: "See that its server runs and can be reached from here." }];
+  }
+  const ok = rest.ok && found.every(({ level }) => level !== "error");
+  return { ...rest, ok, checks: [...checks, ...found] };
 }
 
 /** Stores that native code may ask, with how many calls of theirs are under way. */
@@ -87,6 +139,16 @@ function give(native, given) {
       else answer("malformed");
     },
 
+    async list({ store, key, answer }) {
+      if (typeof store.list !== "function") {
+        answer("nothing");
+        return;
+      }
+      const keys = await store.list(key);
+      if (Array.isArray(keys) && keys.every((one) => typeof one === "string")) answer("keys", ...keys);
+      else answer("malformed");
+    },
+
     async lock({ store, request, key, answer }) {
       // One that is asked for again is waited for a little longer.
       if (locks.has(request)) {
@@ -146,4 +208,4 @@ function nameOf(error) {
   }
 }
 
-module.exports = { numbered, release, use };
+module.exports = { inspected, numbered, release, use };

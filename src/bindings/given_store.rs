@@ -32,7 +32,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// ```ts
 /// import type { CredentialStore } from "clawdbot-plugin-auth";
 ///
-/// // For one process; docs/operations/several-machines.md has one for PostgreSQL.
+/// // For one process; the package has some for PostgreSQL, Redis and etcd: docs/operations/several-machines.md.
 /// const kept = new Map<string, { value: string; version: string }>();
 /// const locks = new Map<string, Promise<void>>();
 /// export const store: CredentialStore = {
@@ -67,6 +67,18 @@ pub struct CredentialStore {
         ts_type = "(key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>"
     )]
     pub with_lock: (),
+    /// The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named.
+    #[napi(ts_type = "(prefix: string) => Array<string> | Promise<Array<string>>")]
+    pub list: Option<()>,
+    /// Reports what is written, on whichever machine, until the function that it resolves to is called. While it is live, what
+    /// was read holds until a change is reported; else for a second. Called when the store is used, ended after a minute without.
+    #[napi(
+        ts_type = "(listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>"
+    )]
+    pub watch: Option<()>,
+    /// What {@link doctor} says of the engine.
+    #[napi(ts_type = "() => Promise<Array<DoctorCheck>>")]
+    pub inspect: Option<()>,
 }
 
 /// A value that a {@link CredentialStore} keeps.
@@ -111,6 +123,22 @@ pub fn forget_store(store: u32) {
     drop(stores);
     // What is remembered of its logins holds the asker.
     drop(lock(&asker.listener).take());
+}
+
+/// The store has begun or stopped to report changes.
+#[napi(skip_typescript)]
+pub fn store_is_live(store: u32, is_live: bool) {
+    if let Some((store, _)) = find(store) {
+        store.set_live(is_live);
+    }
+}
+
+/// The store reports that this key was written, on whichever machine.
+#[napi(skip_typescript)]
+pub fn store_has_changed(store: u32, key: String) {
+    if let Some((store, _)) = find(store) {
+        store.heard_of(&key);
+    }
 }
 
 /// What a function of the plugin's store came to.
@@ -343,6 +371,15 @@ impl Keeper for Askers {
                 "write",
                 "the new version, a string, or undefined",
             )),
+        }
+    }
+
+    fn list(&self, prefix: &str, _: MayBlock) -> Result<Option<Vec<String>>, Error> {
+        let mut answer = self.0.ask("list", vec![prefix.to_owned()])?;
+        match answer.first().map(String::as_str) {
+            Some("keys") => Ok(Some(answer.split_off(1))),
+            Some("nothing") => Ok(None),
+            _ => Err(malformed("list", "an array of strings")),
         }
     }
 

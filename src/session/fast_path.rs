@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::blocking::{Glance, Look};
 use crate::secret::Secret;
-use crate::store::cache::{SlotId, Watch};
+use crate::store::cache::{Cache, SlotId, Watch};
 use crate::store::credential::Stored;
 use crate::time::BootInstant;
 
@@ -38,6 +38,7 @@ impl Session {
         if self.logins.unsaved(&location.key()).is_some() {
             return None;
         }
+        let told = Cache::watch_store(&location);
         let (stored, generation) = self.cache.read(&location, look, self.clock.boot()).ok()?;
         let Stored::Credential(credential) = stored else {
             return None;
@@ -58,7 +59,7 @@ impl Session {
             token: credential.access().clone(),
             slot,
             generation,
-            watch: self.cache.watch(slot, generation),
+            watch: told.or_else(|| self.cache.watch(slot, generation)),
             due: assessment
                 .due_on_boot_clock
                 .map_or(trusted, |due| due.min(trusted)),

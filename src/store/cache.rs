@@ -20,6 +20,7 @@ use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::store::credential::{Outline, Snapshot, Stored};
 use crate::store::location::Location;
+use crate::store::plugin_store::Mark;
 use crate::store::reading;
 use crate::store::sealed;
 use crate::time::{BootInstant, SharedClock};
@@ -74,10 +75,15 @@ struct Check {
 
 /// Tells whether contents that were read still are what is stored: one system call. A folder or link that leads
 /// elsewhere escapes it, so whoever holds one reads again after a second.
-pub(crate) struct Watch {
-    identity: Identity,
-    on: Watched,
-    note: Option<SeenNote>,
+pub(crate) struct Watch(Watching);
+
+enum Watching {
+    File {
+        identity: Identity,
+        on: Watched,
+        note: Option<SeenNote>,
+    },
+    Store(Mark),
 }
 
 enum Watched {
@@ -89,16 +95,18 @@ enum Watched {
 impl Watch {
     /// False also when the cache has closed the descriptor.
     pub(crate) fn holds(&self) -> bool {
-        if self.note.as_ref().is_some_and(SeenNote::has_changed) {
+        let (identity, on, note) = match &self.0 {
+            Watching::File { identity, on, note } => (identity, on, note),
+            Watching::Store(mark) => return mark.holds(),
+        };
+        if note.as_ref().is_some_and(SeenNote::has_changed) {
             return false;
         }
-        match &self.on {
+        match on {
             Watched::Held(file) => file
                 .upgrade()
-                .is_some_and(|file| Identity::of_file(&file).is_ok_and(|now| now == self.identity)),
-            Watched::Path(path) => {
-                Identity::of_path(path).is_ok_and(|now| now == Some(self.identity))
-            }
+                .is_some_and(|file| Identity::of_file(&file).is_ok_and(|now| now == *identity)),
+            Watched::Path(path) => Identity::of_path(path).is_ok_and(|now| now == Some(*identity)),
         }
     }
 }
@@ -264,11 +272,16 @@ impl Cache {
             Some(file) => Watched::Held(Arc::downgrade(file)),
             None => Watched::Path(slot.location.file()?.to_owned()),
         };
-        Some(Watch {
+        Some(Watch(Watching::File {
             identity: check.identity?,
             on,
             note: check.note.clone(),
-        })
+        }))
+    }
+
+    /// The same for a login in a plugin's store that reports changes, of what is read there from now on.
+    pub(crate) fn watch_store(location: &Location) -> Option<Watch> {
+        location.mark().map(Watching::Store).map(Watch)
     }
 
     fn at(&self, slot: SlotId) -> Option<Arc<Slot>> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,12 @@ pub(crate) trait Keeper: Send + Sync {
     /// # Errors
     /// `STORE_IO`
     fn try_lock(&self, key: &str, may: MayBlock) -> Result<Option<Box<dyn Held>>, Error>;
+
+    /// The keys that begin so; none where the store cannot list them.
+    ///
+    /// # Errors
+    /// `STORE_IO`
+    fn list(&self, prefix: &str, may: MayBlock) -> Result<Option<Vec<String>>, Error>;
 }
 
 /// A held lock. Dropping it frees it.
@@ -67,6 +74,8 @@ pub(crate) struct PluginStore {
     clock: SharedClock,
     /// Of the few keys that a plugin has.
     recent: Arc<Mutex<Vec<Recent>>>,
+    /// The store reports every change, on whichever machine.
+    is_live: Arc<AtomicBool>,
 }
 
 /// What is known of a key.
@@ -74,7 +83,11 @@ struct Recent {
     key: String,
     /// When it was read, and what was there; none: it has to be read.
     known: Option<(BootInstant, Option<Versioned>)>,
-    /// How often we have begun to write it.
+    /// Holds until the store reports a change: it reported them when this was read, and has not stopped since.
+    until_told: bool,
+    /// A change was reported since.
+    is_stale: bool,
+    /// How often we have begun to write it, or heard that others have written it.
     writes: u32,
     /// Held while it is read: whoever comes meanwhile uses what that gives.
     reading: Arc<Mutex<()>>,
@@ -88,7 +101,44 @@ impl PluginStore {
             keeper,
             clock,
             recent: Arc::default(),
+            is_live: Arc::default(),
         }
+    }
+
+    /// The store has begun or stopped to report changes. What happened before it began is not reported later.
+    pub(crate) fn set_live(&self, is_live: bool) {
+        if !is_live {
+            for recent in lock(&self.recent).iter_mut() {
+                recent.until_told = false;
+            }
+        }
+        self.is_live.store(is_live, Ordering::SeqCst);
+    }
+
+    /// The store reports that this key was written.
+    pub(crate) fn heard_of(&self, key: &str) {
+        let mut all = lock(&self.recent);
+        if let Some(recent) = all.iter_mut().find(|recent| recent.key == key) {
+            recent.until_told = false;
+            recent.is_stale = true;
+            // A read that began before may not be kept as the newest.
+            recent.writes = recent.writes.wrapping_add(1);
+        }
+    }
+
+    /// What is known of that key, as of now; none where the store reports no changes.
+    pub(super) fn mark(&self, key: &str) -> Option<Mark> {
+        let writes = self.recent(key, |recent| recent.writes);
+        self.is_live.load(Ordering::SeqCst).then(|| Mark {
+            store: self.clone(),
+            key: key.to_owned(),
+            writes,
+        })
+    }
+
+    /// The keys that begin so; none where the store cannot list them.
+    pub(super) fn list(&self, prefix: &str, may: MayBlock) -> Result<Option<Vec<String>>, Error> {
+        self.keeper.list(prefix, may)
     }
 
     /// Its number.
@@ -117,6 +167,8 @@ impl PluginStore {
             self.recent(key, |recent| {
                 let (read, kept) = recent.known.as_mut().ok_or(error)?;
                 *read = self.clock.boot();
+                recent.is_stale = false;
+                recent.until_told = false;
                 Ok(kept.clone())
             })
         })
@@ -125,15 +177,18 @@ impl PluginStore {
     #[expect(clippy::option_option, reason = "it may be known that nothing is kept")]
     fn known(&self, key: &str) -> Option<Option<Versioned>> {
         let now = self.clock.boot();
+        let is_live = self.is_live.load(Ordering::SeqCst);
         self.recent(key, |recent| {
             let (read, kept) = recent.known.as_ref()?;
-            (now.since(*read) < RECENT).then(|| kept.clone())
+            let is_recent = !recent.is_stale && now.since(*read) < RECENT;
+            (is_recent || is_live && recent.until_told).then(|| kept.clone())
         })
     }
 
     /// What is kept under that key now.
     pub(super) fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
         let now = self.clock.boot();
+        let is_live = self.is_live.load(Ordering::SeqCst);
         let writes = self.recent(key, |recent| recent.writes);
         let kept = self.keeper.read(key, may)?;
         self.recent(key, |recent| {
@@ -141,6 +196,8 @@ impl PluginStore {
             let is_newest = recent.known.as_ref().is_none_or(|(read, _)| *read <= now);
             if recent.writes == writes && is_newest {
                 recent.known = Some((now, kept.clone()));
+                recent.until_told = is_live && self.is_live.load(Ordering::SeqCst);
+                recent.is_stale = false;
             }
         });
         Ok(kept)
@@ -166,13 +223,18 @@ impl PluginStore {
         // Whatever comes of it, what was read before need not hold any more.
         self.recent(key, |recent| {
             recent.known = None;
+            recent.until_told = false;
             recent.writes = recent.writes.wrapping_add(1);
         });
         let version = self.keeper.write(key, &value, expected, may)?;
         Ok(version.map(|version| {
             let kept = Versioned { value, version };
             let known = Some((self.clock.boot(), Some(kept.clone())));
-            self.recent(key, |recent| recent.known = known);
+            self.recent(key, |recent| {
+                recent.known = known;
+                // It is read once more: another may have written over it, and been heard of before this.
+                recent.is_stale = false;
+            });
             kept
         }))
     }
@@ -224,12 +286,29 @@ impl PluginStore {
         let mut recent = Recent {
             key: key.to_owned(),
             known: None,
+            until_told: false,
+            is_stale: false,
             writes: 0,
             reading: Arc::default(),
         };
         let outcome = look(&mut recent);
         all.push(recent);
         outcome
+    }
+}
+
+/// What was known of a key at a moment. Whoever reads after it was made may go by it.
+pub(super) struct Mark {
+    store: PluginStore,
+    key: String,
+    writes: u32,
+}
+
+impl Mark {
+    /// Whether nothing was written since, on any machine, and the store would have reported it.
+    pub(super) fn holds(&self) -> bool {
+        let is_same = |recent: &mut Recent| recent.until_told && recent.writes == self.writes;
+        self.store.is_live.load(Ordering::SeqCst) && self.store.recent(&self.key, is_same)
     }
 }
 

@@ -25,7 +25,12 @@ pub(crate) fn profiles(location: &Location, may: MayBlock) -> Result<Option<Vec<
                 .map(|place| Place::Foreign(Box::new(place)))
                 .collect()
         }
-        Place::Given(_) => return Ok(None),
+        Place::Given(place) => {
+            let Some(places) = place.profiles(may)? else {
+                return Ok(None);
+            };
+            places.into_iter().map(Place::Given).collect()
+        }
     };
     Ok(Some(places.into_iter().map(Location).collect()))
 }

@@ -1,5 +1,8 @@
 //! Where a login is in a store that the plugin gave: under a key that names plugin and profile.
 
+use crate::blocking::MayBlock;
+use crate::error::Error;
+use crate::store::name;
 use crate::store::plugin_store::{PluginStore, Slot};
 use crate::store::sidecar::Sidecar;
 
@@ -35,6 +38,29 @@ impl Place {
     /// The login itself.
     pub(in crate::store) fn slot(&self) -> &Slot {
         &self.slot
+    }
+
+    /// Every profile of this plugin that something is kept for, sorted; none where the store cannot list its keys.
+    ///
+    /// # Errors
+    /// `STORE_IO`
+    pub(in crate::store) fn profiles(&self, may: MayBlock) -> Result<Option<Vec<Self>>, Error> {
+        let start = format!("{}/", self.plugin);
+        let Some(keys) = self.slot.store.list(&start, may)? else {
+            return Ok(None);
+        };
+        let mut found: Vec<Self> = keys
+            .iter()
+            .filter_map(|key| {
+                let encoded = key.strip_prefix(&start)?;
+                // Nothing else decodes: no damaged value that was set aside, and none of the other documents.
+                let profile = name::decode(encoded).filter(|_| !encoded.contains(".corrupt-"))?;
+                let store = self.slot.store.clone();
+                Some(Self::new(store, self.plugin.clone(), &profile, encoded))
+            })
+            .collect();
+        found.sort_by(|a, b| a.profile.cmp(&b.profile));
+        Ok(Some(found))
     }
 
     /// The order of the plugin's accounts. A name of a profile holds no `!`.

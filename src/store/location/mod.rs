@@ -18,7 +18,7 @@ use crate::store::given;
 use crate::store::key::Key;
 use crate::store::name;
 use crate::store::own;
-use crate::store::plugin_store::PluginStore;
+use crate::store::plugin_store::{Mark, PluginStore};
 use crate::store::sidecar::Sidecar;
 use crate::store::state_folder::{exact_path, invalid, state_dir};
 use crate::time::SharedClock;
@@ -130,6 +130,14 @@ impl Location {
     /// Whether the plugin itself saves what is stored there, which it cannot while its process exits.
     pub(crate) fn is_saved_by_the_plugin(&self) -> bool {
         matches!(self.0, Place::Given(_))
+    }
+
+    /// What is known now of a login in a plugin's store that reports changes.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        match &self.0 {
+            Place::Given(place) => place.slot().store.mark(&place.slot().key),
+            Place::Own(_) | Place::Foreign(_) => None,
+        }
     }
 
     /// The file that changes whenever the login does; none where only asking tells.
