@@ -776,6 +776,10 @@ mod tests {
     }
 
     impl Keeper for Waiting {
+        fn list(&self, _: &str, _: MayBlock) -> Result<Option<Vec<String>>, Error> {
+            Ok(None)
+        }
+
         fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
             self.asked.send(()).unwrap();
             self.answer.lock().unwrap().recv().unwrap();

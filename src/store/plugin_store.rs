@@ -358,7 +358,7 @@ pub(super) struct Slot {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -371,7 +371,24 @@ mod tests {
         go_on: Mutex<Option<Receiver<()>>>,
     }
 
+    fn slow(began: Sender<()>, go_on: Receiver<()>) -> PluginStore {
+        let value = Versioned {
+            value: Secret::from("old"),
+            version: "1".to_owned(),
+        };
+        let keeper = Slow {
+            value: Mutex::new(value),
+            began,
+            go_on: Mutex::new(Some(go_on)),
+        };
+        PluginStore::new(0, Arc::new(keeper), SharedClock::of_system())
+    }
+
     impl Keeper for Slow {
+        fn list(&self, _: &str, _: MayBlock) -> Result<Option<Vec<String>>, Error> {
+            Ok(None)
+        }
+
         fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
             let kept = lock(&self.value).clone();
             let go_on = lock(&self.go_on).take();
@@ -406,6 +423,10 @@ mod tests {
     struct Counting(AtomicU32);
 
     impl Keeper for Counting {
+        fn list(&self, _: &str, _: MayBlock) -> Result<Option<Vec<String>>, Error> {
+            Ok(None)
+        }
+
         fn read(&self, _key: &str, _: MayBlock) -> Result<Option<Versioned>, Error> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(None)
@@ -445,22 +466,72 @@ mod tests {
         assert_eq!((recent(Look::LONG), asked()), (Ok(None), 2));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_holds_until_a_change_is_reported_and_no_report_was_missed() {
+        let keeper = Arc::new(Counting(AtomicU32::new(0)));
+        let clock = Arc::new(TestClock::starting_at(UnixMillis(0))) as Arc<dyn Clock>;
+        let store = PluginStore::new(0, Arc::clone(&keeper) as Arc<dyn Keeper>, clock.into());
+        let asked = || keeper.0.load(Ordering::SeqCst);
+        let later = || tokio::time::advance(Duration::from_hours(1));
+        let read = || store.read_recent("k", Look::LONG).unwrap();
+        assert!(store.mark("k").is_none());
+        read();
+        store.set_live(true);
+        later().await;
+        read();
+        assert_eq!(asked(), 2, "read before changes were reported");
+        let mark = store.mark("k").unwrap();
+        later().await;
+        read();
+        assert_eq!((asked(), mark.holds()), (2, true));
+
+        store.heard_of("another");
+        assert!(mark.holds());
+        store.heard_of("k");
+        assert!(!mark.holds());
+        read();
+        assert_eq!(
+            (asked(), mark.holds()),
+            (3, false),
+            "read again, and at once"
+        );
+
+        let mark = store.mark("k").unwrap();
+        assert!(mark.holds());
+        store.set_live(false);
+        store.set_live(true);
+        assert!(!mark.holds(), "who knows what was not reported");
+        later().await;
+        read();
+        assert_eq!(asked(), 4);
+    }
+
+    #[test]
+    fn a_change_that_is_reported_during_a_read_makes_it_none_of_the_newest() {
+        let (began, has_begun) = channel();
+        let (release, go_on) = channel();
+        let store = slow(began, go_on);
+        store.set_live(true);
+        let reader = std::thread::spawn({
+            let store = store.clone();
+            move || store.read_recent("k", Look::LONG).unwrap()
+        });
+        has_begun.recv().unwrap();
+        store.heard_of("k");
+        release.send(()).unwrap();
+        reader.join().unwrap();
+        assert!(!store.mark("k").unwrap().holds());
+        assert!(
+            store.read_recent("k", Look::SHORT).is_err(),
+            "it has to be read"
+        );
+    }
+
     #[test]
     fn a_slow_read_that_began_before_our_write_does_not_hide_it() {
         let (began, has_begun) = channel();
         let (release, go_on) = channel();
-        let store = PluginStore::new(
-            0,
-            Arc::new(Slow {
-                value: Mutex::new(Versioned {
-                    value: Secret::from("old"),
-                    version: "1".to_owned(),
-                }),
-                began,
-                go_on: Mutex::new(Some(go_on)),
-            }),
-            SharedClock::of_system(),
-        );
+        let store = slow(began, go_on);
         std::thread::scope(|scope| {
             let slow = scope.spawn(|| store.read_recent("k", Look::LONG).unwrap().unwrap());
             has_begun.recv().unwrap();
