@@ -57,7 +57,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ),
     ("http", &["environment", "time", "secret", "error"]),
     ("fs", &["blocking", "time", "secret", "error"]),
-    ("keychain", &["secret", "error"]),
+    ("keychain", &["blocking", "secret", "error"]),
     ("blocking", &["error"]),
     ("environment", &[]),
     ("jwt", &["secret"]),

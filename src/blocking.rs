@@ -109,3 +109,25 @@ fn stopped() -> Error {
         "Work on the credential file stopped unexpectedly. Nothing that was stored is lost; try again.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does not compile where `T` is `Send`: then either of two would be meant.
+    trait Stays<A> {
+        fn on_its_thread() {}
+    }
+
+    struct Else;
+
+    impl<T> Stays<()> for T {}
+    impl<T: Send> Stays<Else> for T {}
+
+    #[test]
+    fn a_proof_is_about_its_own_thread() {
+        <MayBlock as Stays<_>>::on_its_thread();
+        <Glance as Stays<_>>::on_its_thread();
+        <Look as Stays<_>>::on_its_thread();
+    }
+}

@@ -12,6 +12,7 @@ mod person;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
 mod secret_service;
 
+use crate::blocking::MayBlock;
 use crate::secret::Secret;
 use failure::Failure;
 
@@ -50,7 +51,12 @@ const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
 
 /// Keeps a secret under that name, in place of an older one. A program that asks a person before it removes an entry makes one
 /// of `spent` into it.
-pub(crate) fn put(name: &str, secret: &Secret, spent: &[String]) -> Result<(), Failure> {
+pub(crate) fn put(
+    name: &str,
+    secret: &Secret,
+    spent: &[String],
+    _: MayBlock,
+) -> Result<(), Failure> {
     let (name, secret, spent) = (name.to_owned(), secret.clone(), spent.to_vec());
     within(Person::Away, move |entries| {
         parts::put(entries, &name, secret.expose().as_bytes(), &spent)
@@ -58,7 +64,7 @@ pub(crate) fn put(name: &str, secret: &Secret, spent: &[String]) -> Result<(), F
 }
 
 /// The secret of that name; none if there is none, or none that is whole.
-pub(crate) fn get(name: &str) -> Result<Option<Secret>, Failure> {
+pub(crate) fn get(name: &str, _: MayBlock) -> Result<Option<Secret>, Failure> {
     let name = name.to_owned();
     within(Person::Away, move |entries| parts::get(entries, &name))
 }
@@ -85,7 +91,12 @@ impl Removal {
 
 /// Removes the secrets of those names, each as far as that can be done. `spared` stays where the keychain writes later than
 /// it says: what has replaced it may not be written yet. A program that asks a person first keeps all where nobody is.
-pub(crate) fn remove(names: &[String], spared: Option<&str>, person: Person) -> Removal {
+pub(crate) fn remove(
+    names: &[String],
+    spared: Option<&str>,
+    person: Person,
+    _: MayBlock,
+) -> Removal {
     if names.is_empty() {
         return Removal::default();
     }
@@ -113,7 +124,7 @@ pub(crate) fn remove(names: &[String], spared: Option<&str>, person: Person) -> 
 }
 
 /// Which of these names the keychain has.
-pub(crate) fn held(names: &[String]) -> Result<Vec<String>, Failure> {
+pub(crate) fn held(names: &[String], _: MayBlock) -> Result<Vec<String>, Failure> {
     let mut names = names.to_vec();
     within(Person::Away, move |entries| {
         let mut failure = Ok(());
@@ -130,14 +141,14 @@ pub(crate) fn held(names: &[String]) -> Result<Vec<String>, Failure> {
 
 /// Asks a person to unlock the keychain, if it is locked, in the keychain's own window. Whether it can be used afterwards is
 /// for the next operation to say.
-pub(crate) fn unlock() {
+pub(crate) fn unlock(_: MayBlock) {
     #[cfg(all(feature = "keychain", not(windows)))]
     let _is_unlocked: Result<(), Failure> = unlock_with_a_person();
 }
 
 /// Tries whether secrets can be kept: writes, reads and removes one that is none. It stays with a program that asks a person
 /// before it removes one.
-pub(crate) fn probe(name: &str) -> Result<Reach, Failure> {
+pub(crate) fn probe(name: &str, _: MayBlock) -> Result<Reach, Failure> {
     let name = name.to_owned();
     within(Person::Away, move |entries| {
         parts::put(entries, &name, TRIAL.as_bytes(), &[])?;

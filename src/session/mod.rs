@@ -134,9 +134,9 @@ fn location_request(config: &AuthConfig) -> LocationRequest<'_> {
         profile: &config.profile,
         state_dir: config.state_dir.as_deref(),
         credentials_path: config.credentials_path.as_deref(),
-        foreign: config
+        format: config
             .credentials_format
             .map(|format| (format, config.agent_id.as_str())),
-        given: config.store.as_ref(),
+        store: config.store.as_ref(),
     }
 }

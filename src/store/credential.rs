@@ -402,8 +402,6 @@ impl Stored {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::store::format;
 
@@ -432,7 +430,7 @@ pub(super) mod tests {
     }
 
     fn snapshot(text: &str) -> Snapshot {
-        let (stored, _) = format::parse(text.as_bytes(), Path::new("/c.json")).unwrap();
+        let (stored, _) = format::parse(text.as_bytes(), &"/c.json").unwrap();
         stored.credential().unwrap().clone()
     }
 

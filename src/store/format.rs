@@ -1,6 +1,7 @@
 //! The credential file, version 1: one JSON object, times in Unix milliseconds, unknown members kept.
 
 use std::fmt;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -234,29 +235,32 @@ impl io::Write for Length {
 ///
 /// # Errors
 /// `STORE_VERSION` for a newer one, `STORE_CORRUPT` for anything that is none.
-pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<(Stored, Document), Error> {
+pub(super) fn parse(bytes: &[u8], place: &dyn Display) -> Result<(Stored, Document), Error> {
     if bytes.is_empty() {
-        return Err(corrupt(path, "it is empty"));
+        return Err(corrupt(place, "it is empty"));
     }
     let Some(document) = Document::from_json(bytes) else {
-        return Err(corrupt(path, "it is not a whole JSON object"));
+        return Err(corrupt(place, "it is not a whole JSON object"));
     };
-    require_version(&document.0, path)?;
+    require_version(&document.0, place)?;
     let members = Members(&document.0);
     match stored(&members) {
         Ok(stored) => Ok((stored, document)),
         Err(Wrong(member)) => Err(corrupt(
-            path,
+            place,
             &format!("its member \"{member}\" is missing or has the wrong type"),
         )),
     }
 }
 
 /// What a file says, and all its members; without bytes it was too large to be read.
-pub(super) fn parse_file(bytes: Option<&[u8]>, path: &Path) -> Result<(Stored, Document), Error> {
+pub(super) fn parse_file(
+    bytes: Option<&[u8]>,
+    place: &dyn Display,
+) -> Result<(Stored, Document), Error> {
     match bytes {
-        Some(bytes) => parse(bytes, path),
-        None => Err(corrupt(path, "it is larger than any credential")),
+        Some(bytes) => parse(bytes, place),
+        None => Err(corrupt(place, "it is larger than any credential")),
     }
 }
 
@@ -280,7 +284,10 @@ fn stored(members: &Members<'_>) -> Result<Stored, Wrong> {
 }
 
 /// Refuses every version but ours; the members of a newer one may mean something else.
-pub(super) fn require_version(members: &Map<String, Value>, path: &Path) -> Result<(), Error> {
+pub(super) fn require_version(
+    members: &Map<String, Value>,
+    place: &dyn Display,
+) -> Result<(), Error> {
     match members.get("version") {
         Some(Value::Number(version)) if version.as_u64() == Some(VERSION) => Ok(()),
         Some(Value::Number(version)) if version.as_f64().is_some_and(|version| version > 1.0) => {
@@ -290,26 +297,24 @@ pub(super) fn require_version(members: &Map<String, Value>, path: &Path) -> Resu
             Err(Error::new(
                 ErrorCode::StoreVersion,
                 format!(
-                    "{} was written by a newer version of clawdbot-plugin-auth (its format is {version}, this one knows {VERSION}). \
-                     Update the plugin that shows this.",
-                    path.display()
+                    "{place} was written by a newer version of clawdbot-plugin-auth (its format is {version}, this one knows {VERSION}). \
+                     Update the plugin that shows this."
                 ),
             ))
         }
         _ => Err(corrupt(
-            path,
+            place,
             "its member \"version\" is missing or has the wrong type",
         )),
     }
 }
 
 /// `STORE_CORRUPT` in words.
-pub(super) fn corrupt(path: &Path, why: &str) -> Error {
+pub(super) fn corrupt(place: &dyn Display, why: &str) -> Error {
     Error::new(
         ErrorCode::StoreCorrupt,
         format!(
-            "{} is damaged: {why}. Log in again; the damaged file is kept beside the new one.",
-            path.display()
+            "{place} is damaged: {why}. Log in again; the damaged file is kept beside the new one."
         ),
     )
     .needing_login()
@@ -397,13 +402,11 @@ mod tests {
     use crate::store::credential::tests::sample;
 
     fn code_of(text: &str) -> ErrorCode {
-        parse(text.as_bytes(), Path::new("/c.json"))
-            .unwrap_err()
-            .code()
+        parse(text.as_bytes(), &"/c.json").unwrap_err().code()
     }
 
     fn credential(text: &str) -> Snapshot {
-        let (stored, _) = parse(text.as_bytes(), Path::new("/c.json")).unwrap();
+        let (stored, _) = parse(text.as_bytes(), &"/c.json").unwrap();
         stored.credential().unwrap().clone()
     }
 
@@ -505,7 +508,7 @@ mod tests {
     fn newer_versions_are_told_apart_from_damage() {
         for newer in ["2", "3.5", "1e9", "99999999999999999999", &"7".repeat(300)] {
             let text = format!(r#"{{"version":{newer},"access":7}}"#);
-            let error = parse(text.as_bytes(), Path::new("/x.json")).unwrap_err();
+            let error = parse(text.as_bytes(), &"/x.json").unwrap_err();
             assert_eq!(error.code(), ErrorCode::StoreVersion);
             assert!(error.message().len() < 200, "{error}");
         }
@@ -548,7 +551,7 @@ mod tests {
     fn errors_never_quote_what_is_in_the_file() {
         let error = parse(
             br#"{"version":1,"access":"canary","refresh":["canary"]}"#,
-            Path::new("/c.json"),
+            &"/c.json",
         )
         .unwrap_err();
         assert!(!error.message().contains("canary"), "{error}");
@@ -580,13 +583,13 @@ mod tests {
             let bytes = Document::of_credential(Document::default(), &sample("a", Some("r")), None, None).to_json();
             // Without its line end it is still whole.
             if cut + 1 < bytes.len() {
-                prop_assert!(parse(&bytes[..cut], Path::new("/c.json")).is_err());
+                prop_assert!(parse(&bytes[..cut], &"/c.json").is_err());
             }
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            drop(parse(&bytes, Path::new("/c.json")));
+            drop(parse(&bytes, &"/c.json"));
         }
     }
 }

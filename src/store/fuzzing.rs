@@ -81,7 +81,7 @@ fn foreign(members: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn reread(document: &Document) -> (Stored, Document) {
-    format::parse(&document.to_json(), Path::new(PATH)).unwrap_or_else(|error| panic!("{error}"))
+    format::parse(&document.to_json(), &PATH).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn rewritten(snapshot: &Snapshot) -> NewCredential {
@@ -109,7 +109,7 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
 
 /// The credential, if it is one.
 pub(crate) fn credential_file(input: &[u8]) -> Option<Snapshot> {
-    let (stored, document) = match format::parse(input, Path::new(PATH)) {
+    let (stored, document) = match format::parse(input, &PATH) {
         Ok(parsed) => parsed,
         Err(error) => {
             check_error(&error);
@@ -154,7 +154,7 @@ pub(crate) fn leftover_file(input: &[u8]) {
     let stored = |refresh: &str| {
         let text =
             format!(r#"{{"version":1,"access":"a","refresh":"{refresh}","refreshedAt":1000}}"#);
-        format::parse(text.as_bytes(), Path::new(PATH)).map(|(stored, _)| stored)
+        format::parse(text.as_bytes(), &PATH).map(|(stored, _)| stored)
     };
     let (Ok(current), Ok(other)) = (stored(spent.expose()), stored("another")) else {
         return;
@@ -173,7 +173,7 @@ pub(crate) fn leftover_file(input: &[u8]) {
             let text = String::from_utf8_lossy(input);
             assert!(text.contains(spent.fingerprint().as_str()));
             assert!(matches!(
-                format::parse(format::without_padding(input), temp),
+                format::parse(format::without_padding(input), &temp.display()),
                 Ok((Stored::Credential(snapshot), _)) if snapshot.refreshed_at() == found.refreshed_at
             ));
         }
@@ -223,12 +223,13 @@ pub(crate) fn handwritten_login(input: &[u8]) {
 
 pub(crate) fn registrations_file(input: &[u8]) {
     let path = Path::new("/state/credentials/memory/clients/x.json");
-    let mut list = match StoredList::parse(input, path) {
+    let mut list = match StoredList::parse(input, &path.display()) {
         Ok(list) => list,
         Err(error) => return check_error(&error),
     };
     let reread = |list: &StoredList| {
-        StoredList::parse(&list.to_json(), path).unwrap_or_else(|error| panic!("{error}"))
+        StoredList::parse(&list.to_json(), &path.display())
+            .unwrap_or_else(|error| panic!("{error}"))
     };
     assert_eq!(reread(&list).clients, list.clients);
     let new = StoredClient {

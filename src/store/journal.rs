@@ -112,7 +112,7 @@ impl Journal<'_> {
                 .map(format::without_padding)
                 .and_then(Document::from_json);
             let is_ours = document.is_none_or(|document| {
-                !is_newer_version(&document, &temp)
+                !is_newer_version(&document)
                     && (document.replaces().is_none() || self.is_for_us(&document, stored))
             });
             if is_ours {
@@ -137,7 +137,7 @@ impl Journal<'_> {
             return Ok(Worth::Nothing);
         };
         let without_use = || {
-            if is_newer_version(&document, temp) {
+            if is_newer_version(&document) {
                 Worth::Unknown
             } else {
                 Worth::Nothing
@@ -152,7 +152,7 @@ impl Journal<'_> {
         if stored.spendable() != Some(replaces) && !self.is_refused {
             return Ok(without_use());
         }
-        let found = match format::parse(bytes, temp) {
+        let found = match format::parse(bytes, &temp.display()) {
             Ok((found, _)) => found,
             Err(error) if error.code() == ErrorCode::StoreVersion => return Err(error),
             Err(_) => return Ok(Worth::Nothing),
@@ -202,8 +202,8 @@ fn ends_earlier(found: &Snapshot, current: &Snapshot) -> bool {
     matches!((found.expires(), current.expires()), (Some(found), Some(current)) if found < current)
 }
 
-fn is_newer_version(document: &Document, temp: &Path) -> bool {
-    format::require_version(document.members(), temp)
+fn is_newer_version(document: &Document) -> bool {
+    format::require_version(document.members(), &"")
         .is_err_and(|error| error.code() == ErrorCode::StoreVersion)
 }
 
@@ -253,9 +253,7 @@ mod tests {
 
     fn stored(refresh: &str) -> Stored {
         let text = format!(r#"{{"version":1,"access":"a","refresh":"{refresh}"}}"#);
-        format::parse(text.as_bytes(), Path::new("/c.json"))
-            .unwrap()
-            .0
+        format::parse(text.as_bytes(), &"/c.json").unwrap().0
     }
 
     /// A folder in which a process died that had received `next` for `spent`.

@@ -1,6 +1,6 @@
 //! The order in which a plugin's accounts are used: `{ "version": 1, "order": [ … ] }`, in a document of its own.
 
-use std::path::Path;
+use std::fmt::Display;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -92,15 +92,15 @@ fn names(document: &Document) -> Option<Vec<String>> {
 struct Order(Document);
 
 impl SmallDocument for Order {
-    fn parse(text: &[u8], name: &Path) -> Result<Self, Error> {
-        let document = Document::from_json(text).ok_or_else(|| damaged(name))?;
-        format::require_version(document.members(), name).map_err(|error| match error.code() {
-            ErrorCode::StoreCorrupt => damaged(name),
+    fn parse(text: &[u8], place: &dyn Display) -> Result<Self, Error> {
+        let document = Document::from_json(text).ok_or_else(|| damaged(place))?;
+        format::require_version(document.members(), place).map_err(|error| match error.code() {
+            ErrorCode::StoreCorrupt => damaged(place),
             _ => error,
         })?;
         match names(&document) {
             Some(_) => Ok(Self(document)),
-            None => Err(damaged(name)),
+            None => Err(damaged(place)),
         }
     }
 
@@ -110,12 +110,11 @@ impl SmallDocument for Order {
 }
 
 /// Guessing another account would be worse than to stop: its data is somebody else's. A login mends nothing.
-fn damaged(target: &Path) -> Error {
+fn damaged(place: &dyn Display) -> Error {
     Error::new(
         ErrorCode::StoreCorrupt,
         format!(
-            "The order of the accounts in {} is damaged. Set it again, or name the account with `profile`.",
-            target.display()
+            "The order of the accounts in {place} is damaged. Set it again, or name the account with `profile`."
         ),
     )
 }

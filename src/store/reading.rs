@@ -1,6 +1,5 @@
 //! What is at a location, whatever keeps it: read without a lock.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::blocking::{Look, MayBlock};
@@ -61,7 +60,7 @@ pub(super) fn opened(
     match &location.0 {
         Place::Own(place) => own::file::opened(place, sealed, may),
         // Reading these gives none that is sealed.
-        Place::Foreign(_) | Place::Given(_) => Err(sealed::gone(Path::new(&location.to_string()))),
+        Place::Foreign(_) | Place::Given(_) => Err(sealed::gone(location)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The clients that were registered at one server (RFC 7591). They outlive a logout: the next login needs no new one.
 
-use std::path::Path;
+use std::fmt::Display;
 #[cfg(test)]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -159,10 +159,10 @@ impl StoredList {
 }
 
 impl SmallDocument for StoredList {
-    fn parse(text: &[u8], name: &Path) -> Result<Self, Error> {
+    fn parse(text: &[u8], place: &dyn Display) -> Result<Self, Error> {
         let document = Document::from_json(text)
-            .ok_or_else(|| format::corrupt(name, "it is not a whole JSON object"))?;
-        format::require_version(document.members(), name)?;
+            .ok_or_else(|| format::corrupt(place, "it is not a whole JSON object"))?;
+        format::require_version(document.members(), place)?;
         let clients = document
             .members()
             .get("clients")
@@ -170,7 +170,7 @@ impl SmallDocument for StoredList {
             .and_then(|clients| clients.iter().map(client_of).collect::<Option<Vec<_>>>())
             .ok_or_else(|| {
                 format::corrupt(
-                    name,
+                    place,
                     "its member \"clients\" is missing or has the wrong type",
                 )
             })?;
@@ -236,8 +236,6 @@ fn value_of(client: &StoredClient) -> Value {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests {
-    use std::path::PathBuf;
-
     use tempfile::TempDir;
 
     use super::*;

@@ -9,6 +9,7 @@
 //!
 //! A temp file whose secrets the keychain does not have was left between 1 and 2, and is worth nothing.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::Value;
@@ -86,8 +87,8 @@ impl OpenedMembers {
 ///
 /// # Errors
 /// `STORE_IO`, or `INVALID_CONFIG` in a build that knows no keychain.
-pub(super) fn probe(target: &Path, _: MayBlock) -> Result<Reach, Error> {
-    keychain::probe(&trial(target)).map_err(|failure| failure.explain(None))
+pub(super) fn probe(target: &Path, may: MayBlock) -> Result<Reach, Error> {
+    keychain::probe(&trial(target), may).map_err(|failure| failure.explain(None))
 }
 
 /// Removes what such a try may have left.
@@ -100,8 +101,8 @@ fn trial(target: &Path) -> String {
 }
 
 /// Asks a person to unlock the keychain, if it is locked, in the keychain's own window.
-pub(crate) fn unlock_keychain(_: MayBlock) {
-    keychain::unlock();
+pub(crate) fn unlock_keychain(may: MayBlock) {
+    keychain::unlock(may);
 }
 
 fn owner(target: &Path) -> String {
@@ -226,9 +227,9 @@ fn fetched(
     outline: &Outline,
     name: &str,
     path: &Path,
-    _: MayBlock,
+    may: MayBlock,
 ) -> Result<Option<(Snapshot, OpenedMembers)>, Error> {
-    let found = keychain::get(name).map_err(|failure| failure.explain(Some(path)))?;
+    let found = keychain::get(name, may).map_err(|failure| failure.explain(Some(path)))?;
     Ok(Reach::OURS
         .zip(found)
         .and_then(|(reach, text)| opened(outline, &text, name, reach)))
@@ -260,26 +261,25 @@ fn opened(
 }
 
 /// The keychain can be asked, and does not have what the file names.
-pub(super) fn gone(path: &Path) -> Error {
+pub(super) fn gone(place: &dyn Display) -> Error {
     Error::new(
         ErrorCode::LoginRequired,
         format!(
-            "The system's keychain no longer holds the tokens of {}. If another keychain does, start that one; otherwise log \
-             in again.",
-            path.display()
+            "The system's keychain no longer holds the tokens of {place}. If another keychain does, start that one; otherwise log \
+             in again."
         ),
     )
 }
 
 /// The secrets of former logins that the file names and the keychain holds, or may hold; and which of the two.
-pub(super) fn left(bytes: &[u8], _: MayBlock) -> Option<(Vec<String>, &'static str)> {
+pub(super) fn left(bytes: &[u8], may: MayBlock) -> Option<(Vec<String>, &'static str)> {
     let document = Document::from_json(bytes)?;
     let mut names = document.former();
     names.retain(|name| Some(name.as_str()) != document.previous());
     if names.is_empty() {
         return None;
     }
-    match keychain::held(&names) {
+    match keychain::held(&names, may) {
         Ok(held) if held.is_empty() => None,
         Ok(held) => Some((held, "The keychain still holds entries of former tokens")),
         Err(_) => Some((
@@ -294,10 +294,10 @@ pub(super) fn forget(
     names: &[String],
     spared: Option<&str>,
     person: Person,
-    _: MayBlock,
+    may: MayBlock,
 ) -> Removal {
     if keychain::IS_BUILT_IN {
-        keychain::remove(names, spared, person)
+        keychain::remove(names, spared, person, may)
     } else {
         Removal::failed(names)
     }
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_sealed_file_is_known_without_its_secrets() {
         let (stored, document) =
-            crate::store::format::parse(SEALED.as_bytes(), Path::new("/c.json")).unwrap();
+            crate::store::format::parse(SEALED.as_bytes(), &"/c.json").unwrap();
         let Stored::Sealed(outline) = &stored else {
             panic!("not sealed");
         };
@@ -329,7 +329,7 @@ mod tests {
             SEALED.replace("\"keychain\"", "\"elsewhere\""),
             SEALED.replace("secretsId", "secrets"),
         ] {
-            crate::store::format::parse(wrong.as_bytes(), Path::new("/c.json")).unwrap_err();
+            crate::store::format::parse(wrong.as_bytes(), &"/c.json").unwrap_err();
         }
     }
 

@@ -1,6 +1,7 @@
 //! A small document beside the credentials, in a file or in the store that the plugin gave: read without a lock, changed under
 //! one or by its version.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -23,11 +24,11 @@ pub(super) enum Sidecar {
 
 /// What such a document says.
 pub(super) trait SmallDocument: Default {
-    /// Of its text; `name` is for people.
+    /// Of its text; `place` is for people.
     ///
     /// # Errors
     /// `STORE_CORRUPT`, `STORE_VERSION`
-    fn parse(text: &[u8], name: &Path) -> Result<Self, Error>;
+    fn parse(text: &[u8], place: &dyn Display) -> Result<Self, Error>;
 
     /// With the members that this version does not know.
     fn to_json(&self) -> Zeroizing<Vec<u8>>;
@@ -42,7 +43,7 @@ impl Sidecar {
         match self {
             Self::File(path) => read_file(&symlink::resolve(path, look)?, look),
             Self::Slot(slot) => match slot.store.read_recent(&slot.key, look)? {
-                Some(kept) => D::parse(kept.value.expose().as_bytes(), Path::new(&slot.key)),
+                Some(kept) => D::parse(kept.value.expose().as_bytes(), &slot.key),
                 None => Ok(D::default()),
             },
         }
@@ -75,8 +76,7 @@ impl Sidecar {
                 put(&target, &document.to_json(), damaged_at, may)
             }
             Self::Slot(Slot { store, key }) => store.change(key, may, |value| {
-                let parsed =
-                    value.map_or_else(|| Ok(D::default()), |value| D::parse(value, Path::new(key)));
+                let parsed = value.map_or_else(|| Ok(D::default()), |value| D::parse(value, key));
                 let (mut document, is_damaged) = or_damaged(parsed)?;
                 if !edit(&mut document) {
                     return Ok(None);
@@ -93,7 +93,7 @@ impl Sidecar {
 fn read_file<D: SmallDocument>(target: &Path, look: Look) -> Result<D, Error> {
     match RegularFile::read(target, look)? {
         // One that is too large for any such document is empty here, and damaged for that.
-        Some(file) => D::parse(file.bytes().unwrap_or_default(), target),
+        Some(file) => D::parse(file.bytes().unwrap_or_default(), &target.display()),
         None => Ok(D::default()),
     }
 }

@@ -67,7 +67,7 @@ fn of(place: &Place, identity: &Fingerprint, look: Look) -> Option<Document> {
     let path = place.note();
     let file = RegularFile::read(path, look).ok()??;
     let document = Document::from_json(file.bytes()?)?;
-    format::require_version(document.members(), path).ok()?;
+    format::require_version(document.members(), &path.display()).ok()?;
     let about = document.members().get(IDENTITY)?.as_str()?;
     (about == identity.as_str()).then_some(document)
 }

@@ -5,7 +5,6 @@
 //! the document as it is; the version that this gives is the one that the result has to find.
 
 use std::fmt;
-use std::path::Path;
 
 use crate::blocking::{Look, MayBlock};
 use crate::error::{Error, ErrorCode};
@@ -27,11 +26,11 @@ pub(in crate::store) fn read(slot: &Slot, look: Look) -> Result<Stored, Error> {
 }
 
 fn parse(kept: &Versioned, key: &str) -> Result<(Stored, Document), Error> {
-    let (stored, document) = format::parse(kept.value.expose().as_bytes(), Path::new(key))?;
+    let (stored, document) = format::parse(kept.value.expose().as_bytes(), &key)?;
     match stored {
         // Another machine's keychain cannot be asked.
         Stored::Sealed(_) => Err(format::corrupt(
-            Path::new(key),
+            &key,
             "its tokens are said to lie in a keychain",
         )),
         stored => Ok((stored, document)),

@@ -38,9 +38,9 @@ pub(crate) struct LocationRequest<'a> {
     /// `credentialsPath`
     pub(crate) credentials_path: Option<&'a str>,
     /// `credentialsFormat` and `agentId`
-    pub(crate) foreign: Option<(Format, &'a str)>,
+    pub(crate) format: Option<(Format, &'a str)>,
     /// `store`
-    pub(crate) given: Option<&'a PluginStore>,
+    pub(crate) store: Option<&'a PluginStore>,
 }
 
 /// The place of one login. As a text it is what a person is told: the file, or the key in the plugin's store.
@@ -67,7 +67,7 @@ impl Location {
     ) -> Result<Self, Error> {
         let plugin = encoded("pluginId", request.plugin_id)?;
         let profile = encoded("profile", request.profile)?;
-        let place = if let Some(store) = request.given {
+        let place = if let Some(store) = request.store {
             let store = store.clone();
             Place::Given(given::place::Place::new(
                 store,
@@ -75,7 +75,7 @@ impl Location {
                 request.profile,
                 &profile,
             ))
-        } else if let Some(foreign) = request.foreign {
+        } else if let Some(foreign) = request.format {
             let (state_dir, _) = state_dir(request.state_dir, environment)?;
             Place::Foreign(Box::new(foreign::place::Place::resolve(
                 foreign,

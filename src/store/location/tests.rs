@@ -47,8 +47,8 @@ pub(in crate::store) fn in_state_dir(state_dir: &Path, plugin_id: &str, profile:
         profile,
         state_dir: state_dir.to_str(),
         credentials_path: None,
-        foreign: None,
-        given: None,
+        format: None,
+        store: None,
     };
     Location::resolve(
         &request,
@@ -65,8 +65,8 @@ pub(in crate::store) fn at_path(path: &Path) -> Location {
         profile: "default",
         state_dir: None,
         credentials_path: path.to_str(),
-        foreign: None,
-        given: None,
+        format: None,
+        store: None,
     };
     Location::resolve(
         &request,
@@ -83,8 +83,8 @@ pub(in crate::store) fn in_given_store(store: &PluginStore) -> Location {
         profile: "default",
         state_dir: None,
         credentials_path: None,
-        foreign: None,
-        given: Some(store),
+        format: None,
+        store: Some(store),
     };
     Location::resolve(
         &request,
@@ -102,8 +102,8 @@ pub(in crate::store) fn claude_code_with(folder: &Path, item: KeychainItem) -> L
         profile: "default",
         state_dir: folder.to_str(),
         credentials_path: path.to_str(),
-        foreign: Some((Format::ClaudeCode, "main")),
-        given: None,
+        format: Some((Format::ClaudeCode, "main")),
+        store: None,
     };
     let location = Location::resolve(
         &request,
@@ -123,8 +123,8 @@ fn resolved(environment: &FixedEnvironment) -> PathBuf {
         profile: "default",
         state_dir: None,
         credentials_path: None,
-        foreign: None,
-        given: None,
+        format: None,
+        store: None,
     };
     Location::resolve(&request, environment, &SharedClock::of_system())
         .unwrap()
@@ -138,8 +138,8 @@ fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option
         profile,
         state_dir,
         credentials_path: path,
-        foreign: None,
-        given: None,
+        format: None,
+        store: None,
     };
     let error = Location::resolve(
         &request,
@@ -261,8 +261,8 @@ fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
         profile: "default",
         state_dir: Some("~/x"),
         credentials_path: Some("~/c.json"),
-        foreign: None,
-        given: None,
+        format: None,
+        store: None,
     };
     let location = Location::resolve(&request, &environment(), &SharedClock::of_system()).unwrap();
     assert_eq!(location.path(), Path::new("/h/c.json"));

@@ -64,7 +64,9 @@ impl Handwritten {
     }
 
     fn of_members(path: PathBuf, members: &Map<String, Value>, bytes: &[u8]) -> Option<Self> {
-        if members.contains_key("version") && format::require_version(members, &path).is_err() {
+        if members.contains_key("version")
+            && format::require_version(members, &path.display()).is_err()
+        {
             return None;
         }
         let text = |names: &[&'static str]| {

@@ -138,7 +138,7 @@ impl OwnFile {
         }
         if let Stored::Sealed(outline) = &self.seen.stored {
             let (snapshot, secrets) = sealed::open(outline, &self.target, may)?
-                .ok_or_else(|| sealed::gone(&self.target))?;
+                .ok_or_else(|| sealed::gone(&self.target.display()))?;
             // Whatever they are, they are spent and replaced as what the file names.
             let outline = Outline {
                 identity: outline.identity.clone(),
@@ -475,7 +475,7 @@ pub(in crate::store) fn read(
     let target = symlink::resolve(place.path(), look)?;
     let file = RegularFile::read(&target, look)?;
     let stored = match &file {
-        Some(file) => parse_file(file.bytes(), &target)?.0,
+        Some(file) => parse_file(file.bytes(), &target.display())?.0,
         None => Stored::Nothing,
     };
     Ok((stored, file))
@@ -501,7 +501,7 @@ pub(in crate::store) fn opened(
         sealed = match read(place, may.into())?.0 {
             Stored::Credential(snapshot) => return Ok(snapshot),
             Stored::Sealed(now) if now.identity != sealed.identity => now,
-            _ => return Err(sealed::gone(&path)),
+            _ => return Err(sealed::gone(&path.display())),
         };
     }
 }
@@ -551,8 +551,10 @@ impl New {
     fn write(&self, reservation: &mut Reservation, may: MayBlock) -> Result<(), Error> {
         reservation.write(&self.document.to_json(), may)?;
         match &self.secrets {
-            Some((name, secrets)) => keychain::put(&name.text, secrets, &self.document.spent())
-                .map_err(|failure| failure.explain(None)),
+            Some((name, secrets)) => {
+                keychain::put(&name.text, secrets, &self.document.spent(), may)
+                    .map_err(|failure| failure.explain(None))
+            }
             None => Ok(()),
         }
     }
@@ -655,7 +657,7 @@ impl Seen {
         let Some(file) = file else {
             return Ok(Self::nothing());
         };
-        match parse_file(file.bytes(), target) {
+        match parse_file(file.bytes(), &target.display()) {
             Ok((stored, document)) => Ok(Self {
                 stored,
                 document,
@@ -674,7 +676,7 @@ impl Seen {
     /// What was just written, read back from memory so that both ways give the same.
     fn written(document: Document, target: &Path) -> Self {
         let bytes = document.to_json();
-        match parse(&bytes, target) {
+        match parse(&bytes, &target.display()) {
             Ok((stored, _)) => Self {
                 stored,
                 document,
