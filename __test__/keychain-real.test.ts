@@ -4,17 +4,36 @@
  */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { describe, test } from "node:test";
+import { describe, test as once } from "node:test";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { KeychainProgram, type ProgramName } from "./support/keychain-program.ts";
 import { Keyring } from "./support/keyring.ts";
-import type { Lifetime } from "./support/lifetime.ts";
+import { type Lifetime, Scope } from "./support/lifetime.ts";
 import type { PluginProcess } from "./support/plugin-process.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { Tracer } from "./support/tracer.ts";
 
 const settings = "ConfirmAccessItem=false\nConfirmDeleteItem=false";
 const isMain = (title: string) => /KeePassXC$/.test(title) && !/^Unlock/.test(title);
+
+/**
+ * KeePassXC 2.7.4 crashes now and then when it is asked while it saves (one of some 70 logins, refreshes and logouts on a busy machine). What
+ * it was asked in that life says nothing: the test begins again.
+ */
+function test(title: string, body: (t: Lifetime) => Promise<void>): void {
+  once(title, async () => {
+    for (let lives = 3; lives > 0; lives -= 1) {
+      const scope = new Scope();
+      const failure = await body(scope).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      await scope.end();
+      if (failure === undefined) return;
+      if (lives === 1 || !KeychainProgram.crashed.has(scope)) throw failure.error;
+    }
+  });
+}
 
 async function create(t: Lifetime, name: ProgramName) {
   const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings));
@@ -271,27 +290,25 @@ describe("kwalletd5: by hand", {
   for (const size of [8_000, 100_000]) test(`a token of ${size / 1000} KB`, (t) => assertHolds(t, "kwalletd5", size));
 });
 
-test("KeePassXC without an open database: an error that says so, no window, and the file can be closed", {
-  skip: Keyring.unavailable() || KeychainProgram.unavailable("keepassxc"),
-}, async (t) => {
-  const login = await create(t, "keepassxc");
-  const kept = login.stored.secretsId;
-  await login.keyring.kill();
-  await login.keyring.runClosed();
-  const plugin = await login.plugin();
-  const closed = { code: "STORE_IO", retryable: true, message: /no default keyring.* KeePassXC: open the database/ };
-  await assert.rejects(plugin.accessToken(login.config), closed);
-  await assert.rejects(plugin.call("importToken", [{ ...login.config, profile: "b" }, { access: "x" }]), closed);
-  await assert.rejects(plugin.call("logout", [login.config]), closed);
-  assertNoWindow(login);
-  const logout = await plugin.call("logout", [{ ...login.config, storage: "file" }]);
-  assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
-});
-
 describe("KeePassXC with its own settings", {
   concurrency: 2,
   skip: Keyring.unavailable() || KeychainProgram.unavailable("keepassxc"),
 }, () => {
+  test("without an open database: an error that says so, no window, and the file can be closed", async (t) => {
+    const login = await create(t, "keepassxc");
+    const kept = login.stored.secretsId;
+    await login.keyring.kill();
+    await login.keyring.runClosed();
+    const plugin = await login.plugin();
+    const closed = { code: "STORE_IO", retryable: true, message: /no default keyring.* KeePassXC: open the database/ };
+    await assert.rejects(plugin.accessToken(login.config), closed);
+    await assert.rejects(plugin.call("importToken", [{ ...login.config, profile: "b" }, { access: "x" }]), closed);
+    await assert.rejects(plugin.call("logout", [login.config]), closed);
+    assertNoWindow(login);
+    const logout = await plugin.call("logout", [{ ...login.config, storage: "file" }]);
+    assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
+  });
+
   test("asks before it removes: nothing but a logout removes, so no other call opens a window", async (t) => {
     const login = await KeychainLogin.prepareIn(t, (home) =>
       KeychainProgram.start(t, home, "keepassxc", "ConfirmAccessItem=false"),

@@ -33,6 +33,8 @@ export class KeychainProgram {
   readonly #connection: MessageBus;
   readonly #name: ProgramName;
   readonly screen: Screen;
+  /** Whose program has crashed by itself. */
+  static readonly crashed = new WeakSet<Lifetime>();
   #process: ChildProcess | undefined;
 
   /** Why it is not there; false where it is. */
@@ -133,6 +135,9 @@ export class KeychainProgram {
       stdio: ["pipe", "ignore", "ignore"],
     });
     this.#process = child;
+    child.once("exit", (_, signal) => {
+      if (signal === "SIGSEGV" || signal === "SIGABRT") KeychainProgram.crashed.add(this.#lifetime);
+    });
     child.stdin?.end(this.#name === "keepassxc" ? `${password}\n` : password);
     this.#lifetime.after(() => this.kill());
     if (this.#name === "kwalletd5") await this.#openWallet();
