@@ -146,6 +146,10 @@ function login(config, options) {
   return changing(start("login", login, config, options));
 }
 
+function beginLogin(config, options) {
+  return require("./lib/pending-login.js").beginLogin({ login, profileOrder }, config, options);
+}
+
 function authorizeDevice(config, options) {
   return start("authorizeDevice", authorizeDevice, config, options);
 }
@@ -192,6 +196,7 @@ function refreshTokens(config, refreshToken, options) {
 module.exports = {
   authorizationHeaders,
   authorizeDevice,
+  beginLogin,
   doctor,
   getValidAccessToken,
   importToken,

@@ -4,8 +4,25 @@ export interface SharedLogin {
   readonly outcome: Promise<import("../index.js").AuthStatus>;
   paste(text: string): Promise<import("../index.js").AuthStatus | string>;
   abort(): void;
+  /** Who alone may take part; nothing where whoever may log in may. Missing in older versions of the package. */
+  readonly owner?: string | undefined;
+  readonly pluginId?: string;
 }
 
-export function shared(): { pendingLogins: Map<string, SharedLogin>; loginFailures: Map<string, string> };
+export interface LoginPage {
+  readonly login: SharedLogin;
+  readonly pluginId: string;
+  readonly madeAt: number;
+  /** Of the one browser that has opened it. */
+  cookie: string | undefined;
+  outcome: { isDone: boolean; message?: string } | undefined;
+}
+
+export function shared(): {
+  pendingLogins: Map<string, SharedLogin>;
+  loginFailures: Map<string, string>;
+  chatAttempts: Map<string, number[]>;
+  loginPages: Map<string, LoginPage>;
+};
 export function settled(limit: number): Promise<void>;
 export function letGo(): void;

@@ -1,7 +1,15 @@
 "use strict";
 
 // What is done with all images of the process, whichever copies of the package have loaded them.
-const { shared } = require("./images.js");
+const images = require("./images.js");
+
+/** What all copies have in common, with what `images.js` has no use for. */
+function shared() {
+  const common = images.shared();
+  common.chatAttempts ??= new Map();
+  common.loginPages ??= new Map();
+  return common;
+}
 
 /** How long an exit waits, in milliseconds. */
 const PATIENCE = 5_000;

@@ -40,12 +40,12 @@ export interface AccountSource extends Pick<Sender, "origins" | "isRejected"> {
   config(): AuthConfig;
   /** The plugin, as its user calls it. */
   title: string;
-  /** The exact command that logs this account in. */
-  loginCommand(): string;
+  /** What logs this account in: "run `openclaw my-memory login` in a terminal". */
+  loginAdvice(): string;
 }
 
-export function account({ profile, config, title, loginCommand, ...source }: AccountSource): Account {
-  const explainedError = (error: unknown) => (error instanceof AuthError ? explain(error, title, loginCommand) : error);
+export function account({ profile, config, title, loginAdvice, ...source }: AccountSource): Account {
+  const explainedError = (error: unknown) => (error instanceof AuthError ? explain(error, title, loginAdvice) : error);
   const explained = async <Result>(call: () => Promise<Result>): Promise<Result> => {
     try {
       return await call();
@@ -84,15 +84,19 @@ export function account({ profile, config, title, loginCommand, ...source }: Acc
 }
 
 /** The same error; where a login mends it, its message says in one sentence how, for the model and for the user. */
-export function explain(error: AuthError, title: string, loginCommand: () => string): AuthError {
+export function explain(error: AuthError, title: string, loginAdvice: () => string): AuthError {
   if (error.needsLogin) {
     const before = error.message;
     const reason = error.code === "LOGIN_REQUIRED" ? `${title} needs a login` : before.replace(/[.!]?$/, "");
-    error.message = `${reason}: run \`${loginCommand()}\` in a terminal, then try again.`;
+    error.message = `${reason}: ${loginAdvice()}, then try again.`;
     // Others may have made it something else than text.
     if (typeof error.stack === "string") {
       error.stack = error.stack.replace(before, () => error.message);
     }
   }
   return error;
+}
+
+export function inTerminal(command: string): string {
+  return `run \`${command}\` in a terminal`;
 }

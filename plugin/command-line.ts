@@ -1,6 +1,7 @@
 /** A command line of the plugin: what every subcommand knows, runs in and prints by. */
 import { type AuthConfig, AuthError } from "../index.js";
-import { explain } from "./account.ts";
+import { explain, inTerminal } from "./account.ts";
+import type { AllowedSenders } from "./allowed-senders.ts";
 import { strayProfile } from "./host.ts";
 
 export interface CommandContext {
@@ -11,6 +12,8 @@ export interface CommandContext {
   loginCommand(profile: string | undefined): string;
   /** Where the token is sent. */
   origins: { list: readonly string[] };
+  /** Who may log in from a chat, where there is a command for that. */
+  chat?: { senders: AllowedSenders; invite(): Promise<{ message: string }> };
 }
 
 export interface AccountFlags {
@@ -42,7 +45,7 @@ export async function reported(
       throw error;
     }
     process.exitCode = 1;
-    failed(explain(error, context.title, () => context.loginCommand(profile)));
+    failed(explain(error, context.title, () => inTerminal(context.loginCommand(profile))));
   }
 }
 

@@ -81,6 +81,31 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
     );
 
   addAccountCommands(parent, context);
+  addChatCommands(parent, context);
+}
+
+function addChatCommands(parent: PluginCommand, { chat, title, ...context }: CommandContext): void {
+  if (chat === undefined) {
+    return;
+  }
+  const commands = parent.command("chat").description(`Who may log in to ${title} from a chat`);
+  const { senders } = chat;
+  const subcommand = (name: string, description: string, run: () => Promise<string>) =>
+    commands
+      .command(name)
+      .description(description)
+      .action(() => reported({ ...context, title }, {}, async () => print(await run())));
+  subcommand("allow", "print a word that lets whoever sends it log in from that chat", async () => {
+    return (await chat.invite()).message;
+  });
+  subcommand("list", "those who have sent such a word", async () => {
+    const known = await senders.list();
+    return known.map(({ channel, senderId }) => `${channel}  ${senderId}`).join("\n") || "Nobody has sent a word.";
+  });
+  subcommand("clear", "forget them", async () => {
+    await senders.clear();
+    return "Nobody may log in any more for having sent a word.";
+  });
 }
 
 async function runImport(context: CommandContext, flags: AccountFlags): Promise<void> {

@@ -1,10 +1,10 @@
 /** `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
 import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
-import { shared } from "../lib/shared.js";
-import { explain } from "./account.ts";
+import { type SharedLogin, shared } from "../lib/shared.js";
+import { explain, inTerminal } from "./account.ts";
 import { firstAccount, plainName } from "./accounts.ts";
 import type { GatewayMethod, GatewayRequest } from "./host.ts";
-import { PendingLogin } from "./pending-login.ts";
+import { beginLogin, loginKey } from "./pending-login.ts";
 
 export interface GatewayContext {
   id: string;
@@ -14,6 +14,12 @@ export interface GatewayContext {
   config(profile: string | undefined): AuthConfig;
   loginCommand(profile: string | undefined): string;
   origins: { list: string[] };
+  /** Where the browser comes back to, if the gateway serves that. */
+  redirectUri?: string | undefined;
+  /** The address of a page that shows the login, if the gateway serves one. */
+  pageOf?: ((login: SharedLogin) => string) | undefined;
+  /** Lets somebody log in from a chat; where there is no command line of plugins, this is how. */
+  invite?: (() => Promise<{ word: string; message: string }>) | undefined;
 }
 
 export interface GatewayMethods {
@@ -22,6 +28,7 @@ export interface GatewayMethods {
   status: GatewayMethod;
   logout: GatewayMethod;
   doctor: GatewayMethod;
+  chatAllow: GatewayMethod;
 }
 
 /** What is not an error of the login, which goes on. */
@@ -34,7 +41,7 @@ class NotTaken extends Error {
 const { pendingLogins, loginFailures: failures } = shared();
 
 export function gatewayMethods(context: GatewayContext): GatewayMethods {
-  const { title, logger } = context;
+  const { title } = context;
 
   const method =
     (
@@ -50,37 +57,29 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
         const config = context.config(name);
         // Where an order decides, a login or logout means its first account, and so does a pending one.
         const profile = name === undefined ? await firstAccount(config) : plainName(name, config.pluginId);
-        const key = JSON.stringify([config.pluginId, config.stateDir, profile]);
-        respond(true, await answer({ profile, config, key }, params));
+        respond(true, await answer({ profile, config, key: await loginKey(config) }, params));
       } catch (error) {
         if (!(error instanceof AuthError || error instanceof NotTaken)) {
           throw error;
         }
         const { code, message, retryable } =
-          error instanceof NotTaken ? error : explain(error, title, () => context.loginCommand(name));
+          error instanceof NotTaken ? error : explain(error, title, () => inTerminal(context.loginCommand(name)));
         respond(false, undefined, { code, message, retryable });
       }
     };
 
   return {
-    login: method(async ({ profile, config, key }) => {
-      const running = pendingLogins.get(key);
-      // Asked twice, the person still has one code to enter.
-      const login =
-        running ??
-        start(
-          key,
-          config,
-          (message) => logger.info(message),
-          (message) => logger.warn(message),
-        );
+    login: method(async ({ profile, config }) => {
+      const { redirectUri, pageOf } = context;
+      const login = await beginLogin(context, config, { redirectUri });
       const verification = await login.verification;
       const message =
-        verification.userCode === ""
+        verification.userCode === "" && redirectUri === undefined
           ? `${verification.message}\n\nIf the last page does not load, give its whole address to the gateway method ` +
             `${context.id}.login.paste as {"paste": "…"}.`
           : verification.message;
-      return { account: profile, ...verification, message } satisfies { account: string } & Verification;
+      const page = pageOf && { page: pageOf(login) };
+      return { account: profile, ...verification, message, ...page } satisfies { account: string } & Verification;
     }),
     paste: method(async ({ key }, { paste }) => {
       const login = pendingLogins.get(key);
@@ -108,30 +107,8 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       failures.delete(key);
       return logout(config);
     }),
+    chatAllow: method(async () => context.invite?.() ?? {}),
     // A damaged order is for the doctor to tell.
     doctor: method(({ config }, { fix }) => doctor(config, { fix: fix === true })),
   };
-
-  function start(key: string, config: AuthConfig, info: (message: string) => void, warn: (message: string) => void) {
-    const login = PendingLogin.start(config);
-    pendingLogins.set(key, login);
-    failures.delete(key);
-    login.outcome
-      .then(
-        ({ profile }) => info(`${title}: logged in${profile === "default" ? "" : ` as ${profile}`}.`),
-        (error: unknown) => {
-          const { code, message } = error as AuthError;
-          if (code !== "ABORTED") {
-            failures.set(key, message);
-            warn(`${title}: the login failed. ${message}`);
-          }
-        },
-      )
-      .finally(() => {
-        if (pendingLogins.get(key) === login) {
-          pendingLogins.delete(key);
-        }
-      });
-    return login;
-  }
 }

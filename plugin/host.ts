@@ -1,4 +1,5 @@
 /** The host, as far as the kit touches it, and how a person calls it on the command line. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { basename } from "node:path";
 
 /**
@@ -32,6 +33,10 @@ export interface PluginApi {
   registerGatewayMethod?: (method: string, handler: (request: any) => any, options?: any) => void;
   // biome-ignore lint/suspicious/noExplicitAny: as above
   registerService?: (service: any) => void;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  registerCommand?: (command: any) => void;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  registerHttpRoute?: (route: any) => void;
 }
 
 /** What a tool factory is given: `api.registerTool((context) => tool)`. */
@@ -58,6 +63,14 @@ export interface GatewayRequest {
 }
 
 export type GatewayMethod = (request: GatewayRequest) => Promise<void>;
+
+/** A page on the gateway's port, without the gateway's token. */
+export interface HttpRoute {
+  path: string;
+  auth: "plugin";
+  match: "exact";
+  handler(request: IncomingMessage, response: ServerResponse): Promise<boolean>;
+}
 
 /** A service of the gateway. */
 export interface PluginService {
@@ -141,6 +154,17 @@ export function loginCommand(
   return `${program(host, env)} ${command} login${account === undefined ? "" : ` --account ${quoted(account)}`}`;
 }
 
+/** The exact command that prints the word by which somebody may log in from a chat. */
+export function allowCommand(
+  { command, id }: Omit<CommandLine, "account">,
+  host: HostName = hostName(),
+  env: NodeJS.ProcessEnv = process.env,
+): string {
+  return withoutPluginCommands.includes(host) || command === undefined
+    ? `${program(host, env)} gateway call ${quoted(`${id}.chat.allow`)}`
+    : `${program(host, env)} ${command} chat allow`;
+}
+
 /**
  * What `--profile` behind a plugin's command names, where it gets that far. From openclaw 2026.4.15 on the host takes it out
  * of the arguments and moves its state folder; openclaw 2026.2.26 and 2026.3.13 leave it there and heed it nowhere.
@@ -163,4 +187,13 @@ export function defaultAgent(config: unknown): string {
   const list = Array.isArray(agents) ? agents : [];
   const id = (list.find((agent) => agent?.default === true) ?? list[0])?.id;
   return typeof id === "string" && id.trim() !== "" ? id.trim().toLowerCase() : "main";
+}
+
+/** Where the gateway listens, and under which names this machine reaches it. */
+export function gatewayPort(config: unknown, env: NodeJS.ProcessEnv = process.env): { port: number; hosts: string[] } {
+  const variables = [env.OPENCLAW_GATEWAY_PORT, env.CLAWDBOT_GATEWAY_PORT].map(Number);
+  const configured = (config as { gateway?: { port?: unknown } } | undefined)?.gateway?.port;
+  const port =
+    [...variables, configured].find((port): port is number => Number.isInteger(port) && Number(port) > 0) ?? 18_789;
+  return { port, hosts: ["127.0.0.1", "localhost", "[::1]"].map((host) => `${host}:${port}`) };
 }

@@ -21,9 +21,21 @@
  * ```
  */
 export type { Account } from "./account.ts";
+export type { Who } from "./allowed-senders.ts";
+export type { ChatCommand, ChatOptions } from "./chat-command.ts";
 export { configSchema, uiHints } from "./config-schema.ts";
-export type { GatewayMethod, GatewayRequest, PluginApi, PluginCommand, PluginService, ToolContext } from "./host.ts";
+export type { ChatContext, Conversation } from "./conversation.ts";
+export type {
+  GatewayMethod,
+  GatewayRequest,
+  HttpRoute,
+  PluginApi,
+  PluginCommand,
+  PluginService,
+  ToolContext,
+} from "./host.ts";
 export { loginNeeded } from "./login-needed.ts";
+export type { LoginTool, LoginToolOptions } from "./login-tool.ts";
 export { type PluginAuth, type PluginAuthOptions, pluginAuth, type RegisteringApi } from "./plugin-auth.ts";
 export {
   type DeviceCodeAuthMethod,

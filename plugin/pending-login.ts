@@ -1,60 +1,52 @@
-/** Logins that go on in the background, after their code or page was handed out. */
-import { type AuthConfig, type AuthStatus, login, type Verification } from "../index.js";
+/** Logins that go on in the background, after their code or page was handed out; the gateway's log has their outcome. */
+import { type AuthConfig, type AuthError, login as logIn, profileOrder } from "../index.js";
+import { accountKey, sharedLogin } from "../lib/pending-login.js";
+import { type SharedLogin, shared } from "../lib/shared.js";
 
-interface Question {
-  message: string;
-  answer(text: string): void;
+/** What is known of whoever begins one. */
+export interface LoginContext {
+  title: string;
+  logger: { info(message: string): void; warn(message: string): void };
 }
 
-export class PendingLogin {
-  /** The code and where to enter it. Rejects when the server gives none. */
-  readonly verification: Promise<Verification>;
-  /** How it ended. */
-  readonly outcome: Promise<AuthStatus>;
-  readonly #stop = new AbortController();
-  #ask: (question: Question) => void = () => {};
-  #question = this.#nextQuestion();
+export interface LoginOwner {
+  /** Who alone may take part. */
+  owner?: string | undefined;
+  /** Where the browser is to come back to. */
+  redirectUri?: string | undefined;
+}
 
-  static start(config: AuthConfig): PendingLogin {
-    return new PendingLogin(config);
-  }
+/** Names the account that a login with this config is for, among all copies of the package in the process. */
+export function loginKey(config: AuthConfig): Promise<string> {
+  return accountKey({ profileOrder }, config);
+}
 
-  private constructor(config: AuthConfig) {
-    let show: (verification: Verification) => void = () => {};
-    const shown = new Promise<Verification>((resolve) => {
-      show = resolve;
-    });
-    this.outcome = login(config, {
-      signal: this.#stop.signal,
-      // Whoever calls a gateway method may be anywhere.
-      remote: true,
-      onPaste: ({ message }) => new Promise((answer) => this.#ask({ message, answer })),
-      onVerification: (verification) => show(verification),
-    });
-    this.verification = Promise.race([shown, this.outcome.then(() => shown)]);
-    // Whoever started it may be interested in one of them only.
-    this.outcome.catch(() => {});
-    this.verification.catch(() => {});
+/** The login of the account that is under way, or a new one: asked twice, the person still has one code to enter. */
+export async function beginLogin(
+  { title, logger }: LoginContext,
+  config: AuthConfig,
+  { owner, redirectUri }: LoginOwner = {},
+): Promise<SharedLogin> {
+  const { pendingLogins, loginFailures } = shared();
+  const key = await loginKey(config);
+  const before = pendingLogins.get(key);
+  const login = await sharedLogin({ login: logIn, profileOrder }, config, {
+    owner,
+    ...(redirectUri !== undefined && { redirectUri }),
+  });
+  if (login === before) {
+    return login;
   }
-
-  /** Hands over what the browser shows: how the login ends, or the question again, which says what was wrong. */
-  async paste(text: string): Promise<AuthStatus | string> {
-    const asked = await Promise.race([this.#question, this.outcome]);
-    if (!("answer" in asked)) {
-      return asked;
-    }
-    this.#question = this.#nextQuestion();
-    asked.answer(text);
-    return Promise.race([this.outcome, this.#question.then(({ message }) => message)]);
-  }
-
-  #nextQuestion(): Promise<Question> {
-    return new Promise((resolve) => {
-      this.#ask = resolve;
-    });
-  }
-
-  abort(): void {
-    this.#stop.abort();
-  }
+  loginFailures.delete(key);
+  login.outcome.then(
+    ({ profile }) => logger.info(`${title}: logged in${profile === "default" ? "" : ` as ${profile}`}.`),
+    (error: unknown) => {
+      const { code, message } = error as AuthError;
+      if (code !== "ABORTED") {
+        loginFailures.set(key, message);
+        logger.warn(`${title}: the login failed. ${message}`);
+      }
+    },
+  );
+  return login;
 }

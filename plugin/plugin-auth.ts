@@ -1,12 +1,26 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
 import type { AuthConfig } from "../index.js";
 import { loadFrom } from "../lib/images.js";
-import { type Account, account } from "./account.ts";
+import { endLogins } from "../lib/pending-login.js";
+import { type Account, account, inTerminal } from "./account.ts";
 import { plainName } from "./accounts.ts";
+import { AllowedSenders } from "./allowed-senders.ts";
+import { type ChatCommandContext, type ChatOptions, chatCommand } from "./chat-command.ts";
 import { addCommands } from "./commands.ts";
+import { type ChatContext, conversation } from "./conversation.ts";
 import { gatewayMethods } from "./gateway-methods.ts";
-import { defaultAgent, loginCommand, type PluginApi, type PluginCommand, type ToolContext } from "./host.ts";
+import {
+  allowCommand,
+  defaultAgent,
+  gatewayPort,
+  loginCommand,
+  type PluginApi,
+  type PluginCommand,
+  type ToolContext,
+} from "./host.ts";
 import { keepFresh } from "./keep-fresh.ts";
+import { loginRoutes, pageOf } from "./login-page.ts";
+import { type LoginTool, type LoginToolOptions, loginTool } from "./login-tool.ts";
 import { Origins } from "./origins.ts";
 
 /**
@@ -26,6 +40,16 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   perAgent?: boolean;
   /** Renew tokens ahead of need in the gateway, and warn when a login is needed. @default true */
   keepFresh?: boolean;
+  /**
+   * `/<command> login | logout | status | accounts` in private chats, answered without a model. @default false
+   */
+  chat?: boolean | ChatOptions;
+  /**
+   * The gateway serves the end of a login through the browser, and a page that shows the code, on its own port: at `redirectUri`, or
+   * on this machine at `http://127.0.0.1:<port>/plugins/<id>/callback`. Behind a proxy give `redirectUri` with the address that the
+   * server knows. @default false
+   */
+  callbackRoute?: boolean;
   /** Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first request's */
   origins?: string[];
   /** Whether an answer refuses the token though it is no 401. It may read it, as a copy; what it throws means no. */
@@ -38,6 +62,11 @@ export interface PluginAuth extends Account {
   account(context: ToolContext | string): Account;
   /** Adds the subcommands to a command of your own; with `command: false`. */
   addCommands(parent: PluginCommand): void;
+  /**
+   * A tool by which the model begins a login, for `api.registerTool(auth.loginTool(), { name: "my_memory_login" })`; the manifest's
+   * `contracts.tools` has to name it. It refuses where the host does not say that the owner asks in a private chat.
+   */
+  loginTool(options?: LoginToolOptions): LoginTool;
 }
 
 /** What `pluginAuth` itself needs of the host. */
@@ -45,6 +74,7 @@ export type RegisteringApi = Omit<PluginApi, "registerTool">;
 
 interface HostRuntime {
   state?: { resolveStateDir?: () => string };
+  channel?: { routing?: { resolveAgentRoute?: (of: object) => { agentId?: string } | undefined } };
 }
 
 /**
@@ -61,7 +91,14 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     );
   }
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
-  const { keepFresh: isKeptFresh = true, origins: named, isRejected, ...auth } = rest;
+  const {
+    keepFresh: isKeptFresh = true,
+    origins: named,
+    isRejected,
+    chat = false,
+    callbackRoute = false,
+    ...auth
+  } = rest;
   const origins = new Origins(named, auth.resource);
   loadFrom(api.rootDir);
   if (perAgent === true && profile !== undefined) {
@@ -103,25 +140,77 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       account: name === defaultProfile() ? undefined : name,
     });
   const nameOf = (name: string | undefined) => plainName(name ?? auth.order?.[0] ?? "default", pluginId);
-  const accounts = new Map<string | undefined, Account>();
-  const accountOf = (name: string | undefined): Account => {
-    const known = accounts.get(name);
-    const calls = { config: () => config(name), loginCommand: () => login(name) };
+  const chatOptions: ChatOptions | undefined = chat === true ? {} : chat || undefined;
+  const chatName = `/${(chatOptions?.name ?? (command || api.id)).toLowerCase()}`;
+  /** Where a person logs in who is in a chat, in a terminal, or who knows where. */
+  const loginAdvice = (name: string | undefined, place: "chat" | "terminal" | "unknown") => {
+    const terminal = inTerminal(login(name));
+    const account = name === undefined || name === defaultProfile() ? "" : ` ${name}`;
+    const inChat = `send \`${chatName} login${account}\``;
+    return chatOptions === undefined || place === "terminal"
+      ? terminal
+      : place === "chat"
+        ? inChat
+        : `${inChat} in a private chat, or ${terminal}`;
+  };
+  const accounts = new Map<string, Account>();
+  const accountOf = (name: string | undefined, place: "chat" | "terminal" | "unknown" = "unknown"): Account => {
+    const key = JSON.stringify([name, place]);
+    const known = accounts.get(key);
+    const calls = { config: () => config(name), loginAdvice: () => loginAdvice(name, place) };
     const found = known ?? account({ profile: nameOf(name), title, origins, isRejected, ...calls });
-    accounts.set(name, found);
+    accounts.set(key, found);
     return found;
   };
 
+  const senders = new AllowedSenders(() => ({ pluginId, stateDir: auth.stateDir ?? stateDirOf(api) }));
+  const inviteCommand = allowCommand({ command: command === false ? undefined : command, id: api.id });
+  const invite = async () => {
+    const word = await senders.invite();
+    const message = `Send this to the bot in a private chat within ten minutes:\n\n  ${chatName} allow ${word}\n\nWhoever sends it first may log in to ${title} from there.`;
+    return { word, message };
+  };
+  const { port, hosts } = gatewayPort(api.config);
+  const pages = callbackRoute
+    ? {
+        pluginId,
+        title,
+        redirectUri: auth.redirectUri ?? `http://127.0.0.1:${port}/plugins/${encodeURIComponent(api.id)}/callback`,
+        localHosts: hosts,
+      }
+    : undefined;
+  const redirectUri = auth.flow === "authorization_code" ? pages?.redirectUri : undefined;
+
   const commands = { title, defaultProfile, config, loginCommand: login, origins };
+  const chatContext: ChatCommandContext = {
+    ...commands,
+    pluginId,
+    logger: api.logger,
+    chatCommand: chatName,
+    allowCommand: inviteCommand,
+    who: chatOptions?.who ?? "listed",
+    senders,
+    redirectUri,
+    runtime: () => runtimeOf(api),
+    profileOf: (context) => profileOf({ ...context, agentId: agentOf(context, api) }),
+  };
+  const commandLine = { ...commands, ...(chatOptions !== undefined && { chat: { senders, invite } }) };
   if (command !== false) {
     api.registerCli?.(
       ({ program }: { program: PluginCommand }) => {
-        addCommands(program.command(command).description(`Log in to ${title}`), commands);
+        addCommands(program.command(command).description(`Log in to ${title}`), commandLine);
       },
       cliOptions(command, title),
     );
   }
-  const methods = gatewayMethods({ ...commands, id: api.id, logger: api.logger });
+  const methods = gatewayMethods({
+    ...commands,
+    id: api.id,
+    logger: api.logger,
+    redirectUri,
+    pageOf: pages && ((pending) => pageOf(pages, pending)),
+    invite,
+  });
   api.registerGatewayMethod?.(`${api.id}.login`, methods.login, { scope: "operator.admin" });
   if (auth.flow === "authorization_code") {
     api.registerGatewayMethod?.(`${api.id}.login.paste`, methods.paste, { scope: "operator.admin" });
@@ -129,10 +218,25 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });
   api.registerGatewayMethod?.(`${api.id}.doctor`, methods.doctor, { scope: "operator.admin" });
   api.registerGatewayMethod?.(`${api.id}.status`, methods.status, { scope: "operator.read" });
-  if (isKeptFresh) {
-    const isExpected = typeof profile !== "function" && perAgent !== true;
-    api.registerService?.(keepFresh({ ...commands, id: `${api.id}-login`, logger: api.logger, isExpected }));
+  if (chatOptions !== undefined) {
+    api.registerGatewayMethod?.(`${api.id}.chat.allow`, methods.chatAllow, { scope: "operator.admin" });
+    api.registerCommand?.(chatCommand(chatContext));
   }
+  for (const route of pages === undefined ? [] : loginRoutes(pages)) {
+    api.registerHttpRoute?.(route);
+  }
+  const isExpected = typeof profile !== "function" && perAgent !== true;
+  const service = isKeptFresh
+    ? keepFresh({ ...commands, id: `${api.id}-login`, logger: api.logger, isExpected })
+    : { id: `${api.id}-login`, start() {} };
+  api.registerService?.({
+    ...service,
+    async stop() {
+      // Whoever approves from now on approves a login of a copy that is gone.
+      endLogins(pluginId);
+      await ("stop" in service ? service.stop?.() : undefined);
+    },
+  });
 
   return {
     get profile() {
@@ -145,8 +249,12 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       accountOf(defaultProfile()).authorizationHeaders(request, tokenOptions),
     fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
     status: () => accountOf(defaultProfile()).status(),
-    account: (context) => accountOf(typeof context === "string" ? context : profileOf(context)),
-    addCommands: (parent) => addCommands(parent, commands),
+    account: (context) =>
+      typeof context === "string"
+        ? accountOf(context)
+        : accountOf(profileOf(context), context.messageChannel ? "chat" : "unknown"),
+    addCommands: (parent) => addCommands(parent, commandLine),
+    loginTool: (toolOptions) => loginTool({ ...chatContext, id: api.id }, toolOptions),
   };
 }
 
@@ -170,7 +278,29 @@ function cliOptions(command: string, title: string) {
 /** Where the host keeps its state; nothing where it does not say, so that the package's own rule applies. */
 function stateDirOf(api: RegisteringApi): string | undefined {
   try {
-    return (api.runtime as HostRuntime | undefined)?.state?.resolveStateDir?.();
+    return runtimeOf(api)?.state?.resolveStateDir?.();
+  } catch {
+    return undefined;
+  }
+}
+
+function runtimeOf(api: RegisteringApi): HostRuntime | undefined {
+  try {
+    return api.runtime as HostRuntime | undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The agent that a message is for; older hosts do not say, but know. */
+function agentOf(context: ChatContext, api: RegisteringApi): string | undefined {
+  const { agentId, channel, accountId, senderId: id } = conversation(context);
+  if (agentId !== undefined) {
+    return agentId;
+  }
+  try {
+    const route = { cfg: context.config, channel, accountId, peer: { kind: "dm", id } };
+    return runtimeOf(api)?.channel?.routing?.resolveAgentRoute?.(route)?.agentId;
   } catch {
     return undefined;
   }

@@ -56,3 +56,45 @@ export declare class AuthError extends Error {
   readonly retryAfterMs?: number;
 }
 
+
+/** How a login is begun that another call ends. */
+export interface BeginLoginOptions {
+  /** Called at each step of the wait. Its failure never ends the login. */
+  onProgress?: (event: ProgressEvent) => void;
+  /** With `flow: "authorization_code"`: where the browser is sent instead of the config's `redirectUri`. */
+  redirectUri?: string;
+  /** Ends the login for this caller: `done` rejects with `ABORTED`. It goes on for others that wait for it. */
+  signal?: AbortSignal;
+}
+
+/** A login that waits for a person. */
+export interface PendingLogin {
+  /** What the person needs: the code and where to enter it, or the page to open. */
+  readonly verification: Verification;
+  /** How it ends, as {@link login} does. It keeps the process alive; nobody has to wait for it. */
+  readonly done: Promise<AuthStatus>;
+  /**
+   * With `flow: "authorization_code"`: what the browser shows in the end, as {@link LoginOptions.onPaste} takes it. Resolves when
+   * the login is complete. Rejects with `INVALID_RESPONSE` where that was not it: three tries in all; and as `done` does.
+   */
+  paste(text: string): Promise<void>;
+  /** Ends the login, for all who wait for it: nothing is stored any more. */
+  cancel(): void;
+}
+
+/**
+ * {@link login} in two calls: resolves as soon as there is something to show. Asked again while the login of the same account is
+ * under way, in this process or another, it gives the same code. A logout ends it, whichever process it is called in.
+ *
+ * Rejects as {@link login} does.
+ *
+ * @example
+ * ```ts
+ * import { beginLogin } from "clawdbot-plugin-auth";
+ *
+ * const pending = await beginLogin({ pluginId: "my-memory", issuer: "https://auth.example.com" });
+ * console.log(pending.verification.message);
+ * console.log((await pending.done).state);
+ * ```
+ */
+export declare function beginLogin(config: AuthConfig, options?: BeginLoginOptions): Promise<PendingLogin>;

@@ -32,6 +32,8 @@ const OPENS: usize = 16;
 pub(crate) struct Lock {
     file: File,
     is_local_fallback: bool,
+    /// The lock file, if it goes with the lock.
+    passing_at: Option<PathBuf>,
 }
 
 /// What a lock was found to be.
@@ -83,10 +85,7 @@ impl Lock {
     /// `STORE_IO` if the lock file cannot be opened.
     pub(crate) fn probe(protected: &Path, _: MayBlock) -> Result<Probe, Error> {
         let mut is_local_fallback = false;
-        for path in [
-            sidecar(protected),
-            local_folder().join(local_name(protected)),
-        ] {
+        for path in paths(protected) {
             if path.symlink_metadata().is_err() {
                 break;
             }
@@ -115,6 +114,7 @@ impl Lock {
         let lock = Self {
             file,
             is_local_fallback,
+            passing_at: None,
         };
         // Takes the room and replaces what a killed holder has left. Those who wait learn whom they wait for: a holder
         // that is stopped can no longer tell.
@@ -132,19 +132,61 @@ impl Lock {
         drop(self.write_note(&format!("{}: {text}", this_process())));
     }
 
-    /// Who the present holder is, and what it noted. Only meaningful while the lock is held.
-    pub(crate) fn holder(protected: &Path, _: MayBlock) -> Option<String> {
-        read_note(&sidecar(protected)).or_else(|| {
-            let local = local_folder().join(local_name(protected));
-            read_note(&local)
+    /// A lock whose file goes when it is dropped, and by [`Lock::withdraw`]: for what others may end.
+    ///
+    /// # Errors
+    /// `STORE_IO` if the lock file cannot be made.
+    pub(crate) fn try_acquire_passing(
+        protected: &Path,
+        may: MayBlock,
+    ) -> Result<Option<Self>, Error> {
+        let lock = Self::try_acquire(protected, may)?;
+        Ok(lock.map(|mut lock| {
+            let [beside, local] = paths(protected);
+            lock.passing_at = Some(if lock.is_local_fallback {
+                local
+            } else {
+                beside
+            });
+            lock
+        }))
+    }
+
+    /// A text of any length for others, in the place of a note: what [`Lock::published`] reads. Best effort.
+    pub(crate) fn publish(&self, text: &[u8], _: MayBlock) {
+        drop(self.write(text));
+    }
+
+    /// What the present holder has published. Only meaningful while the lock is held.
+    pub(crate) fn published(protected: &Path, may: MayBlock) -> Option<Vec<u8>> {
+        paths(protected).into_iter().find_map(|path| {
+            let file = crate::fs::regular_file::RegularFile::read(&path, may.into()).ok()??;
+            let text = file.bytes()?.split(|byte| *byte == 0).next()?;
+            (!text.is_empty()).then(|| text.to_vec())
         })
     }
 
-    fn write_note(&self, text: &str) -> io::Result<()> {
-        #[cfg(unix)]
-        if !crate::fs::regular_file::has_one_name(&rustix::fs::fstat(&self.file)?) {
-            return Ok(());
+    /// Whether somebody has called [`Lock::withdraw`].
+    pub(crate) fn is_withdrawn(&self, _: MayBlock) -> bool {
+        self.passing_at
+            .as_ref()
+            .is_some_and(|path| !is_still_at(&self.file, path))
+    }
+
+    /// Deletes the lock file of [`Lock::try_acquire_passing`]. Whoever comes next locks another file, at once; so its holder looks
+    /// whether it is withdrawn before it does what the lock protects.
+    pub(crate) fn withdraw(protected: &Path, may: MayBlock) {
+        for path in paths(protected) {
+            drop(crate::fs::atomic_write::remove(&path, may));
         }
+    }
+
+    /// Who the present holder is, and what it noted. Only meaningful while the lock is held.
+    pub(crate) fn holder(protected: &Path, _: MayBlock) -> Option<String> {
+        paths(protected).iter().find_map(|path| read_note(path))
+    }
+
+    fn write_note(&self, text: &str) -> io::Result<()> {
         let mut room = [0; NOTE_BYTES];
         let clean: String = text
             .chars()
@@ -157,15 +199,28 @@ impl Lock {
         for (place, byte) in room.iter_mut().zip(clean.bytes().take(end)) {
             *place = byte;
         }
+        self.write(&room)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(unix)]
+        if !crate::fs::regular_file::has_one_name(&rustix::fs::fstat(&self.file)?) {
+            return Ok(());
+        }
         let mut file = &self.file;
         file.rewind()?;
-        file.write_all(&room)
+        file.write_all(bytes)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         drop(self.write_note(""));
+        if let Some(path) = &self.passing_at
+            && is_still_at(&self.file, path)
+        {
+            drop(crate::fs::folder::unlink(path));
+        }
         // Closing alone is not enough while a child process that was forked just now still has a copy.
         drop(fs4::FileExt::unlock(&self.file));
     }
@@ -178,6 +233,14 @@ fn this_process() -> String {
 enum Refusal {
     NoLocksThere,
     Failed(Error),
+}
+
+/// Where the lock file of a path may be: beside it, or in the local folder.
+fn paths(protected: &Path) -> [PathBuf; 2] {
+    [
+        sidecar(protected),
+        local_folder().join(local_name(protected)),
+    ]
 }
 
 /// The lock file of a path: `<file>.lock` beside it.

@@ -131,9 +131,16 @@ impl Session {
             },
         );
         let location = self.location(config)?;
-        let storage = cancellation.guard(self.storage(config, &location)).await?;
-        self.store(config, &location, &credential, storage, cancellation)
-            .await?;
+        let (storage, _) = cancellation.guard(self.storage(config, &location)).await?;
+        self.store(
+            config,
+            &location,
+            &credential,
+            storage,
+            cancellation,
+            |_, _| Ok(()),
+        )
+        .await?;
         self.status(config).await
     }
 }

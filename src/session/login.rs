@@ -10,6 +10,7 @@ use crate::oauth::token_response::TokenResponse;
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
+use crate::store::pending_login::PendingLogin;
 use crate::store::sealed::{Storage, unlock_keychain};
 
 use super::Session;
@@ -19,6 +20,7 @@ use super::cancellation::Cancellation;
 use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
 use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
+use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
 
 impl Session {
     /// Logs in and stores the credential; whatever was stored stays until then.
@@ -30,16 +32,39 @@ impl Session {
     ) -> Result<AuthStatus, Error> {
         let config = &self.first_account(config).await?;
         let location = self.location(config)?;
-        let (server, client, storage, response) = cancellation
-            .guard(self.obtain(config, &location, observer))
-            .await?;
+        // Before a person is troubled: what would make saving fail.
+        config.names_a_server()?;
+        let (storage, before) = cancellation.guard(self.storage(config, &location)).await?;
+        let begun = Box::pin(self.begin_login(config, &location, observer));
+        let Some(pending) = cancellation.guard(begun).await? else {
+            return self.status(config).await;
+        };
+        let obtained = Box::pin(self.obtain(config, &location, observer, &pending));
+        let (server, client, response) =
+            cancellation.guard(unless_ended(&pending, obtained)).await?;
         // Counted from the answer: storing it may take its time.
         let deadline = response
             .lifetime
             .map(|lifetime| self.clock.boot().plus(lifetime));
         let credential = self.as_credential(config, &server, &client, response);
+        let may_store = {
+            let pending = pending.clone();
+            move |locked: &Locked, may: MayBlock| {
+                if pending.is_ended(may) || before.was_logged_out(locked) {
+                    return Err(was_ended());
+                }
+                Ok(())
+            }
+        };
         if let Err(error) = self
-            .store(config, &location, &credential, storage, cancellation)
+            .store(
+                config,
+                &location,
+                &credential,
+                storage,
+                cancellation,
+                may_store,
+            )
             .await
         {
             // Nobody will use these tokens.
@@ -63,28 +88,27 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
         observer: &dyn Observer,
-    ) -> Result<(AuthorizationServer, Client, Storage, TokenResponse), Error> {
-        // Before a person is troubled: what would make saving fail.
-        config.names_a_server()?;
-        let storage = self.storage(config, location).await?;
-
+        pending: &PendingLogin,
+    ) -> Result<(AuthorizationServer, Client, TokenResponse), Error> {
         let server = AuthorizationServer::resolve(self, config).await?;
         let (client, outcome) = match &config.flow {
             Flow::DeviceCode => {
                 server.device_authorization_endpoint()?;
                 let (client, asked) = self.ask_as_client(config, location, &server).await?;
+                show(pending, shown(config, &asked)).await?;
                 let decision = self
                     .await_decision(config, &server, &client, &asked, observer)
                     .await;
                 (client, decision)
             }
             Flow::AuthorizationCode(redirect_uri) => {
+                show(pending, shown_page()).await?;
                 self.log_in_by_browser(config, redirect_uri, location, &server, observer)
                     .await?
             }
         };
         match outcome {
-            Ok(response) => Ok((server, client, storage, response)),
+            Ok(response) => Ok((server, client, response)),
             // Some servers look at the client only here. The next login registers anew.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
                 let known = known(self, location, &server).await?;
@@ -169,12 +193,12 @@ impl Session {
         }
     }
 
-    /// Where a new login will be kept; an error if it could not be.
+    /// Where a new login will be kept, an error if it could not be; and what is there now.
     pub(super) async fn storage(
         &self,
         config: &AuthConfig,
         location: &Location,
-    ) -> Result<Storage, Error> {
+    ) -> Result<(Storage, Before), Error> {
         let wanted = config.storage;
         if wanted.may_be_keychain() {
             // Before the lock is taken: a person may be slow.
@@ -183,12 +207,12 @@ impl Session {
         let mut locked = self.lock(location, config.lock_timeout).await?;
         blocking(move |may| {
             locked.reserve(may).map(drop)?;
-            chosen(wanted, &locked, may)
+            Ok((chosen(wanted, &locked, may)?, Before::of(&locked)))
         })
         .await?
     }
 
-    /// Puts a new login in place of whatever is there; from the lock on, an abort comes too late.
+    /// Puts a new login in place of whatever is there, if `may_store` says so of it; from the lock on, an abort comes too late.
     pub(super) async fn store(
         &self,
         config: &AuthConfig,
@@ -196,10 +220,13 @@ impl Session {
         credential: &NewCredential,
         storage: Storage,
         cancellation: &Cancellation,
+        may_store: impl FnOnce(&Locked, MayBlock) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        let mut locked = cancellation
+        let locked = cancellation
             .guard(self.lock(location, config.lock_timeout))
             .await?;
+        let checked = blocking(move |may| may_store(&locked, may).map(|()| locked));
+        let mut locked = cancellation.guard(checked).await??;
         // From here on an abort comes too late: the login is complete.
         cancellation.commit()?;
         let unsettled = self.settling.unsettled(location.is_saved_by_the_plugin());

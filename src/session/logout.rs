@@ -11,6 +11,7 @@ use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::store::outcome::Removed;
+use crate::store::pending_login::PendingLogin;
 use crate::store::sealed::{CAN_OPEN, unlock_keychain};
 use crate::time::UnixMillis;
 
@@ -206,6 +207,8 @@ fn remove(
         _ => Ok(None),
     };
     let removed = locked.log_out(now, may)?;
+    // Under the lock: a login that waits for a person stores its tokens under it as well, and looks before.
+    PendingLogin::end(whose, may);
     Ok(Found {
         client,
         was_stored,

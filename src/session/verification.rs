@@ -22,23 +22,34 @@ pub(crate) struct Verification {
 
 impl Verification {
     pub(crate) fn new(authorization: &DeviceAuthorization, expires_at: UnixMillis) -> Self {
-        Self {
-            user_code: authorization.user_code.clone(),
-            verification_uri: authorization.verification_uri.clone(),
-            verification_uri_complete: authorization.verification_uri_complete.clone(),
+        Self::of_code(
+            authorization.user_code.clone(),
+            authorization.verification_uri.clone(),
+            authorization.verification_uri_complete.clone(),
             expires_at,
-            message: message(authorization),
-            qr_code: qr_code(
-                authorization
-                    .verification_uri_complete
-                    .as_ref()
-                    .unwrap_or(&authorization.verification_uri),
-            ),
+            authorization.expires_in,
+        )
+    }
+
+    /// A code and where to enter it.
+    pub(crate) fn of_code(
+        user_code: String,
+        verification_uri: String,
+        verification_uri_complete: Option<String>,
+        expires_at: UnixMillis,
+        lifetime: Duration,
+    ) -> Self {
+        let complete = verification_uri_complete.as_deref();
+        Self {
+            message: message(&user_code, &verification_uri, complete, lifetime),
+            qr_code: qr_code(complete.unwrap_or(&verification_uri)),
+            user_code,
+            verification_uri,
+            verification_uri_complete,
+            expires_at,
         }
     }
-}
 
-impl Verification {
     /// A page that asks for no code. `has_qr_code` where any device may open it.
     pub(crate) fn of_page(
         url: String,
@@ -65,19 +76,16 @@ impl Verification {
     }
 }
 
-fn message(authorization: &DeviceAuthorization) -> String {
-    let code = &authorization.user_code;
-    let minutes = validity(authorization.expires_in);
+fn message(code: &str, page: &str, complete: Option<&str>, lifetime: Duration) -> String {
+    let minutes = validity(lifetime);
     // RFC 8628 §3.3.1: with verification_uri_complete the code is still shown, so that the person can compare it.
-    match &authorization.verification_uri_complete {
+    match complete {
         Some(complete) => format!(
             "To log in, open this page and confirm that it shows the code {code}:\n\n  {complete}\n\n\
-             On another device: open {} and enter {code}. The code is valid for {minutes}.",
-            authorization.verification_uri
+             On another device: open {page} and enter {code}. The code is valid for {minutes}."
         ),
         None => format!(
-            "To log in, open this page:\n\n  {}\n\nand enter the code {code}. The code is valid for {minutes}.",
-            authorization.verification_uri
+            "To log in, open this page:\n\n  {page}\n\nand enter the code {code}. The code is valid for {minutes}."
         ),
     }
 }

@@ -111,6 +111,12 @@ impl Document {
         document
     }
 
+    /// When somebody logged out. A given store also keeps a document where nobody ever did: that of the time 0.
+    pub(super) fn logged_out_at(&self) -> Option<UnixMillis> {
+        let time = Members(&self.0).time("loggedOutAt").ok().flatten();
+        time.filter(|time| *time != UnixMillis::default())
+    }
+
     /// The same credential with what a failed refresh taught. It replaces no refresh token, so a leftover of it is
     /// nothing to finish.
     pub(super) fn with_last_refresh(mut self, last_refresh: &LastRefresh) -> Self {

@@ -117,6 +117,15 @@ impl Locked {
         }
     }
 
+    /// When somebody logged out here, if nobody has logged in since; another program's file has no place for it.
+    pub(crate) fn logged_out_at(&self) -> Option<UnixMillis> {
+        match &self.0 {
+            Kept::OwnFile(file) => file.logged_out_at(),
+            Kept::ForeignFile(_) => None,
+            Kept::Given(given) => given.logged_out_at(),
+        }
+    }
+
     /// Fetches the secrets of a credential that lie in the keychain: from then on [`Locked::stored`] has them.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ pub(crate) mod name;
 pub(crate) mod order;
 pub(crate) mod outcome;
 mod own;
+pub(crate) mod pending_login;
 pub(crate) mod plugin_store;
 pub(crate) mod profiles;
 pub(crate) mod reading;

@@ -166,15 +166,18 @@ impl GivenLock {
         Ok(())
     }
 
+    pub(in crate::store) fn logged_out_at(&self) -> Option<UnixMillis> {
+        self.seen.document.logged_out_at()
+    }
+
     pub(in crate::store) fn log_out(
         &mut self,
         now: UnixMillis,
         may: MayBlock,
     ) -> Result<Option<Removed>, Error> {
         let removed = self.seen.stored.credential().map(Removed::of);
-        if self.seen.stored != Stored::LoggedOut {
-            self.overwrite(&Document::of_logout(now), now, may)?;
-        }
+        // Also where there is a tombstone: a login that was begun after that has to find a later one.
+        self.overwrite(&Document::of_logout(now), now, may)?;
         Ok(removed)
     }
 

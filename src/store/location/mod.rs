@@ -3,9 +3,7 @@
 //! This is the seam: above it nobody knows which of the three it is, and outside the store nobody can ask.
 
 use std::fmt;
-use std::path::Path;
-#[cfg(test)]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -155,6 +153,19 @@ impl Location {
             Place::Foreign(place) => Some(place.note()),
             Place::Own(_) | Place::Given(_) => None,
         }
+    }
+
+    /// What the lock of a login that waits for a person is named after; nothing in a given store, which locks documents alone.
+    /// A leading dot is never that of a profile.
+    pub(super) fn pending(&self) -> Option<PathBuf> {
+        let file = match &self.0 {
+            Place::Own(place) => place.path(),
+            Place::Foreign(place) => place.note(),
+            Place::Given(_) => return None,
+        };
+        let name = file.file_name()?.to_string_lossy();
+        let dot = if name.starts_with('.') { "" } else { "." };
+        Some(file.with_file_name(format!("{dot}{name}.login")))
     }
 
     /// The clients that were registered at that server (its issuer or token endpoint).

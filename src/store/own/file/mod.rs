@@ -123,6 +123,11 @@ impl OwnFile {
         &self.seen.stored
     }
 
+    /// When somebody logged out here, if nobody has logged in since.
+    pub(in crate::store) fn logged_out_at(&self) -> Option<UnixMillis> {
+        self.seen.document.logged_out_at()
+    }
+
     /// Fetches the secrets of a credential that lie in the keychain: from then on [`OwnFile::stored`] has them. First
     /// finishes or removes what a crash has left there.
     ///
@@ -355,14 +360,15 @@ impl OwnFile {
         may: MayBlock,
     ) -> Result<Option<Removed>, Error> {
         let removed = self.seen.stored.credential().map(Removed::of);
-        if self.seen.stored != Stored::LoggedOut {
-            let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
-            let superseded = self.seen.document.superseded();
-            let tombstone = New::of(document, None, None, superseded.clone());
-            if let Err(error) = self.overwrite(&tombstone, now, may) {
-                if error.code() != ErrorCode::StoreIo {
-                    return Err(error);
-                }
+        let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
+        let superseded = self.seen.document.superseded();
+        let tombstone = New::of(document, None, None, superseded.clone());
+        // Also where there is one: a login that was begun after that has to find a later one.
+        if let Err(error) = self.overwrite(&tombstone, now, may) {
+            if error.code() != ErrorCode::StoreIo {
+                return Err(error);
+            }
+            if self.seen.stored != Stored::LoggedOut {
                 // What may not be read may not be deleted either.
                 if Seen::look(&self.target, may)?.is_corrupt {
                     damaged_file::set_aside(&self.target, now, may)?;

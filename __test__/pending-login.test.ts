@@ -1,0 +1,218 @@
+/** A login that is begun in one call and ended in another: one per account, across copies and processes; a logout ends it. */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { test } from "node:test";
+import { beginLogin, getValidAccessToken, login, logout, status, type Verification } from "../index.js";
+import { pluginAuth } from "../plugin/index.ts";
+import { AuthorizationServer } from "./support/authorization-server.ts";
+import { browserConfig } from "./support/browser-login.ts";
+import { FakeHost } from "./support/fake-host.ts";
+import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { MapStore } from "./support/map-store.ts";
+import { Person } from "./support/person.ts";
+import { PluginProcess } from "./support/plugin-process.ts";
+import { rejection } from "./support/rejection.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+/** What a call in another process is rejected with. */
+async function refusal(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
+  return promise.then(
+    (value) => assert.fail(`Resolved to ${JSON.stringify(value)}`),
+    (error) => error as { code: string; message: string },
+  );
+}
+
+test("asked for twice, here or in another process, it is the same code; approved once, all are logged in", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const other = await PluginProcess.start(t, { env: home.env() });
+
+  const first = await beginLogin(config);
+  const second = await beginLogin({ ...config });
+  const elsewhere = other.login(config);
+  const there = await other.verification();
+  let viaLogin: Verification | undefined;
+  const third = login(config, {
+    onVerification: (verification) => {
+      viaLogin = verification;
+    },
+  });
+  await new Person().approve(complete(there));
+  const outcomes = await Promise.all([first.done, second.done, third, elsewhere]);
+  assert.deepEqual(
+    outcomes.map(({ state }) => state),
+    ["valid", "valid", "valid", "valid"],
+  );
+  for (const verification of [second.verification, there, viaLogin]) {
+    assert.equal(verification?.userCode, first.verification.userCode);
+    assert.equal(verification?.expiresAt, first.verification.expiresAt);
+  }
+  assert.match(there.message, new RegExp(first.verification.userCode));
+  assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 1);
+  const folder = readdirSync(dirname((await status(config)).path)).sort();
+  assert.deepEqual(folder, ["default.json", "default.json.lock"], "nothing of it stays");
+  await other.end();
+});
+
+test("a logout ends it in whatever process it waits, and the approval of its code logs nobody in", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  for (const isLoggedIn of [true, false]) {
+    if (isLoggedIn) {
+      await approvedLogin(config);
+    }
+    const other = await PluginProcess.start(t, { env: home.env() });
+    const pending = other.login(config);
+    const refused = refusal(pending);
+    const { verificationUriComplete } = await other.verification();
+    // What polls just now gets the tokens before it looks whether it has been ended.
+    process.kill(other.child.pid, "SIGSTOP");
+    assert.equal((await logout(config)).removed, isLoggedIn);
+    await new Person().approve(String(verificationUriComplete));
+    process.kill(other.child.pid, "SIGCONT");
+    const { code, message } = await refused;
+    assert.equal(code, "ABORTED");
+    assert.match(message, /ended by a logout.*Nothing was stored/);
+    assert.equal((await status(config)).state, "logged_out");
+    await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
+    await other.end();
+  }
+});
+
+test("where a store has no place for it, the logout's mark wins over the tokens, which are revoked", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const map = new MapStore();
+  const view = () => ({
+    read: map.read.bind(map),
+    write: map.write.bind(map),
+    withLock: map.withLock.bind(map),
+  });
+  const config = configFor(server, home.stateDir, { store: view() });
+  const elsewhere = { ...config, store: view() };
+  for (const isLoggedIn of [true, false]) {
+    if (isLoggedIn) {
+      await approvedLogin(config);
+    }
+    const pending = await beginLogin(config);
+    const before = (await server.requests({ endpoint: "revocation" })).length;
+    assert.equal((await logout(elsewhere)).removed, isLoggedIn);
+    await new Person().approve(complete(pending.verification));
+    await rejection(pending.done, "ABORTED");
+    assert.equal((await status(config)).state, "logged_out");
+    const revoked = (await server.requests({ endpoint: "revocation" })).length - before;
+    assert.ok(revoked > (isLoggedIn ? 2 : 0), "what nobody will use is revoked");
+  }
+});
+
+test("one that was killed waits for nobody: the next begins anew, nothing is half-stored", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const other = await PluginProcess.start(t, { env: home.env() });
+  other.login(config).catch(() => {});
+  const { userCode } = await other.verification();
+  const joined = await beginLogin(config);
+  assert.equal(joined.verification.userCode, userCode);
+  other.child.signal("SIGKILL");
+  const { message } = await rejection(joined.done, "ABORTED");
+  assert.match(message, /its process ended\. Log in again\./);
+  assert.equal((await status(config)).state, "logged_out");
+  const next = await beginLogin(config);
+  assert.notEqual(next.verification.userCode, userCode);
+  await new Person().approve(complete(next.verification));
+  assert.equal((await next.done).state, "valid");
+});
+
+test("another scope takes another code: the earlier login is ended, and stores nothing", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const other = await PluginProcess.start(t, { env: home.env() });
+  const refused = refusal(other.login(config));
+  await other.verification();
+  const wider = await beginLogin({ ...config, scopes: ["memory", "profile", "offline_access"] });
+  const wanted = await beginLogin(config);
+  await rejection(wider.done, "ABORTED");
+  assert.match((await refused).message, /another login of the same account/);
+  wanted.cancel();
+  await rejection(wanted.done, "ABORTED");
+  await other.end();
+});
+
+test("a signal ends it for its caller alone, cancel() for all; both leave what was stored", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  await approvedLogin(config);
+  const stop = new AbortController();
+  const first = await beginLogin(config, { signal: stop.signal });
+  const second = await beginLogin(config);
+  stop.abort("enough");
+  assert.equal((await rejection(first.done, "ABORTED")).cause, "enough");
+  await rejection(beginLogin(config, { signal: stop.signal }), "ABORTED");
+  const polls = await server.requests({ grant: "device_code" });
+  await server.request({ endpoint: "token", grant: "device_code" }, polls.length + 1);
+  const refused = rejection(second.done, "ABORTED");
+  const third = await beginLogin(config);
+  assert.equal(third.verification.userCode, first.verification.userCode, "it goes on for the others");
+  third.cancel();
+  await refused;
+  assert.equal((await status(config)).state, "valid");
+
+  const alone = new AbortController();
+  const last = await beginLogin(config, { signal: alone.signal });
+  assert.notEqual(last.verification.userCode, first.verification.userCode);
+  alone.abort();
+  await rejection(last.done, "ABORTED");
+  const other = await beginLogin(config);
+  assert.notEqual(other.verification.userCode, last.verification.userCode, "nobody waits for that one any more");
+  other.cancel();
+});
+
+test("through the browser: what the last page shows is pasted, and what is none is said", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = browserConfig(server, home.stateDir);
+  const pending = await beginLogin(config);
+  assert.equal(pending.verification.userCode, "");
+  const wrong = await rejection(pending.paste("nonsense#of another login"), "INVALID_RESPONSE");
+  assert.equal(wrong.retryable, true);
+  const last = await new Person().authorize(pending.verification.verificationUri);
+  await pending.paste(last.href);
+  assert.equal((await pending.done).state, "valid");
+
+  const device = await beginLogin(configFor(server, home.stateDir, { profile: "device" }));
+  await rejection(device.paste("ABCD"), "INVALID_RESPONSE");
+  device.cancel();
+});
+
+test("what is no config or no option is refused as by login", async (t) => {
+  const home = TempHome.create(t);
+  const config = { pluginId: "memory", issuer: "https://auth.example.com", stateDir: home.stateDir };
+  await rejection(beginLogin({} as never), "INVALID_CONFIG");
+  await rejection(beginLogin(undefined as never), "INVALID_CONFIG");
+  const { message } = await rejection(beginLogin(config, { onProgres: () => {} } as never), "INVALID_CONFIG");
+  assert.match(message, /onProgress/);
+});
+
+test("the service's stop() ends what waits: a copy of the plugin that is gone logs nobody in", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  const { pluginId: _, ...options } = configFor(server, home.stateDir);
+  for (const keepFresh of [true, false]) {
+    host.services.length = 0;
+    pluginAuth(host.api, { ...options, keepFresh });
+    const { verificationUriComplete } = await host.call("my-memory.login");
+    const polls = await server.requests({ grant: "device_code" });
+    await server.request({ endpoint: "token", grant: "device_code" }, polls.length + 1);
+    await host.services.at(-1)?.stop?.();
+    await new Person().approve(String(verificationUriComplete));
+    const { state, loginPending } = await host.call("my-memory.status");
+    assert.deepEqual({ state, loginPending }, { state: "logged_out", loginPending: false });
+  }
+});

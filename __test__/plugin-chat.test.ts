@@ -1,0 +1,331 @@
+/** The login from a chat: what the person reads, who may, and to whom a login belongs. The real hosts are in __test__/hosts. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { logout, type TokenOptions } from "../index.js";
+import { shared } from "../lib/shared.js";
+import { conversation } from "../plugin/conversation.ts";
+import { type ChatContext, type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
+import { AuthorizationServer, type AuthorizationServerOptions, clients } from "./support/authorization-server.ts";
+import { FakeHost } from "./support/fake-host.ts";
+import type { Lifetime } from "./support/lifetime.ts";
+import { Person } from "./support/person.ts";
+import { TempHome } from "./support/temp-home.ts";
+
+/** What openclaw 2026.4 and later say of a message in a private chat. */
+const from = (senderId: string, more: Partial<ChatContext> = {}): ChatContext => ({
+  channel: "telegram",
+  senderId,
+  from: `telegram:${senderId}`,
+  to: `telegram:${senderId}`,
+  accountId: "default",
+  sessionKey: "agent:main:main",
+  config: { channels: { telegram: { dmPolicy: "allowlist", allowFrom: ["7001", "tg:7003"] } } },
+  ...more,
+});
+const ada = from("7001");
+const inGroup = {
+  from: "telegram:group:-100123",
+  to: "telegram:-100123",
+  sessionKey: "agent:main:telegram:group:-100123",
+};
+/** What clawdbot 2026.1 says, and openclaw-cn. */
+const old = (senderId: string): ChatContext => ({
+  channel: "telegram",
+  senderId,
+  config: { channels: { telegram: { allowFrom: ["7001"] } } },
+});
+
+async function plugin(
+  t: Lifetime,
+  options: Partial<PluginAuthOptions> = {},
+  serverOptions: AuthorizationServerOptions = {},
+) {
+  // Of the process, and all tests have the same senders.
+  shared().chatAttempts.clear();
+  const server = await AuthorizationServer.start(t, serverOptions);
+  const home = TempHome.create(t);
+  const sent: { to: string; text: string; accountId?: string; threadId?: string | number }[] = [];
+  let heard = () => {};
+  const sendText = async (message: (typeof sent)[number]) => {
+    sent.push(message);
+    heard();
+  };
+  const host = new FakeHost({
+    stateDir: home.stateDir,
+    channel: {
+      outbound: { loadAdapter: async (channel: string) => (channel === "telegram" ? { sendText } : undefined) },
+    },
+  });
+  const auth = pluginAuth(host.api, {
+    issuer: server.issuer,
+    clientId: "public",
+    scopes: ["memory", "offline_access"],
+    chat: true,
+    ...options,
+  });
+  /** The message that comes by itself. */
+  const next = async (count = sent.length + 1) => {
+    while (sent.length < count) {
+      await new Promise<void>((resolve) => {
+        heard = resolve;
+      });
+    }
+    return sent[count - 1];
+  };
+  return { server, home, host, auth, sent, next };
+}
+
+const addressIn = (text: string) => /https?:\S+\?user_code=\S+/.exec(text)?.[0] ?? assert.fail(text);
+const codeIn = (text: string) => /\b[A-Z]{4}-[A-Z]{4}\b/.exec(text)?.[0];
+
+test("a whole life in a chat: code, outcome, status, another login asks first, logout", async (t) => {
+  const { host, auth, next, sent } = await plugin(t);
+  const command = host.commands[0];
+  assert.equal(command?.name, "my-memory");
+  assert.equal(command?.requireAuth, true);
+  assert.deepEqual(command?.nativeNames, { default: "my_memory" });
+  assert.match(await host.say("", ada), /^\/my-memory login - log in to My Memory\n/);
+  assert.match(await host.say("accounts", ada), /Nobody is logged in to My Memory\. Log in with `\/my-memory login`\./);
+  assert.match(
+    await auth.getValidAccessToken().catch((error) => error.message),
+    /^My Memory needs a login: send `\/my-memory login` in a private chat, or run `openclaw my-memory login` in a terminal, then try again\.$/,
+  );
+  const account = auth.account({ agentId: "main", messageChannel: "telegram" });
+  assert.equal(
+    await account.getValidAccessToken().catch((error) => error.message),
+    "My Memory needs a login: send `/my-memory login`, then try again.",
+  );
+
+  const invitation = await host.say("login", { ...ada, messageThreadId: 5 });
+  assert.match(
+    invitation,
+    /^To log in to My Memory, open this page:\n\nhttp\S+\n\nand check that it shows the code [A-Z]{4}-[A-Z]{4}\. It is valid for 10 minutes, and for you alone: pass it on to nobody\.\n\nWhen it is done, I write here\.$/,
+  );
+  assert.equal(codeIn(await host.say("login", { ...ada, messageThreadId: 5 })), codeIn(invitation), "the same code");
+  assert.match(
+    await host.say("status", { ...ada, messageThreadId: 5 }),
+    /not logged in.*A login waits for your approval\./s,
+  );
+  const outcome = next();
+  await new Person().approve(addressIn(invitation));
+  const message = await outcome;
+  assert.match(message?.text ?? "", /^Logged in to My Memory, for .*memory.*\.$/);
+  assert.deepEqual([message?.to, message?.accountId, message?.threadId], ["7001", "default", 5]);
+  assert.equal(sent.length, 1, "asked for twice, said once");
+  assert.ok(await account.getValidAccessToken());
+
+  const status = await host.say("status", ada);
+  assert.match(status, /^My Memory: logged in\n/);
+  assert.doesNotMatch(status, /\.json/);
+  assert.match(
+    await host.say("login", ada),
+    /is logged in already\. To replace that login by another, send `\/my-memory login replace`/,
+  );
+  assert.ok(codeIn(await host.say("login replace", ada)));
+  assert.match(await host.say("cancel", ada), /given up\. Nothing was changed/);
+  assert.ok(await account.getValidAccessToken(), "the login from before stays");
+  assert.match(await host.say("accounts", ada), /^default: logged in/);
+  assert.equal(await host.say("logout", ada), "Logged out of My Memory; the server has revoked the tokens.");
+  assert.equal(await host.say("logout", ada), "Nobody was logged in to My Memory.");
+  assert.equal(sent.length, 1);
+});
+
+test("no code appears in a group, in a channel, or for somebody whom the host does not know", async (t) => {
+  const { host, server } = await plugin(t);
+  const refused: [ChatContext, RegExp][] = [
+    [from("7001", inGroup), /^Not here.*private chat/],
+    [from("7001", { from: "discord:channel:55", to: "channel:55", channel: "discord" }), /^Not here/],
+    [from("7001", { from: "120363@g.us", to: "120363@g.us", channel: "whatsapp" }), /^Not here/],
+    [from("7001", { from: "telegram:7001", sessionKey: "agent:main:telegram:group:-1:topic:5" }), /^Not here/],
+    [from("7002", { isAuthorizedSender: false }), /somebody whom the bot knows/],
+  ];
+  for (const [context, answer] of refused) {
+    for (const args of ["login", "status", "logout", "allow x", "paste x", ""]) {
+      assert.match(await host.say(args, context), answer);
+    }
+  }
+  assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 0);
+});
+
+test('"*" lets nobody log in: owners may, and who sends the word of the terminal first', async (t) => {
+  const { host, home } = await plugin(t);
+  const open = { channels: { telegram: { dmPolicy: "open", allowFrom: ["*", "7003"] } } };
+  const stranger = from("7002", { config: open });
+  assert.match(
+    await host.say("login", stranger),
+    /You may not log in to My Memory from here\. Run `openclaw my-memory chat allow`/,
+  );
+  assert.ok(codeIn(await host.say("login", from("7003", { config: open }))), "who is listed beside it");
+  await host.say("cancel", from("7003", { config: open }));
+  const owned = { ...open, commands: { ownerAllowFrom: ["telegram:7004", "discord:7002"] } };
+  assert.ok(codeIn(await host.say("login", from("7004", { config: owned }))));
+  await host.say("cancel", from("7004", { config: owned }));
+  assert.match(await host.say("login", from("7002", { config: owned })), /You may not/, "of another channel");
+
+  let printed = "";
+  t.mock.method(process.stdout, "write", (text: string) => {
+    printed += text;
+    return true;
+  });
+  await host.actions.get("my-memory chat allow")?.({});
+  t.mock.reset();
+  const [, word = ""] = /\/my-memory allow (\S+)/.exec(printed) ?? [];
+  assert.match(await host.say("allow wrong", stranger), /That is not the word/);
+  assert.match(await host.say(`allow ${word}`, from("7002", { ...inGroup, config: open })), /^Not here/);
+  assert.match(await host.say(`allow ${word}`, stranger), /You can log in to My Memory from here now/);
+  assert.ok(codeIn(await host.say("login", stranger)));
+  assert.match(await host.say(`allow ${word}`, from("7005", { config: open })), /That is not the word/, "once");
+  assert.match(await host.say("login", from("7005", { config: open })), /You may not/);
+  await host.say("cancel", stranger);
+  await host.actions.get("my-memory chat clear")?.({});
+  assert.match(await host.say("login", stranger), /You may not/);
+  // In the folder of the logins, and no account.
+  assert.deepEqual((await host.call("my-memory.status")).state, "logged_out");
+  assert.ok(home.stateDir);
+});
+
+test("who: owners alone, or as the plugin says", async (t) => {
+  const { host, auth: _ } = await plugin(t, { chat: { who: "owners", name: "memory-login" } });
+  assert.deepEqual(host.commands[0]?.requiredScopes, ["operator.admin"]);
+  assert.match(await host.say("login", ada), /You may not/);
+  assert.match(
+    await host.say("", from("7001", { config: { commands: { ownerAllowFrom: [7001] } } })),
+    /^\/memory-login login/,
+  );
+  const web: ChatContext = { channel: "webchat", senderId: "cli", config: {} };
+  assert.match(await host.say("login", { ...web, gatewayClientScopes: ["operator.write"] }), /You may not/);
+  assert.match(await host.say("login", { ...web, gatewayClientScopes: ["operator.admin"] }), /Afterwards, ask with/);
+  const own = await plugin(t, { chat: { who: ({ senderId }) => senderId === "7009" } });
+  assert.match(await own.host.say("login", ada), /You may not/);
+  assert.ok(codeIn(await own.host.say("login", from("7009"))));
+});
+
+test("a login belongs to the chat that began it: nobody else learns its code, ends it, or pastes into it", async (t) => {
+  const { host, next } = await plugin(t, { flow: "authorization_code", ...clients.browser });
+  const invitation = await host.say("login", ada);
+  const url = /http\S+/.exec(invitation)?.[0] ?? "";
+  assert.match(invitation, /send its whole address here: `\/my-memory paste <address>`/);
+  const bob = from("7003");
+  for (const args of ["login", "login replace", "cancel", "logout", "status", "paste code"]) {
+    const answer = await host.say(args, bob);
+    assert.match(answer, /^Somebody else is logging in from another chat/, args);
+    assert.doesNotMatch(answer, /http/);
+  }
+  for (const other of [{ accountId: "second" }, { messageThreadId: 9 }]) {
+    assert.match(await host.say("login", { ...ada, ...other }), /^Somebody else/);
+  }
+  assert.match(await host.say("paste nonsense#state", ada), /belongs to another login/);
+  const last = await new Person().authorize(url);
+  const outcome = await host.say(last.href, ada);
+  assert.match(outcome, /^Logged in to My Memory/);
+  assert.match(await host.say("paste again", ada), /No login waits for anything/);
+  assert.match(await host.say("logout", bob), /^Logged out/);
+  assert.ok(next);
+});
+
+test("five attempts an hour, of each sender", async (t) => {
+  const { host } = await plugin(t);
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    assert.ok(codeIn(await host.say("login", ada)), `attempt ${attempt}`);
+    await host.say("cancel", ada);
+  }
+  assert.match(await host.say("login", ada), /tried 5 times within an hour\. Try again in \d+ minutes\./);
+  assert.match(await host.say("status", ada), /not logged in/);
+  assert.ok(codeIn(await host.say("login", from("7003"))));
+  await host.say("cancel", from("7003"));
+});
+
+test("a code that was ended says so in its chat: by a logout elsewhere, by the end of the plugin, by a denial", async (t) => {
+  const { host, next, server, home } = await plugin(t);
+  const config = { pluginId: "my-memory", issuer: server.issuer, clientId: "public", stateDir: home.stateDir };
+  await host.say("login", ada);
+  let outcome = next();
+  await logout(config);
+  assert.match(
+    (await outcome)?.text ?? "",
+    /was ended before anybody approved it.*Begin again with `\/my-memory login`\./,
+  );
+  await host.say("login", ada);
+  outcome = next();
+  await host.services[0]?.stop?.();
+  assert.match((await outcome)?.text ?? "", /was ended before anybody approved it/);
+  const invitation = await host.say("login", ada);
+  outcome = next();
+  await new Person().deny(addressIn(invitation));
+  assert.match((await outcome)?.text ?? "", /^The login to My Memory failed\. .*declined/i);
+});
+
+test("where the host does not say whether others read along, the code goes to the sender's own chat", async (t) => {
+  const { host, sent, next } = await plugin(t);
+  assert.match(await host.say("login", old("7001")), /^I have written to you in our private chat\.$/);
+  const invitation = await next(1);
+  assert.equal(invitation?.to, "7001");
+  const outcome = next(2);
+  await new Person().approve(addressIn(invitation?.text ?? ""));
+  assert.match((await outcome)?.text ?? "", /^Logged in/);
+  // Authorized by the group's list, and in none by name.
+  assert.match(await host.say("login replace", old("7002")), /You may not/);
+  const discord = {
+    channel: "discord",
+    senderId: "7001",
+    config: { channels: { discord: { dm: { allowFrom: ["7001"] } } } },
+  };
+  assert.match(await host.say("login replace", discord), /could not write to you alone.*given up/);
+  assert.equal(sent.length, 2);
+});
+
+test("every agent has a login of its own: that of the agent which the chat is with, unless one is named", async (t) => {
+  const { host, next } = await plugin(t, { perAgent: true });
+  const withOps = from("7001", { sessionKey: "agent:ops:main" });
+  const outcome = next();
+  await new Person().approve(addressIn(await host.say("login", withOps)));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory, account ops/);
+  assert.match(await host.say("status", withOps), /: logged in\n {2}account {2}ops\n/);
+  assert.match(await host.say("status", ada), /: not logged in\n {2}account {2}main\n/);
+  assert.match(await host.say("status ops", ada), /: logged in\n/);
+  assert.match(await host.say("accounts", ada), /^ops: logged in/);
+});
+
+test("the tool for the model begins a login where the owner asks in a private chat, and nowhere else", async (t) => {
+  const { auth, host, next, server } = await plugin(t);
+  const tool = auth.loginTool();
+  assert.equal(tool().name, "my_memory_login");
+  const call = async (context: Record<string, unknown>) => (await tool(context).execute()).content[0]?.text ?? "";
+  const chat = { messageChannel: "telegram", deliveryContext: { channel: "telegram", to: "telegram:7001" } };
+  const owner = { ...chat, requesterSenderId: "7001", senderIsOwner: true, sessionKey: "agent:main:main" };
+  const refused: [Record<string, unknown>, RegExp][] = [
+    [{}, /cannot be begun from this conversation.*`\/my-memory login`.*`openclaw my-memory login`/],
+    [chat, /cannot be begun from this conversation/],
+    [{ ...owner, senderIsOwner: undefined }, /does not say who is asking/],
+    [{ ...owner, senderIsOwner: false, config: { channels: { telegram: { allowFrom: ["*"] } } } }, /You may not/],
+    [{ ...owner, sessionKey: "agent:main:telegram:group:-100123" }, /cannot be begun from this conversation/],
+    [{ ...owner, deliveryContext: { channel: "telegram", to: "telegram:-100123" } }, /cannot be begun/],
+  ];
+  for (const [context, answer] of refused) {
+    assert.match(await call(context), answer, JSON.stringify(context));
+  }
+  assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 0);
+  const invitation = await call(owner);
+  assert.ok(codeIn(invitation));
+  const outcome = next();
+  await new Person().approve(addressIn(invitation));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);
+  const options: TokenOptions = {};
+  assert.ok(await auth.getValidAccessToken(options), "the tool that failed works now");
+  assert.match(await call(owner), /is logged in already/, "the model replaces no login");
+  assert.ok(host.commands.length > 0);
+});
+
+test("what a host says is read as it is meant", () => {
+  const kind = (context: ChatContext) => conversation(context).kind;
+  assert.equal(kind(ada), "private");
+  assert.equal(kind(old("7001")), "unknown");
+  assert.equal(kind({ channel: "whatsapp", senderId: "+491701", from: "whatsapp:+491701", to: "+490000" }), "private");
+  assert.equal(kind({ channel: "whatsapp", senderId: "491701@s.whatsapp.net", from: "+491701" }), "private");
+  assert.equal(kind({ channel: "slack", senderId: "U1", from: "slack:U1", to: "user:U1" }), "private");
+  assert.equal(kind({ channel: "slack", senderId: "U1", from: "slack:channel:C1", to: "channel:C1" }), "group");
+  assert.equal(kind({ channel: "discord", senderId: "5", from: "discord:5", to: "slash:5" }), "private");
+  assert.equal(kind({ channel: "discord", senderId: "5", from: "discord:55", to: "channel:66" }), "group");
+  assert.equal(kind({ channel: "webchat", senderId: "cli" }), "private");
+  assert.equal(conversation({ channel: "discord", senderId: "5", from: "discord:5", to: "slash:5" }).to, "user:5");
+});

@@ -1,0 +1,208 @@
+//! One login of an account at a time: whoever asks while one waits for a person shows the same code and gets its outcome, and a
+//! logout ends it wherever it waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::blocking::blocking;
+use crate::error::{Error, ErrorCode};
+use crate::secret::Fingerprint;
+use crate::store::location::Location;
+use crate::store::locked::Locked;
+use crate::store::pending_login::{PendingLogin, Shown};
+use crate::time::UnixMillis;
+
+use super::Session;
+use super::config::{AuthConfig, Flow};
+use super::device_tokens::{Asked, Observer};
+use super::verification::Verification;
+
+/// How often the login of another is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often a login looks whether somebody has ended it.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What was stored before the person was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    had_login: bool,
+    logged_out_at: Option<UnixMillis>,
+}
+
+impl Before {
+    pub(super) fn of(locked: &Locked) -> Self {
+        Self {
+            had_login: locked.stored().outline().is_some(),
+            logged_out_at: locked.logged_out_at(),
+        }
+    }
+
+    /// Whether somebody has logged out since, which wins over a login that was begun earlier.
+    pub(super) fn was_logged_out(&self, locked: &Locked) -> bool {
+        let now = Self::of(locked);
+        !now.had_login && (self.had_login || self.logged_out_at != now.logged_out_at)
+    }
+}
+
+impl Session {
+    /// Begins a login; none if the same one was under way already, and has ended well.
+    pub(super) async fn begin_login(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        location: &Location,
+        observer: &dyn Observer,
+    ) -> Result<Option<PendingLogin>, Error> {
+        let wanted = asked_for(config);
+        let started = self.clock.boot();
+        let mut joined: Option<(Shown, Option<UnixMillis>)> = None;
+        loop {
+            let whose = location.clone();
+            let (pending, shown) = blocking(move |may| {
+                let pending = PendingLogin::begin(&whose, may)?;
+                let shown = match &pending {
+                    Some(_) => None,
+                    None => PendingLogin::shown(&whose, may),
+                };
+                Ok::<_, Error>((pending, shown))
+            })
+            .await??;
+            if let Some((other, created_at)) = &joined {
+                // A code that has ended without its process noticing waits for nobody: that process is stopped.
+                let is_late = self.clock.now() > other.expires_at.plus(config.request_timeout);
+                if pending.is_some() || shown.as_ref() != Some(other) || is_late {
+                    let status = self.status(config).await?;
+                    return if status.created_at == *created_at {
+                        Err(other_has_ended())
+                    } else {
+                        Ok(None)
+                    };
+                }
+            } else if let Some(pending) = pending {
+                return Ok(Some(pending));
+            } else if let Some(shown) = shown {
+                let now = self.clock.now();
+                let can_join = wanted.as_ref() == Some(&shown.asked_for) && shown.expires_at > now;
+                if can_join {
+                    let before = self.status(config).await.ok();
+                    observer.verification(Verification::of_code(
+                        shown.user_code.clone(),
+                        shown.verification_uri.clone(),
+                        shown.verification_uri_complete.clone(),
+                        shown.expires_at,
+                        shown.expires_at.since(now),
+                    ));
+                    joined = Some((shown, before.and_then(|status| status.created_at)));
+                } else {
+                    self.take_place(location).await?;
+                    continue;
+                }
+            } else if self.clock.boot().since(started) > config.lock_timeout {
+                // Its process is stopped, or its server answers nobody.
+                self.take_place(location).await?;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn take_place(&self, location: &Location) -> Result<(), Error> {
+        let whose = location.clone();
+        blocking(move |may| PendingLogin::end(&whose, may)).await
+    }
+}
+
+/// Runs `work` until somebody ends the login.
+pub(super) async fn unless_ended<T>(
+    pending: &PendingLogin,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let ended = async {
+        loop {
+            let pending = pending.clone();
+            // A disk that cannot be asked has ended nothing.
+            if matches!(blocking(move |may| pending.is_ended(may)).await, Ok(true)) {
+                break;
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = work => outcome,
+        () = ended => Err(was_ended()),
+    }
+}
+
+/// Says to others what the person is shown.
+pub(super) async fn show(pending: &PendingLogin, shown: Shown) -> Result<(), Error> {
+    let pending = pending.clone();
+    blocking(move |may| pending.show(&shown, may)).await
+}
+
+/// What others are told of a code.
+pub(super) fn shown(config: &AuthConfig, asked: &Asked) -> Shown {
+    Shown {
+        asked_for: asked_for(config).unwrap_or_else(|| Fingerprint::of(&[])),
+        user_code: asked.authorization.user_code.clone(),
+        verification_uri: asked.authorization.verification_uri.clone(),
+        verification_uri_complete: asked.authorization.verification_uri_complete.clone(),
+        expires_at: asked.expires_at,
+    }
+}
+
+/// What others are told of a page: it comes back to whoever opened it, so that the next login takes its place.
+pub(super) fn shown_page() -> Shown {
+    Shown {
+        asked_for: Fingerprint::of(&[]),
+        user_code: String::new(),
+        verification_uri: String::new(),
+        verification_uri_complete: None,
+        expires_at: UnixMillis::default(),
+    }
+}
+
+/// Tells logins apart that cannot have one code; none where there is no code.
+fn asked_for(config: &AuthConfig) -> Option<Fingerprint> {
+    if config.flow != Flow::DeviceCode {
+        return None;
+    }
+    let endpoint = |endpoint: &Option<crate::http::endpoint::Endpoint>| {
+        endpoint
+            .as_ref()
+            .map_or_else(String::new, |endpoint| endpoint.as_str().to_owned())
+    };
+    let (device, token) = (
+        endpoint(&config.device_authorization_endpoint),
+        endpoint(&config.token_endpoint),
+    );
+    let mut parts = vec![
+        config.issuer.as_ref().map_or("", |issuer| issuer.as_str()),
+        &device,
+        &token,
+        config.client_id.as_deref().unwrap_or_default(),
+        config.audience.as_deref().unwrap_or_default(),
+        if config.dpop { "dpop" } else { "" },
+        "scopes",
+    ];
+    parts.extend(config.scopes.iter().map(String::as_str));
+    parts.push("resource");
+    parts.extend(config.resource.iter().map(String::as_str));
+    for (name, value) in &config.extra_parameters {
+        parts.extend([name.as_str(), value.as_str()]);
+    }
+    Some(Fingerprint::of(&parts))
+}
+
+/// What a login gets that a logout or another login has ended.
+pub(super) fn was_ended() -> Error {
+    Error::new(
+        ErrorCode::Aborted,
+        "This login was ended by a logout, or by another login of the same account. Nothing was stored; log in again.",
+    )
+}
+
+fn other_has_ended() -> Error {
+    Error::new(
+        ErrorCode::Aborted,
+        "The login that showed this code has ended without success: it was refused or given up, or its process ended. Log in again.",
+    )
+}
