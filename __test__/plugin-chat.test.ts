@@ -281,7 +281,7 @@ test("every agent has a login of its own: that of the agent which the chat is wi
   await new Person().approve(addressIn(await host.say("login", withOps)));
   assert.match((await outcome)?.text ?? "", /^Logged in to My Memory, account ops/);
   assert.match(await host.say("status", withOps), /: logged in\n {2}account {2}ops\n/);
-  assert.match(await host.say("status", ada), /: not logged in\n {2}account {2}main\n/);
+  assert.match(await host.say("status", ada), /: not logged in\n {2}account {2}main$/);
   assert.match(await host.say("status ops", ada), /: logged in\n/);
   assert.match(await host.say("accounts", ada), /^ops: logged in/);
 });

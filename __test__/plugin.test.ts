@@ -96,7 +96,12 @@ test("command and keepFresh can be left out; the subcommands go to a command of 
   const host = new FakeHost();
   const auth = pluginAuth(host.api, { issuer: "https://auth.example.com", command: false, keepFresh: false });
   assert.equal(host.actions.size, 0);
-  assert.equal(host.services.length, 0);
+  // What is left of it ends logins that wait.
+  assert.deepEqual(
+    host.services.map(({ id }) => id),
+    ["my-memory-login"],
+  );
+  assert.equal(host.services[0]?.start(), undefined);
   host.api.registerCli?.(({ program }) => auth.addCommands(program.command("memory")));
   assert.ok(host.actions.has("memory login"));
 });

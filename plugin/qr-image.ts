@@ -5,9 +5,11 @@ export function qrImage(qrCode: string): string {
   const squares = lines.flatMap((line, row) =>
     [...line.padEnd(width)].flatMap((block, column) => {
       const isDark = { " ": [true, true], "▀": [false, true], "▄": [true, false], "█": [false, false] }[block] ?? [];
-      return isDark.flatMap((dark, half) => (dark ? [`M${column} ${2 * row + half}h1v1h-1z`] : []));
+      // Their number is odd: the last line has but one of its two rows.
+      return isDark.flatMap((dark, half) =>
+        dark && 2 * row + half < width ? [`M${column} ${2 * row + half}h1v1h-1z`] : [],
+      );
     }),
   );
-  const height = 2 * lines.length;
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="QR code of the page" shape-rendering="crispEdges"><rect width="${width}" height="${height}" fill="#fff"/><path fill="#000" d="${squares.join("")}"/></svg>`;
+  return `<svg viewBox="0 0 ${width} ${width}" role="img" aria-label="QR code of the page" shape-rendering="crispEdges"><rect width="${width}" height="${width}" fill="#fff"/><path fill="#000" d="${squares.join("")}"/></svg>`;
 }

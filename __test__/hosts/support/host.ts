@@ -23,14 +23,24 @@ interface HostProgram {
   node: NodeMajor;
   /** Where it is installed. @default its id, in __test__/hosts */
   folder?: string;
+  /** The package in npm. @default its name */
+  package?: string;
 }
 
-export type HostId = "clawdbot-2026.1.24" | "openclaw-2026.1.29" | "openclaw-2026.6.11" | "openclaw-2026.9.6";
+export type HostId =
+  | "clawdbot-2026.1.24"
+  | "openclaw-2026.1.29"
+  | "openclaw-cn-2026.1.31"
+  | "openclaw-2026.4.15"
+  | "openclaw-2026.6.11"
+  | "openclaw-2026.9.6";
 
 /** By the folder of their package.json in __test__/hosts. */
 export const hosts: Record<HostId, HostProgram> = {
   "clawdbot-2026.1.24": { name: "clawdbot", script: "dist/entry.js", node: 22 },
   "openclaw-2026.1.29": { name: "openclaw", script: "openclaw.mjs", node: 22 },
+  "openclaw-cn-2026.1.31": { name: "openclaw", package: "openclaw-cn", script: "dist/entry.js", node: 22 },
+  "openclaw-2026.4.15": { name: "openclaw", script: "openclaw.mjs", node: 22 },
   "openclaw-2026.6.11": { name: "openclaw", script: "openclaw.mjs", node: 22 },
   "openclaw-2026.9.6": { name: "openclaw", script: "openclaw.mjs", node: 24 },
 };
@@ -78,6 +88,11 @@ export class Host {
 
   get name(): "clawdbot" | "openclaw" {
     return hosts[this.id].name;
+  }
+
+  /** What its environment variables begin with. */
+  get prefix(): string {
+    return this.name.toUpperCase();
   }
 
   /** What says yes to the questions of a plugin's installation, where the host asks any. */
@@ -136,7 +151,7 @@ export class Host {
 
   #start(script: string, args: string[]): Child {
     const { node } = hosts[this.id];
-    const prefix = this.name.toUpperCase();
+    const { prefix } = this;
     const quiet = ["CHANNELS", "CRON", "BROWSER_CONTROL_SERVER", "CANVAS_HOST"].map((what) => [
       `${prefix}_SKIP_${what}`,
       "1",
@@ -159,8 +174,9 @@ export class Host {
   }
 
   get #script(): string {
-    const { name, script, folder = fileURLToPath(new URL(`../${this.id}`, import.meta.url)) } = hosts[this.id];
-    return join(folder, "node_modules", name, script);
+    const program = hosts[this.id];
+    const { name, script, folder = fileURLToPath(new URL(`../${this.id}`, import.meta.url)) } = program;
+    return join(folder, "node_modules", program.package ?? name, script);
   }
 }
 
@@ -196,11 +212,11 @@ export class Gateway {
     }
   }
 
-  async tool(tool: string, args: object): Promise<ToolAnswer> {
+  async tool(tool: string, args: object, more: object = {}): Promise<ToolAnswer> {
     const { status, text } = await exchange(`http://127.0.0.1:${this.#host.port}/tools/invoke`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: JSON.stringify({ tool, args }),
+      body: JSON.stringify({ tool, args, ...more }),
     });
     return { status, text };
   }

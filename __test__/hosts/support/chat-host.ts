@@ -1,0 +1,108 @@
+/** A host with a plugin whose users log in from Telegram. */
+import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type AuthConfig, status } from "../../../index.js";
+import { AuthorizationServer } from "../../support/authorization-server.ts";
+import type { Lifetime } from "../../support/lifetime.ts";
+import { configFor } from "../../support/login.ts";
+import { type Gateway, Host, type HostId } from "./host.ts";
+import { Telegram } from "./telegram.ts";
+
+export const plugin = "chat-demo";
+/** Whom the host lets talk to it, by their ids at Telegram. */
+export const ada = 7001;
+export const bob = 7003;
+export const stranger = 7002;
+export const group = -100_123;
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+
+export interface ChatHost {
+  host: Host;
+  server: AuthorizationServer;
+  telegram: Telegram;
+  /** The login of the plugin, as the store knows it. */
+  login: AuthConfig;
+}
+
+/** Copies this package, as it is published, into a plugin's folder. */
+export function installPackage(folder: string): void {
+  const installed = join(folder, "node_modules", "clawdbot-plugin-auth");
+  mkdirSync(installed, { recursive: true });
+  const isPublished = /^(index\.js|lib|dist|package\.json|clawdbot-plugin-auth\.[^/]*\.node)$/;
+  for (const name of readdirSync(root).filter((name) => isPublished.test(name))) {
+    cpSync(join(root, name), join(installed, name), { recursive: true });
+  }
+}
+
+export async function chatHost(lifetime: Lifetime, id: HostId, pluginConfig: object = {}): Promise<ChatHost> {
+  const server = await AuthorizationServer.start(lifetime);
+  const telegram = await Telegram.start(lifetime);
+  const host = await Host.create(lifetime, id, "http://127.0.0.1:9");
+  const folder = join(host.home.path, "plugin");
+  cpSync(fileURLToPath(new URL("../fixtures/chat-plugin", import.meta.url)), folder, { recursive: true });
+  installPackage(folder);
+  const preload = fileURLToPath(new URL("../fixtures/redirected-telegram.cjs", import.meta.url));
+  const isOld = !id.startsWith("openclaw-2026") || id === "openclaw-2026.1.29";
+  Object.assign(host.environment, {
+    [`${host.prefix}_SKIP_CHANNELS`]: "",
+    ...(isOld && { TELEGRAM_API: telegram.url, NODE_OPTIONS: `--require=${preload}` }),
+  });
+  host.configure({
+    channels: {
+      telegram: {
+        enabled: true,
+        botToken: "123:abc",
+        dmPolicy: "allowlist",
+        allowFrom: [String(ada), String(bob)],
+        groupPolicy: "open",
+        groups: { "*": { requireMention: false } },
+        ...(!isOld && { apiRoot: telegram.url }),
+      },
+    },
+    plugins: {
+      allow: [plugin, "telegram"],
+      load: { paths: [folder] },
+      entries: {
+        telegram: { enabled: true },
+        [plugin]: { enabled: true, config: { issuer: server.issuer, clientId: "public", ...pluginConfig } },
+      },
+    },
+  });
+  return { host, server, telegram, login: configFor(server, host.stateDir, { pluginId: plugin }) };
+}
+
+/** Until a message to the bot is answered. */
+export async function startChat({ host, telegram }: ChatHost): Promise<Gateway> {
+  const gateway = await host.startGateway();
+  await telegram.ask(`/${plugin} status`, { from: ada }, /Chat Demo:/);
+  return gateway;
+}
+
+/** The state of the login, until it is this one. */
+export async function until(login: AuthConfig, wanted: string): Promise<void> {
+  while ((await status(login)).state !== wanted) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** As the system does where memory is short: the gateway too, where the command runs it in a child. */
+export async function killGateway({ child }: Gateway): Promise<void> {
+  for (const pid of [child.pid, ...descendants(child.pid)]) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {}
+  }
+  await child.exit;
+}
+
+function descendants(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return children === ""
+    ? []
+    : children
+        .split(" ")
+        .map(Number)
+        .flatMap((child) => [child, ...descendants(child)]);
+}

@@ -1,0 +1,203 @@
+/** A login from where the user is: the whole life in a real Telegram chat, and what must not happen there. */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import type { TestContext } from "node:test";
+import { logout, status } from "../../../index.js";
+import { exchange } from "../../support/exchange.ts";
+import { Person } from "../../support/person.ts";
+import {
+  ada,
+  bob,
+  type ChatHost,
+  chatHost,
+  group,
+  killGateway,
+  plugin,
+  startChat,
+  stranger,
+  until,
+} from "./chat-host.ts";
+import type { Gateway, HostId } from "./host.ts";
+
+const login = `/${plugin} login`;
+const code = /\b[A-Z]{4}-[A-Z]{4}\b/;
+const loggedIn = /^Logged in to Chat Demo/;
+const ended = /was ended before anybody approved it/;
+
+const codeIn = (text: string) => code.exec(text)?.[0] ?? assert.fail(`No code in: ${text}`);
+const pageIn = (text: string) => /http\S+\?user_code=[\w-]+/.exec(text)?.[0] ?? assert.fail(`No page in: ${text}`);
+
+/** Hosts that say neither where a message comes from nor where it goes to. */
+const saysLittle = (id: HostId) => id === "clawdbot-2026.1.24" || id === "openclaw-cn-2026.1.31";
+
+export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
+  const on = await chatHost(t, id);
+  let gateway = await startChat(on);
+  await t.test("strangers and groups see no code", () => nobodyElse(on));
+  await t.test("a whole life", () => wholeLife(on, gateway));
+  await t.test("a logout ends the login that waits; its code is worth nothing", () => oldCode(on));
+  await t.test("a reload in the middle", () => reloaded(on, gateway));
+  await t.test("the gateway is killed in the middle", async () => {
+    gateway = await killed(on, gateway);
+  });
+  await t.test("two agents, each with a login of its own", async () => {
+    await gateway.stop();
+    gateway = await agents(on);
+  });
+  await t.test("the plugin is disabled in the middle", () => disabled(on, gateway));
+  await gateway.stop();
+}
+
+async function nobodyElse({ telegram, server, host }: ChatHost): Promise<void> {
+  telegram.write(login, { from: stranger });
+  telegram.write(login, { from: stranger, group });
+  const answer = await telegram.ask(login, { from: ada, group }, /Chat Demo|private chat/);
+  assert.doesNotMatch(answer, code);
+  if (saysLittle(host.id)) {
+    // It cannot be known that this is a group; so the code goes to the sender's own chat.
+    assert.match(answer, /I have written to you in our private chat/);
+    assert.ok(codeIn(await telegram.message(code, ada)));
+    await telegram.ask(`/${plugin} cancel`, { from: ada }, /given up/);
+  } else {
+    assert.match(answer, /^Not here, where others read along/);
+    assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 0);
+  }
+  for (const { chat, text } of telegram.sent) {
+    assert.ok(chat === ada || !code.test(text), `to ${chat}: ${text}`);
+  }
+}
+
+async function wholeLife(on: ChatHost, gateway: Gateway): Promise<void> {
+  const { host, telegram } = on;
+  const mark = gateway.child.mark;
+  const needed = await gateway.tool("chat_demo_check", {});
+  assert.notEqual(needed.status, 200);
+  const sentence = /Chat Demo needs a login: send `\/chat-demo login`/;
+  if (!sentence.test(needed.text)) {
+    // Newer hosts keep the reason of a failed tool from HTTP callers; the log and the model get it.
+    await gateway.child.written(sentence, mark);
+  }
+  const invitation = await telegram.ask(login, { from: ada }, code);
+  assert.equal(
+    codeIn(await telegram.ask(login, { from: ada }, code)),
+    codeIn(invitation),
+    "asked twice, the same code",
+  );
+  // Through the gateway it is the same login as well.
+  await host.gatewayCall("chat.send", { sessionKey: "main", message: `/${plugin} cancel`, idempotencyKey: "cancel" });
+  for (const args of ["login", "cancel", "logout", "status"]) {
+    const answer = await telegram.ask(`/${plugin} ${args}`, { from: bob });
+    assert.match(answer, /^Somebody else is logging in/, args);
+  }
+  const before = telegram.sent.length;
+  await new Person().approve(pageIn(invitation));
+  assert.match(await telegram.message(loggedIn, ada, before), /for .*memory/);
+  const { status: answered, text } = await gateway.tool("chat_demo_check", {});
+  assert.equal(answered, 200, text);
+  assert.match(await telegram.ask(`/${plugin} status`, { from: ada }, /^Chat Demo:/), /: logged in/);
+  assert.match(await telegram.ask(login, { from: bob }, /logged in already|To log in/), /is logged in already/);
+  const page = await exchange(`http://127.0.0.1:${host.port}/plugins/${plugin}/callback?code=x&state=y`);
+  assert.equal(page.status, 400);
+  assert.match(page.text, /This page belongs to no login here/);
+  // By a client of the gateway, as the web chat is one.
+  await host.gatewayCall("chat.send", { sessionKey: "main", message: `/${plugin} logout`, idempotencyKey: "logout" });
+  await until(on.login, "logged_out");
+}
+
+async function oldCode({ telegram, login: config }: ChatHost): Promise<void> {
+  const invitation = await telegram.ask(login, { from: ada }, code);
+  const before = telegram.sent.length;
+  // In a process that is not the gateway.
+  await logout(config);
+  await telegram.message(ended, ada, before);
+  await new Person().approve(pageIn(invitation));
+  const next = await telegram.ask(login, { from: bob }, code);
+  assert.notEqual(codeIn(next), codeIn(invitation));
+  assert.match(await telegram.ask(`/${plugin} status`, { from: bob }, /^Chat Demo:/), /not logged in/);
+  await telegram.ask(`/${plugin} cancel`, { from: bob }, /given up/);
+  assert.equal((await status(config)).state, "logged_out");
+}
+
+async function reloaded(on: ChatHost, gateway: Gateway): Promise<void> {
+  const { telegram, host, login: config } = on;
+  const invitation = await telegram.ask(login, { from: ada }, code);
+  // Another member of the plugin's config: every host loads its plugins again for that, or starts anew.
+  const mark = gateway.child.mark;
+  host.configure({ plugins: { entries: { [plugin]: { config: { note: "reloaded" } } } } });
+  await gateway.child.written(/reload|restart/i, mark);
+  // The login of the copy that is gone has ended, or its process has; then nothing may come of its code.
+  while ((await pending(on)) !== false) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await new Person().approve(pageIn(invitation));
+  const next = await telegram.ask(login, { from: ada }, code);
+  assert.notEqual(codeIn(next), codeIn(invitation));
+  assert.equal((await status(config)).state, "logged_out", "a code of before the reload logs nobody in");
+  const before = telegram.sent.length;
+  await new Person().approve(pageIn(next));
+  await telegram.message(loggedIn, ada, before);
+  await logout(config);
+}
+
+/** Whether a login of hers waits; nothing where the plugin does not answer any more. */
+async function pending({ telegram }: ChatHost): Promise<boolean | undefined> {
+  for (;;) {
+    // A gateway that ends may take a message along with it.
+    const patience = new Promise<undefined>((resolve) => setTimeout(resolve, 10_000).unref());
+    const answer = await Promise.race([telegram.ask(`/${plugin} status`, { from: ada }), patience]);
+    if (answer !== undefined) {
+      return answer.startsWith("Chat Demo:") ? answer.includes("A login waits for your approval") : undefined;
+    }
+  }
+}
+
+async function killed(on: ChatHost, gateway: Gateway): Promise<Gateway> {
+  const { telegram, login: config } = on;
+  const invitation = await telegram.ask(login, { from: bob }, code);
+  await killGateway(gateway);
+  await new Person().approve(pageIn(invitation));
+  const next = await startChat(on);
+  assert.equal((await status(config)).state, "logged_out");
+  const again = await telegram.ask(login, { from: bob }, code);
+  assert.notEqual(codeIn(again), codeIn(invitation), "the next login begins anew");
+  const before = telegram.sent.length;
+  await new Person().approve(pageIn(again));
+  await telegram.message(loggedIn, bob, before);
+  const { path } = await status(config);
+  const kept = readdirSync(dirname(path)).filter((name) => /login|tmp|corrupt/.test(name));
+  assert.deepEqual(kept, [], "nothing half-stored");
+  return next;
+}
+
+async function agents(on: ChatHost): Promise<Gateway> {
+  const { telegram, host, login: config } = on;
+  host.configure({
+    agents: { list: [{ id: "main", default: true }, { id: "ops" }] },
+    bindings: [{ agentId: "ops", match: { channel: "telegram", peer: { kind: "dm", id: String(bob) } } }],
+    plugins: { entries: { [plugin]: { config: { perAgent: true } } } },
+  });
+  const gateway = await startChat(on);
+  const before = telegram.sent.length;
+  await new Person().approve(pageIn(await telegram.ask(login, { from: bob }, code)));
+  assert.match(await telegram.message(loggedIn, bob, before), /account ops/);
+  assert.match(await telegram.ask(`/${plugin} status`, { from: ada }, /^Chat Demo:/), /not logged in\s+account\s+main/);
+  assert.equal((await status({ ...config, profile: "ops" })).state, "valid");
+  assert.equal((await status({ ...config, profile: "main" })).state, "logged_out");
+  return gateway;
+}
+
+async function disabled(on: ChatHost, gateway: Gateway): Promise<void> {
+  const { telegram, host, login: config } = on;
+  const invitation = await telegram.ask(login, { from: ada }, code);
+  const mark = gateway.child.mark;
+  host.configure({ plugins: { entries: { [plugin]: { enabled: false } } } });
+  await gateway.child.written(/reload|restart/i, mark);
+  while ((await pending(on)) !== undefined) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  await new Person().approve(pageIn(invitation));
+  // Longer than the plugin would wait between two polls.
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  assert.equal((await status({ ...config, profile: "main" })).state, "logged_out");
+}
