@@ -144,7 +144,7 @@ async function reloaded(on: ChatHost, gateway: Gateway): Promise<void> {
 async function pending({ telegram }: ChatHost): Promise<boolean | undefined> {
   for (;;) {
     // A gateway that ends may take a message along with it.
-    const patience = new Promise<undefined>((resolve) => setTimeout(resolve, 10_000).unref());
+    const patience = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 10_000).unref());
     const answer = await Promise.race([telegram.ask(`/${plugin} status`, { from: ada }), patience]);
     if (answer !== undefined) {
       return answer.startsWith("Chat Demo:") ? answer.includes("A login waits for your approval") : undefined;
