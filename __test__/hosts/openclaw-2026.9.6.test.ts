@@ -35,7 +35,7 @@ test("openclaw-2026.9.6: an agent is told to ask for a login, and then uses the 
   await turn("team_memory_store", { text: "ada likes tea" });
   assert.match(
     model.toolResults.at(-1) ?? "",
-    /Team Memory needs a login: run `openclaw team-memory login` in a terminal, then try again\./,
+    /Team Memory needs a login: send `\/team-memory login`.*, then try again\./,
   );
   await logIn(on);
   await turn("team_memory_store", { text: "ada likes tea" });

@@ -2,7 +2,7 @@
 import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
 
 interface Host extends PluginApi {
-  registerTool(tool: unknown): void;
+  registerTool(tool: unknown, options?: { name: string }): void;
 }
 
 export default {
@@ -12,7 +12,14 @@ export default {
 
   register(api: Host) {
     const { serviceUrl = "https://memory.example.com" } = (api.pluginConfig ?? {}) as { serviceUrl?: string };
-    const auth = pluginAuth(api, { issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] });
+    const auth = pluginAuth(api, {
+      issuer: "https://auth.example.com",
+      scopes: ["memory", "offline_access"],
+      // Users may log in from a private chat, from a page of the gateway, and be led there by the model.
+      chat: true,
+      callbackRoute: true,
+    });
+    api.registerTool(auth.loginTool(), { name: "team_memory_login" });
 
     api.registerTool({
       name: "team_memory_store",

@@ -120,7 +120,8 @@ export async function assertWarnedOnce(on: Stage, gateway: Gateway): Promise<voi
 
 export async function assertLoginIsAskedFor(on: Stage, gateway: Gateway): Promise<void> {
   const { host } = on;
-  const sentence = `${loginNeeded(on)}, then try again.`;
+  const terminal = loginNeeded(on).replace("Team Memory needs a login: ", "");
+  const sentence = `Team Memory needs a login: send \`/${plugin} login\` in a private chat, or ${terminal}, then try again.`;
   const before = gateway.child.mark;
   const { status: code, text } = await gateway.tool("team_memory_search", { query: "tea" });
   if (host.id === "openclaw-2026.9.6") {
