@@ -76,6 +76,7 @@ const STORE: [(&str, &[&str], &[&str]); 7] = [
             "inspection",
             "locked",
             "order",
+            "pending_login",
             "profiles",
             "reading",
             "registration",
