@@ -7,10 +7,10 @@ const { shared } = require("./shared.js");
 
 /** Names the account that a login with this config is for. `profileOrder` and `login` are those of index.js. */
 async function accountKey({ profileOrder }, config) {
-  const { pluginId, stateDir, profile, order } = config ?? {};
+  const { pluginId, stateDir, order, profileId, profile = profileId } = config ?? {};
   const [first] = profile === undefined ? (order ?? (await profileOrder(config)) ?? []) : [profile];
   const name = `${first ?? "default"}`;
-  const places = [config.credentialsPath, config.credentialsFormat, config.agentId, config.profileId, storeId(config)];
+  const places = [config.credentialsPath, config.credentialsFormat, config.agentId, storeId(config)];
   const plain = name.startsWith(`${pluginId}:`) ? name.slice(pluginId.length + 1) : name;
   return JSON.stringify([pluginId, stateDir, plain, ...(places.some((place) => place !== undefined) ? places : [])]);
 }

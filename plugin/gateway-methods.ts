@@ -57,7 +57,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
         const config = context.config(name);
         // Where an order decides, a login or logout means its first account, and so does a pending one.
         const profile = name === undefined ? await firstAccount(config) : plainName(name, config.pluginId);
-        respond(true, await answer({ profile, config, key: await loginKey(config) }, params));
+        respond(true, await answer({ profile, config, key: await loginKey({ profile, ...config }) }, params));
       } catch (error) {
         if (!(error instanceof AuthError || error instanceof NotTaken)) {
           throw error;

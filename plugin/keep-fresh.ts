@@ -7,11 +7,15 @@ import {
   listProfiles,
   status,
 } from "../index.js";
+import { endLogins } from "../lib/pending-login.js";
 import { letGo, settled } from "../lib/shared.js";
 import type { PluginService } from "./host.ts";
 
 export interface KeepFreshContext {
   id: string;
+  pluginId: string;
+  /** Else the service ends logins that wait when it stops, and does nothing more. */
+  isKeptFresh: boolean;
   title: string;
   logger: { warn(message: string): void };
   /** Somebody must be logged in without being named; of other accounts only those are looked at that are. */
@@ -125,6 +129,9 @@ export function keepFresh(context: KeepFreshContext): PluginService {
   return {
     id: context.id,
     start() {
+      if (!context.isKeptFresh) {
+        return;
+      }
       // Started again, it goes on once.
       stop.abort();
       stop = new AbortController();
@@ -133,6 +140,8 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     },
     async stop() {
       stop.abort();
+      // Whoever approves from now on approves a login of a copy that is gone.
+      endLogins(context.pluginId);
       clearTimeout(timer);
       warned.clear();
       failed.clear();

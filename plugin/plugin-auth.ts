@@ -1,7 +1,6 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
 import type { AuthConfig } from "../index.js";
 import { loadFrom } from "../lib/images.js";
-import { endLogins } from "../lib/pending-login.js";
 import { type Account, account, inTerminal } from "./account.ts";
 import { plainName } from "./accounts.ts";
 import { AllowedSenders } from "./allowed-senders.ts";
@@ -226,17 +225,8 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     api.registerHttpRoute?.(route);
   }
   const isExpected = typeof profile !== "function" && perAgent !== true;
-  const service = isKeptFresh
-    ? keepFresh({ ...commands, id: `${api.id}-login`, logger: api.logger, isExpected })
-    : { id: `${api.id}-login`, start() {} };
-  api.registerService?.({
-    ...service,
-    async stop() {
-      // Whoever approves from now on approves a login of a copy that is gone.
-      endLogins(pluginId);
-      await ("stop" in service ? service.stop?.() : undefined);
-    },
-  });
+  const service = { ...commands, id: `${api.id}-login`, pluginId, logger: api.logger, isExpected, isKeptFresh };
+  api.registerService?.(keepFresh(service));
 
   return {
     get profile() {
