@@ -110,6 +110,27 @@ test("a program that knows no more than it has to: a whole life", { skip }, asyn
   assert.deepEqual(login.keyring.accounts(), []);
 });
 
+for (const prompts of [false, true]) {
+  const how = prompts ? "by prompts" : "at once";
+  test(`another keyring becomes the default: the login moves with its next refreshes (entries go ${how})`, {
+    skip,
+  }, async (t) => {
+    const login = await create(t, { prompts, secondKeyring: true });
+    const { access } = login.tokens();
+    login.keyring.makeSecondDefault();
+    const plugin = await login.plugin();
+    assert.equal(await plugin.accessToken(login.config), access);
+    for (let turn = 0; turn < 4; turn += 1) {
+      login.expire();
+      assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+    }
+    // What waits to be used again is the last one of each keyring.
+    assert.ok(withTokens(login).length <= (prompts ? 3 : 1), `${withTokens(login)}`);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+  });
+}
+
 describe("the session bus", { skip }, () => {
   test("is found by every spelling of its address, and without one", async (t) => {
     const login = await create(t);

@@ -64,6 +64,7 @@ export class SecretService {
   failure: { method: string; reason: string } | undefined;
   /** Whether there is a default keyring. */
   hasDefault = true;
+  #default = 0;
   #held: { method: string; accepts: (account: string) => boolean; arrive: () => void } | undefined;
   readonly #waiting: Message[] = [];
   /** The methods that were called. */
@@ -90,6 +91,12 @@ export class SecretService {
 
   lock(): void {
     this.#locked.add(this.#keyrings[0] as string);
+  }
+
+  /** A person makes the second keyring, unlocked, the one for new entries. */
+  makeSecondDefault(): void {
+    this.#default = 1;
+    this.#locked.clear();
   }
 
   unlock(): void {
@@ -207,7 +214,7 @@ export class SecretService {
         reply("vo", new Variant("s", ""), `${ROOT}/session/1`);
         break;
       case "ReadAlias":
-        reply("o", this.hasDefault ? this.#keyrings[0] : "/");
+        reply("o", this.hasDefault ? this.#keyrings[this.#default] : "/");
         break;
       case "Get":
         this.#property(path as string, body[1] as unknown as string, (value) => reply("v", value), fail);
