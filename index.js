@@ -27,27 +27,29 @@ function numbered(image, config) {
   return givenStore.numbered(image, config);
 }
 
+let Content;
+function contentOf(config) {
+  Content ??= require("./lib/content.js").Content;
+  return new Content(config);
+}
+
 let call;
 function start(name, caller, config, options, argument) {
   call ??= require("./lib/call.js");
   return call.start(name, caller, config, options, argument);
 }
 
-// What the last fresh token of a config was, and what it depends on.
-let remembered = new WeakMap();
+// What the last fresh token of a config was, and all that it depends on. Whoever keeps its config finds it by the object,
+// however many there are; whoever makes one for each call, by what it says, among the last few.
+let byObject = new WeakMap();
+let byContent = [];
+const FEW = 32;
+// Most calls are for the one that was found last.
+let latest;
 
 function getValidAccessToken(config, options) {
-  if (options === undefined) {
-    const last = remembered.get(config);
-    if (last !== undefined && isWatched(last.watched, config)) {
-      const { question } = last;
-      question[0] = last.stamp;
-      question[1] = last.due;
-      if (last.isFresh()) return last.promise;
-    }
-    const fresh = freshToken(config);
-    if (fresh !== undefined) return fresh;
-  }
+  const fresh = freshToken(config, options);
+  if (fresh !== undefined) return fresh.promise;
   return tokenOf(start("getValidAccessToken", getValidAccessToken, config, options));
 }
 
@@ -56,20 +58,99 @@ async function tokenOf(answer) {
   return token;
 }
 
-function freshToken(config) {
-  const image = imageFor("getValidAccessToken", config);
-  const fresh = image.native?.freshToken(numbered(image, config)) ?? null;
-  // There is more to do, or a failure to be told.
-  if (fresh === null) return undefined;
-  const promise = resolved(fresh.token);
-  images.watchOver(image);
-  // Without a stamp only reading the file tells whether it still is the stored one.
-  if (fresh.stamp !== undefined) {
-    const { question, native } = image;
-    const { stamp, due } = fresh;
-    remembered.set(config, { watched: watched(config), question, isFresh: native.isFresh, stamp, due, promise });
+/** What is remembered of a fresh token, where the call asks for nothing else; undefined where there is more to do. */
+function freshToken(config, options) {
+  try {
+    const known = find(config);
+    if (options !== undefined && !isContent(options, known?.token)) return undefined;
+    if (known !== undefined) {
+      ask(known);
+      if (known.isFresh()) return known;
+    }
+    const fresh = look(config, known);
+    return options === undefined || fresh === undefined || isContent(options, fresh.token) ? fresh : undefined;
+  } catch {
+    // A getter, perhaps: what it threw the call itself meets again, and rejects with.
+    return undefined;
   }
-  return promise;
+}
+
+/** What native code is asked about by this thread from here on. */
+function ask({ question, stamp, due }) {
+  question[0] = stamp;
+  question[1] = due;
+}
+
+/** Whether these options are known ones, and have nothing against that token. All others are looked at by the call. */
+function isContent(options, token) {
+  if (typeof options !== "object" || options === null) return false;
+  for (const name in options) {
+    if (name !== "signal" && name !== "rejectedToken" && name !== "wasAccepted") return false;
+  }
+  const { signal, rejectedToken, wasAccepted } = options;
+  return (
+    (signal === undefined ||
+      (typeof signal === "object" && signal?.aborted === false && typeof signal.addEventListener === "function")) &&
+    (rejectedToken === undefined || (typeof rejectedToken === "string" && rejectedToken !== token)) &&
+    (wasAccepted === undefined || typeof wasAccepted === "boolean")
+  );
+}
+
+function find(config) {
+  if (latest !== undefined && isOf(latest, config)) return latest;
+  const known = byObject.get(config);
+  if (known !== undefined && isOf(known, config)) {
+    latest = known;
+    return known;
+  }
+  for (let at = 0; at < byContent.length; at += 1) {
+    if (isOf(byContent[at], config)) {
+      latest = byContent[at];
+      return latest;
+    }
+  }
+  return undefined;
+}
+
+// What JavaScript asks a config for by name it finds also where native code, which takes what can be listed, does not.
+function isOf({ content, storage, store }, config) {
+  return content.isOf(config) && config.storage === storage && config.store === store?.deref();
+}
+
+let isFirst = true;
+
+/** Looks into the file, on this thread. */
+function look(config, known) {
+  // The first token of a process waits for no file that only further ones need.
+  const content = isFirst ? undefined : contentOf(config);
+  isFirst = false;
+  const copy = content === undefined ? config : content.copy;
+  const image = imageFor("getValidAccessToken", copy);
+  if (copy.store !== config.store || copy.storage !== config.storage) return undefined;
+  const fresh = image.native?.freshToken(numbered(image, copy)) ?? null;
+  if (fresh === null) {
+    // There is more to do, or a failure to be told. What was handed out is not kept for it.
+    if (known !== undefined) byContent = byContent.filter((one) => one !== known);
+    byObject.delete(config);
+    latest = undefined;
+    return undefined;
+  }
+  images.watchOver(image);
+  const { token, bound, stamp, due } = fresh;
+  const header = bound === true ? undefined : `Bearer ${token}`;
+  const now = { token, header, promise: resolved(token), stamp, due };
+  // Without a stamp only reading the file tells whether it still is the stored one.
+  if (stamp === undefined || content === undefined) return now;
+  if (known !== undefined) return Object.assign(known, now);
+  content.copy = undefined;
+  const { question, native } = image;
+  const { storage } = copy;
+  const store = copy.store === undefined ? undefined : new WeakRef(copy.store);
+  const made = { content, storage, store, question, native, isFresh: native.isFresh, ...now };
+  if (byContent.length === FEW) byContent.shift();
+  byContent.push(made);
+  byObject.set(config, made);
+  return made;
 }
 
 // A promise of the language, whatever the global of that name has become.
@@ -77,62 +158,71 @@ async function resolved(value) {
   return value;
 }
 
-/** All options that decide on whose token it is, and whether it is fresh. */
-function watched(config) {
-  return [
-    config.pluginId,
-    config.profile,
-    config.order,
-    config.stateDir,
-    config.credentialsPath,
-    config.credentialsFormat,
-    config.agentId,
-    config.profileId,
-    config.store,
-    config.issuer,
-    config.tokenEndpoint,
-    config.clientId,
-    config.refreshBufferMs,
-    config.storage,
-  ];
+function authorizationHeaders(config, request, options) {
+  const fresh = freshToken(config, options);
+  if (fresh?.header !== undefined && isTaken(request)) return resolved({ Authorization: fresh.header });
+  return authorized(config, request, options, fresh);
 }
 
-// Written out: so the array is never made, and a fresh token costs what its system call does.
-function isWatched(last, config) {
-  const now = watched(config);
-  return (
-    now[0] === last[0] &&
-    now[1] === last[1] &&
-    now[2] === last[2] &&
-    now[3] === last[3] &&
-    now[4] === last[4] &&
-    now[5] === last[5] &&
-    now[6] === last[6] &&
-    now[7] === last[7] &&
-    now[8] === last[8] &&
-    now[9] === last[9] &&
-    now[10] === last[10] &&
-    now[11] === last[11] &&
-    now[12] === last[12] &&
-    now[13] === last[13]
-  );
-}
-
-async function authorizationHeaders(config, request, options) {
-  await getValidAccessToken(config, options);
-  for (let turn = 0; turn < 4; turn += 1) {
-    // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile.
-    const image = imageFor("authorizationHeaders", config);
-    const signed = image.native.authorizationHeaders(numbered(image, config), request);
+async function authorized(config, given, options, fresh) {
+  const valid = (options) => tokenOf(start("getValidAccessToken", authorizationHeaders, config, options));
+  if (fresh === undefined) await valid(options);
+  const request = readOnce(given);
+  for (let turn = 0; turn < 5; turn += 1) {
+    // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile. What
+    // was found to be fresh just now native code knows by what it is asked about.
+    const isKnown = turn === 0 && fresh?.native !== undefined;
+    const image = isKnown ? fresh : imageFor("authorizationHeaders", config);
+    if (isKnown) ask(fresh);
+    const signed = image.native.authorizationHeaders(isKnown ? undefined : numbered(image, config), request);
     if (Array.isArray(signed)) {
+      take(request);
       const [Authorization, DPoP] = signed;
       return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
     }
     if (signed !== null) throw new errors.AuthError(signed);
     // What is stored by now lies in a keychain or a database, and was not fetched yet.
-    await getValidAccessToken(config, options?.signal && { signal: options.signal });
+    if (!isKnown) await valid(options?.signal && { signal: options.signal });
   }
   throw new errors.AuthError(KEEPS_CHANGING);
+}
+
+// What native code has found to be right in a request, for those that follow: what comes after the host can be anything.
+const methods = new Set();
+const hosts = new Set();
+const MANY = 64;
+const HOST = /^https?:\/\/[\w.:[\]-]+(?=[/?#]|$)/;
+/** Without a character that takes more room in a URL than here. */
+const PLAIN = /^[!#-;=?-~]{1,2048}$/;
+
+function isTaken(request) {
+  try {
+    for (const name in request) {
+      if (name !== "method" && name !== "url" && name !== "nonce") return false;
+    }
+    const { method, url, nonce } = request;
+    const isKnown = methods.has(method) && hosts.has(HOST.exec(url)?.[0]) && PLAIN.test(url);
+    return isKnown && (nonce === undefined || typeof nonce === "string");
+  } catch {
+    return false;
+  }
+}
+
+/** What is remembered to be right is what native code has seen. */
+function readOnce(request) {
+  if (typeof request !== "object" || request === null) return request;
+  const { method, url, nonce } = request;
+  const read = { method, url, nonce };
+  for (const name in request) read[name] ??= request[name];
+  return read;
+}
+
+function take({ method, url }) {
+  const [host] = HOST.exec(url) ?? [];
+  if (methods.size === MANY) methods.clear();
+  if (hosts.size === MANY) hosts.clear();
+  methods.add(method);
+  if (host !== undefined) hosts.add(host);
 }
 
 const KEEPS_CHANGING = {
@@ -169,13 +259,32 @@ function profileOrder(config, order) {
 // Another account of an order may be the preferred one now. Of other processes it is noticed within a second.
 async function changing(answer) {
   const outcome = await answer;
-  remembered = new WeakMap();
+  byObject = new WeakMap();
+  byContent = [];
+  latest = undefined;
   require("./lib/shared.js").letGo();
   return outcome;
 }
 
 function status(config) {
-  return start("status", status, config);
+  return atOnce("status", "statusAtOnce", config) ?? start("status", status, config);
+}
+
+let json;
+
+/** What can be said without a thread; undefined where one has to look. */
+function atOnce(name, look, config) {
+  try {
+    const image = imageFor(name, config);
+    const said = image.native[look](numbered(image, config));
+    if (said === null) return undefined;
+    images.watchOver(image);
+    json ??= require("./lib/json.js");
+    return resolved(json.read(said));
+  } catch {
+    // It has a failure to tell.
+    return undefined;
+  }
 }
 
 function doctor(config, options) {
@@ -186,7 +295,7 @@ function doctor(config, options) {
 }
 
 function listProfiles(config) {
-  return start("listProfiles", listProfiles, config);
+  return atOnce("listProfiles", "profilesAtOnce", config) ?? start("listProfiles", listProfiles, config);
 }
 
 function refreshTokens(config, refreshToken, options) {

@@ -1,15 +1,27 @@
 /** What a fresh token costs, counted instead of timed; and that another process's write is seen at the very next call. */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { describe, type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type AuthConfig, getValidAccessToken } from "../index.js";
+import {
+  type AuthConfig,
+  authorizationHeaders,
+  getValidAccessToken,
+  importToken,
+  type TokenOptions,
+} from "../index.js";
 import { Child } from "./support/child.ts";
+import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
+const { Content } = createRequire(import.meta.url)("../lib/content.js") as {
+  Content: new (original: unknown) => { isOf(object: unknown): boolean; copy: unknown };
+};
 const issuer = "https://auth.example.com";
 const calls = 1000;
 /** In a loop that takes longer than a second the path is looked at once more: some calls beside those that are counted. */
@@ -18,33 +30,390 @@ const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, impo
 const linux = process.platform === "linux";
 const traced = linux && spawnSync("strace", ["-o", "/dev/null", process.execPath, "-e", "0"]).status === 0;
 
-test("a fresh token is one and the same promise, and starts no thread", async (t) => {
-  const { home, config } = storedLogin(t);
-  const child = Child.start(t, "fresh-calls.mjs", { env: home.env(), args: [JSON.stringify(config), String(calls)] });
-  const { promises, started, token } = await child.event("asked");
-  assert.equal(token, "token-000000");
-  // Once a second it is a new one.
-  assert.ok(Number(promises) <= spare, `${promises} promises for ${calls} calls`);
-  assert.equal(started, 0);
+/** The ways in which tools ask; of the last three each gives a value of its own. */
+const forms = [
+  "config",
+  "signal",
+  "no options",
+  "another token was rejected",
+  "a config for each call",
+  "headers",
+  "status",
+  "listProfiles",
+];
+
+for (const form of forms) {
+  test(`${form}: starts no thread, makes hardly an object, and a fresh token is one and the same promise`, async (t) => {
+    const { home, config } = storedLogin(t);
+    const args = [JSON.stringify(config), String(calls), form];
+    // So that nothing is collected while it is counted.
+    const nodeOptions = ["--expose-gc", "--min-semi-space-size=64", "--max-semi-space-size=64"];
+    const child = Child.start(t, "fresh-calls.mjs", { env: home.env(), args, nodeOptions });
+    const { promises, started, bytes, token } = await child.event("asked");
+    assert.equal(started, 0);
+    // Awaiting takes some 200 of them; a call that asks a thread, several thousand.
+    const most = { "a config for each call": 1500, headers: 1500, status: 3000, listProfiles: 3000 }[form] ?? 600;
+    assert.ok(Number(bytes) < most, `${bytes} bytes for each call`);
+    if (["headers", "status", "listProfiles"].includes(form)) {
+      assert.equal(promises, calls + 1);
+    } else {
+      assert.equal(token, "token-000000");
+      // Once a second it is a new one.
+      assert.ok(Number(promises) <= spare, `${promises} promises for ${calls} calls`);
+    }
+  });
+
+  test(`${form}: costs no more system calls than it takes to look at the file, no network, no lock and no thread`, {
+    skip: traced ? false : "strace cannot trace here",
+  }, (t) => {
+    const { home, config } = storedLogin(t);
+    const listing = join(home.path, "strace.txt");
+    const program = [process.execPath, fixture("fresh-calls.mjs"), JSON.stringify(config), String(calls), form];
+    execFileSync("strace", ["-f", "-qq", "-o", listing, ...program], { env: home.env() });
+    const { all, byMain } = systemCalls(readFileSync(listing, "utf8"));
+
+    const ofFiles = byMain.filter((name) => /stat|open|read|close|access|fcntl|seek|getdents/.test(name)).length;
+    // A status also looks for the order of accounts; the list, for the files that there are.
+    const each = { status: 4, listProfiles: 8 }[form] ?? 1;
+    assert.ok(ofFiles >= calls, `${ofFiles} system calls for files in ${calls} calls: the file was not looked at`);
+    assert.ok(ofFiles <= each * calls + spare, `${ofFiles} system calls for files in ${calls} calls`);
+    // Whoever asks another thread wakes it and is woken.
+    const others = byMain.length - ofFiles;
+    assert.ok(others <= calls / 2, `${others} other system calls in ${calls} calls`);
+    const forbidden = /^(flock|socket|connect|sendto|sendmsg|recvfrom|recvmsg|clone|clone3|fork|vfork|inotify.*)$/;
+    assert.deepEqual(
+      all.filter((name) => forbidden.test(name)),
+      [],
+    );
+  });
+}
+
+for (const [form, ask] of Object.entries<(config: AuthConfig) => Promise<string>>({
+  "a config for each call": (config) => getValidAccessToken({ ...config }),
+  signal: (config) => getValidAccessToken(config, { signal: new AbortController().signal }),
+  headers: async (config) =>
+    (await authorizationHeaders(config, { method: "GET", url: "https://api.example.com/" })).Authorization.slice(7),
+})) {
+  test(`${form}: another process's write is seen at the very next call`, async (t) => {
+    const { home, config, path } = storedLogin(t);
+    const writer = Child.start(t, "writer.mjs", { env: home.env(), args: [path, template] });
+    const write = async (way: string, number = 0) => {
+      const written = writer.event("written");
+      writer.send({ way, number });
+      await written;
+    };
+    for (let number = 1; number <= 40; number += 1) {
+      await pause(number % 10 === 0 ? 30 : 0);
+      await ask(config);
+      await write(number % 2 === 0 ? "replace" : "overwrite", number);
+      assert.equal(await ask(config), token(number));
+    }
+    await write("remove");
+    await assert.rejects(ask(config), { code: "LOGIN_REQUIRED" });
+  });
+}
+
+describe("a config is known by all that it says", () => {
+  const types = readFileSync(fileURLToPath(new URL("../index.d.ts", import.meta.url)), "utf8");
+  const declared = (name: string) => {
+    const [, body = ""] = new RegExp(`\\nexport interface ${name} {\\n([\\s\\S]*?)\\n}`).exec(types) ?? [];
+    return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member = ""]) => member);
+  };
+  const members = declared("AuthConfig");
+  /** Values no two of which say the same; some are none for any option. */
+  const values = [
+    ...[undefined, null, true, false, 0, 1, Number.NaN, "", "a", "b", "1", Symbol.for("a"), () => {}, () => {}],
+    ...[[], [[]], ["a"], ["a", "b"], ["b", "a"], ["a", undefined], [1], ["1"], {}, { a: 1 }, { a: "1" }, { b: 1 }],
+    ...[{ a: 1, b: 1 }, { a: undefined }, { a: { b: ["c"] } }, { a: { b: ["d"] } }, { read: () => {} }],
+    ...[{ read: () => {} }, new (class Store {})(), new (class Store {})(), new Map(), new Date(0)],
+  ];
+
+  test("no two that differ in one member, whatever that is called and whatever its values, are taken for one another", () => {
+    assert.ok(members.length > 30 && members.includes("pluginId") && members.includes("lockTimeoutMs"));
+    for (const name of [...members, "aLaterOption"]) {
+      for (const [one, value] of values.entries()) {
+        const content = new Content({ pluginId: "p", [name]: value, last: 1 });
+        for (const [other, different] of values.entries()) {
+          const isSame = content.isOf({ pluginId: "p", [name]: different, last: 1 });
+          // What is none for any option is as good as never remembered.
+          const is = one === other && !Number.isNaN(value);
+          assert.equal(isSame, is, `${name}: ${String(one)} and ${String(other)}`);
+        }
+        assert.equal(content.isOf({ pluginId: "p", last: 1 }), false, `${name}: ${one} and none`);
+      }
+    }
+  });
+
+  test("what says the same is the same, made for each call or not; what native code is given is what is remembered", () => {
+    const make = () => ({
+      pluginId: "p",
+      scopes: ["a", "b"],
+      extraParameters: { a: { b: [1] } },
+      pkce: false,
+      store: {},
+    });
+    const content = new Content(make());
+    assert.equal(content.isOf(make()), true);
+    assert.equal(JSON.stringify(content.copy), JSON.stringify(make()));
+    assert.equal(new Content(Object.create(null, Object.getOwnPropertyDescriptors(make()))).isOf(make()), true);
+  });
+
+  test("one that changes is noticed, in its depth, by a getter and by what it inherits too", () => {
+    const changes: [object, (config: Record<string, unknown>) => void][] = [
+      [{ order: ["a"] }, (config) => (config.order as string[]).push("b")],
+      [{ order: ["a"] }, (config) => Object.assign(config.order as object, { 0: "b" })],
+      [{ extraParameters: { a: "1" } }, (config) => Object.assign(config.extraParameters as object, { a: "2" })],
+      [
+        { clientMetadata: { a: [{ b: 1 }] } },
+        (config) => Object.assign((config.clientMetadata as { a: object[] }).a[0] as object, { b: 2 }),
+      ],
+      [
+        {
+          extraParameters: new (class Parameters {
+            a = "1";
+          })(),
+        },
+        (config) => Object.assign(config.extraParameters as object, { a: "2" }),
+      ],
+      [{}, (config) => Object.assign(config, { profile: "b" })],
+      [{ profile: "a" }, (config) => Reflect.deleteProperty(config, "profile")],
+      [{ profile: "a" }, (config) => Object.assign(config, { profile: undefined })],
+    ];
+    for (const [config, change] of changes) {
+      const content = new Content(config);
+      assert.equal(content.isOf(config), true);
+      change(config as Record<string, unknown>);
+      assert.equal(content.isOf(config), false, String(change));
+    }
+    let profile = "a";
+    const config = Object.create(
+      {
+        get issuer() {
+          return profile;
+        },
+      },
+      { profile: { get: () => profile, enumerable: true } },
+    );
+    const content = new Content(config);
+    assert.equal(content.isOf(config), true);
+    profile = "b";
+    assert.equal(content.isOf(config), false);
+  });
+
+  test("a store that is remembered can be freed", () => {
+    const content = new Content({ pluginId: "p", store: { read() {} } });
+    globalThis.gc?.();
+    assert.equal(content.isOf({ pluginId: "p", store: { read() {} } }), false);
+  });
+
+  test("after a call that was fast, an option that is wrong is refused all the same, whichever it is", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    for (const name of [...members, "aLaterOption"]) {
+      await getValidAccessToken(config);
+      await getValidAccessToken({ ...config });
+      await assert.rejects(
+        getValidAccessToken({ ...config, [name]: Symbol("none") }),
+        { code: "INVALID_CONFIG" },
+        name,
+      );
+    }
+    const changed: Record<string, unknown> = { ...config };
+    await getValidAccessToken(changed as unknown as AuthConfig);
+    changed.aLaterOption = 1;
+    await assert.rejects(getValidAccessToken(changed as unknown as AuthConfig), { code: "INVALID_CONFIG" });
+    const throws = {
+      ...config,
+      get issuer(): string {
+        throw new RangeError("mine");
+      },
+    };
+    const asked = getValidAccessToken(throws);
+    await assert.rejects(asked);
+  });
+
+  test("a config that hides a store or its storage from being listed is not taken for one without", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    await getValidAccessToken(config);
+    const store = {
+      read: async () => undefined,
+      write: async () => undefined,
+      withLock: async (_: string, work: () => Promise<void>) => work(),
+    };
+    const hidden = Object.defineProperty({ ...config }, "store", { value: store });
+    await assert.rejects(getValidAccessToken(hidden), { code: "LOGIN_REQUIRED" });
+  });
 });
 
-test("a fresh token costs one system call for the file, none for the network, no lock and no thread", {
-  skip: traced ? false : "strace cannot trace here",
-}, (t) => {
-  const { home, config } = storedLogin(t);
-  const listing = join(home.path, "strace.txt");
-  const program = [process.execPath, fixture("fresh-calls.mjs"), JSON.stringify(config), String(calls)];
-  execFileSync("strace", ["-f", "-qq", "-o", listing, ...program], { env: home.env() });
-  const { all, byMain } = systemCalls(readFileSync(listing, "utf8"));
+test("more logins than are remembered, some of which end: the others stay fast", async (t) => {
+  const logins = Array.from({ length: 40 }, () => storedLogin(t));
+  await pause(30);
+  for (const { config } of logins) {
+    await getValidAccessToken(config);
+  }
+  for (const { config, path } of logins.filter((_, number) => number % 3 === 0)) {
+    rmSync(path);
+    await assert.rejects(getValidAccessToken(config), { code: "LOGIN_REQUIRED" });
+  }
+  for (const { config } of logins.filter((_, number) => number % 3 !== 0)) {
+    for (const form of [config, { ...config }, config]) {
+      const first = getValidAccessToken(form);
+      assert.equal(await first, token(0));
+      assert.equal(getValidAccessToken(form), first);
+    }
+  }
+});
 
-  const ofFiles = byMain.filter((name) => /stat|open|read|access|fcntl|seek|statx/.test(name)).length;
-  assert.ok(ofFiles >= calls, `${ofFiles} system calls for files in ${calls} calls: the file was not looked at`);
-  assert.ok(ofFiles <= calls + spare, `${ofFiles} system calls for files in ${calls} calls`);
-  const forbidden = /^(flock|socket|connect|sendto|sendmsg|recvfrom|recvmsg|clone|clone3|fork|vfork|inotify.*)$/;
-  assert.deepEqual(
-    all.filter((name) => forbidden.test(name)),
-    [],
-  );
+describe("options beside a fresh token", () => {
+  const options = { aLaterOption: 1, rejectedToken: 7, wasAccepted: "yes", signal: {} };
+
+  test("are checked at every call", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    const { signal } = new AbortController();
+    for (const [name, value] of Object.entries(options)) {
+      assert.equal(await getValidAccessToken(config, { signal }), token(0));
+      const wrong = { signal, [name]: value } as TokenOptions;
+      await assert.rejects(getValidAccessToken(config, wrong), { code: "INVALID_CONFIG" }, name);
+      await assert.rejects(
+        authorizationHeaders(config, { method: "GET", url: "https://a.example/" }, wrong),
+        { code: "INVALID_CONFIG" },
+        name,
+      );
+    }
+    await assert.rejects(getValidAccessToken(config, null as unknown as TokenOptions), { code: "INVALID_CONFIG" });
+    await assert.rejects(getValidAccessToken(config, "signal" as unknown as TokenOptions), { code: "INVALID_CONFIG" });
+  });
+
+  test("a signal that has fired rejects with its reason as the cause", async (t) => {
+    const { config } = storedLogin(t);
+    const controller = new AbortController();
+    const { signal } = controller;
+    await pause(30);
+    assert.equal(await getValidAccessToken(config, { signal }), token(0));
+    const reason = new Error("enough");
+    controller.abort(reason);
+    for (const asked of [
+      getValidAccessToken(config, { signal }),
+      authorizationHeaders(config, { method: "GET", url: "https://a.example/" }, { signal }),
+    ]) {
+      await assert.rejects(
+        asked,
+        (error: Error & { code?: string }) => error.code === "ABORTED" && error.cause === reason,
+      );
+    }
+  });
+
+  test("a signal that has not fired gets no listener", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    await getValidAccessToken(config);
+    const { signal } = new AbortController();
+    let listeners = 0;
+    signal.addEventListener = () => {
+      listeners += 1;
+    };
+    for (let call = 0; call < 10; call += 1) {
+      assert.equal(await getValidAccessToken(config, { signal }), token(0));
+    }
+    assert.equal(listeners, 0);
+  });
+
+  test("the stored token as the rejected one is refreshed, another is not", async (t) => {
+    const stub = await StubServer.start(t, {
+      routes: { "/token": { status: 200, body: { access_token: "renewed", token_type: "Bearer", expires_in: 3600 } } },
+    });
+    const home = TempHome.create(t);
+    const config = { pluginId: "p", tokenEndpoint: `${stub.origin}/token`, clientId: "c", stateDir: home.stateDir };
+    await importToken(config, { access: "stored", refresh: "r", expires: Date.now() + 3_600_000 });
+    await pause(30);
+    for (let call = 0; call < 3; call += 1) {
+      assert.equal(await getValidAccessToken(config, { rejectedToken: "another" }), "stored");
+    }
+    assert.equal(await getValidAccessToken(config, { rejectedToken: "stored" }), "renewed");
+    assert.equal(await getValidAccessToken(config, { rejectedToken: "stored" }), "renewed");
+  });
+});
+
+describe("headers of a request", () => {
+  test("each call has an object of its own, which its caller may change", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    const request = { method: "GET", url: "https://api.example.com/notes" };
+    await authorizationHeaders(config, request);
+    const first = await authorizationHeaders(config, request);
+    first.Authorization = "changed";
+    assert.deepEqual(await authorizationHeaders(config, request), { Authorization: `Bearer ${token(0)}` });
+  });
+
+  test("with a proof, each is of the login that was meant, by whatever config, in whatever turn", async (t) => {
+    const logins = [1, 2, 3].map((number) => {
+      const login = storedLogin(t);
+      const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const key = privateKey.export({ format: "der", type: "pkcs8" }).toString("base64url");
+      const bound = { ...JSON.parse(template), access: token(number), tokenType: "DPoP", dpopKey: key };
+      writeFileSync(login.path, JSON.stringify(bound));
+      return { ...login, number, signs: privateKey.export({ format: "jwk" }) };
+    });
+    await pause(30);
+    const request = { method: "GET", url: "https://api.example.com/notes" };
+    const check = async ({ number, signs }: (typeof logins)[number], config: AuthConfig) => {
+      const { Authorization, DPoP = "" } = await authorizationHeaders(config, request);
+      assert.equal(Authorization, `DPoP ${token(number)}`);
+      const [header = "", claims = ""] = DPoP.split(".").map((part) => Buffer.from(part, "base64url").toString());
+      assert.equal(JSON.parse(header).jwk.x, signs.x);
+      assert.equal(JSON.parse(claims).ath, createHash("sha256").update(token(number)).digest("base64url"));
+    };
+    for (let round = 0; round < 4; round += 1) {
+      for (const login of logins) {
+        await check(login, login.config);
+        await check(login, { ...login.config });
+      }
+      await Promise.all(logins.map((login) => check(login, login.config)));
+      await Promise.all(logins.map((login) => check(login, { ...login.config, lockTimeoutMs: 1000 + round })));
+    }
+    // Another login takes the place of the first.
+    const [one, two] = logins as [(typeof logins)[number], (typeof logins)[number]];
+    writeFileSync(one.path, readFileSync(two.path));
+    await check(two, one.config);
+  });
+
+  test("what is wrong with a request is said after one that was right as before", async (t) => {
+    const { config } = storedLogin(t);
+    await pause(30);
+    const right = { method: "GET", url: "https://api.example.com/notes" };
+    const wrong: [object, string][] = [
+      [{ ...right, aLaterMember: 1 }, "an unknown member"],
+      [{ ...right, method: "G T" }, "no method"],
+      [{ ...right, method: "https://api.example.com" }, "a host for a method"],
+      [{ ...right, url: "GET" }, "a method for a URL"],
+      [{ ...right, nonce: 1 }, "no nonce"],
+      [{ ...right, url: "http://api.example.com/notes" }, "not encrypted"],
+      [{ ...right, url: "https://api.example.com:0/notes" }, "the port 0"],
+      [{ ...right, url: "https://user:password@api.example.com/notes" }, "a password"],
+      [{ ...right, url: "https:///user:password@api.example.com/notes" }, "a password after three slashes"],
+      [{ ...right, url: "https://\\\\/user:password@api.example.com/notes" }, "a password after backslashes"],
+      [{ ...right, url: "https://api.example.com@evil.example/notes" }, "a name"],
+      [{ ...right, url: `https://api.example.com/${"a".repeat(2100)}` }, "too long"],
+      [{ ...right, url: `https://api.example.com/${"ü".repeat(700)}` }, "too long once it is encoded"],
+      [{ method: "GET" }, "no URL"],
+    ];
+    for (const [request, why] of wrong) {
+      for (let call = 0; call < 2; call += 1) await authorizationHeaders(config, right);
+      await assert.rejects(authorizationHeaders(config, request as typeof right), { code: "INVALID_CONFIG" }, why);
+    }
+    for (const url of [
+      "https://api.example.com",
+      "https://api.example.com?q=ü",
+      "https://api.example.com/a b#c",
+      "http://127.0.0.1:1/",
+    ]) {
+      for (let call = 0; call < 2; call += 1) {
+        assert.equal((await authorizationHeaders(config, { method: "POST", url })).Authorization, `Bearer ${token(0)}`);
+      }
+    }
+  });
 });
 
 test("10,000 writes of another process, each seen at the very next call", { timeout: 300_000 }, async (t) => {

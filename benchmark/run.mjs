@@ -1,6 +1,6 @@
 // `npm run bench`: every comparison, one table, and the same in benchmark/RESULTS.md. A few minutes.
 //
-//   node benchmark/run.mjs [fast-path refresh herd start growth instructions]   all parts, or only these (nothing is written)
+//   node benchmark/run.mjs [fast-path forms refresh herd start growth instructions]   all parts, or only these (nothing is written)
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -55,8 +55,40 @@ const parts = {
     }
   },
 
+  async forms() {
+    const { fast, proofs, accounts, list, fetches } = await result(process.execPath, [join(here, "forms.mjs")]);
+    const part = "as it is called";
+    for (const [name, times] of Object.entries(fast)) {
+      row(part, name, times, { reference: fast["cache + statSync"], ratio: " × cache + statSync" });
+    }
+    const [[ours, mine], ...others] = Object.entries(proofs);
+    row(part, ours, mine);
+    for (const [name, times] of others) {
+      row(part, name, times, { ratio: `ours is ${summary(mine, times).ratio.toFixed(2)} × this` });
+    }
+    const [[one, alone], [order, ofTwenty], [token, aloneToken], [orderToken, tokenOfTwenty]] =
+      Object.entries(accounts);
+    row(part, one, alone);
+    row(part, order, ofTwenty, { reference: alone, ratio: " × one" });
+    row(part, token, aloneToken);
+    row(part, orderToken, tokenOfTwenty, { reference: aloneToken, ratio: " × one" });
+    for (const [name, times] of Object.entries(list)) row(part, name, times);
+    const [[plain, times], [kit, kitTimes], [withSignal, signalTimes], [kitSignal, kitSignalTimes]] =
+      Object.entries(fetches);
+    row(part, `${plain}, to loopback`, times);
+    row(part, kit, kitTimes, { reference: times, ratio: " × fetch" });
+    row(part, withSignal, signalTimes);
+    row(part, kitSignal, kitSignalTimes, { reference: signalTimes, ratio: " × fetch with it" });
+  },
+
   async refresh() {
-    const names = ["ours", ...rivals, "fetch"];
+    const names = ["ours", ...rivals, "fetch", "connection", "disk"];
+    const titles = {
+      ours: "getValidAccessToken",
+      fetch: "the network alone, on a kept connection (fetch)",
+      connection: "the network alone, on a new connection (https)",
+      disk: "the disk alone: written, fsync, renamed, fsync of the folder",
+    };
     const found = Object.fromEntries(names.map((name) => [name, { cold: [], warm: [], memory: [] }]));
     await withEndpoint(0, async (scratch, issuer) => {
       for (let round = 0; round < 11; round += 1) {
@@ -72,8 +104,7 @@ const parts = {
     });
     for (const kind of ["cold", "warm"]) {
       for (const name of names) {
-        const title =
-          { ours: "getValidAccessToken", fetch: "the network alone (fetch)" }[name] ?? `${name} + lock + atomic write`;
+        const title = titles[name] ?? `${name} + lock + atomic write`;
         const relation = name === "ours" ? {} : { reference: found[name][kind], ratio: ` × ${name}` };
         const times = found[name][kind];
         if (name === "ours") row(`refresh over TLS, ${kind}`, title, times);
@@ -83,7 +114,7 @@ const parts = {
         }
       }
     }
-    for (const name of names) {
+    for (const name of names.filter((name) => name !== "connection" && name !== "disk")) {
       const { median: middle, min, max } = summary(found[name].memory);
       rows.push(["refresh over TLS, memory", name, bytes(middle), bytes(min), bytes(max), "loading included"]);
     }
@@ -211,7 +242,11 @@ const parts = {
     }
     const kinds = [
       ["fresh", "fresh token", 1000, 0],
-      ["config", "config parsed anew, file looked at", 500, 0],
+      ["signal", "fresh token, { signal }", 1000, 0],
+      ["made", "fresh token, a config object made at each call", 1000, 0],
+      ["headers", "bearer headers", 1000, 0],
+      ["status", "status", 500, 0],
+      ["config", "another config at each call: parsed, file looked at", 500, 0],
       ["small", "file of 1 KB read and parsed", 60, 800],
       ["large", "file of 100 KB read and parsed", 60, 100_000],
     ];

@@ -27,7 +27,7 @@ export class Scratch {
   }
 
   /** As the addon stores it. A JWT access token has about 800 characters. */
-  store(profile = "default", { issuer = "https://auth.example.com", size = 800, life = 3_600_000 } = {}) {
+  store(profile = "default", { issuer = "https://auth.example.com", size = 800, life = 3_600_000, more = {} } = {}) {
     const now = Date.now();
     const members = {
       version: 1,
@@ -41,7 +41,17 @@ export class Scratch {
       issuer,
       tokenEndpoint: `${issuer}/token`,
       clientId: "client",
+      ...more,
     };
+    return this.write(profile, members);
+  }
+
+  /** What a logout leaves. */
+  logOut(profile) {
+    return this.write(profile, { version: 1, loggedOutAt: Date.now() });
+  }
+
+  write(profile, members) {
     const file = this.file(profile);
     mkdirSync(join(file, ".."), { recursive: true });
     chmodSync(join(file, ".."), 0o700);

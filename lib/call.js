@@ -4,6 +4,7 @@
 const { AuthError } = require("./auth-error.js");
 const { numbered, release, use } = require("./given-store.js");
 const { imageFor, watchOver } = require("./images.js");
+const { read } = require("./json.js");
 const { saveBeforeExit } = require("./shared.js");
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
@@ -63,7 +64,7 @@ function start(name, caller, config, options, argument) {
       settle(reject, error);
     };
     const hear = (kind, payload) => {
-      if (kind === "resolved") settle(resolve, payload);
+      if (kind === "resolved") settle(resolve, typeof payload === "string" ? read(payload) : payload);
       else if (kind === "rejected") settle(reject, failure(payload));
       else if (settled) return;
       else if (kind === "paste") attempt(() => ask(payload), end);

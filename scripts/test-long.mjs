@@ -4,7 +4,6 @@ import { run } from "./command.mjs";
 /** What is run, as scripts of this folder with their arguments. */
 const long = [
   ["test-keychains.mjs"],
-  ["test-prosody.mjs"],
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],
   ["soak-host.mjs", "--minutes", "5", "--stops", "3"],

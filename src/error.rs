@@ -126,7 +126,6 @@ struct Details {
     oauth: Option<OauthError>,
     status: Option<u16>,
     retry_after: Option<Duration>,
-    passes: Option<bool>,
 }
 
 impl Error {
@@ -140,7 +139,6 @@ impl Error {
             oauth: None,
             status: None,
             retry_after: None,
-            passes: None,
         }))
     }
 
@@ -186,13 +184,6 @@ impl Error {
         self
     }
 
-    /// Says whether the same request may fare better soon, whatever the code is for a caller.
-    #[must_use]
-    pub(crate) fn passing(mut self, passes: bool) -> Self {
-        self.0.passes = Some(passes);
-        self
-    }
-
     /// The stable code.
     pub(crate) fn code(&self) -> ErrorCode {
         self.0.code
@@ -206,11 +197,6 @@ impl Error {
     /// Whether the same call may succeed later without anybody doing anything.
     pub(crate) fn is_retryable(&self) -> bool {
         self.0.retryable
-    }
-
-    /// Whether the same request may fare better soon.
-    pub(crate) fn passes(&self) -> bool {
-        self.0.passes.unwrap_or(self.0.retryable)
     }
 
     /// Whether a login mends it.

@@ -34,7 +34,6 @@ const published = [
   "SECURITY.md",
   "index.d.ts",
   "index.js",
-  "plugin.js",
   ...pagesOf("docs"),
   ...["auth-error", "call", "given-store", "images", "shared", "unloadable", "unusable"].map(
     (name) => `lib/${name}.js`,

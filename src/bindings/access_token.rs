@@ -92,6 +92,7 @@ pub fn get_valid_access_token(
                 let token = session().access_token(request, &cancellation).await?;
                 Ok(Payload::A(Token {
                     token: token.expose().to_owned(),
+                    bound: None,
                     stamp: None,
                     due: None,
                 }))

@@ -53,7 +53,7 @@ pub fn authorize_device(
                 let tokens = session()
                     .authorize_device(&config, &listener, &cancellation)
                     .await?;
-                Ok(Payload::D(tokens.into()))
+                Ok(Payload::C(tokens.into()))
             }
         }),
     )
@@ -96,7 +96,7 @@ pub fn refresh_tokens(
                 let tokens = session()
                     .refresh_tokens(&config, &refresh_token, &cancellation)
                     .await?;
-                Ok(Payload::D(tokens.into()))
+                Ok(Payload::C(tokens.into()))
             }
         }),
     )

@@ -54,7 +54,7 @@ pub fn doctor(
             move |_, _| async move {
                 let checks = session().doctor(&config, fix).await?;
                 let is_well = |check: &Check| check.fixed || check.finding.level != Level::Error;
-                Ok(Payload::J(DoctorReport {
+                Ok(Payload::I(DoctorReport {
                     ok: checks.iter().all(is_well),
                     checks: checks.into_iter().map(DoctorCheck::from).collect(),
                 }))

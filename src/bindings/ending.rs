@@ -20,7 +20,7 @@ pub fn leave(limit: u32) {
 /// Resolves when no refresh that was sent waits to be saved, after so many milliseconds at the latest.
 #[napi(skip_typescript)]
 pub fn settled(limit: u32, listener: ListenerFunction<'_>) -> napi::Result<()> {
-    const NOTHING: Payload = Payload::I(None);
+    const NOTHING: Payload = Payload::H(None);
     if session().is_settled() {
         // Without a thread, where there is none.
         Listener::new(&listener, Arc::default())?.settle(Ok(NOTHING));

@@ -7,6 +7,7 @@ use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
 use napi_derive::napi;
 
 use crate::blocking::Glance;
+use crate::store::cache::SlotId;
 use crate::time::{Clock as _, SystemClock};
 
 use super::auth_config::auth_config;
@@ -20,6 +21,7 @@ pub fn fresh_token(env: Env, config: Unknown<'_>) -> Option<Token> {
     let fresh = session().fresh_token(&config, Glance::of_javascript(env))?;
     Some(Token {
         token: fresh.token.expose().to_owned(),
+        bound: fresh.is_bound.then_some(true),
         stamp: fresh
             .watch
             .and_then(|watch| watches::keep(fresh.slot, fresh.generation, watch)),
@@ -52,6 +54,14 @@ pub fn is_fresh() -> bool {
     SystemClock.boot().0.as_secs_f64() < due && watches::holds(stamp)
 }
 
+/// The place and generation of what was asked last.
+pub(super) fn last_asked() -> Option<(SlotId, u32)> {
+    let &[stamp, _] = QUESTION.get().map(|(question, _)| &**question)? else {
+        return None;
+    };
+    watches::place(stamp)
+}
+
 /// What this JavaScript thread was given: one watch for each credential file, of the contents that it read last.
 mod watches {
     use std::cell::RefCell;
@@ -79,6 +89,17 @@ mod watches {
             *watches.get_mut(place)? = Some((stamp, watch));
             Some(stamp)
         })
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a stamp is an integer; a float cast saturates"
+    )]
+    pub(super) fn place(stamp: f64) -> Option<(SlotId, u32)> {
+        let (stamp, slots) = (stamp as u64, u64::from(SLOTS));
+        let generation = u32::try_from(stamp / slots).ok()?;
+        Some((SlotId((stamp % slots) as u32), generation))
     }
 
     #[expect(

@@ -288,7 +288,7 @@ impl Asker {
         let listener = lock(&self.listener);
         listener
             .as_ref()
-            .is_some_and(|listener| listener.told(what, Payload::I(Some(parts))))
+            .is_some_and(|listener| listener.told(what, Payload::H(Some(parts))))
     }
 }
 

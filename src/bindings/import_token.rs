@@ -7,6 +7,7 @@ use napi_derive::napi;
 use crate::session::import_token::ImportedToken as Parsed;
 
 use super::auth_config::auth_config;
+use super::auth_status;
 use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
 use super::options::object;
@@ -63,7 +64,7 @@ pub fn import_token(
                 let status = session()
                     .import_token(&config, token, &cancellation)
                     .await?;
-                Ok(Payload::B(status.into()))
+                Ok(Payload::B(auth_status::one(status)))
             }
         }),
     )

@@ -48,7 +48,7 @@ impl Listener {
     pub(super) fn settle(&self, outcome: Result<Payload, Error>) {
         match outcome {
             Ok(payload) => self.tell("resolved", payload),
-            Err(error) => self.tell("rejected", Payload::H(ErrorDetails::from(&error))),
+            Err(error) => self.tell("rejected", Payload::G(ErrorDetails::from(&error))),
         }
     }
 
@@ -86,11 +86,11 @@ impl Listener {
 
 impl Observer for Listener {
     fn verification(&self, verification: verification::Verification) {
-        self.tell("verification", Payload::F(verification.into()));
+        self.tell("verification", Payload::E(verification.into()));
     }
 
     fn progress(&self, progress: Progress) {
-        self.tell("progress", Payload::G(progress.into()));
+        self.tell("progress", Payload::F(progress.into()));
     }
 
     fn can_paste(&self) -> bool {
@@ -109,7 +109,7 @@ impl Observer for Listener {
             expires_at: 0.0,
             detail: Some(message),
         };
-        self.tell("paste", Payload::G(question));
+        self.tell("paste", Payload::F(question));
         Box::pin(self.pasted.next())
     }
 }

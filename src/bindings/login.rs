@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::session::config::invalid;
 
 use super::auth_config::auth_config;
+use super::auth_status;
 use super::listener::{Listener, ListenerFunction};
 use super::operation::{Operation, start};
 use super::options::{Kind, Known, SIGNAL, check, member};
@@ -131,7 +132,7 @@ pub fn login(
             move |cancellation: std::sync::Arc<_>, listener: Listener| async move {
                 let listener = listener.with(person);
                 let status = session().login(&config, &listener, &cancellation).await?;
-                Ok(Payload::B(status.into()))
+                Ok(Payload::B(auth_status::one(status)))
             }
         }),
     )

@@ -54,7 +54,7 @@ pub fn logout(
         config.map(|config| {
             |cancellation: Arc<_>, _| async move {
                 let outcome = session().logout(&config, &cancellation).await?;
-                Ok(Payload::E(LogoutResult {
+                Ok(Payload::D(LogoutResult {
                     revoked: outcome.revoked,
                     removed: outcome.removed,
                     left_in_keychain: Some(outcome.left_in_keychain)

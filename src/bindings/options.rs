@@ -1,6 +1,6 @@
 //! JavaScript objects as JSON values, for the one parser of each options object.
 
-use napi::bindgen_prelude::{JsObjectValue, Object, Unknown};
+use napi::bindgen_prelude::{FromNapiValue, JsObjectValue, Object, Unknown};
 use napi::{JsValue, ValueType};
 use serde_json::{Map, Number, Value};
 
@@ -201,5 +201,5 @@ fn members(object: &Object<'_>, path: &str, depth: usize) -> Result<Value, Error
 
 /// The string of a value that is one.
 pub(super) fn text(value: &Unknown<'_>) -> napi::Result<String> {
-    value.coerce_to_string()?.into_utf8()?.into_owned()
+    String::from_unknown(*value)
 }

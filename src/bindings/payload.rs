@@ -1,6 +1,6 @@
 //! The payloads of a call's listener: results, events, and failures.
 
-use napi::bindgen_prelude::Either10;
+use napi::bindgen_prelude::Either9;
 use napi_derive::napi;
 
 use crate::error::Error;
@@ -10,13 +10,13 @@ use crate::session::verification;
 use crate::store::inspection::Level;
 use crate::time::UnixMillis;
 
-use super::auth_status::AuthStatus;
+/// An `AuthStatus`, or several.
+type Json = String;
 
 /// Everything that can be told.
-pub type Payload = Either10<
+pub type Payload = Either9<
     Token,
-    AuthStatus,
-    Vec<AuthStatus>,
+    Json,
     TokenSet,
     LogoutResult,
     Verification,
@@ -31,6 +31,8 @@ pub type Payload = Either10<
 pub struct Token {
     /// The access token.
     pub token: String,
+    /// True where it is of no use without a proof.
+    pub bound: Option<bool>,
     /// Names the watch that `isFresh` asks; absent: there is none.
     pub stamp: Option<f64>,
     /// Boot time until which it may be handed out again, in seconds.

@@ -46,7 +46,7 @@ pub fn profile_order(
         parsed.map(|(config, order)| {
             |_, _| async move {
                 let order = session().profile_order(&config, order).await?;
-                Ok(Payload::I(order))
+                Ok(Payload::H(order))
             }
         }),
     )

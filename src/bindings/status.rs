@@ -1,10 +1,13 @@
 //! `status` and `listProfiles`.
 
+use napi::Env;
 use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 
+use crate::blocking::Glance;
+
 use super::auth_config::auth_config;
-use super::auth_status::AuthStatus;
+use super::auth_status;
 use super::listener::ListenerFunction;
 use super::operation::{Operation, start};
 use super::payload::Payload;
@@ -35,10 +38,19 @@ pub fn status(
         auth_config(&config).map(|config| {
             |_, _| async move {
                 let status = session().status(&config).await?;
-                Ok(Payload::B(status.into()))
+                Ok(Payload::B(auth_status::one(status)))
             }
         }),
     )
+}
+
+/// The same without a thread; null where one has to look.
+#[napi(skip_typescript)]
+pub fn status_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
+    let config = auth_config(&config).ok()?;
+    session()
+        .status_at_once(&config, Glance::of_javascript(env))
+        .map(auth_status::one)
 }
 
 /// The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
@@ -68,10 +80,17 @@ pub fn list_profiles(
         auth_config(&config).map(|config| {
             |_, _| async move {
                 let statuses = session().list_profiles(&config).await?;
-                Ok(Payload::C(
-                    statuses.into_iter().map(AuthStatus::from).collect(),
-                ))
+                Ok(Payload::B(auth_status::several(statuses)))
             }
         }),
     )
+}
+
+/// The same without a thread; null where one has to look.
+#[napi(skip_typescript)]
+pub fn profiles_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
+    let config = auth_config(&config).ok()?;
+    session()
+        .profiles_at_once(&config, Glance::of_javascript(env))
+        .map(auth_status::several)
 }

@@ -52,6 +52,12 @@ pub(crate) fn is_local(file: &File) -> bool {
     system::is_local(file)
 }
 
+/// The same for what may come to lie in a folder.
+#[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
+pub(crate) fn is_local_folder(folder: &Path) -> bool {
+    File::open(folder).is_ok_and(|folder| is_local(&folder))
+}
+
 fn present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(found) => Ok(Some(found)),

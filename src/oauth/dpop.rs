@@ -23,6 +23,8 @@ pub(crate) const DPOP: &str = "DPoP";
 pub(crate) struct DpopKey {
     pair: EcdsaKeyPair,
     stored: Secret,
+    /// Of every proof, as it is signed.
+    header: String,
 }
 
 impl DpopKey {
@@ -56,6 +58,7 @@ impl DpopKey {
             .needing_login()
         })?;
         Ok(Self {
+            header: URL_SAFE_NO_PAD.encode(header(&pair)),
             pair,
             stored: stored.clone(),
         })
@@ -65,18 +68,18 @@ impl DpopKey {
     pub(crate) fn stored(&self) -> &Secret {
         &self.stored
     }
+}
 
-    /// RFC 9449 §4.2: `jwk` "Represents the public key chosen by the client … It MUST NOT contain a private key."
-    fn header(&self) -> String {
-        // SEC 1 §2.3.3: an uncompressed point is 04, then both coordinates.
-        let point = self.pair.public_key().as_ref().get(1..).unwrap_or_default();
-        let (x, y) = point.split_at(point.len() / 2);
-        format!(
-            r#"{{"typ":"dpop+jwt","alg":"{ALGORITHM}","jwk":{{"kty":"EC","crv":"P-256","x":"{}","y":"{}"}}}}"#,
-            URL_SAFE_NO_PAD.encode(x),
-            URL_SAFE_NO_PAD.encode(y),
-        )
-    }
+/// RFC 9449 §4.2: `jwk` "Represents the public key chosen by the client … It MUST NOT contain a private key."
+fn header(pair: &EcdsaKeyPair) -> String {
+    // SEC 1 §2.3.3: an uncompressed point is 04, then both coordinates.
+    let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
+    let (x, y) = point.split_at(point.len() / 2);
+    format!(
+        r#"{{"typ":"dpop+jwt","alg":"{ALGORITHM}","jwk":{{"kty":"EC","crv":"P-256","x":"{}","y":"{}"}}}}"#,
+        URL_SAFE_NO_PAD.encode(x),
+        URL_SAFE_NO_PAD.encode(y),
+    )
 }
 
 /// Everything that proofs are made with.
@@ -121,8 +124,7 @@ impl Dpop<'_> {
             claims.push('"');
         }
         claims.push('}');
-        let mut proof = URL_SAFE_NO_PAD.encode(self.key.header());
-        proof.push('.');
+        let mut proof = format!("{}.", self.key.header);
         proof.push_str(&URL_SAFE_NO_PAD.encode(claims));
         let signature = self
             .key
@@ -369,11 +371,11 @@ pub(crate) mod tests {
     fn a_key_that_was_kept_is_the_same_key() {
         let key = DpopKey::generate().unwrap();
         let again = DpopKey::from_stored(key.stored()).unwrap();
-        assert_eq!(again.header(), key.header());
+        assert_eq!(again.header, key.header);
         assert_eq!(again.stored(), key.stored());
-        assert_ne!(DpopKey::generate().unwrap().header(), key.header());
+        assert_ne!(DpopKey::generate().unwrap().header, key.header);
         // What lies in the file is not what goes out.
-        assert!(!key.header().contains(key.stored().expose()));
+        assert!(!header(&key.pair).contains(key.stored().expose()));
     }
 
     #[test]

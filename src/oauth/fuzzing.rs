@@ -151,7 +151,7 @@ impl HttpClient for PlayingServer {
         // A page that is too large is nothing's end while a person is asked; a refusal is.
         let end = match request.body {
             Body::Get => Err(Failure {
-                kind: FailureKind::Unreadable,
+                kind: FailureKind::TooLarge,
                 detail: "the end".to_owned(),
             }),
             _ => Ok(refusal()),

@@ -15,7 +15,6 @@ pub(crate) mod error_response;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod issuer;
-mod meaning;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod odd_servers;

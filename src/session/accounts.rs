@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::blocking::{Look, blocking};
 use crate::error::Error;
+use crate::store::location::Location;
 use crate::store::order;
 
 use super::Session;
@@ -14,6 +15,7 @@ use super::refusals::{cannot_refresh, login_required};
 /// The account that is in use, and those of the order that were passed over for it.
 pub(super) struct Chosen {
     pub(super) config: AuthConfig,
+    pub(super) location: Location,
     pub(super) skipped: Vec<Skipped>,
 }
 
@@ -28,16 +30,17 @@ impl Session {
         config: &AuthConfig,
         look: Look,
     ) -> Result<Vec<AuthConfig>, Error> {
-        let stored = match &config.accounts {
-            Some(_) => None,
+        let names = self.names(config, look)?.into_iter();
+        Ok(names.map(|profile| config.of_account(profile)).collect())
+    }
+
+    /// Their names.
+    pub(super) fn names(&self, config: &AuthConfig, look: Look) -> Result<Vec<String>, Error> {
+        let named = match &config.accounts {
+            Some(names) => Some(names.clone()),
             None => order::read(&self.location(config)?, look)?,
         };
-        let named = config.accounts.clone().or(stored);
-        Ok(named
-            .unwrap_or_else(|| vec![config.profile.clone()])
-            .into_iter()
-            .map(|profile| config.of_account(profile))
-            .collect())
+        Ok(named.unwrap_or_else(|| vec![config.profile.clone()]))
     }
 
     /// The same, off the runtime's thread.
@@ -66,26 +69,46 @@ impl Session {
     /// # Errors
     /// Whatever else keeps an account from being looked at: then its login may be good, and nobody else's is taken instead.
     pub(super) fn choose(&self, config: &AuthConfig, look: Look) -> Result<Chosen, Error> {
-        let mut accounts = self.accounts(config, look)?.into_iter();
-        let first = accounts.next().unwrap_or_else(|| config.clone());
+        self.choose_of(config, self.names(config, look)?, look)
+    }
+
+    /// The same of these accounts.
+    pub(super) fn choose_of(
+        &self,
+        config: &AuthConfig,
+        names: Vec<String>,
+        look: Look,
+    ) -> Result<Chosen, Error> {
+        let mut config = config.clone();
         let mut skipped = Vec::new();
-        if accounts.len() == 0 {
+        let mut last: Option<Location> = None;
+        for name in &names {
+            config.mean(name.clone());
+            let location = match last.and_then(|last| last.beside(name)) {
+                Some(location) => location?,
+                None => self.location(&config)?,
+            };
+            if names.len() > 1
+                && let Some(reason) = self.passed_over(&config, &location, look)?
+            {
+                skipped.push(reason);
+                last = Some(location);
+                continue;
+            }
             return Ok(Chosen {
-                config: first,
+                config,
+                location,
                 skipped,
             });
         }
-        for config in std::iter::once(first.clone()).chain(accounts) {
-            match self.passed_over(&config, look)? {
-                None => return Ok(Chosen { config, skipped }),
-                Some(reason) => skipped.push(reason),
-            }
+        if let Some(first) = names.into_iter().next() {
+            config.mean(first);
         }
-        // Said by the status itself.
-        skipped.remove(0);
         Ok(Chosen {
-            config: first,
-            skipped,
+            location: self.location(&config)?,
+            config,
+            // Of the first, its own status says it.
+            skipped: skipped.into_iter().skip(1).collect(),
         })
     }
 
@@ -93,6 +116,7 @@ impl Session {
     pub(super) fn passed_over(
         &self,
         config: &AuthConfig,
+        location: &Location,
         look: Look,
     ) -> Result<Option<Skipped>, Error> {
         let reason = |state, message| {
@@ -102,8 +126,7 @@ impl Session {
                 message,
             })
         };
-        let location = self.location(config)?;
-        let status = match self.status_of(config, &location, look) {
+        let status = match self.status_of(config, location, look) {
             Ok(status) => status,
             Err(error) if error.needs_login() => {
                 return Ok(reason(State::LoginRequired, error.message().to_owned()));

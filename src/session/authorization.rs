@@ -6,7 +6,9 @@ use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::dpop::{DPOP, Dpop, DpopKey};
 use crate::secret::Secret;
-use crate::store::credential::Stored;
+use crate::store::cache::SlotId;
+use crate::store::credential::{Snapshot, Stored};
+use crate::store::key::Key;
 
 use super::Session;
 use super::config::{AuthConfig, invalid};
@@ -27,16 +29,15 @@ pub(crate) struct Authorization {
     pub(crate) dpop: Option<Secret>,
 }
 
-impl Session {
-    /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
-    /// None where they have to be fetched or waited for first (a keychain, a plugin's store, a program that is writing its
-    /// file): a token that is asked for does that.
-    pub(crate) fn authorization(
-        &self,
-        config: &AuthConfig,
-        request: &ResourceRequest,
-        glance: Glance,
-    ) -> Result<Option<Authorization>, Error> {
+/// The same, checked.
+struct Target<'a> {
+    method: &'a str,
+    url: Endpoint,
+    nonce: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    fn of(request: &'a ResourceRequest) -> Result<Self, Error> {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
         let target = request.url.split('#').next().unwrap_or_default();
         let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
@@ -51,16 +52,36 @@ impl Session {
         if method.is_empty() || !method.bytes().all(is_tchar) {
             return Err(invalid("`method` must be an HTTP method, such as \"GET\"."));
         }
+        Ok(Self {
+            method,
+            url,
+            nonce: request.nonce.as_deref(),
+        })
+    }
+}
+
+impl Session {
+    /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
+    /// None where they have to be fetched or waited for first (a keychain, a plugin's store, a program that is writing its
+    /// file): a token that is asked for does that.
+    pub(crate) fn authorization(
+        &self,
+        config: &AuthConfig,
+        request: &ResourceRequest,
+        glance: Glance,
+    ) -> Result<Option<Authorization>, Error> {
+        let target = Target::of(request)?;
         let look = Look::Short(glance);
         let found = self.choose(config, look).and_then(|chosen| {
-            let location = self.location(&chosen.config)?;
-            let stored = self.look(&location, look)?;
-            Ok((stored, chosen.config))
+            let stored = self.look(&chosen.location, look)?;
+            Ok((stored, chosen.config, chosen.location))
         });
-        let (credential, config) = match found {
-            Ok((Stored::Credential(credential), config)) => (credential, config),
-            Ok((Stored::Sealed(_), _)) => return Ok(None),
-            Ok((_, config)) => return Err(login_required(&config)),
+        let (credential, config, location) = match found {
+            Ok((Stored::Credential(credential), config, location)) => {
+                (credential, config, location)
+            }
+            Ok((Stored::Sealed(_), ..)) => return Ok(None),
+            Ok((_, config, _)) => return Err(login_required(&config)),
             Err(error) if config.store.is_some() && error.code() == ErrorCode::StoreIo => {
                 return Ok(None);
             }
@@ -74,22 +95,49 @@ impl Session {
             Err(error) => return Err(error),
         };
         ownership::check(&config, &credential)?;
+        self.signed(&location.key(), &credential, &target).map(Some)
+    }
+
+    /// The same for what was found to be the stored credential just now. None where it is not known any more.
+    pub(crate) fn authorization_of(
+        &self,
+        slot: SlotId,
+        generation: u32,
+        request: &ResourceRequest,
+    ) -> Result<Option<Authorization>, Error> {
+        let target = Target::of(request)?;
+        match self.cache.credential(slot, generation) {
+            Some((login, credential)) if self.logins.unsaved(&login).is_none() => {
+                self.signed(&login, &credential, &target).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn signed(
+        &self,
+        login: &Key,
+        credential: &Snapshot,
+        target: &Target<'_>,
+    ) -> Result<Authorization, Error> {
         let token = credential.access();
         let (scheme, dpop) = match credential.dpop_key() {
             None => ("Bearer", None),
             Some(key) => {
-                if let Some(nonce) = &request.nonce {
-                    self.nonces.learn(&url, nonce);
+                if let Some(nonce) = target.nonce {
+                    self.nonces.learn(&target.url, nonce);
                 }
-                let key = DpopKey::from_stored(key)?;
-                let proof = self.dpop(&key).proof(method, &url, Some(token))?;
+                let key = self.logins.dpop_key(login, key)?;
+                let proof = self
+                    .dpop(&key)
+                    .proof(target.method, &target.url, Some(token))?;
                 (DPOP, Some(proof))
             }
         };
-        Ok(Some(Authorization {
+        Ok(Authorization {
             authorization: Secret::new(format!("{scheme} {}", token.expose())),
             dpop,
-        }))
+        })
     }
 
     /// Proves possession of that key.

@@ -1,7 +1,5 @@
 //! Which endpoints: those of the config, and what discovery adds.
 
-use std::time::Duration;
-
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::dpop;
@@ -39,14 +37,7 @@ impl AuthorizationServer {
             && (config.client_id.is_some() || config.registration_endpoint.is_some());
         let metadata = match &config.issuer {
             Some(issuer) => {
-                // Where it is of little use nobody waits for it.
-                let patience = if complete {
-                    Duration::ZERO
-                } else {
-                    config.request_timeout
-                };
-                let ask = || discover(&*session.http, issuer, config.request_timeout);
-                match session.patiently(patience, ask).await {
+                match discover(&*session.http, issuer, config.request_timeout).await {
                     Ok(metadata) => Some(metadata),
                     // What the config says is enough, and a server without metadata is no reason to fail.
                     Err(error) if complete && error.code() != ErrorCode::IssuerMismatch => None,

@@ -120,9 +120,8 @@ pub(super) async fn new_registration(
         redirect_uri: redirect_uri.map(RedirectUri::as_str),
         metadata: &config.client_metadata,
     };
-    let timeout = config.request_timeout;
-    let ask = || registration::register(&*session.http, &request, timeout);
-    let registration = session.patiently(timeout, ask).await?;
+    let registration =
+        registration::register(&*session.http, &request, config.request_timeout).await?;
     Ok(StoredClient {
         client_id: registration.client.id,
         client_secret: registration.client.secret,

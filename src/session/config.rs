@@ -207,11 +207,15 @@ impl AuthConfig {
 
     /// The same, for this account alone.
     pub(super) fn of_account(&self, profile: String) -> Self {
-        Self {
-            accounts: Some(vec![profile.clone()]),
-            profile,
-            ..self.clone()
-        }
+        let mut other = self.clone();
+        other.mean(profile);
+        other
+    }
+
+    /// From now on for this account alone.
+    pub(super) fn mean(&mut self, profile: String) {
+        self.accounts = Some(vec![profile.clone()]);
+        self.profile = profile;
     }
 
     fn consistent(&self) -> Result<(), Error> {

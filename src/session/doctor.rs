@@ -108,7 +108,12 @@ impl Session {
         let mut findings = Vec::new();
         let passed: Vec<_> = accounts
             .iter()
-            .map(|account| (account, self.passed_over(account, may.into())))
+            .map(|account| {
+                let reason = self
+                    .location(account)
+                    .and_then(|location| self.passed_over(account, &location, may.into()));
+                (account, reason)
+            })
             .collect();
         let somebody = passed.iter().any(|(_, passed)| matches!(passed, Ok(None)));
         for (account, passed) in passed {

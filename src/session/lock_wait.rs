@@ -21,7 +21,7 @@ pub(super) enum Waited<L, T> {
 }
 
 const FIRST_WAIT: Duration = Duration::from_millis(1);
-const LONGEST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
 /// After this long the holder is slow, and asking it less often costs nobody anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENT_WAIT: Duration = Duration::from_millis(50);
@@ -40,12 +40,21 @@ impl Session {
         let started = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
-            if let Some(locked) = self.try_lock(location).await? {
-                return Ok(Waited::Locked(locked));
-            }
-            let look = Arc::clone(&satisfied);
-            if let Some(credential) = blocking(move |may| look(may)).await? {
-                return Ok(Waited::Satisfied(credential));
+            // Both in one turn of a thread: many processes may be waiting.
+            let (whose, look) = (location.clone(), Arc::clone(&satisfied));
+            let turn = blocking(move |may| -> Result<_, Error> {
+                Ok(match Locked::try_acquire(&whose, may)? {
+                    Some(locked) => Some(Waited::Locked(locked)),
+                    None => look(may).map(Waited::Satisfied),
+                })
+            });
+            match turn.await?? {
+                Some(Waited::Locked(locked)) => {
+                    self.note_lock(location, locked.is_local_fallback());
+                    return Ok(Waited::Locked(locked));
+                }
+                Some(satisfied) => return Ok(satisfied),
+                None => {}
             }
             let waited = self.clock.boot().since(started);
             if waited >= timeout {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
+use crate::oauth::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::store::credential::Snapshot;
 use crate::store::key::Key;
@@ -26,6 +27,8 @@ pub(super) struct LoginState {
     pub(super) flights: Flights,
     /// Since when the lock of its file is only a local one, because the file system has none.
     pub(super) local_lock: Option<UnixMillis>,
+    /// The key that its tokens are bound to, parsed: that costs as much as a signature.
+    pub(super) dpop_key: Option<Arc<DpopKey>>,
 }
 
 /// A credential that waits for its disk, and why.
@@ -69,6 +72,27 @@ impl Logins {
             return look(login);
         }
         look(logins.entry(key.clone()).or_default())
+    }
+
+    /// The key that the tokens of that login are bound to, as it is stored by now.
+    ///
+    /// # Errors
+    /// As [`DpopKey::from_stored`].
+    pub(super) fn dpop_key(&self, key: &Key, stored: &Secret) -> Result<Arc<DpopKey>, Error> {
+        let known = self.of(key, |login| login.dpop_key.clone());
+        if let Some(known) = known.filter(|known| known.stored() == stored) {
+            return Ok(known);
+        }
+        let parsed = Arc::new(DpopKey::from_stored(stored)?);
+        self.of(key, |login| login.dpop_key = Some(Arc::clone(&parsed)));
+        Ok(parsed)
+    }
+
+    /// Lets go of keys: of logins that ended elsewhere, perhaps. Those that are used are parsed again.
+    pub(super) fn let_go_of_keys(&self) {
+        for login in lock(&self.0).values_mut() {
+            login.dpop_key = None;
+        }
     }
 
     /// The credential that waits for its disk, if one does.

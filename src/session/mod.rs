@@ -28,7 +28,6 @@ mod login_state;
 pub(crate) mod logout;
 mod mutex;
 mod ownership;
-mod patience;
 mod pending_login;
 mod present;
 mod refresh_attempts;
@@ -122,6 +121,7 @@ impl Session {
 
     /// Closes the descriptors of credential files that were replaced; true while any other is held.
     pub(crate) fn let_go(&self) -> bool {
+        self.logins.let_go_of_keys();
         self.cache.let_go_of_replaced()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::{Look, blocking};
+use crate::blocking::{Glance, Look, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::location::Location;
@@ -30,12 +30,43 @@ impl Session {
     pub(crate) async fn status(self: &Arc<Self>, config: &AuthConfig) -> Result<AuthStatus, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            let Chosen { config, skipped } = session.choose(&config, may.into())?;
-            let location = session.location(&config)?;
-            let status = session.status_of(&config, &location, may.into())?;
-            Ok(AuthStatus { skipped, ..status })
+            let names = session.names(&config, may.into())?;
+            session.status_of_first(&config, names, may.into())
         })
         .await?
+    }
+
+    /// The same, where it can be said without waiting.
+    pub(crate) fn status_at_once(&self, config: &AuthConfig, glance: Glance) -> Option<AuthStatus> {
+        let look = Look::Short(glance);
+        // All accounts of an order lie on the same disk.
+        let names = self.names(config, look).ok()?;
+        let location = self.location(config).ok()?;
+        let first = match location.beside(names.first()?) {
+            Some(first) => first.ok()?,
+            None => location,
+        };
+        self.is_at_hand(&first)
+            .then(|| self.status_of_first(config, names, look).ok())?
+    }
+
+    fn status_of_first(
+        &self,
+        config: &AuthConfig,
+        names: Vec<String>,
+        look: Look,
+    ) -> Result<AuthStatus, Error> {
+        let Chosen {
+            config,
+            location,
+            skipped,
+        } = self.choose_of(config, names, look)?;
+        let status = self.status_of(&config, &location, look)?;
+        Ok(AuthStatus { skipped, ..status })
+    }
+
+    fn is_at_hand(&self, location: &Location) -> bool {
+        self.cache.is_at_hand(location, self.clock.boot())
     }
 
     /// The status of every profile of the plugin that is logged in or needs attention.
@@ -45,36 +76,58 @@ impl Session {
     ) -> Result<Vec<AuthStatus>, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            let mut statuses = Vec::new();
             let location = session.location(&config)?;
-            let locations = if let Some(listed) = profiles(&location, may)? {
+            let locations = if let Some(listed) = profiles(&location, may.into())? {
                 listed
             } else {
                 let accounts = session.accounts(&config, may.into())?;
                 let locations = accounts.iter().map(|account| session.location(account));
                 locations.collect::<Result<_, _>>()?
             };
-            for location in locations {
-                let status = match session.status_of(&config, &location, may.into()) {
-                    Ok(status) => status,
-                    // One damaged file must not hide the other accounts.
-                    Err(error) => AuthStatus {
-                        state: State::LoginRequired,
-                        last_error: Some(LastError {
-                            code: error.code(),
-                            message: error.message().to_owned(),
-                            at: session.clock.now(),
-                        }),
-                        ..nothing(&location)
-                    },
-                };
-                if status.state != State::LoggedOut {
-                    statuses.push(status);
-                }
-            }
-            Ok(statuses)
+            Ok(session.statuses_of(&config, &locations, may.into()))
         })
         .await?
+    }
+
+    /// The same, where it can be said without waiting, and without keeping others waiting: of few.
+    pub(crate) fn profiles_at_once(
+        &self,
+        config: &AuthConfig,
+        glance: Glance,
+    ) -> Option<Vec<AuthStatus>> {
+        const FEW: usize = 64;
+        let look = Look::Short(glance);
+        let location = self.location(config).ok()?;
+        // Those of a plugin's folder.
+        location.beside(&config.profile)?.ok()?;
+        let locations = profiles(&location, look).ok()??;
+        let is_at_hand = locations.len() <= FEW
+            && !locations.is_empty()
+            && locations.iter().all(|location| self.is_at_hand(location));
+        is_at_hand.then(|| self.statuses_of(config, &locations, look))
+    }
+
+    fn statuses_of(
+        &self,
+        config: &AuthConfig,
+        locations: &[Location],
+        look: Look,
+    ) -> Vec<AuthStatus> {
+        let all = locations.iter().map(|location| {
+            self.status_of(config, location, look)
+                // One damaged file must not hide the other accounts.
+                .unwrap_or_else(|error| AuthStatus {
+                    state: State::LoginRequired,
+                    last_error: Some(LastError {
+                        code: error.code(),
+                        message: error.message().to_owned(),
+                        at: self.clock.now(),
+                    }),
+                    ..nothing(location)
+                })
+        });
+        all.filter(|status| status.state != State::LoggedOut)
+            .collect()
     }
 
     /// The status of one account. Call it on a thread that may block.

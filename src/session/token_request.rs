@@ -58,7 +58,13 @@ impl Session {
 
     async fn needs_login(self: &Arc<Self>, config: &AuthConfig) -> Result<bool, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
-        blocking(move |may| Ok(session.passed_over(&config, may.into())?.is_some())).await?
+        blocking(move |may| {
+            let location = session.location(&config)?;
+            Ok(session
+                .passed_over(&config, &location, may.into())?
+                .is_some())
+        })
+        .await?
     }
 
     async fn token_of_account(

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::store::credential::{Outline, Snapshot, Stored};
+use crate::store::key::Key;
 use crate::store::location::Location;
 use crate::store::plugin_store::Mark;
 use crate::store::reading;
@@ -67,6 +68,8 @@ struct Check {
     /// None: there was no file.
     identity: Option<Identity>,
     held: Option<Arc<File>>,
+    /// Also where too many others are held.
+    is_local: bool,
     is_racy: bool,
     /// What else was read.
     note: Option<SeenNote>,
@@ -217,6 +220,28 @@ impl Cache {
             }
         }
         Ok(snapshot)
+    }
+
+    /// The credential of that generation, with the name of its login; none once others were loaded, or it was let go of.
+    pub(crate) fn credential(&self, slot: SlotId, generation: u32) -> Option<(Key, Snapshot)> {
+        let slot = self.at(slot)?;
+        let state = slot.lock();
+        match &state.stored {
+            Some(Stored::Credential(credential)) if state.generation == generation => {
+                Some((slot.location.key(), credential.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what is stored there can be said without waiting: it was read from a local disk, and has not changed since.
+    pub(crate) fn is_at_hand(&self, location: &Location, boot_now: BootInstant) -> bool {
+        let slot = self.at(self.slot(location));
+        slot.zip(location.file()).is_some_and(|(slot, file)| {
+            let mut state = slot.lock();
+            state.check.as_ref().is_some_and(|check| check.is_local)
+                && state.is_unchanged(file, boot_now)
+        })
     }
 
     /// Lets go of what was read there: a logout leaves no token in memory.
@@ -407,9 +432,15 @@ impl State {
             .map(RegularFile::into_file)
             .filter(identity::is_local)
             .map(Arc::new);
+        // Where no file is, its folder says so.
+        let is_local = match (&held, identity, location.file().and_then(Path::parent)) {
+            (None, None, Some(folder)) => identity::is_local_folder(folder),
+            _ => held.is_some(),
+        };
         self.check = Some(Check {
             identity,
             held,
+            is_local,
             is_racy: identity.is_some_and(|identity| identity.is_racy(before, after)),
             note,
             path_checked: boot_now,

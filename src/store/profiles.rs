@@ -1,6 +1,6 @@
 //! The logins that a plugin has: the profiles at one place, and those in other state folders.
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::store::credential::Stored;
@@ -13,20 +13,21 @@ use crate::store::state_folder::state_dir;
 ///
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.
-pub(crate) fn profiles(location: &Location, may: MayBlock) -> Result<Option<Vec<Location>>, Error> {
+pub(crate) fn profiles(location: &Location, look: Look) -> Result<Option<Vec<Location>>, Error> {
     let places: Vec<Place> = match &location.0 {
         Place::Own(place) => {
-            let places = place.profiles(may)?.into_iter();
+            let places = place.profiles(look)?.into_iter();
             places.map(Place::Own).collect()
         }
         Place::Foreign(place) => {
-            let places = place.profiles(may.into())?.into_iter();
+            let places = place.profiles(look)?.into_iter();
             places
                 .map(|place| Place::Foreign(Box::new(place)))
                 .collect()
         }
         Place::Given(place) => {
-            let Some(places) = place.profiles(may)? else {
+            let listed = look.may_block().map(|may| place.profiles(may));
+            let Some(places) = listed.transpose()?.flatten() else {
                 return Ok(None);
             };
             places.into_iter().map(Place::Given).collect()
@@ -52,7 +53,7 @@ pub(crate) fn rivals(
     let rivals = place
         .elsewhere(environment, may)
         .iter()
-        .flat_map(|other| other.profiles(may).unwrap_or_default())
+        .flat_map(|other| other.profiles(may.into()).unwrap_or_default())
         .map(|place| Location(Place::Own(place)))
         .filter(|rival| !matches!(read(rival, may.into()), Ok(Stored::LoggedOut)))
         .collect();

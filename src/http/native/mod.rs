@@ -24,7 +24,7 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::content_coding::{Unreadable, decode};
+use super::content_coding::{Unreadable, gunzip, is_gzip};
 use super::crypto_provider::crypto_provider;
 use super::proxy::{Lookup, NoProxy, Proxy, only_for_http};
 use super::running_time::within;
@@ -228,11 +228,7 @@ impl Connector {
                 failure(FailureKind::Broken, "its body is compressed, and damaged")
             }
             Trouble::TimedOut => self.timed_out(!sent.load(Ordering::Acquire)),
-            Trouble::TooLarge => failure(FailureKind::Unreadable, "its body is over 1 MiB"),
-            Trouble::Coded => failure(
-                FailureKind::Unreadable,
-                "it is compressed, though `Accept-Encoding: identity` was sent, which the server and all before it must heed",
-            ),
+            Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
             Trouble::Unsendable => failure(
                 FailureKind::NotSent,
                 "a credential cannot be put into a header",
@@ -306,8 +302,7 @@ struct Arrived {
     date: Option<UnixMillis>,
     /// When the request was about to be sent.
     asked: BootInstant,
-    /// `Content-Encoding`
-    coding: String,
+    is_gzip: bool,
     body: Zeroizing<Vec<u8>>,
 }
 
@@ -332,9 +327,7 @@ impl Arrived {
             dpop_nonce: text(headers, "dpop-nonce").map(str::to_owned),
             date: date.and_then(retry_after::http_date),
             asked,
-            coding: text(headers, CONTENT_ENCODING.as_str())
-                .unwrap_or_default()
-                .to_owned(),
+            is_gzip: text(headers, CONTENT_ENCODING.as_str()).is_some_and(is_gzip),
             body: Zeroizing::new(Vec::with_capacity(announced.max(FIRST))),
         })
     }
@@ -356,24 +349,22 @@ impl Arrived {
 
     /// Whether there can be no more of it: a JSON object that ends. Of anything else, more may be missing.
     fn is_whole(&self) -> bool {
-        match decode(&self.body, &self.coding, MAX_BODY) {
-            Ok(None) => {}
-            decoded => return decoded.is_ok(),
+        if self.is_gzip {
+            return gunzip(&self.body, MAX_BODY).is_ok();
         }
         let is_object = self.body.trim_ascii_start().starts_with(b"{");
         is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
     }
 
     fn response(self, clock: &SharedClock) -> Result<Response, Trouble> {
-        let decoded =
-            decode(&self.body, &self.coding, MAX_BODY).map_err(|unreadable| match unreadable {
+        let body = if self.is_gzip && !self.body.is_empty() {
+            gunzip(&self.body, MAX_BODY).map_err(|unreadable| match unreadable {
                 Unreadable::TooLarge => Trouble::TooLarge,
                 Unreadable::Broken => Trouble::Unreadable,
-            })?;
-        let body = decoded.unwrap_or(self.body);
-        if !self.coding.is_empty() && std::str::from_utf8(&body).is_err() {
-            return Err(Trouble::Coded);
-        }
+            })?
+        } else {
+            self.body
+        };
         Ok(Response {
             status: self.status,
             retry_after: self.retry_after,
@@ -445,8 +436,6 @@ impl Connector {
 enum Trouble {
     Reqwest(reqwest::Error),
     TooLarge,
-    /// Compressed by something that is not known here.
-    Coded,
     Unreadable,
     Unsendable,
     TimedOut,

@@ -3,6 +3,7 @@
 //! This is the seam: above it nobody knows which of the three it is, and outside the store nobody can ask.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -42,11 +43,22 @@ pub(crate) struct LocationRequest<'a> {
 }
 
 /// The place of one login. As a text it is what a person is told: the file, or the key in the plugin's store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location(pub(super) Place);
 
+/// Nearly always the path alone tells them apart. Its bytes: a path hashes itself component by component.
+impl Hash for Location {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.0 {
+            Place::Own(place) => place.path().as_os_str().hash(state),
+            Place::Foreign(place) => place.path().as_os_str().hash(state),
+            Place::Given(place) => place.slot().key.hash(state),
+        }
+    }
+}
+
 /// The kinds of place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Own(own::place::Place),
     Foreign(Box<foreign::place::Place>),
@@ -123,6 +135,15 @@ impl Location {
             Place::Foreign(place) => place.profile(),
             Place::Given(place) => place.profile(),
         }
+    }
+
+    /// The place of another account of the same plugin, where that is in the plugin's folder.
+    pub(crate) fn beside(&self, profile: &str) -> Option<Result<Self, Error>> {
+        let Place::Own(place) = &self.0 else {
+            return None;
+        };
+        let other = place.beside(profile)?;
+        Some(encoded("profile", profile).map(|_| Self(Place::Own(other))))
     }
 
     /// Whether the plugin itself saves what is stored there, which it cannot while its process exits.

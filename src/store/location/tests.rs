@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use tempfile::TempDir;
 
 use super::*;
-use crate::blocking::MayBlock;
+use crate::blocking::Look;
 use crate::error::ErrorCode;
 use crate::store::foreign::keychain_item::KeychainItem;
 use crate::store::profiles::profiles;
@@ -308,7 +308,7 @@ fn registrations_lie_beside_the_credentials() {
 }
 
 fn listed(location: &Location) -> Vec<Location> {
-    profiles(location, MayBlock::in_test()).unwrap().unwrap()
+    profiles(location, Look::LONG).unwrap().unwrap()
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::blocking::MayBlock;
+use crate::blocking::{Look, MayBlock};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
@@ -17,7 +18,7 @@ pub(in crate::store) struct Place {
     path: PathBuf,
     profile: String,
     /// None where the config names the file.
-    plugin: Option<PluginFolder>,
+    plugin: Option<Arc<PluginFolder>>,
 }
 
 /// A plugin's folder, which is ours to make and tighten.
@@ -39,12 +40,22 @@ impl Place {
         Self {
             path: folder.join(format!("{}.json", name::encode(profile))),
             profile: profile.to_owned(),
-            plugin: Some(PluginFolder {
+            plugin: Some(Arc::new(PluginFolder {
                 state_dir,
                 plugin_id: plugin_id.to_owned(),
                 folder,
-            }),
+            })),
         }
+    }
+
+    /// Another account of the same plugin.
+    pub(in crate::store) fn beside(&self, profile: &str) -> Option<Self> {
+        let folder = self.folder()?;
+        Some(Self {
+            path: folder.join(format!("{}.json", name::encode(profile))),
+            profile: profile.to_owned(),
+            plugin: self.plugin.clone(),
+        })
     }
 
     /// The file that the config names.
@@ -91,7 +102,7 @@ impl Place {
     ///
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.
-    pub(in crate::store) fn profiles(&self, _: MayBlock) -> Result<Vec<Self>, Error> {
+    pub(in crate::store) fn profiles(&self, _: Look) -> Result<Vec<Self>, Error> {
         let Some(folder) = self.folder() else {
             return Ok(vec![self.clone()]);
         };
@@ -109,18 +120,24 @@ impl Place {
                 .to_str()
                 .and_then(|file_name| file_name.strip_suffix(".json"))
                 .and_then(name::decode);
+            // Most file systems say what it is with its name; what a link leads to takes a look.
+            let is_file = || match entry.file_type() {
+                Ok(kind) if !kind.is_symlink() => kind.is_file(),
+                _ => entry.path().is_file(),
+            };
             if let Some(profile) = profile.filter(|profile| !profile.is_empty())
-                && entry.path().is_file()
+                && is_file()
             {
-                found.push(Self {
-                    path: entry.path(),
-                    profile,
-                    plugin: self.plugin.clone(),
-                });
+                found.push((profile, entry.path()));
             }
         }
-        found.sort_by(|a, b| a.profile.cmp(&b.profile));
-        Ok(found)
+        found.sort_unstable();
+        let places = found.into_iter().map(|(profile, path)| Self {
+            path,
+            profile,
+            plugin: self.plugin.clone(),
+        });
+        Ok(places.collect())
     }
 
     /// The same plugin's place in each other state folder.

@@ -1,0 +1,100 @@
+"use strict";
+
+// What a config says: recognizes another object that says the same, and the same one when it says something else by now. All
+// that can be listed counts, whatever it is called: so does an option that a later version has.
+const { isArray } = Array;
+const { create, getPrototypeOf, prototype } = Object;
+
+/** As deep as native code reads. */
+const DEEPEST = 32;
+
+class Content {
+  constructor(original, depth = DEEPEST) {
+    if (depth === 0) throw new RangeError("too deeply nested");
+    this.isList = isArray(original);
+    this.names = [];
+    this.values = [];
+    /** The same, read once: what is remembered is what native code was given. */
+    this.copy = this.isList ? [] : create(null);
+    if (this.isList) for (let at = 0; at < original.length; at += 1) this.#take(at, original[at], depth);
+    else for (const name in original) this.#take(name, original[name], depth);
+  }
+
+  #take(name, value, depth) {
+    this.names.push(name);
+    if ((typeof value !== "object" && typeof value !== "function") || value === null) {
+      this.values.push(value);
+      this.copy[name] = value;
+    } else if (isData(value)) {
+      const content = new Content(value, depth - 1);
+      this.values.push(content);
+      this.copy[name] = content.copy;
+      content.copy = undefined;
+    } else {
+      this.values.push(new Individual(value));
+      this.copy[name] = value;
+    }
+  }
+
+  isOf(object) {
+    const { names, values } = this;
+    if (this.isList) {
+      if (object.length !== values.length) return false;
+      for (let at = 0; at < values.length; at += 1) {
+        if (!isSame(object[at], values[at])) return false;
+      }
+      return true;
+    }
+    let at = 0;
+    for (const name in object) {
+      if (name !== names[at] || !isSame(object[name], values[at])) return false;
+      at += 1;
+    }
+    return at === names.length;
+  }
+}
+
+/** What does something: no other that looks the same does the same. Not kept alive by being remembered. */
+class Individual {
+  constructor(original) {
+    this.reference = new WeakRef(original);
+    this.members = [];
+    for (const name in original) this.members.push(reference(original[name]));
+  }
+
+  isOf(object) {
+    if (this.reference.deref() !== object) return false;
+    let at = 0;
+    for (const name in object) {
+      const member = this.members[at];
+      if (object[name] !== (member instanceof WeakRef ? member.deref() : member)) return false;
+      at += 1;
+    }
+    return at === this.members.length;
+  }
+}
+
+function reference(value) {
+  return (typeof value === "object" && value !== null) || typeof value === "function" ? new WeakRef(value) : value;
+}
+
+/** Whether an object is what JSON can say. */
+function isData(object) {
+  if (typeof object === "function") return false;
+  if (isArray(object)) return true;
+  const parent = getPrototypeOf(object);
+  if (parent !== prototype && parent !== null) return false;
+  for (const name in object) {
+    if (typeof object[name] === "function") return false;
+  }
+  return true;
+}
+
+function isSame(value, kept) {
+  if (value === kept) return true;
+  if (typeof kept !== "object" || kept === null || value === null) return false;
+  if (kept instanceof Individual) return kept.isOf(value);
+  return typeof value === "object" && isArray(value) === kept.isList && isData(value) && kept.isOf(value);
+}
+
+module.exports = { Content };

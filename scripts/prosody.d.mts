@@ -1,2 +1,0 @@
-export const prosody: string;
-export function installProsody(): Promise<void>;
