@@ -7,8 +7,9 @@ const { shared } = require("./shared.js");
 
 /** Names the account that a login with this config is for. `profileOrder` and `login` are those of index.js. */
 async function accountKey({ profileOrder }, config) {
-  const { pluginId, stateDir, order, profileId, profile = profileId } = config ?? {};
-  const [first] = profile === undefined ? (order ?? (await profileOrder(config)) ?? []) : [profile];
+  const { pluginId, stateDir, order } = config ?? {};
+  const named = config?.profileId ?? config?.profile;
+  const [first] = named === undefined ? (order ?? (await profileOrder(config)) ?? []) : [named];
   const name = `${first ?? "default"}`;
   const places = [config.credentialsPath, config.credentialsFormat, config.agentId, storeId(config)];
   const plain = name.startsWith(`${pluginId}:`) ? name.slice(pluginId.length + 1) : name;

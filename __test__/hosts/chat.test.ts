@@ -13,5 +13,5 @@ const hosts: HostId[] = [
 
 for (const id of hosts) {
   const skip = !existsSync(new URL(`${id}/node_modules`, import.meta.url)) && "not installed";
-  test(`${id}: a login from a chat`, { skip, timeout: 600_000 }, (t) => loginFromChat(t, id));
+  test(`${id}: a login from a chat`, { skip, timeout: 900_000 }, (t) => loginFromChat(t, id));
 }
