@@ -1,8 +1,9 @@
 /** A login from where the user is: the whole life in a real Telegram chat, and what must not happen there. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { cpSync, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { logout, status } from "../../../index.js";
 import { exchange } from "../../support/exchange.ts";
 import { Person } from "../../support/person.ts";
@@ -12,6 +13,7 @@ import {
   type ChatHost,
   chatHost,
   group,
+  installPackage,
   killGateway,
   plugin,
   startChat,
@@ -46,6 +48,32 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
     gateway = await agents(on);
   });
   await t.test("the plugin is disabled in the middle", () => disabled(on, gateway));
+  await gateway.stop();
+}
+
+/** openclaw's own `/login`, for a provider whose tokens the host keeps. */
+export async function hostsOwnLogin(t: TestContext, id: HostId): Promise<void> {
+  const on = await chatHost(t, id);
+  const { host, telegram, server } = on;
+  const folder = join(host.home.path, "model-provider");
+  cpSync(fileURLToPath(new URL("../fixtures/model-provider", import.meta.url)), folder, { recursive: true });
+  installPackage(folder);
+  host.configure({
+    commands: { ownerAllowFrom: [`telegram:${ada}`] },
+    plugins: {
+      allow: [plugin, "telegram", "my-model"],
+      load: { paths: [join(host.home.path, "plugin"), folder] },
+      entries: { "my-model": { enabled: true, config: { issuer: server.issuer, serviceUrl: server.issuer } } },
+    },
+  });
+  const gateway = await startChat(on);
+  const before = telegram.sent.length;
+  const shown = await telegram.ask("/login my-model", { from: ada }, code);
+  await new Person().approve(`${server.issuer}/device?user_code=${codeIn(shown)}`);
+  await telegram.message(/my-model|My Model/i, ada, before + 1);
+  await server.request({ endpoint: "token", grant: "device_code" });
+  const { text } = await gateway.tool("my_model_check", {});
+  assert.match(text, /The service answered/, gateway.output);
   await gateway.stop();
 }
 
