@@ -222,6 +222,18 @@ describe("windows", { concurrency: 4, skip }, () => {
     assert.deepEqual(new Set(login.keyring.windows), new Set(["delete"]));
   });
 
+  test("where an entry cannot get another name, a refresh makes a new one, and the logout removes them all", async (t) => {
+    const login = await create(t, { prompts: true, fixedAttributes: true });
+    const plugin = await login.plugin();
+    for (let turn = 0; turn < 3; turn += 1) {
+      login.expire();
+      assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+    }
+    assert.equal(withTokens(login).length, 4);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+  });
+
   test("killed while it makes a spent entry into the new one: the next goes on with what is whole", async (t) => {
     const login = await KeychainLogin.prepareIn(t, (home) => SecretService.start(t, home, { prompts: true }), {
       rotation: false,

@@ -34,6 +34,8 @@ export interface SecretServiceOptions {
   silentUnlock?: boolean;
   /** The names that it has on the bus besides its own; with `org.kde.kwalletd5` its wallet is open. */
   names?: string[];
+  /** The attributes of an entry stay as they were made. */
+  fixedAttributes?: boolean;
   /** It knows no more methods than it has to: not `Collection.SearchItems`, nor a keyring's `Label`. */
   bare?: boolean;
   /** A second keyring, which stays locked. */
@@ -258,6 +260,7 @@ export class SecretService {
         const item = this.#items.get(path as string);
         const [, property, value] = body as unknown as [string, string, Variant];
         if (item === undefined) fail("org.freedesktop.DBus.Error.UnknownObject");
+        else if (this.options.fixedAttributes) fail("org.freedesktop.DBus.Error.PropertyReadOnly");
         else {
           if (property === "Attributes") item.attributes = value.value as Attributes;
           reply("");

@@ -214,8 +214,11 @@ impl SecretService {
         self.write(entry, bytes)?;
         self.service
             .set(entry, "Item", "Attributes", Variant::from(attributes(name)))?;
-        self.service
-            .set(entry, "Item", "Label", Variant::from(label(name)))
+        // For a person who looks at it; it is found by its attributes.
+        let _may_stay = self
+            .service
+            .set(entry, "Item", "Label", Variant::from(label(name)));
+        Ok(())
     }
 }
 
@@ -263,9 +266,11 @@ impl Entries for SecretService {
         }
         // One that makes entries by prompts removes them by prompts.
         for name_of_spent in spent {
-            if let Some(entry) = self.search(&keyring, name_of_spent)?.first() {
+            if let Some(entry) = self.search(&keyring, name_of_spent)?.first()
+                && self.reuse(entry, name, bytes).is_ok()
+            {
                 self.service.dismiss(&prompt);
-                return self.reuse(entry, name, bytes);
+                return Ok(());
             }
         }
         self.service.run_prompt(&prompt, Share::Half)
