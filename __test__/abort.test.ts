@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { getValidAccessToken, logout, refreshTokens, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { StoredCredential } from "./support/stored-credential.ts";
@@ -150,7 +150,7 @@ async function expired(t: Parameters<typeof TempHome.create>[0]) {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const credential = new StoredCredential(home.credentialPath("memory"));
   credential.expire();
   return { server, home, config, credential };

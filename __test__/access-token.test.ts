@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { type AuthConfig, getValidAccessToken, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -245,7 +245,7 @@ test("the life of a token counts from when it was asked for, not from when a slo
   const server = await AuthorizationServer.start(t, { accessTokenTtl: 60 });
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   await expireLogin(config);
   const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
   const token = getValidAccessToken(config);
@@ -261,7 +261,7 @@ test("profiles are separate logins", async (t) => {
   const { server, config } = await loggedIn(t);
   const work = { ...config, profile: "work" };
   await rejection(getValidAccessToken(work), "LOGIN_REQUIRED");
-  await approvedLogin(work);
+  await grantedLogin(work);
   assert.notEqual(await getValidAccessToken(work), await getValidAccessToken(config));
   assert.equal((await server.requests({ grant: "refresh_token" })).length, 0);
 });
@@ -269,7 +269,7 @@ test("profiles are separate logins", async (t) => {
 test("the same config object is followed when it is changed", async (t) => {
   const { config, server } = await loggedIn(t);
   const work = { ...config, profile: "work" };
-  await approvedLogin(work);
+  await grantedLogin(work);
   const changing: AuthConfig = { ...config };
   const first = await getValidAccessToken(changing);
   changing.profile = "work";
@@ -310,6 +310,6 @@ async function loggedIn(
   const home = TempHome.create(t);
   const api = await ProtectedApi.start(t, server);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   return { server, home, api, config };
 }

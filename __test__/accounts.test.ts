@@ -16,7 +16,7 @@ import {
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
+import { approvedLogin, complete, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
@@ -29,7 +29,7 @@ async function accounts(t: Lifetime, ...profiles: string[]) {
   const config = (more: Partial<AuthConfig> = {}) => configFor(server, home.stateDir, more);
   const tokens: Record<string, string> = {};
   for (const profile of profiles) {
-    await approvedLogin(config({ profile }));
+    await grantedLogin(config({ profile }));
     tokens[profile] = await getValidAccessToken(config({ profile }));
   }
   return { server, home, config, tokens };
@@ -90,7 +90,7 @@ test("who needs a login is passed over, within the call in which the server refu
   const ordered = config({ order: ["nobody", "refused", "good"] });
   await server.revokeLogins();
   await expireLogin(config({ profile: "refused" }));
-  await approvedLogin(config({ profile: "good" }));
+  await grantedLogin(config({ profile: "good" }));
   tokens.good = await getValidAccessToken(config({ profile: "good" }));
   assert.equal(await getValidAccessToken(ordered), tokens.good);
   assert.equal(await getValidAccessToken(ordered), tokens.good);

@@ -233,6 +233,30 @@ test("a host that keeps its logins in a database gets no file, and an error that
   assert.deepEqual(readdirSync(stateDir), ["state"]);
 });
 
+test("where nothing says that a host reads the file, none is made: a later openclaw would not start beside it", async (t) => {
+  const home = TempHome.create(t);
+  const stateDir = join(home.path, ".openclaw");
+  const config: AuthConfig = {
+    pluginId: "memory",
+    issuer: "https://auth.example.com",
+    stateDir,
+    credentialsFormat: "auth-profiles",
+  };
+  for (const call of [
+    () => login(config, { onVerification: () => {} }),
+    () => importToken(config, { access: "x" }),
+    () => getValidAccessToken(config),
+  ]) {
+    const error = await rejection(call(), "INVALID_CONFIG");
+    assert.match(error.message, /nothing was written.*inside a host/);
+  }
+  assert.equal(existsSync(stateDir), false);
+  mkdirSync(stateDir);
+  writeFileSync(join(stateDir, "clawdbot.json"), "{}");
+  await importToken(config, { access: "x" });
+  assert.equal(await getValidAccessToken(config), "x");
+});
+
 describe("the host's lock, npm's proper-lockfile in another process", () => {
   test("while the host holds it, we neither refresh nor write", async (t) => {
     const file = await ForeignFile.create(t, "auth-profiles");

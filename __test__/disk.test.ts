@@ -65,11 +65,7 @@ test("a folder without permission: found before the refresh token is spent", {
   assert.match(told.message, /^No permission to write .*Give the user that runs this process/);
   assert.equal((await failure(refusedLogin(plugin, login.config))).code, "STORE_IO");
   assert.deepEqual(await login.refreshes(), []);
-  assert.equal(
-    (await login.server.requests({ endpoint: "device_authorization" })).length,
-    1,
-    "that of the first login",
-  );
+  assert.deepEqual(await login.server.requests({ endpoint: "device_authorization" }), []);
   chmodSync(login.folder, 0o700);
   assert.equal(await plugin.accessToken(login.config), login.stored().access);
 });

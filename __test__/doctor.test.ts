@@ -14,7 +14,7 @@ import {
 import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
 import { Bystander } from "./support/bystander.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { StoredCredential } from "./support/stored-credential.ts";
@@ -27,7 +27,7 @@ async function patient(t: Lifetime, options: AuthorizationServerOptions = {}) {
   const server = await AuthorizationServer.start(t, options);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  const { status } = await approvedLogin(config);
+  const { status } = await grantedLogin(config);
   return { server, home, config, path: status.path };
 }
 

@@ -14,7 +14,7 @@ import {
   status,
 } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
+import { configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { rejection } from "./support/rejection.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -171,7 +171,7 @@ test("a wrong secret in the config is OAUTH_ERROR, not a logout, and correcting 
   const home = TempHome.create(t);
   const client = { clientId: "post client/2", clientAuthentication: "client_secret_post" } as const;
   const right = configFor(server, home.stateDir, { ...client, clientSecret: 's3cr:t/+ %&=~?"post' });
-  await approvedLogin(right);
+  await grantedLogin(right);
   await expireLogin(right);
   const error = await rejection(getValidAccessToken({ ...right, clientSecret: "wrong" }), "OAUTH_ERROR");
   assert.equal(error.needsLogin, false);
@@ -202,7 +202,7 @@ async function loggedIn(t: Parameters<typeof TempHome.create>[0]) {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   return { server, home, config };
 }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type AuthConfig, getValidAccessToken } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { StoredCredential } from "./support/stored-credential.ts";
@@ -126,7 +126,7 @@ for (const [where, count] of [
   test(`profiles do not wait for each other's refresh, ${where}`, async (t) => {
     const { server, home, config } = await loggedIn(t);
     const profiles = ["default", "work", "family"].map((profile) => ({ ...config, profile }));
-    await Promise.all(profiles.slice(1).map((profile) => approvedLogin(profile)));
+    await Promise.all(profiles.slice(1).map((profile) => grantedLogin(profile)));
     const processes = await started(t, home, count);
     for (const { profile } of profiles) {
       new StoredCredential(home.credentialPath("memory", profile)).expire();
@@ -166,6 +166,6 @@ async function loggedIn(t: Parameters<typeof TempHome.create>[0]) {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir, { requestTimeoutMs: 60_000 });
-  await approvedLogin(config);
+  await grantedLogin(config);
   return { server, home, config, credential: new StoredCredential(home.credentialPath("memory")) };
 }

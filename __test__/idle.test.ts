@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { logout } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 test("after a logout in another process its descriptor is closed; the thread ends, and comes back when it is needed", {
@@ -13,7 +13,7 @@ test("after a logout in another process its descriptor is closed; the thread end
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const child = Child.start(t, "idle.mjs", { env: home.env(), args: [JSON.stringify(config)] });
   const { threads, held } = await child.event("used");
   assert.equal(held, 1);

@@ -14,7 +14,7 @@ import {
 } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { complete, configFor, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -87,7 +87,7 @@ test("it takes the place of a login, a logout and a damaged file", async (t) => 
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const before = await getValidAccessToken(config);
   const { path } = await importToken(config, { access: "first" });
   assert.equal(await getValidAccessToken(config), "first");

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { login, type Verification } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
@@ -69,7 +69,7 @@ for (const [name, end, expected] of [
 ] as const) {
   test(`${name} while a login polls ends the process and leaves no half-written state`, async (t) => {
     const { home, config } = await started(t);
-    await approvedLogin({ ...config, profile: "other" });
+    await grantedLogin({ ...config, profile: "other" });
     const plugin = await PluginProcess.start(t, { env: home.env() });
     plugin.begin("login", [config]);
     await plugin.verification();

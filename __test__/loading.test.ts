@@ -9,7 +9,7 @@ import { getValidAccessToken, importToken } from "../index.js";
 import { platforms, runningPlatform } from "../scripts/platforms.mjs";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { approvedLogin, complete, configFor, expireLogin } from "./support/login.ts";
+import { complete, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { nodeMajors } from "./support/nodes.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
@@ -48,7 +48,7 @@ test("loading starts no thread, and neither does a fresh token", { skip: process
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const child = Child.start(t, "threads.mjs", { env: home.env(), args: [JSON.stringify(config)] });
   const { before, after, fresh, token } = await child.event("threads");
   assert.ok(token);
@@ -62,7 +62,7 @@ test("copies of one version share an image, loaded by the first call; of another
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   await expireLogin(config);
   const folders = ["one", "two", "three", "other"].map((name) => copyOfThePackage(home, name));
   const images = join(folders[3] as string, "lib", "images.js");
@@ -103,7 +103,7 @@ test("a plugin of which the host runs a copy leaves nothing of it mapped", {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const stays = copyOfThePackage(home, join("plugin", "node_modules", "clawdbot-plugin-auth"));
   const copy = copyOfThePackage(home, "capture");
   const args = [JSON.stringify(config), join(home.path, "plugin"), copy];
@@ -117,7 +117,7 @@ test("a fresh token takes no more modules than it needs", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const args = [JSON.stringify(config), join(copyOfThePackage(home, "package"), "index.js")];
   const child = Child.start(t, "fresh-token.cjs", { env: home.env(), args });
   const { token, modules, threads } = await child.event("loaded");
@@ -133,7 +133,7 @@ test("the first token of a process takes no more files and system calls than it 
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   const folder = copyOfThePackage(home, "package");
   const listing = join(home.path, "strace.txt");
   const program = [join(fixtures, "fresh-token.cjs"), JSON.stringify(config), join(folder, "index.js")];
@@ -165,8 +165,8 @@ test("two copies of the JavaScript over one image ask their own questions", asyn
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
   const other = { ...config, profile: "other" };
-  await approvedLogin(config);
-  await approvedLogin(other);
+  await grantedLogin(config);
+  await grantedLogin(other);
   const args = [config, other].map((one) => JSON.stringify(one));
   const child = Child.start(t, "two-contexts.mjs", { env: home.env(), args });
   const { token } = await child.event("before");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type AuthConfig, getValidAccessToken, logout, status } from "../index.js";
 import { AuthorizationServer, type LoggedRequest } from "./support/authorization-server.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { approvedLogin, configFor, grantedLogin } from "./support/login.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { StoredCredential } from "./support/stored-credential.ts";
@@ -82,7 +82,7 @@ test("nobody logged in, or logged out: no request at all", async (t) => {
 test("one profile's refused login is no other's", async (t) => {
   const { server, home, config, credential } = await loggedIn(t);
   const work = { ...config, profile: "work" };
-  await approvedLogin(work);
+  await grantedLogin(work);
   await spendElsewhere(server, credential);
   credential.expire();
   new StoredCredential(home.credentialPath("memory", "work")).expire();
@@ -116,6 +116,6 @@ async function loggedIn(t: Test) {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
-  await approvedLogin(config);
+  await grantedLogin(config);
   return { server, home, config, credential: new StoredCredential(home.credentialPath("memory")) };
 }

@@ -9,7 +9,7 @@ import type { ProgressEvent } from "../index.js";
 import { type AuthConfig, type AuthError, getValidAccessToken, login, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Scope } from "./support/lifetime.ts";
-import { approvedLogin, complete } from "./support/login.ts";
+import { approvedLogin, complete, grantedLogin } from "./support/login.ts";
 import { mend, type NetworkFault, networkFaults } from "./support/network-fault.ts";
 import { Person } from "./support/person.ts";
 import { Wire } from "./support/proxy.ts";
@@ -42,7 +42,7 @@ describe("a network that fails", { concurrency: 2 }, () => {
         test(`${fault.name}: no login, the stored one stays`, async (t) => {
           const { wire, config, clientId } = await prepared(t, step);
           const stored = { ...config, clientId };
-          await approvedLogin(stored);
+          await grantedLogin(stored, server);
           const token = await getValidAccessToken(stored);
 
           await fault.begin(wire);
@@ -107,7 +107,7 @@ describe("a network that fails", { concurrency: 2 }, () => {
     for (const fault of networkFaults) {
       test(`${fault.name}: the login is kept, and the refresh token sent once to the server`, async (t) => {
         const { wire, config, clientId, credential } = await prepared(t, "refresh");
-        await approvedLogin(config);
+        await grantedLogin(config, server);
         const { refresh } = credential.read();
         credential.expire();
 
@@ -147,7 +147,7 @@ describe("a network that fails", { concurrency: 2 }, () => {
     for (const fault of networkFaults) {
       test(`${fault.name}: the valid token is handed out all the same`, async (t) => {
         const { wire, config, clientId, credential } = await prepared(t, "refresh");
-        await approvedLogin(config);
+        await grantedLogin(config, server);
         credential.age({ lifetime: 3600, remaining: 55 });
         const { access } = credential.read();
         await fault.begin(wire);
@@ -167,7 +167,7 @@ describe("a network that fails", { concurrency: 2 }, () => {
     for (const fault of networkFaults) {
       test(`${fault.name}: logged out here, and said that the server was not told`, async (t) => {
         const { wire, config, clientId } = await prepared(t, "revocation");
-        await approvedLogin(config);
+        await grantedLogin(config, server);
         await fault.begin(wire);
         // A page is nobody's word for it (RFC 7009 §2.2: the server answers with 200 alone).
         const revoked = !fault.retryable && !fault.name.includes("page");
@@ -190,7 +190,7 @@ for (const [form, headers] of [
 ] as const) {
   test(`a Retry-After that fits, ${form}, is waited for, and the caller gets the new token`, async (t) => {
     const { config, clientId, credential } = await prepared(t, "refresh");
-    await approvedLogin(config);
+    await grantedLogin(config, server);
     credential.expire();
     const busy = { respond: { status: 429, headers } };
     await server.intercept({ grant: "refresh_token", clientId, nth: 1 }, busy);
@@ -204,7 +204,7 @@ for (const [form, headers] of [
 
 test("an answer that is lost after the server has rotated is the one loss: LOGIN_REQUIRED, no loop, no hang", async (t) => {
   const { wire, config, clientId, credential } = await prepared(t, "refresh");
-  await approvedLogin(config);
+  await grantedLogin(config, server);
   credential.expire();
   wire.misbehave({ atResponseByte: 1 });
   // The answer to the replay is lost as well, but the next one comes through.

@@ -12,7 +12,7 @@ import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -182,7 +182,7 @@ test("through the gateway: ids, the first of an order, and the doctor", async (t
   const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
   const auth = pluginAuth(host.api, { ...options, order: ["work", "my-memory:home"] });
   assert.equal(auth.profile, "work");
-  await approvedLogin(configFor(server, home.stateDir, { pluginId, profile: "home" }));
+  await grantedLogin(configFor(server, home.stateDir, { pluginId, profile: "home" }));
   assert.ok(await auth.getValidAccessToken());
   assert.equal((await host.call("my-memory.status")).profile, "home");
   assert.equal((await host.call("my-memory.status", { account: "my-memory:work" })).profile, "work");

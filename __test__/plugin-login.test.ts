@@ -15,7 +15,7 @@ import { Child, scriptMissing } from "./support/child.ts";
 import { exchange } from "./support/exchange.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { complete, configFor, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -72,7 +72,7 @@ test("--profile behind the command touches no account: openclaw 2026.2.26 leaves
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const run = (...args: string[]) => outcome(command(t, home, server, args));
-  await approvedLogin(configFor(server, home.stateDir, { pluginId }));
+  await grantedLogin(configFor(server, home.stateDir, { pluginId }));
   for (const line of [
     ["logout", "--profile=work"],
     ["login", "--token", "--profile=work"],
@@ -90,7 +90,7 @@ test("Ctrl-C says that nothing was changed, and that is so", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = { ...configFor(server, home.stateDir), pluginId };
-  await approvedLogin(config);
+  await grantedLogin(config);
   for (const [signal, exitCode] of [["SIGINT", 130] as const, ["SIGTERM", 143] as const]) {
     const before = (await server.requests({ grant: "device_code" })).length;
     const login = command(t, home, server, ["login"]);

@@ -15,7 +15,7 @@ import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import { ForeignFile } from "./support/foreign-file.ts";
-import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";
 import { Person } from "./support/person.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -28,7 +28,7 @@ test("the service renews what is due", async (t) => {
   const server = await AuthorizationServer.start(t, { accessTokenTtl: 4 });
   const home = TempHome.create(t);
   const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
-  await approvedLogin({ ...configFor(server, home.stateDir), pluginId: "my-memory" });
+  await grantedLogin({ ...configFor(server, home.stateDir), pluginId: "my-memory" });
   const host = new FakeHost({ stateDir: home.stateDir });
   pluginAuth(host.api, options);
   const [service] = host.services;
@@ -87,7 +87,7 @@ test("the service stops in time for its host where the server never answers", as
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = { ...configFor(server, home.stateDir), pluginId: "my-memory" };
-  await approvedLogin(config);
+  await grantedLogin(config);
   await expireLogin(config);
   const host = new FakeHost({ stateDir: home.stateDir });
   pluginAuth(host.api, config);
@@ -105,7 +105,7 @@ for (const inStore of [false, true]) {
   test(`a registration whose service was stopped is let go of${inStore ? ", and its store" : ""}`, async (t) => {
     const server = await AuthorizationServer.start(t);
     const home = TempHome.create(t);
-    await approvedLogin(configFor(server, home.stateDir));
+    await grantedLogin(configFor(server, home.stateDir));
     const child = Child.start(t, "registrations.mjs", {
       env: home.env(),
       nodeOptions: ["--expose-gc"],

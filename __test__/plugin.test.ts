@@ -8,7 +8,7 @@ import { configSchema, type PluginAuthOptions, pluginAuth, uiHints } from "../pl
 import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
 import { FakeHost, type FakeHostOptions } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin } from "./support/login.ts";
+import { grantedLogin } from "./support/login.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
 import { StubServer } from "./support/stub-server.ts";
@@ -122,7 +122,7 @@ test("the token of the store, and one sentence that names the command when there
   );
   assert.match(refused.stack ?? "", /My Memory needs a login/);
 
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   const token = await auth.getValidAccessToken();
   assert.equal(token, await getValidAccessToken(stored()));
   assert.equal((await auth.status()).state, "valid");
@@ -130,7 +130,7 @@ test("the token of the store, and one sentence that names the command when there
 
 test("fetch: the token is sent; at a 401 one refresh, one retry, for ten at once", async (t) => {
   const { auth, server, stored } = await plugin(t);
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   const api = await ProtectedApi.start(t, server);
   const url = `${api.origin}/memories`;
   const first = await auth.fetch(url);
@@ -151,7 +151,7 @@ test("fetch: the token is sent; at a 401 one refresh, one retry, for ten at once
 
 test("fetch: a service that goes on saying 401 is asked twice, and its answer is passed on", async (t) => {
   const { auth, stored } = await plugin(t);
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   const service = await StubServer.start(t, { routes: { "/": { status: 401, body: { sorry: true } } } });
   const answer = await auth.fetch(service.origin, { headers: { "x-own": "kept" } });
   assert.deepEqual([answer.status, await answer.json()], [401, { sorry: true }]);
@@ -178,7 +178,7 @@ test("fetch: bodies that can be read again are sent again, streams are not", asy
     server: { accessTokenTtl: 600 },
     options: { origins: [service.origin, strict.origin] },
   });
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   const text = await auth.fetch(service.origin, { method: "POST", body: "again" });
   assert.equal(text.status, 200);
   assert.deepEqual(
@@ -209,7 +209,7 @@ test("fetch: bodies that can be read again are sent again, streams are not", asy
 
 test("fetch: the token never leaves the machine unencrypted, nor goes along to another origin", async (t) => {
   const { auth, stored } = await plugin(t);
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   await assert.rejects(auth.fetch("http://api.example.com/"), /https URLs only .* not to http:\/\/api.example.com\./);
   const other = await StubServer.start(t, { routes: { "/": { status: 200 } } });
   const first = await StubServer.start(t, {
@@ -222,7 +222,7 @@ test("fetch: the token never leaves the machine unencrypted, nor goes along to a
 
 test("fetch: the caller's signal ends it", async (t) => {
   const { auth, stored } = await plugin(t);
-  await approvedLogin(stored());
+  await grantedLogin(stored());
   const service = http.createServer(() => {});
   await new Promise<void>((resolve) => service.listen(0, "127.0.0.1", resolve));
   t.after(() => void service.close());
@@ -235,7 +235,7 @@ test("fetch: the caller's signal ends it", async (t) => {
 
 test("accounts: by a function of the tool's context, and by name", async (t) => {
   const { auth, stored } = await plugin(t, { options: { profile: ({ sessionKey }) => sessionKey } });
-  await approvedLogin(stored("work"));
+  await grantedLogin(stored("work"));
   assert.ok(await auth.account({ sessionKey: "work" }).getValidAccessToken());
   assert.ok(await auth.account("work").getValidAccessToken());
   const refused = await rejection(auth.account({ sessionKey: "at home" }).getValidAccessToken(), "LOGIN_REQUIRED");
@@ -248,7 +248,7 @@ test("accounts: one per agent", async (t) => {
   const { auth, stored } = await plugin(t, { host: { config }, options: { perAgent: true } });
   assert.equal(auth.profile, "office");
   assert.equal(auth.account({ agentId: "personal" }).profile, "personal");
-  await approvedLogin(stored("office"));
+  await grantedLogin(stored("office"));
   assert.ok(await auth.getValidAccessToken());
   const refused = await rejection(auth.account({ agentId: "personal" }).getValidAccessToken(), "LOGIN_REQUIRED");
   assert.match(refused.message, /--account personal`/);

@@ -1,6 +1,6 @@
 /**
  * Processes that are killed with SIGKILL at random moments of a refresh, one after the other, each finding what the one
- * before has left. `npm run soak:kills` does it 500 times.
+ * before has left. `npm run test:long` does it 40 times, `npm run soak:kills` 500 times.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -8,11 +8,11 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import type { CredentialFile } from "./support/expired-login.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
+import { configFor, grantedLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-const randomKills = Number(process.env.PLUGIN_AUTH_KILLS ?? 40);
+const randomKills = Number(process.env.PLUGIN_AUTH_KILLS ?? 15);
 
 test(`${randomKills} kills at random moments: whole files, and no login lost that could be kept`, {
   timeout: 60_000 + randomKills * 2_000,
@@ -25,7 +25,7 @@ test(`${randomKills} kills at random moments: whole files, and no login lost tha
   const stored = (): CredentialFile => JSON.parse(readFileSync(path, "utf8"));
   const refreshes = () => server.requests({ grant: "refresh_token" });
 
-  await approvedLogin(config);
+  await grantedLogin(config);
   const met = { beforeRequest: 0, answerLost: 0, tempWhole: 0, renamed: 0, finished: 0 };
   let requests = 0;
   let logins = 1;
@@ -70,7 +70,7 @@ test(`${randomKills} kills at random moments: whole files, and no login lost tha
       await assert.rejects(victim.accessToken(config, { rejectedToken: old }), { code: "LOGIN_REQUIRED" });
       await assert.rejects(victim.accessToken(config, { rejectedToken: old }), { code: "LOGIN_REQUIRED" });
       requests += 1;
-      await approvedLogin(config);
+      await grantedLogin(config);
       logins += 1;
     } else {
       const token = await victim.accessToken(config, { rejectedToken: old });

@@ -17,7 +17,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { getValidAccessToken, listProfiles, login, logout, status } from "../index.js";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
-import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
@@ -247,7 +247,7 @@ async function loggedIn(
   const home = TempHome.create(t);
   const api = await ProtectedApi.start(t, server);
   const config = configFor(server, home.stateDir, clients.public);
-  await approvedLogin(config);
+  await grantedLogin(config);
   return { server, home, api, config, path: home.credentialPath("memory") };
 }
 

@@ -1,23 +1,26 @@
 // What the other tests stand on: each part of support/ does what it says.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import type { Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { connect } from "node:tls";
+import { getValidAccessToken } from "../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions, clients } from "./support/authorization-server.ts";
 import { CertificateAuthority } from "./support/certificate-authority.ts";
 import { Child } from "./support/child.ts";
 import { exchange } from "./support/exchange.ts";
 import { Scope } from "./support/lifetime.ts";
+import { approvedLogin, configFor, grantedLogin } from "./support/login.ts";
 import { nodeMajors } from "./support/nodes.ts";
 import { Person } from "./support/person.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { ProviderStub, providerShape, providerShapes, shapeAnswer } from "./support/provider-stub.ts";
 import { HttpProxy, Wire } from "./support/proxy.ts";
 import { decodedQrCode } from "./support/qr-decoder.ts";
+import { StoredCredential } from "./support/stored-credential.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
@@ -94,6 +97,41 @@ test("a person approves, and the code becomes tokens", async (t) => {
       [200, undefined],
     ],
   );
+});
+
+test("a login that was granted at the server is stored as one that a person approved", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const posting = { ...clients.post, clientAuthentication: "client_secret_post" as const };
+  for (const more of [{}, clients.basic, posting]) {
+    const home = TempHome.create(t);
+    const config = configFor(server, home.stateDir, more);
+    const stored = async (login: typeof approvedLogin | typeof grantedLogin) => {
+      const { status } = await login(config);
+      const {
+        access,
+        refresh,
+        expires = 0,
+        createdAt,
+        refreshedAt,
+        ...others
+      } = new StoredCredential(status.path).read();
+      assert.ok(Math.abs(expires - refreshedAt - 3_600_000) < 60_000 && createdAt === refreshedAt);
+      assert.ok(access !== refresh && access.length === refresh?.length);
+      const token = await getValidAccessToken(config, { rejectedToken: access });
+      assert.notEqual(token, access);
+      assert.equal(new StoredCredential(status.path).read().access, token);
+      return others;
+    };
+    const ofLogin = await stored(approvedLogin);
+    rmSync(home.credentialPath("memory"));
+    const { sequence } = (await server.requests()).at(-1) ?? assert.fail();
+    assert.deepEqual(await stored(grantedLogin), ofLogin);
+    const later = (await server.requests()).filter((request) => request.sequence > sequence);
+    assert.deepEqual(
+      later.map(({ grant }) => grant),
+      ["refresh_token"],
+    );
+  }
 });
 
 test("a refresh rotates, and using a spent refresh token kills the newest", async (t) => {

@@ -427,7 +427,7 @@ function circumstances(load) {
 async function main() {
   const names = process.argv.slice(2);
   await setUp({ nodes, rivals: true });
-  if (!isBuilt() && (await build()) !== 0) return 1;
+  if (!isBuilt({ release: true }) && (await build()) !== 0) return 1;
   const load = os.loadavg();
   for (const name of names.length > 0 ? names : Object.keys(parts)) {
     const started = Date.now();

@@ -10,6 +10,9 @@ const VERSION = "0.1.0";
 const MAIN = "clawdbot-plugin-auth";
 const KEYCHAIN = "clawdbot-plugin-auth-keychain";
 
+/** Where the script of a host lies, or what it is called: anything else is not looked into. */
+const HOST_SCRIPT = /[\\/](?:moltbot|(?:clawdbot|openclaw)(?:-cn)?)(?:[\\/.]|$)/;
+
 /** How often descriptors are looked through for those of files that were replaced, in milliseconds. */
 const WATCH = 30_000;
 
@@ -113,6 +116,7 @@ function imageOf(name) {
     letGo: () => native.letGo(),
   };
   images.set(key, image);
+  if (HOST_SCRIPT.test(process.argv[1])) native.runBy(require("./running-host.js").heeded());
   return image;
 }
 

@@ -1,17 +1,19 @@
-// `npm test`: everything that must hold, stage by stage, up to the first that does not.
+// `npm test`: everything that must hold, stage by stage, up to the first that does not. What tests need from elsewhere is
+// installed meanwhile.
 //
-//   node scripts/check.mjs                                   all stages
-//   node scripts/check.mjs clippy types                      only these
-//   node scripts/check.mjs login                             only tests, of files with this in their name
-//   node scripts/check.mjs login --test-name-pattern=…       options go to `node --test`
-import { readdirSync, readFileSync } from "node:fs";
+//   npm test                                       all stages
+//   npm test -- clippy types                       only these
+//   npm test -- login                              only tests, of files with this in their name
+//   npm test -- login --test-name-pattern=…        options go to `node --test`
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
-import { build, buildKeychain, generatedTypes } from "./build.mjs";
+import { build, buildKeychain, generatedTypes, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
 import { installEngines } from "./engines.mjs";
 import { installMcpServers } from "./mcp-servers.mjs";
+import { keychainBuildOf, runningPlatform } from "./platforms.mjs";
 import { installPostgresql } from "./postgresql.mjs";
 import { installProxies } from "./proxies.mjs";
 import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
@@ -23,7 +25,7 @@ const stages = {
     run: runClippy,
   },
   rust: { title: "Rust tests", run: () => run("cargo", ["test", "--locked"]) },
-  build: { title: "Release addon and its types", run: buildWithFreshTypes },
+  build: { title: "Addon, not optimized, and its types", run: buildWithFreshTypes },
   keychain: { title: "Addon that knows the keychain, not optimized", run: () => buildKeychain() },
   biome: {
     title: "JavaScript and TypeScript format and lints",
@@ -46,7 +48,7 @@ async function runClippy() {
 
 async function buildWithFreshTypes() {
   const before = read(generatedTypes);
-  const code = await build();
+  const code = await build({ debug: true });
   if (code === 0 && read(generatedTypes) !== before) {
     console.error(
       `${relative(root, generatedTypes)} was not what the Rust sources say. This build has just rewritten it: ` +
@@ -83,16 +85,18 @@ function read(path) {
 async function runNodeTests(passedOn) {
   const options = passedOn.filter((argument) => argument.startsWith("-"));
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
-  const files = readdirSync(join(root, "__test__"))
-    .filter((name) => name.endsWith(".test.ts"))
-    .filter((name) => names.length === 0 || names.some((wanted) => name.includes(basename(wanted))))
-    .map((name) => join("__test__", name));
+  // What takes half a minute and more is run by `npm run test:long`, or by its name.
+  const folders = names.length === 0 ? ["__test__"] : ["__test__", "__test__/long"];
+  const files = folders
+    .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(folder, name)))
+    .filter((path) => path.endsWith(".test.ts"))
+    .filter((path) => names.length === 0 || names.some((wanted) => basename(path).includes(basename(wanted))));
   if (files.length === 0) {
     throw new Error(
       `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
     );
   }
-  const built = await buildPlugin();
+  const built = (await builtForTests()) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
@@ -100,6 +104,29 @@ async function runNodeTests(passedOn) {
   const concurrency = Math.max(4, availableParallelism());
   const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=300000"];
   return run(process.execPath, ["--import", "tsx", ...runner, ...options, ...files]);
+}
+
+/** With nothing to do where the stages before have built it; after an edit, as fast as cargo is. */
+async function builtForTests() {
+  const keychain = keychainBuildOf(runningPlatform()).binary;
+  return (
+    (isBuilt() ? 0 : await build({ debug: true, quiet: true })) ||
+    (existsSync(join(root, keychain)) ? 0 : await buildKeychain())
+  );
+}
+
+/** What tests need besides the packages of the checkout, installed where it is not there: mostly a matter of waiting. */
+function preparedForTests() {
+  const fromDistribution = async () => {
+    await setUp({ programs: testPrograms });
+    await installProxies();
+    await installPostgresql();
+    await installEngines();
+  };
+  const prepared = Promise.all([setUp({ nodes: nodeMajors }), installMcpServers(), fromDistribution()]);
+  // It is awaited only by the stage that needs it.
+  prepared.catch(() => {});
+  return prepared;
 }
 
 function seconds(since) {
@@ -113,13 +140,8 @@ async function main() {
   const names = stagesWanted.length > 0 ? stagesWanted : passedOn.length > 0 ? ["tests"] : Object.keys(stages);
 
   const started = Date.now();
-  await setUp(names.includes("tests") ? { nodes: nodeMajors, programs: testPrograms } : {});
-  if (names.includes("tests")) {
-    await installProxies();
-    await installPostgresql();
-    await installEngines();
-    await installMcpServers();
-  }
+  await setUp();
+  const prepared = names.includes("tests") ? preparedForTests() : undefined;
   const passed = [];
   for (const [index, name] of names.entries()) {
     const { title, run: runStage } = stages[name];
@@ -127,6 +149,9 @@ async function main() {
       `\n━━━ ${index + 1}/${names.length} ${title} (${name}) ${"━".repeat(Math.max(3, 60 - title.length - name.length))}`,
     );
     const stageStarted = Date.now();
+    if (name === "tests") {
+      await prepared;
+    }
     const code = await runStage(passedOn);
     if (code !== 0) {
       console.error(`\n✗ FAILED: ${title} (${name}), exit code ${code}, after ${seconds(stageStarted)}.`);

@@ -30,12 +30,12 @@ export async function unpack(wanted, folder) {
 export async function once(what, isThere, install) {
   if (isThere()) return;
   const started = Date.now();
-  process.stdout.write(`Installing ${what} … `);
+  console.log(`Installing ${what} …`);
   try {
     await install();
-    process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
+    console.log(`Installed ${what} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   } catch (error) {
     const [reason] = String(error.message).split("\n");
-    process.stdout.write(`not possible (${reason}); the tests that need it will be skipped\n`);
+    console.log(`${what} cannot be installed (${reason}); the tests that need it will be skipped`);
   }
 }

@@ -57,22 +57,34 @@ export async function setUp({ nodes = [], programs = {}, rivals = false } = {}) 
       await install(join(root, "__test__", "nodes", String(major)), `Node ${major}`);
     }
   }
-  for (const [program, debianPackage] of Object.entries(programs)) {
-    installProgram(program, debianPackage);
-  }
+  await installPrograms(programs);
 }
 
-/** From the distribution, as root alone. Where it cannot be had, the tests that need it say that they are skipped. */
-function installProgram(program, debianPackage) {
-  const quietly = (command, ...args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
-  const isThere = spawnSync(program, ["--version"], { stdio: "ignore" }).error === undefined;
-  if (isThere || process.getuid?.() !== 0) {
+/** From the distribution, as root alone. Where they cannot be had, the tests that need them say that they are skipped. */
+async function installPrograms(programs) {
+  const isMissing = ([program]) => spawnSync(program, ["--version"], { stdio: "ignore" }).error !== undefined;
+  const packages = Object.entries(programs)
+    .filter(isMissing)
+    .map(([, debianPackage]) => debianPackage);
+  if (packages.length === 0 || process.getuid?.() !== 0) {
     return;
   }
-  process.stdout.write(`Installing ${debianPackage} … `);
-  const install = () => quietly("apt-get", "install", "--yes", "--no-install-recommends", debianPackage);
-  const isInstalled = install() || (quietly("apt-get", "update") && install());
-  process.stdout.write(isInstalled ? "done\n" : "not possible; the tests that need it will be skipped\n");
+  console.log(`Installing ${packages.join(", ")} …`);
+  const quietly = (...args) =>
+    new Promise((resolve) => {
+      const child = spawn("apt-get", args, { stdio: "ignore" });
+      child.on("error", () => resolve(false)).on("close", (code) => resolve(code === 0));
+    });
+  const install = (...names) => quietly("install", "--yes", "--no-install-recommends", ...names);
+  if ((await install(...packages)) || ((await quietly("update")) && (await install(...packages)))) {
+    return;
+  }
+  // One that the distribution does not have keeps no other away.
+  for (const name of packages) {
+    if (!(await install(name))) {
+      console.log(`${name} cannot be installed; the tests that need it will be skipped`);
+    }
+  }
 }
 
 /**
@@ -86,13 +98,12 @@ export async function install(folder, what) {
     return;
   }
   const started = Date.now();
-  process.stdout.write(`Installing ${what} … `);
+  console.log(`Installing ${what} …`);
   const { code, output } = await npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder);
   if (code !== 0) {
-    process.stdout.write("failed\n");
     throw new Error(`npm ci failed (exit code ${code}) in ${folder}:\n${output}`);
   }
-  process.stdout.write(`done in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
+  console.log(`Installed ${what} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
 // npm writes its hidden lockfile last: it is there, and newer than ours, only after a whole installation.

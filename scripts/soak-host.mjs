@@ -4,15 +4,14 @@
 //   node scripts/soak-host.mjs [--host openclaw-2026.9.6] [--minutes 20] [--reload-every 30] [--stops 20] [--node 24]
 //
 // Fails where a call, a refresh or a stopped gateway's login is lost, or where more than docs/evidence/soak-host.md says is kept.
-// A host that is not in __test__/hosts is installed into target/hosts; it takes --node. --accounts [3], --dpop and --given-store
-// vary the plugin's login: so many accounts in an order, tokens bound to keys, a store that the plugin gives.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+// A host that is not in __test__/hosts/versions.json is installed into target/hosts; it takes --node. --accounts [3], --dpop and
+// --given-store vary the plugin's login: so many accounts in an order, tokens bound to keys, a store that the plugin gives.
 import { parseArgs } from "node:util";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { install, npm, root, serverNodeMajor, setUp } from "./setup.mjs";
+import { hosts, installElsewhere, installHosts } from "./hosts.mjs";
+import { serverNodeMajor, setUp } from "./setup.mjs";
 
 async function main() {
   const text = (value) => ({ type: "string", default: value });
@@ -36,7 +35,7 @@ async function main() {
   const runsTheServer = Number(process.versions.node.split(".")[0]) >= serverNodeMajor;
   await setUp({ nodes: [...new Set([22, Number(values.node), ...(runsTheServer ? [] : [serverNodeMajor])])] });
   const folder = await installed(values.host);
-  const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
+  const built = (isBuilt({ release: true }) ? 0 : await build()) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
@@ -48,27 +47,17 @@ async function main() {
   ]);
 }
 
-/** Where the host is; it is installed where it is not yet. */
-async function installed(host) {
-  const known = join(root, "__test__", "hosts", host);
-  if (existsSync(join(known, "package-lock.json"))) {
-    await install(known, host);
-    return known;
+/** Where a host is that is not in the table. */
+async function installed(id) {
+  if (hosts.some((row) => row.id === id)) {
+    await installHosts([id]);
+    return undefined;
   }
-  const folder = join(root, "target", "hosts", host);
-  const [, name, version] = /^(\w+)-(.+)$/.exec(host) ?? [];
+  const [, host, version] = /^(openclaw)-(\d.+)$/.exec(id) ?? [];
   if (version === undefined) {
-    throw new Error(`${host} is not "<package>-<version>".`);
+    throw new Error(`${id} is not "openclaw-<version>".`);
   }
-  if (!existsSync(join(folder, "package-lock.json"))) {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies: { [name]: version } }));
-    const { code, output } = await npm(["install", "--ignore-scripts", "--no-audit", "--no-fund"], folder);
-    if (code !== 0) {
-      throw new Error(`npm install failed (exit code ${code}) in ${folder}:\n${output}`);
-    }
-  }
-  return folder;
+  return installElsewhere(host, version);
 }
 
 try {

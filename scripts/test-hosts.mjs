@@ -1,40 +1,121 @@
-// `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. A few minutes; the first time the
-// hosts are installed as well (1.5 GB in __test__/hosts, and they are no dependencies of the checkout).
+// `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on the way,
+// half a GB each.
 //
-//   node scripts/test-hosts.mjs                       all hosts
-//   node scripts/test-hosts.mjs openclaw-2026.9       only those with this in their name
-import { existsSync, readdirSync } from "node:fs";
+//   npm run test:hosts                            the oldest, the newest and those between in which something changed
+//   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
+//   npm run test:hosts -- 2026.9 clawdbot         those with this in their name
+//   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
+//   npm run test:hosts -- --newest                what npm has beyond the table as well; it fails nothing
+//   npm run test:hosts -- --lock                  after a change of the table: the lockfile follows
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { install, root, setUp } from "./setup.mjs";
+import { hostLike, hosts, installElsewhere, installHosts, lockHosts, newestVersion } from "./hosts.mjs";
+import { root, setUp } from "./setup.mjs";
 
-const folder = join(root, "__test__", "hosts");
+const tests = join(root, "__test__", "hosts");
+/** What the tests say of each host. */
+const results = join(root, "target", "hosts", "results.jsonl");
 
 async function main() {
-  const wanted = process.argv.slice(2);
-  const hosts = readdirSync(folder)
-    .filter((name) => existsSync(join(folder, name, "package-lock.json")))
-    .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
-  if (hosts.length === 0) {
-    throw new Error(`No host has ${wanted.join(" or ")} in its name.`);
+  const options = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
+  const names = process.argv.slice(2).filter((argument) => !argument.startsWith("-"));
+  const passedOn = options.filter((option) => option.startsWith("--test-"));
+  if (options.includes("--lock")) {
+    await lockHosts();
+    return 0;
   }
-  await setUp({ nodes: [22, 24] });
-  for (const host of hosts) {
-    await install(join(folder, host), host);
-  }
+  const chosen = await choice(names, options.includes("--all"));
+  await setUp({ nodes: [...new Set([22, ...chosen.map(({ node }) => node)])] });
+  await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
   const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
-  // Each has its own home, port and servers. Two at a time: they wait as much as they work.
-  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=900000"];
-  // Some hosts are there for the login from a chat alone, which runs on all of them.
-  const tests = [...hosts.map((host) => `${host}.test.ts`), "chat.test.ts"];
-  const files = tests.map((name) => join("__test__", "hosts", name)).filter((file) => existsSync(join(root, file)));
-  process.env.HOSTS = hosts.join(" ");
-  return run(process.execPath, ["--import", "tsx", ...runner, ...files]);
+  mkdirSync(join(root, "target", "hosts"), { recursive: true });
+  rmSync(results, { force: true });
+  const code = await tested(
+    chosen,
+    readdirSync(tests).filter((name) => name.endsWith(".test.ts")),
+    passedOn,
+  );
+  if (options.includes("--all") && code === 0) {
+    writeTable();
+  }
+  if (options.includes("--newest") || (names.length === 0 && !options.includes("--all"))) {
+    await tryNewest();
+  }
+  return code;
+}
+
+async function choice(names, all) {
+  if (names.length === 0) {
+    return hosts.filter(({ ci }) => all || ci);
+  }
+  const chosen = hosts.filter(({ id }) => names.some((name) => id.includes(name)));
+  for (const name of names.filter((name) => !hosts.some(({ id }) => id.includes(name)))) {
+    const [, host, version] = /^(clawdbot|openclaw|openclaw-cn)-(\d.*)$/.exec(name) ?? [];
+    if (host === undefined) {
+      throw new Error(`No host has ${name} in its name: ${hosts.map(({ id }) => id).join(", ")}; or <host>-<version>.`);
+    }
+    chosen.push({ ...hostLike(host, version), folder: await installElsewhere(host, version) });
+  }
+  return chosen;
+}
+
+/** Each has its own home, port and servers. */
+function tested(chosen, files, options = []) {
+  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=1200000", ...options];
+  return run(process.execPath, ["--import", "tsx", ...runner, ...files.map((file) => join(tests, file))], {
+    env: { PLUGIN_AUTH_HOSTS: JSON.stringify(chosen), PLUGIN_AUTH_RESULTS: results },
+  });
+}
+
+/** A release beyond the table fails nothing: it is not ours, and the next row of the table will be. */
+async function tryNewest() {
+  const last = hosts.at(-1);
+  const version = await newestVersion(last.host).catch((error) => String(error.message).split("\n")[0]);
+  if (version === last.version) {
+    console.log(`\nNewest: the table's last row, ${last.id}, is the newest that npm has.`);
+    return;
+  }
+  let outcome;
+  try {
+    const newest = { ...hostLike(last.host, version), folder: await installElsewhere(last.host, version) };
+    const code = await tested([newest], ["life.test.ts"]);
+    outcome = code === 0 ? "passes as it is: add its row" : "does not pass: see above";
+  } catch (error) {
+    outcome = `cannot be tried: ${String(error.message).split("\n")[0]}`;
+  }
+  console.log(`\nNewest: ${last.host} ${version} is newer than the table, and ${outcome}.`);
+}
+
+/** The table of docs/hosts.md, with today's date. */
+function writeTable() {
+  const page = join(root, "docs", "hosts.md");
+  const text = readFileSync(page, "utf8");
+  const rows = readFileSync(results, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const ordered = hosts.flatMap(({ id }) => rows.filter((row) => row.id === id));
+  const cells = ordered.map(
+    ({ id, node, passed, seconds }) => `| ${id} | ${node} | ${passed.join(", ")} | ${seconds} |`,
+  );
+  const table = [
+    `Seen on ${new Date().toISOString().slice(0, 10)} by \`npm run test:hosts -- --all\`:`,
+    "",
+    "| Host | Node | Login by | Life of a login | Seconds |",
+    "|---|---|---|---|---|",
+    ...cells,
+  ].join("\n");
+  const [before, , after] = text.split(/<!-- results -->/);
+  if (!existsSync(page) || after === undefined) {
+    throw new Error("docs/hosts.md has no place for the results.");
+  }
+  writeFileSync(page, `${before}<!-- results -->\n${table}\n<!-- results -->${after}`);
 }
 
 try {

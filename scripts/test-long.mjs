@@ -1,8 +1,16 @@
 // `npm run test:long`: what takes minutes and is no part of `npm test`, one after the other; all are run, whatever fails.
+//
+//   npm run test:long                all
+//   npm run test:long -- --ci        what .ci/run calls, a minute
 import { run } from "./command.mjs";
+
+/** Waits for an outage of half a minute, soaks, kills and writes: together, since they mostly wait. */
+const aMinute = ["check.mjs", "outage", "soak", "random-kills", "fast-path"];
+const asLong = { PLUGIN_AUTH_KILLS: "40", PLUGIN_AUTH_WRITES: "10000" };
 
 /** What is run, as scripts of this folder with their arguments. */
 const long = [
+  aMinute,
   ["test-keychains.mjs"],
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],
@@ -22,8 +30,8 @@ const long = [
 ];
 
 let failed = 0;
-for (const [script, ...args] of long) {
+for (const [script, ...args] of process.argv.includes("--ci") ? [aMinute] : long) {
   console.log(`\n━━━ ${script} ${args.join(" ")}`);
-  failed += (await run(process.execPath, [`scripts/${script}`, ...args])) === 0 ? 0 : 1;
+  failed += (await run(process.execPath, [`scripts/${script}`, ...args], { env: asLong })) === 0 ? 0 : 1;
 }
 process.exitCode = failed === 0 ? 0 : 1;

@@ -35,7 +35,7 @@ const published = [
   "index.d.ts",
   "index.js",
   ...pagesOf("docs"),
-  ...["auth-error", "call", "given-store", "images", "shared", "unloadable", "unusable"].map(
+  ...["auth-error", "call", "given-store", "images", "running-host", "shared", "unloadable", "unusable"].map(
     (name) => `lib/${name}.js`,
   ),
   "lib/images.d.ts",

@@ -1,15 +1,13 @@
 /**
- * The real authorization server, npm's oidc-provider, in a process of its own, on a port of loopback that was free.
+ * The real authorization server, npm's oidc-provider, on a port of loopback that was free, in a process for all the
+ * servers of a test file: to start one more takes milliseconds.
  *
  *     const server = await AuthorizationServer.start(t, { accessTokenTtl: 2 });
  *     await login({ issuer: server.issuer, clientId: clients.public.clientId, … });
  *     assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import type { Lifetime } from "./lifetime.ts";
-import { serverNodeBinary } from "./nodes.ts";
+import { type Arrivals, ServerProcess } from "./server-process.ts";
 
 export interface AuthorizationServerOptions {
   /** Seconds that an access token lives. @default 3600 */
@@ -48,7 +46,7 @@ export interface AuthorizationServerOptions {
   severalResources?: boolean;
   /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
   clients?: Record<string, unknown>[];
-  /** More environment of its process, such as another wall clock. */
+  /** More environment of its process, such as another wall clock; it then has the process for itself. */
   env?: Record<string, string>;
 }
 
@@ -159,60 +157,65 @@ export interface Interception {
 /** What oidc-provider stores, by its names. */
 export type StoredModel = "AccessToken" | "RefreshToken" | "Grant" | "Client" | "DeviceCode";
 
-interface Reply {
-  ready?: { origin: string; issuer: string };
-  arrival?: { id: number; entry: LoggedRequest };
-  id?: number;
-  result?: unknown;
-  error?: string;
+/** What the server gave without a login. */
+export interface GrantedTokens {
+  access: string;
+  /** Only with the scope offline_access. */
+  refresh?: string;
+  /** Seconds that the access token lives. */
+  lifetime: number;
 }
 
 export class AuthorizationServer {
   readonly origin: string;
   readonly issuer: string;
-  readonly #child: ChildProcess;
-  readonly #calls = new Map<number, { resolve: (result: unknown) => void; reject: (error: Error) => void }>();
-  readonly #arrivals = new Map<number, (entry: LoggedRequest) => void>();
-  #nextCall = 1;
+  readonly #process: ServerProcess;
+  readonly #number: number;
+  readonly #ownProcess: boolean;
+  readonly #arrivals: Arrivals;
   #stopped: Promise<void> | undefined;
 
+  /** The servers that run, by their issuers. */
+  static readonly #running = new Map<string, AuthorizationServer>();
+
   static async start(lifetime: Lifetime, options: AuthorizationServerOptions = {}): Promise<AuthorizationServer> {
-    // Nothing of the test's environment: it may point at proxies and certificates that are meant for the addon.
-    const child = fork(fileURLToPath(new URL("../fixtures/authorization-server.mjs", import.meta.url)), [], {
-      execPath: serverNodeBinary(),
-      execArgv: [],
-      env: { PATH: process.env.PATH, ...options.env },
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-    });
-    let errors = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      errors += text;
-    });
-    lifetime.after(() => end(child));
-    child.send({ options: withDefaults(options) });
-    const ready = await new Promise<{ origin: string; issuer: string }>((resolve, reject) => {
-      child.once("message", (message: Reply) => {
-        if (message.ready) {
-          resolve(message.ready);
-        }
-      });
-      child.once("close", () => reject(new Error(`The authorization server did not start:\n${errors}`)));
-      child.once("error", reject);
-    });
-    return new AuthorizationServer(child, ready, () => errors);
+    const { env, ...others } = options;
+    const process = env === undefined ? ServerProcess.shared() : new ServerProcess(env);
+    const { number, arrivals } = process.enter();
+    try {
+      const at = await process.call<{ origin: string; issuer: string }>(number, "start", withDefaults(others));
+      const server = new AuthorizationServer(process, number, arrivals, at, env !== undefined);
+      AuthorizationServer.#running.set(server.issuer, server);
+      lifetime.after(() => server.stop());
+      return server;
+    } catch (error) {
+      process.leave(number);
+      throw new Error(`The authorization server did not start: ${error instanceof Error ? error.message : error}`);
+    }
   }
 
-  private constructor(child: ChildProcess, ready: { origin: string; issuer: string }, errors: () => string) {
-    this.#child = child;
-    this.origin = ready.origin;
-    this.issuer = ready.issuer;
-    child.on("message", (message: Reply) => this.#receive(message));
-    child.on("close", () => {
-      for (const { reject } of this.#calls.values()) {
-        reject(new Error(`The authorization server has ended:\n${errors()}`));
-      }
-      this.#calls.clear();
-    });
+  /** The server of this process that has this issuer. */
+  static of(issuer: string | undefined): AuthorizationServer {
+    const server = AuthorizationServer.#running.get(issuer ?? "");
+    if (server === undefined) {
+      throw new Error(`No authorization server of this test has the issuer ${issuer}`);
+    }
+    return server;
+  }
+
+  private constructor(
+    process: ServerProcess,
+    number: number,
+    arrivals: Arrivals,
+    at: { origin: string; issuer: string },
+    ownProcess: boolean,
+  ) {
+    this.#process = process;
+    this.#number = number;
+    this.#arrivals = arrivals;
+    this.#ownProcess = ownProcess;
+    this.origin = at.origin;
+    this.issuer = at.issuer;
   }
 
   /** The URL of an endpoint, for configurations without discovery. */
@@ -251,7 +254,9 @@ export class AuthorizationServer {
     action: InterceptionAction = {},
   ): Promise<Interception> {
     const id = await this.#call<number>("intercept", { match, action });
-    const arrived = new Promise<LoggedRequest>((resolve) => this.#arrivals.set(id, resolve));
+    const arrived = new Promise<LoggedRequest>((resolve) => {
+      this.#arrivals.set(id, (entry) => resolve(entry as LoggedRequest));
+    });
     return {
       arrived,
       release: () => this.#call("release", { id }),
@@ -279,6 +284,11 @@ export class AuthorizationServer {
     await this.#call("revoke", { models: ["Client"], clientId });
   }
 
+  /** What a device login would have given, without one: nothing of it is in the log. */
+  grant(clientId: string, scopes: string[], accountId = "ada"): Promise<GrantedTokens> {
+    return this.#call("grant", { clientId, scopes, accountId });
+  }
+
   /** How many of these the server holds. */
   stored(model: StoredModel): Promise<number> {
     return this.#call("stored", { model });
@@ -286,42 +296,18 @@ export class AuthorizationServer {
 
   /** Ends it before its lifetime does. Connections to it break. */
   async stop(): Promise<void> {
-    this.#stopped ??= end(this.#child);
+    this.#stopped ??= this.#stop();
     await this.#stopped;
   }
 
+  async #stop(): Promise<void> {
+    AuthorizationServer.#running.delete(this.issuer);
+    await (this.#ownProcess ? this.#process.kill() : this.#call("stop", undefined));
+    this.#process.leave(this.#number);
+  }
+
   #call<Result>(call: string, argument: unknown): Promise<Result> {
-    const id = this.#nextCall++;
-    return new Promise<Result>((resolve, reject) => {
-      if (!this.#child.connected) {
-        reject(new Error("The authorization server has ended."));
-        return;
-      }
-      this.#calls.set(id, { resolve: (result) => resolve(result as Result), reject });
-      this.#child.send({ id, call, argument });
-    });
-  }
-
-  #receive(message: Reply): void {
-    if (message.arrival) {
-      this.#arrivals.get(message.arrival.id)?.(message.arrival.entry);
-      return;
-    }
-    const call = this.#calls.get(message.id ?? 0);
-    this.#calls.delete(message.id ?? 0);
-    if (message.error === undefined) {
-      call?.resolve(message.result);
-    } else {
-      call?.reject(new Error(message.error));
-    }
-  }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const closed = once(child, "close");
-    child.kill("SIGKILL");
-    await closed;
+    return this.#process.call(this.#number, call, argument);
   }
 }
 

@@ -2,9 +2,9 @@
  * A login whose access token has ended, at the real server with rotation and reuse detection: whoever asks for a token
  * next has to refresh. Refreshed tokens live for an hour, so that however slow a test is, no second refresh is due.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type AuthConfig, status } from "../../index.js";
+import type { AuthConfig } from "../../index.js";
 import {
   AuthorizationServer,
   type AuthorizationServerOptions,
@@ -13,8 +13,9 @@ import {
 } from "./authorization-server.ts";
 import type { ChildOptions } from "./child.ts";
 import type { Lifetime } from "./lifetime.ts";
-import { approvedLogin, configFor } from "./login.ts";
+import { configFor, grantedLogin } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
+import { StoredCredential } from "./stored-credential.ts";
 import { TempHome } from "./temp-home.ts";
 
 /** What a credential file says, as far as tests look at it. */
@@ -46,10 +47,8 @@ export class ExpiredLogin {
     const server = await AuthorizationServer.start(lifetime, options.server ?? {});
     const home = TempHome.create(lifetime);
     const config = configFor(server, options.stateDir?.(home) ?? home.stateDir, options.config ?? {});
-    const shortLived = await server.intercept({ grant: "device_code" }, { edit: { expires_in: 1 } });
-    const { status } = await approvedLogin(config);
-    await shortLived.remove();
-    await expiry(config);
+    const { status } = await grantedLogin(config);
+    new StoredCredential(realpathSync(status.path)).expire();
     return new ExpiredLogin(lifetime, server, home, config, status.path);
   }
 
@@ -106,10 +105,4 @@ export class ExpiredLogin {
   heldAnswer(): Promise<Interception> {
     return this.server.intercept({ grant: "refresh_token", nth: 1 }, { hold: "after" });
   }
-}
-
-/** Until the access token has ended. */
-async function expiry(config: AuthConfig): Promise<void> {
-  const { expiresAt = 0 } = await status(config);
-  await new Promise((resolve) => setTimeout(resolve, Math.max(0, expiresAt - Date.now()) + 5));
 }

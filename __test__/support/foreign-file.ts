@@ -18,7 +18,7 @@ import { dirname, join } from "node:path";
 import { type AuthConfig, getValidAccessToken } from "../../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./authorization-server.ts";
 import { type Lifetime, Scope } from "./lifetime.ts";
-import { approvedLogin, configFor } from "./login.ts";
+import { configFor } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
 import { TempHome } from "./temp-home.ts";
 
@@ -320,13 +320,14 @@ export class ForeignFile {
     const server = await AuthorizationServer.start(scope, options);
     const home = TempHome.create(scope);
     const { second } = layouts[format];
-    const [first, other] = await Promise.all([
-      granted(server, home, "first"),
-      second && granted(server, home, "second"),
-    ]);
+    const [first, other] = await Promise.all([granted(server), second && granted(server)]);
     file = new ForeignFile(scope, server, home, format);
     file.#second = other && { ...other, expires: Date.now() + anHour };
     mkdirSync(dirname(file.path), { recursive: true, mode: 0o700 });
+    if (format === "auth-profiles") {
+      // A host that reads that file was here.
+      writeFileSync(join(home.path, ".clawdbot/clawdbot.json"), "{}");
+    }
     const expires = Date.now() + lives;
     const dated = jwt({ exp: Math.floor(expires / 1000) });
     file.write({ ...first, access: format === "codex" ? dated : first.access, expires });
@@ -478,8 +479,7 @@ function parsed(member: string): Json {
 }
 
 /** The tokens of a login of its own at the server. */
-async function granted(server: AuthorizationServer, home: TempHome, profile: string) {
-  const { status } = await approvedLogin(configFor(server, join(home.path, "own"), { profile }));
-  const { access, refresh } = JSON.parse(readFileSync(status.path, "utf8"));
+async function granted(server: AuthorizationServer) {
+  const { access, refresh = "" } = await server.grant("public", ["memory", "offline_access"]);
   return { access, refresh };
 }

@@ -6,7 +6,7 @@ import type { AuthConfig, AuthStatus } from "../../index.js";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./authorization-server.ts";
 import { Keyring } from "./keyring.ts";
 import type { Lifetime } from "./lifetime.ts";
-import { complete, configFor } from "./login.ts";
+import { complete, configFor, grantedLogin } from "./login.ts";
 import { Person } from "./person.ts";
 import { PluginProcess } from "./plugin-process.ts";
 import { StoredCredential, type StoredMembers } from "./stored-credential.ts";
@@ -64,7 +64,8 @@ export class KeychainLogin<K extends Keychain = Keyring> {
 
   static async create(lifetime: Lifetime, options: AuthorizationServerOptions = {}): Promise<KeychainLogin> {
     const login = await KeychainLogin.prepare(lifetime, options);
-    await login.logIn(await login.plugin());
+    const plugin = await login.plugin();
+    await grantedLogin(login.config, login.server, (tokens) => plugin.call("importToken", [login.config, tokens]));
     return login;
   }
 

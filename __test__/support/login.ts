@@ -1,7 +1,16 @@
 /** Logins as tests need them: by a person who approves at once. */
 import { realpathSync } from "node:fs";
-import { type AuthConfig, type AuthStatus, login, type ProgressEvent, status, type Verification } from "../../index.js";
-import type { AuthorizationServer } from "./authorization-server.ts";
+import {
+  type AuthConfig,
+  type AuthStatus,
+  type ImportedToken,
+  importToken,
+  login,
+  type ProgressEvent,
+  status,
+  type Verification,
+} from "../../index.js";
+import { AuthorizationServer } from "./authorization-server.ts";
 import { Person } from "./person.ts";
 import { StoredCredential } from "./stored-credential.ts";
 
@@ -29,6 +38,34 @@ export async function approvedLogin(config: AuthConfig, { ca }: { ca?: string } 
     throw new Error("No verification was shown");
   }
   return { status, verification: shown, progress };
+}
+
+/**
+ * What {@link approvedLogin} would have left, without a login and its second of waiting for the person: for tests of what
+ * comes after one. The server has given the tokens, the addon has stored them, and the file says of their server what a
+ * login says (a test compares). For a registered client, a config without issuer or a DPoP key, log in.
+ */
+export async function grantedLogin(
+  config: AuthConfig,
+  server = AuthorizationServer.of(config.issuer),
+  store: (tokens: ImportedToken) => Promise<unknown> = (tokens) => importToken(config, tokens),
+): Promise<{ status: AuthStatus }> {
+  const { clientId, clientSecret, scopes = [], issuer, clientAuthentication } = config;
+  if (clientId === undefined || config.dpop || config.store || config.credentialsFormat) {
+    throw new Error("Only a login gives what this config asks for");
+  }
+  const { access, refresh, lifetime } = await server.grant(clientId, scopes);
+  const expires = Date.now() + lifetime * 1000;
+  await store({ access, ...(refresh !== undefined && { refresh }), expires, scopes });
+  const { path } = await status(config);
+  new StoredCredential(realpathSync(path)).becomeLogin({
+    ...(issuer !== undefined && { issuer }),
+    tokenEndpoint: config.tokenEndpoint ?? server.endpoints.tokenEndpoint,
+    revocationEndpoint: config.revocationEndpoint ?? server.endpoints.revocationEndpoint,
+    clientId,
+    clientAuthentication: clientAuthentication ?? (clientSecret === undefined ? "none" : "client_secret_basic"),
+  });
+  return { status: await status(config) };
 }
 
 /** The access token has just ended, as far as its file says: whoever asks for a token next has to refresh. */

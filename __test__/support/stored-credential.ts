@@ -33,6 +33,12 @@ export class StoredCredential {
     this.#write({ ...this.read(), expires, refreshedAt: expires - lifetime * 1000 });
   }
 
+  /** An imported token becomes one of a login at this server. */
+  becomeLogin(server: Record<string, string>): void {
+    const { imported, ...members } = this.read();
+    this.#write({ ...members, ...server } as StoredMembers);
+  }
+
   /** The pause after a failed refresh lies that many seconds further back. */
   letPauseEnd(seconds: number): void {
     const { lastRefresh, ...members } = this.read();

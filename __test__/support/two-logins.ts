@@ -5,7 +5,7 @@ import type { AuthConfig } from "../../index.js";
 import { AuthorizationServer } from "./authorization-server.ts";
 import type { Tokens } from "./foreign-file.ts";
 import type { Lifetime } from "./lifetime.ts";
-import { approvedLogin, configFor } from "./login.ts";
+import { configFor } from "./login.ts";
 import { PluginProcess } from "./plugin-process.ts";
 import { TempHome } from "./temp-home.ts";
 
@@ -23,8 +23,7 @@ export class TwoLogins {
     const home = TempHome.create(lifetime);
     const profiles: Record<string, object> = {};
     for (const name of ["a", "b"] as const) {
-      const { status } = await approvedLogin(configFor(server, join(home.path, "own"), { profile: name }));
-      const { access, refresh } = JSON.parse(readFileSync(status.path, "utf8"));
+      const { access, refresh } = await server.grant("public", ["memory", "offline_access"]);
       const expires = Date.now() + (lives[name] ?? -1000);
       profiles[`memory:${name}`] = { type: "oauth", provider: "memory", access, refresh, expires };
     }

@@ -37,4 +37,5 @@ pub mod payload;
 mod person;
 mod process;
 pub mod profile_order;
+pub mod running_host;
 pub mod status;

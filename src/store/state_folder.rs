@@ -28,19 +28,38 @@ pub(super) fn state_dir(
     if let Some(text) = option {
         return Ok((option_path("stateDir", text, environment)?, "stateDir"));
     }
-    for variable in STATE_DIR_VARIABLES {
-        if let Some(value) = set(variable, environment) {
-            return Ok((expanded(variable, &value, environment)?, variable));
+    let host = environment.host();
+    let moved = || {
+        let home = set(HOME_VARIABLE, environment).filter(|_| host.heeds_folder(0))?;
+        Some(expanded(HOME_VARIABLE, &home, environment))
+    };
+    for (index, variable) in STATE_DIR_VARIABLES.into_iter().enumerate() {
+        let Some(value) = set(variable, environment).filter(|_| host.heeds_variable(index)) else {
+            continue;
+        };
+        let folder = expanded(variable, &value, environment)?;
+        // openclaw ignores the names of its ancestors from 2026.3.22 on. Where no host is known, the folders say whose it is.
+        let has_openclaw = || {
+            let home = moved().and_then(Result::ok);
+            home.or_else(|| environment.home())
+                .is_some_and(|home| home.join(".openclaw").exists())
+        };
+        if index == 0 || host.is_known() || folder.exists() || !has_openclaw() {
+            return Ok((folder, variable));
         }
     }
-    if let Some(value) = set(HOME_VARIABLE, environment) {
-        let state_dir = expanded(HOME_VARIABLE, &value, environment)?.join(".openclaw");
-        return Ok((state_dir, HOME_VARIABLE));
+    if let Some(home) = moved() {
+        return Ok((home?.join(".openclaw"), HOME_VARIABLE));
     }
     let home = home("the state folder", environment)?;
-    let mut candidates = STATE_DIRS.iter().map(|folder| home.join(folder));
-    let state_dir = candidates
+    let heeded = || {
+        let folders = STATE_DIRS.iter().enumerate();
+        let folders = folders.filter(|(index, _)| host.heeds_folder(*index));
+        folders.map(|(_, folder)| home.join(folder))
+    };
+    let state_dir = heeded()
         .find(|candidate| candidate.exists())
+        .or_else(|| heeded().next())
         .unwrap_or_else(|| home.join(".openclaw"));
     Ok((absolute("HOME", &state_dir)?, "the home folder"))
 }

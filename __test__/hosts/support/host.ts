@@ -1,54 +1,34 @@
 /**
  * A real host of plugins, from npm, in a home folder of its own: its command line, and its gateway.
  *
- *     const host = await Host.create(t, hosts["openclaw-2026.9.6"], { registry });
+ *     const host = await Host.create(t, "openclaw-2026.9.6", { registry });
  *     await host.run(["plugins", "install", "team-memory"]);
  *     const gateway = await host.startGateway();
  *     await gateway.tool("team_memory_search", { query: "tea" });
  */
+import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type HostVersion, hostLike, hosts as table } from "../../../scripts/hosts.mjs";
 import { Child, type ChildExit } from "../../support/child.ts";
 import { exchange } from "../../support/exchange.ts";
 import type { Lifetime } from "../../support/lifetime.ts";
 import { type NodeMajor, nodeBinary } from "../../support/nodes.ts";
 import { TempHome } from "../../support/temp-home.ts";
 
-interface HostProgram {
-  name: "clawdbot" | "openclaw";
-  /** What its command runs. */
-  script: string;
-  node: NodeMajor;
-  /** Where it is installed. @default its id, in __test__/hosts */
-  folder?: string;
-  /** The package in npm. @default its name */
-  package?: string;
-}
+/** "openclaw-2026.9.6": a row of versions.json, or one that was added. */
+export type HostId = string;
 
-export type HostId =
-  | "clawdbot-2026.1.24"
-  | "openclaw-2026.1.29"
-  | "openclaw-cn-2026.1.31"
-  | "openclaw-2026.4.15"
-  | "openclaw-2026.6.11"
-  | "openclaw-2026.9.6";
-
-/** By the folder of their package.json in __test__/hosts. */
-export const hosts: Record<HostId, HostProgram> = {
-  "clawdbot-2026.1.24": { name: "clawdbot", script: "dist/entry.js", node: 22 },
-  "openclaw-2026.1.29": { name: "openclaw", script: "openclaw.mjs", node: 22 },
-  "openclaw-cn-2026.1.31": { name: "openclaw", package: "openclaw-cn", script: "dist/entry.js", node: 22 },
-  "openclaw-2026.4.15": { name: "openclaw", script: "openclaw.mjs", node: 22 },
-  "openclaw-2026.6.11": { name: "openclaw", script: "openclaw.mjs", node: 22 },
-  "openclaw-2026.9.6": { name: "openclaw", script: "openclaw.mjs", node: 24 },
-};
+/** Those that scripts/test-hosts.mjs has chosen; else the table. */
+export const hosts: HostVersion[] = JSON.parse(process.env.PLUGIN_AUTH_HOSTS ?? "null") ?? table;
 
 /** Another openclaw, wherever it is installed. */
 export function addHost(id: string, folder: string, node: NodeMajor): HostId {
-  hosts[id as HostId] ??= { name: "openclaw", script: "openclaw.mjs", node, folder };
-  return id as HostId;
+  const version = id.slice("openclaw-".length);
+  hosts.push({ ...hostLike("openclaw", version), id, folder, node: node as HostVersion["node"] });
+  return id;
 }
 
 const token = "test-token";
@@ -60,6 +40,7 @@ export interface Finished extends ChildExit {
 
 export class Host {
   readonly id: HostId;
+  readonly row: HostVersion;
   readonly home: TempHome;
   readonly stateDir: string;
   readonly port: number;
@@ -74,11 +55,12 @@ export class Host {
 
   private constructor(lifetime: Lifetime, id: HostId, registry: string, port: number) {
     this.id = id;
+    this.row = hosts.findLast((row) => row.id === id) ?? assert.fail(`${id} is not chosen`);
     this.port = port;
     this.#lifetime = lifetime;
     this.#registry = registry;
     this.home = TempHome.create(lifetime);
-    this.stateDir = join(this.home.path, `.${this.name}`);
+    this.stateDir = join(this.home.path, `.${this.family}`);
     mkdirSync(this.stateDir);
     this.configure({
       gateway: { mode: "local", port, bind: "loopback", auth: { mode: "token", token } },
@@ -86,22 +68,33 @@ export class Host {
     });
   }
 
-  get name(): "clawdbot" | "openclaw" {
-    return hosts[this.id].name;
+  /** Its command, and what messages call it. */
+  get name(): HostVersion["host"] {
+    return this.row.host;
+  }
+
+  /** What its files and variables are called by. */
+  get family(): "clawdbot" | "openclaw" {
+    return this.name === "clawdbot" ? "clawdbot" : "openclaw";
   }
 
   /** What its environment variables begin with. */
   get prefix(): string {
-    return this.name.toUpperCase();
+    return this.family.toUpperCase();
   }
 
   /** What says yes to the questions of a plugin's installation, where the host asks any. */
   get consent(): string[] {
-    return this.id === "openclaw-2026.9.6" ? ["--force", "--accept-capabilities"] : [];
+    return this.row.consent ?? [];
+  }
+
+  /** Does its command line know those of plugins? */
+  get hasCommands(): boolean {
+    return this.name === "openclaw";
   }
 
   get configPath(): string {
-    return join(this.stateDir, `${this.name}.json`);
+    return join(this.stateDir, `${this.family}.json`);
   }
 
   /** Merges into the host's configuration file. */
@@ -117,7 +110,7 @@ export class Host {
 
   /** The same, on a terminal of its own. */
   startOnTerminal(args: string[]): Child {
-    return this.#start("terminal.mjs", [nodeBinary(hosts[this.id].node), this.#script, ...args]);
+    return this.#start("terminal.mjs", [nodeBinary(this.row.node), this.#script, ...args]);
   }
 
   /** Runs a command of the host to its end. */
@@ -150,7 +143,7 @@ export class Host {
   }
 
   #start(script: string, args: string[]): Child {
-    const { node } = hosts[this.id];
+    const { node } = this.row;
     const { prefix } = this;
     const quiet = ["CHANNELS", "CRON", "BROWSER_CONTROL_SERVER", "CANVAS_HOST"].map((what) => [
       `${prefix}_SKIP_${what}`,
@@ -166,6 +159,8 @@ export class Host {
         npm_config_registry: this.#registry,
         npm_config_audit: "false",
         npm_config_update_notifier: "false",
+        // openclaw 2026.4.15 asks ClawHub first, and npm only where that answers that it has no such package.
+        OPENCLAW_CLAWHUB_URL: `${this.#registry}clawhub`,
         [`${prefix}_DISABLE_BONJOUR`]: "1",
         ...Object.fromEntries(quiet),
         ...this.environment,
@@ -173,10 +168,18 @@ export class Host {
     });
   }
 
+  /** What its command runs. Of a workspace, npm puts one version of a package to the root of all. */
   get #script(): string {
-    const program = hosts[this.id];
-    const { name, script, folder = fileURLToPath(new URL(`../${this.id}`, import.meta.url)) } = program;
-    return join(folder, "node_modules", program.package ?? name, script);
+    const { host, id, version, folder } = this.row;
+    const versions = fileURLToPath(new URL("../versions", import.meta.url));
+    for (const place of folder === undefined ? [join(versions, id), dirname(versions)] : [folder]) {
+      const installed = join(place, "node_modules", host);
+      const manifest = existsSync(installed) && JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+      if (manifest.version === version) {
+        return join(installed, manifest.bin[host]);
+      }
+    }
+    throw new Error(`${id} is not installed: npm run test:hosts -- ${id}`);
   }
 }
 

@@ -60,6 +60,7 @@ export class PackageRegistry {
   /** Packages that were asked for and are not here. */
   missing(): string[] {
     const known = new Set([...this.#versions.keys()].map((name) => `/${name}`));
-    return this.#server.requests.map(({ path }) => path).filter((path) => !known.has(path) && !path.includes("/-/"));
+    const isOther = (path: string) => path.includes("/-/") || path.startsWith("/clawhub");
+    return this.#server.requests.map(({ path }) => path).filter((path) => !known.has(path) && !isOther(path));
   }
 }

@@ -8,7 +8,8 @@ import { type LifetimeHost, lifetimeHost, plugin } from "./lifetime-plugin.ts";
 
 interface Options {
   host: string;
-  folder: string;
+  /** Of a host that is not in the table. */
+  folder?: string;
   minutes: string;
   "reload-every": string;
   stops: string;
@@ -28,7 +29,10 @@ interface Sample {
 }
 
 const options = JSON.parse(process.argv[2] ?? "{}") as Options;
-const id = addHost(options.host, options.folder, Number(options.node) as NodeMajor);
+const id =
+  options.folder === undefined
+    ? options.host
+    : addHost(options.host, options.folder, Number(options.node) as NodeMajor);
 const seconds = 1000;
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 /** What the library calls its threads. */

@@ -135,7 +135,7 @@ fn usual_path(
                     agent.escape_debug()
                 )));
             }
-            // openclaw moved its logins there in 2026.9; a file that lies where they were stops its own login.
+            // openclaw moved its logins there in 2026.6; a file that lies where they were stops its own login.
             let database = state_dir.join("state").join("openclaw.sqlite");
             if database.exists() {
                 return Err(invalid(format!(
@@ -145,11 +145,31 @@ fn usual_path(
                     database.display()
                 )));
             }
-            Ok(state_dir
+            let path = state_dir
                 .join("agents")
                 .join(agent)
                 .join("agent")
-                .join(format.home().file))
+                .join(format.home().file);
+            // docs/hosts.md 8: openclaw 2026.8 does not start beside that file. Outside of a host, only what a host that reads
+            // it has left says that there is one.
+            let is_read = environment.host().reads_auth_profiles().unwrap_or_else(|| {
+                let signs = [
+                    "clawdbot.json",
+                    "moltbot.json",
+                    "agents/main/agent/auth-profiles.json",
+                    "credentials/oauth.json",
+                ];
+                path.exists() || signs.iter().any(|sign| state_dir.join(sign).exists())
+            });
+            if !is_read {
+                return Err(invalid(format!(
+                    "Nothing says that the host of {} reads auth-profiles.json; openclaw from 2026.6 on does not, and may \
+                     not start beside it: nothing was written. Call this from the plugin, inside a host before that, or \
+                     leave `credentialsFormat` out.",
+                    state_dir.display()
+                )));
+            }
+            Ok(path)
         }
         Format::McpRemote => Err(invalid(
             "`credentialsFormat: \"mcp-remote\"` needs `credentialsPath`: mcp-remote has a file for each server, \

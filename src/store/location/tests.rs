@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::blocking::Look;
+use crate::environment::running_host::RunningHost;
 use crate::error::ErrorCode;
 use crate::store::foreign::keychain_item::KeychainItem;
 use crate::store::profiles::profiles;
@@ -14,14 +15,20 @@ use crate::store::registration::Shelf;
 pub(in crate::store) struct FixedEnvironment {
     vars: HashMap<String, OsString>,
     home: Option<PathBuf>,
+    host: RunningHost,
 }
 
 impl FixedEnvironment {
     fn at_home(home: &Path) -> Self {
         Self {
-            vars: HashMap::new(),
             home: Some(home.to_path_buf()),
+            ..Self::default()
         }
+    }
+
+    fn run_by(mut self, bits: u32) -> Self {
+        self.host = RunningHost::of(bits);
+        self
     }
 
     fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
@@ -37,6 +44,10 @@ impl Environment for FixedEnvironment {
 
     fn home(&self) -> Option<PathBuf> {
         self.home.clone()
+    }
+
+    fn host(&self) -> RunningHost {
+        self.host
     }
 }
 
@@ -215,6 +226,87 @@ fn the_hosts_variables_count_in_their_order() {
     assert_eq!(
         resolved(&all().with("CLAWDBOT_STATE_DIR", " ")),
         Path::new("/home-of-openclaw/.openclaw/credentials/demo/default.json")
+    );
+}
+
+#[test]
+fn an_older_hosts_variable_counts_where_its_folder_is_or_openclaws_is_not() {
+    let home = TempDir::new().unwrap();
+    let old = home.path().join("old");
+    let environment = FixedEnvironment::at_home(home.path()).with("CLAWDBOT_STATE_DIR", &old);
+    let of = |folder: &Path| folder.join("credentials/demo/default.json");
+    let openclaw = home.path().join(".openclaw");
+    assert_eq!(resolved(&environment), of(&old), "neither folder is there");
+    std::fs::create_dir(&openclaw).unwrap();
+    assert_eq!(resolved(&environment), of(&openclaw));
+    std::fs::create_dir(&old).unwrap();
+    assert_eq!(resolved(&environment), of(&old));
+}
+
+#[test]
+fn the_running_host_says_which_variables_and_folders_count() {
+    let home = TempDir::new().unwrap();
+    for name in ["old", ".openclaw", ".clawdbot"] {
+        std::fs::create_dir(home.path().join(name)).unwrap();
+    }
+    let old = home.path().join("old");
+    let environment = || FixedEnvironment::at_home(home.path());
+    let of = |name: &str| home.path().join(name).join("credentials/demo/default.json");
+    let both = || {
+        environment()
+            .with("CLAWDBOT_STATE_DIR", &old)
+            .with("OPENCLAW_STATE_DIR", "/open")
+    };
+    // As lib/running-host.js counts them.
+    let (clawdbot, openclaw, openclaw_cn) = (4 + 16 + 64, 1 + 56, 1 + 8 + 64);
+    assert_eq!(resolved(&both().run_by(clawdbot)), of("old"));
+    assert_eq!(
+        resolved(&environment().run_by(clawdbot)),
+        of(".clawdbot"),
+        "although ~/.openclaw is there"
+    );
+    let only_old = || environment().with("CLAWDBOT_STATE_DIR", &old);
+    assert_eq!(resolved(&only_old().run_by(openclaw)), of(".openclaw"));
+    assert_eq!(resolved(&only_old().run_by(openclaw_cn)), of(".openclaw"));
+    std::fs::remove_dir(home.path().join(".openclaw")).unwrap();
+    assert_eq!(resolved(&only_old().run_by(openclaw)), of(".clawdbot"));
+    assert_eq!(resolved(&only_old().run_by(openclaw_cn)), of(".openclaw"));
+}
+
+#[test]
+fn auth_profiles_are_kept_only_where_a_host_reads_them() {
+    let state_dir = TempDir::new().unwrap();
+    let request = LocationRequest {
+        plugin_id: "demo",
+        profile: "demo:default",
+        state_dir: state_dir.path().to_str(),
+        credentials_path: None,
+        format: Some((Format::AuthProfiles, "main")),
+        store: None,
+    };
+    let refused = |bits: u32| {
+        let environment = FixedEnvironment::default().run_by(bits);
+        Location::resolve(&request, &environment, &SharedClock::of_system())
+            .err()
+            .map(|error| error.code())
+    };
+    assert_eq!(
+        refused(0),
+        Some(ErrorCode::InvalidConfig),
+        "nothing is known"
+    );
+    assert_eq!(refused(1 + 8 + 64), None, "a host that reads them runs");
+    assert_eq!(
+        refused(1 + 8),
+        Some(ErrorCode::InvalidConfig),
+        "a later one"
+    );
+    std::fs::write(state_dir.path().join("clawdbot.json"), "{}").unwrap();
+    assert_eq!(refused(0), None, "clawdbot was here");
+    assert_eq!(
+        refused(1 + 8),
+        Some(ErrorCode::InvalidConfig),
+        "and a later one runs"
     );
 }
 

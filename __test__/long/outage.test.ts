@@ -1,13 +1,13 @@
 /** Half a minute without a network while a login polls: it goes on, and ends well. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type AuthStatus, login } from "../index.js";
-import { AuthorizationServer } from "./support/authorization-server.ts";
-import { complete, configFor } from "./support/login.ts";
-import { mend } from "./support/network-fault.ts";
-import { Person } from "./support/person.ts";
-import { Wire } from "./support/proxy.ts";
-import { TempHome } from "./support/temp-home.ts";
+import { type AuthStatus, login } from "../../index.js";
+import { AuthorizationServer } from "../support/authorization-server.ts";
+import { complete, configFor } from "../support/login.ts";
+import { mend } from "../support/network-fault.ts";
+import { Person } from "../support/person.ts";
+import { Wire } from "../support/proxy.ts";
+import { TempHome } from "../support/temp-home.ts";
 
 const outage = 30_000;
 

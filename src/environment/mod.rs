@@ -3,6 +3,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use running_host::RunningHost;
+
+pub(crate) mod running_host;
+
 /// The environment of the process.
 pub(crate) trait Environment: Send + Sync {
     /// A variable.
@@ -12,6 +16,10 @@ pub(crate) trait Environment: Send + Sync {
     /// The process runs in a container.
     fn is_container(&self) -> bool {
         false
+    }
+    /// The host that runs the process.
+    fn host(&self) -> RunningHost {
+        RunningHost::default()
     }
 }
 
@@ -41,5 +49,9 @@ impl Environment for ProcessEnvironment {
             || ["/.dockerenv", "/run/.containerenv"]
                 .iter()
                 .any(|path| Path::new(path).exists())
+    }
+
+    fn host(&self) -> RunningHost {
+        RunningHost::current()
     }
 }

@@ -1,7 +1,7 @@
 /** The short form of `npm run soak`: nothing lost without a reason, nothing piled up. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Soak } from "./support/soak.ts";
+import { Soak } from "../support/soak.ts";
 
 const skip = process.platform === "linux" ? false : "reads /proc";
 

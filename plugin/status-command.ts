@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+/**
+ * `npx clawdbot-plugin-auth status <plugin>`: what the plugin's own `status` says, and its exit codes, on hosts whose command
+ * line knows no commands of plugins. It needs no host, no gateway and no network.
+ */
+import { parseArgs } from "node:util";
+import { AuthError, listProfiles, status } from "../index.js";
+import { exitCode, stateInWords, statusText, worst } from "./status-text.ts";
+
+const usage = `Usage: clawdbot-plugin-auth status <plugin id> [--account <name>] [--all] [--json] [--check] [--state-dir <folder>]
+  --check  exit with 0: usable; 1: a login is needed; 2: the login itself ends within 24 hours; 3: not known`;
+
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      account: { type: "string" },
+      all: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      check: { type: "boolean", default: false },
+      "state-dir": { type: "string" },
+    },
+  });
+  const [command, pluginId, ...others] = positionals;
+  if (command !== "status" || pluginId === undefined || others.length > 0) {
+    throw new TypeError("Name a plugin");
+  }
+  const config = {
+    pluginId,
+    ...(values.account !== undefined && { profile: values.account }),
+    ...(values["state-dir"] !== undefined && { stateDir: values["state-dir"] }),
+  };
+  const all = values.all ? await listProfiles(config) : [];
+  const found = all.length > 0 ? all : [await status(config)];
+  if (values.json) {
+    console.log(JSON.stringify(values.all ? found : found[0], null, 2));
+  }
+  for (const account of found) {
+    if (!values.json) {
+      console.log(statusText(account, pluginId));
+    }
+    if (values.check && exitCode(account) !== 0) {
+      const who = account.profile === "default" ? pluginId : `${pluginId} (account ${account.profile})`;
+      console.error(`${who}: ${stateInWords(account)}`);
+    }
+  }
+  return values.check ? worst(found) : 0;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: Error & { code?: string }) => {
+    const isOurs = error instanceof AuthError;
+    console.error(isOurs ? error.message : `${error.message}\n${usage}`);
+    // Told apart from 1, which says that somebody has to log in.
+    process.exitCode = 3;
+  },
+);

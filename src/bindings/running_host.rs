@@ -1,0 +1,11 @@
+//! The host that runs this process.
+
+use napi_derive::napi;
+
+use crate::environment::running_host::RunningHost;
+
+/// Takes what the running host heeds (lib/running-host.js).
+#[napi(skip_typescript)]
+pub fn run_by(bits: u32) {
+    RunningHost::is_now(bits);
+}

@@ -1,0 +1,51 @@
+//! The host that runs this process, as far as it decides where logins are kept. JavaScript finds it out
+//! (lib/running-host.js) and says it once.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static RUNNING: AtomicU32 = AtomicU32::new(0);
+
+/// What the running host heeds, as bits: three variables, three folders, and its own logins. None where no host is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunningHost(u32);
+
+impl RunningHost {
+    /// Its own logins are in auth-profiles.json.
+    const AUTH_PROFILES: u32 = 64;
+
+    /// That of this process.
+    pub(crate) fn current() -> Self {
+        Self(RUNNING.load(Ordering::Relaxed))
+    }
+
+    /// Every later look finds this one.
+    pub(crate) fn is_now(bits: u32) {
+        RUNNING.store(bits, Ordering::Relaxed);
+    }
+
+    /// Whether anything is known.
+    pub(crate) fn is_known(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Of `OPENCLAW_STATE_DIR`, `MOLTBOT_STATE_DIR` and `CLAWDBOT_STATE_DIR`.
+    pub(crate) fn heeds_variable(self, index: usize) -> bool {
+        !self.is_known() || self.0 >> index & 1 == 1
+    }
+
+    /// Of `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
+    pub(crate) fn heeds_folder(self, index: usize) -> bool {
+        self.heeds_variable(index + 3)
+    }
+
+    /// None where no host is known.
+    pub(crate) fn reads_auth_profiles(self) -> Option<bool> {
+        self.is_known().then_some(self.0 & Self::AUTH_PROFILES != 0)
+    }
+
+    /// One that heeds these.
+    #[cfg(test)]
+    pub(crate) fn of(bits: u32) -> Self {
+        Self(bits)
+    }
+}
