@@ -37,8 +37,8 @@ const seconds = 1000;
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 /** What the library calls its threads. */
 const ownThreads = "plugin-auth";
-/** Of calls while a plugin is being reloaded. */
-const isReloading = /not (found|available)|was reloaded|unknown tool|reload/i;
+/** Of calls while a plugin is being reloaded. What the tool itself throws it says as "failed: …", so the last is the host's too. */
+const isReloading = /not (found|available)|was reloaded|unknown tool|reload|tool execution failed/i;
 
 /** What the operating system says of a process. */
 function sample(pid: number): Sample {
