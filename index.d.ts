@@ -15,6 +15,7 @@ export type AuthErrorCode =
   | "DEVICE_CODE_EXPIRED"
   | "ABORTED"
   | "LOGIN_REQUIRED"
+  | "SCOPE_REQUIRED"
   | "STORE_LOCKED"
   | "STORE_CORRUPT"
   | "STORE_VERSION"
@@ -54,6 +55,8 @@ export declare class AuthError extends Error {
   readonly status?: number;
   /** How long to wait before trying again, in milliseconds. */
   readonly retryAfterMs?: number;
+  /** With `SCOPE_REQUIRED`: what the service asks for. The next login asks for it as well. */
+  readonly scopes?: string[];
 }
 
 /** How a login is begun that another call ends. */
@@ -129,16 +132,17 @@ export interface AuthConfig {
   order?: Array<string>
   /**
    * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
-   * looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
+   * looked up by RFC 8414, then by OpenID Connect Discovery. Either this, the endpoints, or a `resource` that names its
+   * server is needed; beside a `resource` it chooses one of several servers.
    */
   issuer?: string
   /**
    * How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
-   * §4.1 with PKCE, RFC 8252). @default "device_code"
+   * §4.1 with PKCE, RFC 8252). @default the device flow where the server offers it, else the browser
    */
   flow?: "device_code" | "authorization_code" | (string & {})
   /**
-   * Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
+   * Where the browser comes back to: http on 127.0.0.1, [::1] or localhost, with a port or
    * on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
    * @default "http://127.0.0.1/callback" on a free port
    */
@@ -158,18 +162,32 @@ export interface AuthConfig {
   /** The secret of a confidential client. Never written to disk. */
   clientSecret?: string
   /** How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without */
-  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | (string & {})
+  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {})
+  /**
+   * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in PEM or
+   * as a JWK. Read when it is needed.
+   */
+  clientKey?: string
+  /**
+   * The URL of a client id metadata document (draft-ietf-oauth-client-id-metadata-document), which is the client without a
+   * `clientId` where the server takes such; elsewhere one is registered.
+   */
+  clientMetadataUrl?: string
   /** Shown to the person by the server when a client is registered. @default pluginId */
   clientName?: string
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours. */
   clientMetadata?: Record<string, unknown>
-  /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. */
+  /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource` */
   scopes?: Array<string>
   /** What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " " */
   scopeDelimiter?: " " | "," | (string & {})
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
-  /** Resource indicators (RFC 8707): absolute URIs without a fragment. */
+  /**
+   * Resource indicators (RFC 8707): absolute URIs without a fragment. Without `issuer` and endpoints the first one is asked
+   * where to log in (RFC 9728), as MCP servers say it; its challenge or document also names the scopes, where `scopes` is
+   * left out, and `offline_access` is added where the server lists it.
+   */
   resource?: Array<string>
   /**
    * Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
@@ -303,9 +321,11 @@ export interface AuthStatus {
   issuer?: string
   /** The client that it was issued to. */
   clientId?: string
+  /** Whose login it is, as the server says. */
+  account?: LoginAccount
   /** The scopes that were granted. */
   scopes?: Array<string>
-  /** Scopes that the config asks for and the credential lacks: log in again to get them. */
+  /** Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them. */
   missingScopes?: Array<string>
   /** When the access token ends, Unix milliseconds. */
   expiresAt?: number
@@ -446,7 +466,7 @@ export interface DoctorReport {
  *
  * Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
  * string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
- * a person has to log in; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
+ * a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
  * `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
  * `STORE_IO`.
  *
@@ -553,6 +573,12 @@ export declare function listProfiles(config: AuthConfig): Promise<Array<AuthStat
  * ```
  */
 export declare function login(config: AuthConfig, options: LoginOptions): Promise<AuthStatus>
+
+/** The person at the server. */
+export interface LoginAccount {
+  /** `sub` of the token answer, which some servers send (atproto: the account's DID). */
+  id?: string
+}
 
 /** How a login talks to the person. */
 export interface LoginOptions {
@@ -737,6 +763,12 @@ export interface TokenOptions {
    * @default false
    */
   wasAccepted?: boolean
+  /**
+   * The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), as it was sent; empty where it has none.
+   * Rejects with `SCOPE_REQUIRED`, and the next login asks for these beside what the present one has; resolves where the
+   * login has them all, so that another would not help.
+   */
+  requiredScope?: string
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
   signal?: AbortSignal
 }

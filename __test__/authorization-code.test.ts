@@ -641,11 +641,10 @@ test("what cannot be is said before anything is shown", async (t) => {
   const stubbed = { ...config, issuer: stub.origin };
   stub.describe({ device_authorization_endpoint: undefined });
   const { flow: _, ...deviceFlow } = stubbed;
-  assert.match((await rejection(login(deviceFlow, shown), "DEVICE_FLOW_UNSUPPORTED")).message, /authorization_code/);
+  assert.match((await rejection(login(deviceFlow, shown), "DEVICE_FLOW_UNSUPPORTED")).message, /neither a device/);
   assert.match((await rejection(login(stubbed, shown), "INVALID_CONFIG")).message, /no authorization endpoint/);
   stub.describe({
     authorization_endpoint: `${stub.origin}/auth`,
-    pushed_authorization_request_endpoint: `${stub.origin}/par`,
     require_pushed_authorization_requests: true,
   });
   assert.match((await rejection(login(stubbed, shown), "INVALID_CONFIG")).message, /RFC 9126/);

@@ -68,6 +68,7 @@ const scenarios: Record<string, Scenario> = {
     ends: {
       getValidAccessToken: "ok",
       rejectedToken: "ok",
+      requiredScope: "SCOPE_REQUIRED",
       login: "ok",
       authorizeDevice: "ok",
       refreshTokens: "ok",

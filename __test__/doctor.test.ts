@@ -142,7 +142,7 @@ test("the server: unreachable, without the device flow, of another name", async 
   assert.equal(renamed.ok, false);
   assert.match(renamed.of("metadata").message, /only the slash/i);
   await server.intercept({ endpoint: "discovery" }, { remove: ["device_authorization_endpoint"] });
-  const lacking = await examined(config);
+  const lacking = await examined({ ...config, flow: "device_code" });
   assert.equal(lacking.of("metadata").level, "error");
   assert.match(lacking.of("metadata").fix ?? "", /device flow/);
   await server.stop();

@@ -1,7 +1,7 @@
 /** The kit's `fetch` and token as SDKs use them: where the token goes, what is sent again, what a refusal means. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AuthError, getValidAccessToken, importToken } from "../index.js";
+import { AuthError, getValidAccessToken, importToken, status } from "../index.js";
 import { loginNeeded, type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
@@ -327,4 +327,38 @@ test("loginNeeded finds the sentence in what an SDK made of it", async (t) => {
   for (const other of [circle, new Error("x"), "text", undefined, null]) {
     assert.equal(loginNeeded(other), other);
   }
+});
+
+test("insufficient_scope: what is missing is said, kept for the next login, and nothing is repeated", async (t) => {
+  const { auth, raw, service, refreshes } = await plugin(t);
+  const challenge = (header: string): StubHandler => {
+    return () => ({ status: 403, headers: { "www-authenticate": header }, body: {} });
+  };
+  const api = await service({
+    "/write": challenge('Basic realm="a, b", Bearer error="insufficient_scope", scope="files:write  files:read"'),
+    "/unsaid": challenge("DPoP error=insufficient_scope"),
+    "/forbidden": challenge('Bearer error="invalid_request"'),
+    "/plain": () => ({ status: 403, body: {} }),
+  });
+  const error = await rejection(auth.fetch(`${api.origin}/write`), "SCOPE_REQUIRED");
+  assert.deepEqual(error.scopes, ["files:write", "files:read"]);
+  assert.equal(error.needsLogin, true);
+  assert.match(error.message, /\(files:write, files:read\).*run `openclaw my-memory login` in a terminal/);
+  // The token is good for everything else, and a new process knows what the next login has to ask for.
+  assert.equal((await auth.fetch(api.origin)).status, 200);
+  assert.deepEqual((await status(raw)).missingScopes, ["files:write", "files:read"]);
+  const { scopes } = await rejection(auth.fetch(`${api.origin}/unsaid`), "SCOPE_REQUIRED");
+  assert.deepEqual(scopes, []);
+  for (const path of ["/forbidden", "/plain"]) assert.equal((await auth.fetch(api.origin + path)).status, 403);
+  assert.equal(api.requests.length, 5);
+  assert.equal(refreshes(), 0);
+
+  // Where the login has it, another one would not help.
+  await importToken(raw, {
+    access: "a1",
+    refresh: "r1",
+    expires: Date.now() + hour,
+    scopes: ["files:write", "files:read"],
+  });
+  assert.equal((await auth.fetch(`${api.origin}/write`)).status, 403);
 });

@@ -3,7 +3,8 @@
  * where the service no longer takes the old one, or with a nonce where the service wants one in the proof. A redirect is
  * followed with a proof of its own. The token goes to the origins of the login alone.
  */
-import type { AuthorizationHeaders, ResourceRequest, TokenOptions } from "../index.js";
+import { AuthError, type AuthorizationHeaders, type ResourceRequest, type TokenOptions } from "../index.js";
+import { challengesOf } from "./challenges.ts";
 import type { Origins } from "./origins.ts";
 import type { Refusals } from "./refusals.ts";
 import { isRequest, repetition } from "./repetition.ts";
@@ -33,6 +34,7 @@ export async function authorizedFetch(sender: Sender, input: string | URL | Requ
   try {
     for (let redirects = 0; ; redirects += 1) {
       const { answer, isBound, again } = await exchange(sender, step);
+      await checkScope(sender, step, answer);
       const next = isBound && isFollowed ? afterRedirect(answer, step, again) : undefined;
       if (next === undefined) {
         return answer;
@@ -113,6 +115,13 @@ async function exchange(sender: Sender, { input, init, headers }: Step) {
       answer = await send(first, again());
     }
     const isBound = first.DPoP !== undefined;
+    if (isBound && isFrom(origin, answer) && takesNoProofs(answer, origin)) {
+      discard(answer);
+      throw takesNoBoundTokens(origin);
+    }
+    if (isBound && answer.ok) {
+      takesProofs.add(origin);
+    }
     const rejectedToken = tokenOf(first.Authorization);
     // Another token would not help against a refused proof, nor where new ones are refused.
     if (!(await isRefused(answer)) || proofRefusal(answer) !== undefined || refusals.has(url)) {
@@ -203,8 +212,47 @@ const nonces = new Map<string, string>();
 
 /** Why the service does not take the proof, if it is that (RFC 9449 section 7.1). */
 function proofRefusal(answer: Response): string | undefined {
-  const challenge = answer.status === 401 ? answer.headers?.get("www-authenticate") : undefined;
-  return /\bDPoP\b.*\berror="?(?<error>use_dpop_nonce|invalid_dpop_proof)\b/i.exec(challenge ?? "")?.groups?.error;
+  const challenges = answer.status === 401 ? challengesOf(answer) : [];
+  const error = challenges.find(({ scheme }) => scheme === "dpop")?.parameters.get("error");
+  return error === "use_dpop_nonce" || error === "invalid_dpop_proof" ? error : undefined;
+}
+
+/** The origins that have accepted a bound token: a challenge of theirs that does not say so is careless. */
+const takesProofs = new Set<string>();
+
+/** Whether the service knows no bound tokens: RFC 9449 section 7.1 has its challenges say so. */
+function takesNoProofs(answer: Response, origin: string): boolean {
+  const challenges = answer.status === 401 && !takesProofs.has(origin) ? challengesOf(answer) : [];
+  return challenges.some(({ scheme }) => scheme === "bearer") && !challenges.some(({ scheme }) => scheme === "dpop");
+}
+
+function takesNoBoundTokens(origin: string): AuthError {
+  const message = `${origin} takes no tokens that are bound to a key (its challenge is not DPoP): leave \`dpop\` out and log in again.`;
+  // Its constructor is no part of the API.
+  const Made = AuthError as unknown as new (details: object) => AuthError;
+  return new Made({ code: "INVALID_CONFIG", message, retryable: false, needsLogin: false });
+}
+
+/** Rejects with what to do where the token lacks a scope; not where the login has all of them, so that no other would help. */
+async function checkScope(sender: Sender, { input, init }: Step, answer: Response): Promise<void> {
+  const url = urlOf(input);
+  const requiredScope = isFrom(url.origin, answer) ? missingScope(answer) : undefined;
+  if (requiredScope === undefined) {
+    return;
+  }
+  await sender.authorize({ method: methodOf(input, init), url: url.href }, { requiredScope }).catch((error) => {
+    discard(answer);
+    throw error;
+  });
+}
+
+/** The scopes that the token lacks (RFC 6750 section 3.1), as the service names them. */
+function missingScope(answer: Response): string | undefined {
+  const challenges = answer.status === 403 ? challengesOf(answer) : [];
+  const refusal = challenges.find(
+    ({ scheme, parameters }) => ["bearer", "dpop"].includes(scheme) && parameters.get("error") === "insufficient_scope",
+  );
+  return refusal && (refusal.parameters.get("scope") ?? "");
 }
 
 /** A mock's answer says nothing about where it comes from. */

@@ -211,7 +211,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     invite,
   });
   api.registerGatewayMethod?.(`${api.id}.login`, methods.login, { scope: "operator.admin" });
-  if (auth.flow === "authorization_code") {
+  if (auth.flow !== "device_code") {
     api.registerGatewayMethod?.(`${api.id}.login.paste`, methods.paste, { scope: "operator.admin" });
   }
   api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });

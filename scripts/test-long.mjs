@@ -14,6 +14,7 @@ const long = [
   ["test-keychains.mjs"],
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],
+  ["test-servers.mjs", "--pds", "PDS"],
   ["soak-host.mjs", "--minutes", "5", "--stops", "3"],
   [
     "soak-host.mjs",

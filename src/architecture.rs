@@ -94,6 +94,7 @@ const STORE: [(&str, &[&str], &[&str]); 7] = [
     (
         "shared",
         &[
+            "given_file",
             "journal",
             "plugin_store",
             "sealed",

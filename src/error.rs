@@ -35,6 +35,8 @@ pub(crate) enum ErrorCode {
     Aborted,
     /// There is no usable credential: a person has to log in.
     LoginRequired,
+    /// A resource asks for scopes that the login lacks.
+    ScopeRequired,
     /// Another process holds the credential's lock.
     StoreLocked,
     /// The credential file is damaged.
@@ -46,7 +48,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::InvalidConfig,
         Self::Network,
         Self::Timeout,
@@ -60,6 +62,7 @@ impl ErrorCode {
         Self::DeviceCodeExpired,
         Self::Aborted,
         Self::LoginRequired,
+        Self::ScopeRequired,
         Self::StoreLocked,
         Self::StoreCorrupt,
         Self::StoreVersion,
@@ -82,6 +85,7 @@ impl ErrorCode {
             Self::DeviceCodeExpired => "DEVICE_CODE_EXPIRED",
             Self::Aborted => "ABORTED",
             Self::LoginRequired => "LOGIN_REQUIRED",
+            Self::ScopeRequired => "SCOPE_REQUIRED",
             Self::StoreLocked => "STORE_LOCKED",
             Self::StoreCorrupt => "STORE_CORRUPT",
             Self::StoreVersion => "STORE_VERSION",
@@ -126,6 +130,7 @@ struct Details {
     oauth: Option<OauthError>,
     status: Option<u16>,
     retry_after: Option<Duration>,
+    scopes: Option<Vec<String>>,
 }
 
 impl Error {
@@ -135,10 +140,11 @@ impl Error {
             code,
             message: message.into(),
             retryable: code.retryable_by_nature(),
-            needs_login: code == ErrorCode::LoginRequired,
+            needs_login: matches!(code, ErrorCode::LoginRequired | ErrorCode::ScopeRequired),
             oauth: None,
             status: None,
             retry_after: None,
+            scopes: None,
         }))
     }
 
@@ -182,6 +188,18 @@ impl Error {
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.0.retry_after = retry_after;
         self
+    }
+
+    /// Adds the scopes that are required.
+    #[must_use]
+    pub(crate) fn with_scopes(mut self, scopes: Vec<String>) -> Self {
+        self.0.scopes = Some(scopes);
+        self
+    }
+
+    /// The scopes that are required.
+    pub(crate) fn scopes(&self) -> Option<&[String]> {
+        self.0.scopes.as_deref()
     }
 
     /// The stable code.

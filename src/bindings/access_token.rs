@@ -27,12 +27,16 @@ pub struct TokenOptions {
     /// does not count. Refreshes of no use, for a service that refuses every token, stop after three.
     /// @default false
     pub was_accepted: Option<bool>,
+    /// The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), as it was sent; empty where it has none.
+    /// Rejects with `SCOPE_REQUIRED`, and the next login asks for these beside what the present one has; resolves where the
+    /// login has them all, so that another would not help.
+    pub required_scope: Option<String>,
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
 }
 
-const OPTIONS: [Known; 3] = [
+const OPTIONS: [Known; 4] = [
     Known {
         name: "rejectedToken",
         kind: Kind::Text,
@@ -43,6 +47,11 @@ const OPTIONS: [Known; 3] = [
         kind: Kind::Flag,
         required: false,
     },
+    Known {
+        name: "requiredScope",
+        kind: Kind::Text,
+        required: false,
+    },
     SIGNAL,
 ];
 
@@ -51,7 +60,7 @@ const OPTIONS: [Known; 3] = [
 ///
 /// Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
 /// string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
-/// a person has to log in; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
+/// a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
 /// `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
 /// `STORE_IO`.
 ///
@@ -78,15 +87,19 @@ pub fn get_valid_access_token(
     listener: ListenerFunction<'_>,
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
-    let parsed = auth_config(&config).and_then(|config| Ok((config, rejection(&options)?)));
+    let parsed = auth_config(&config).and_then(|config| {
+        let rejection = rejection(&options)?;
+        Ok((config, rejection, text_member(&options, "requiredScope")?))
+    });
     start(
         &listener,
-        parsed.map(|(config, (rejected, was_accepted))| {
+        parsed.map(|(config, (rejected, was_accepted), required_scope)| {
             move |cancellation: Arc<_>, listener: Listener| async move {
                 let request = TokenRequest {
                     config,
                     rejected,
                     was_accepted,
+                    required_scope,
                     hold: Some(listener.hold()),
                 };
                 let token = session().access_token(request, &cancellation).await?;

@@ -35,13 +35,14 @@ pub struct AuthConfig {
     /// {@link importToken} and {@link logout} mean the first. A `profile` goes before it. @default the order in the store
     pub order: Option<Vec<String>>,
     /// The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
-    /// looked up by RFC 8414, then by OpenID Connect Discovery. Either this or the endpoints are needed.
+    /// looked up by RFC 8414, then by OpenID Connect Discovery. Either this, the endpoints, or a `resource` that names its
+    /// server is needed; beside a `resource` it chooses one of several servers.
     pub issuer: Option<String>,
     /// How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
-    /// §4.1 with PKCE, RFC 8252). @default "device_code"
+    /// §4.1 with PKCE, RFC 8252). @default the device flow where the server offers it, else the browser
     #[napi(ts_type = "\"device_code\" | \"authorization_code\" | (string & {})")]
     pub flow: Option<String>,
-    /// Where the browser comes back to in the authorization code flow: http on 127.0.0.1, [::1] or localhost, with a port or
+    /// Where the browser comes back to: http on 127.0.0.1, [::1] or localhost, with a port or
     /// on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
     /// @default "http://127.0.0.1/callback" on a free port
     pub redirect_uri: Option<String>,
@@ -61,22 +62,30 @@ pub struct AuthConfig {
     pub client_secret: Option<String>,
     /// How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
     #[napi(
-        ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\" | (string & {})"
+        ts_type = "\"none\" | \"client_secret_basic\" | \"client_secret_post\" | \"private_key_jwt\" | (string & {})"
     )]
     pub client_authentication: Option<String>,
+    /// With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in PEM or
+    /// as a JWK. Read when it is needed.
+    pub client_key: Option<String>,
+    /// The URL of a client id metadata document (draft-ietf-oauth-client-id-metadata-document), which is the client without a
+    /// `clientId` where the server takes such; elsewhere one is registered.
+    pub client_metadata_url: Option<String>,
     /// Shown to the person by the server when a client is registered. @default pluginId
     pub client_name: Option<String>,
     /// More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours.
     #[napi(ts_type = "Record<string, unknown>")]
     pub client_metadata: Option<()>,
-    /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`.
+    /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource`
     pub scopes: Option<Vec<String>>,
     /// What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " "
     #[napi(ts_type = "\" \" | \",\" | (string & {})")]
     pub scope_delimiter: Option<String>,
     /// The API that the token is for, at Auth0 and others; sent with the (device) authorization request.
     pub audience: Option<String>,
-    /// Resource indicators (RFC 8707): absolute URIs without a fragment.
+    /// Resource indicators (RFC 8707): absolute URIs without a fragment. Without `issuer` and endpoints the first one is asked
+    /// where to log in (RFC 9728), as MCP servers say it; its challenge or document also names the scopes, where `scopes` is
+    /// left out, and `offline_access` is added where the server lists it.
     pub resource: Option<Vec<String>>,
     /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
     /// has it. @default false

@@ -24,9 +24,11 @@ pub struct AuthStatus {
     pub issuer: Option<String>,
     /// The client that it was issued to.
     pub client_id: Option<String>,
+    /// Whose login it is, as the server says.
+    pub account: Option<LoginAccount>,
     /// The scopes that were granted.
     pub scopes: Option<Vec<String>>,
-    /// Scopes that the config asks for and the credential lacks: log in again to get them.
+    /// Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them.
     pub missing_scopes: Option<Vec<String>>,
     /// When the access token ends, Unix milliseconds.
     pub expires_at: Option<f64>,
@@ -52,6 +54,13 @@ pub struct AuthStatus {
     /// Accounts of an order that come before this one and need a login. Where all do, this is the status of the first, and
     /// these are the others.
     pub skipped: Option<Vec<SkippedProfile>>,
+}
+
+/// The person at the server.
+#[napi(object, object_from_js = false)]
+pub struct LoginAccount {
+    /// `sub` of the token answer, which some servers send (atproto: the account's DID).
+    pub id: Option<String>,
 }
 
 /// An account that was passed over because it needs a login.
@@ -103,6 +112,9 @@ impl From<status::AuthStatus> for AuthStatus {
             path: status.path,
             issuer: status.issuer,
             client_id: status.client_id,
+            account: status
+                .subject
+                .map(|subject| LoginAccount { id: Some(subject) }),
             scopes: status.scopes,
             missing_scopes: status.missing_scopes,
             expires_at: status.expires_at.map(millis),

@@ -15,6 +15,7 @@ export type AuthErrorCode =
   | "DEVICE_CODE_EXPIRED"
   | "ABORTED"
   | "LOGIN_REQUIRED"
+  | "SCOPE_REQUIRED"
   | "STORE_LOCKED"
   | "STORE_CORRUPT"
   | "STORE_VERSION"
@@ -54,6 +55,8 @@ export declare class AuthError extends Error {
   readonly status?: number;
   /** How long to wait before trying again, in milliseconds. */
   readonly retryAfterMs?: number;
+  /** With `SCOPE_REQUIRED`: what the service asks for. The next login asks for it as well. */
+  readonly scopes?: string[];
 }
 
 

@@ -194,6 +194,8 @@ pub struct ErrorDetails {
     pub status: Option<u16>,
     /// How long the server asked us to wait, in milliseconds.
     pub retry_after_ms: Option<f64>,
+    /// The scopes that a resource asks for.
+    pub scopes: Option<Vec<String>>,
 }
 
 impl From<&Error> for ErrorDetails {
@@ -208,6 +210,7 @@ impl From<&Error> for ErrorDetails {
             oauth_error_description: oauth.and_then(|oauth| oauth.description.clone()),
             oauth_error_uri: oauth.and_then(|oauth| oauth.uri.clone()),
             status: error.status(),
+            scopes: error.scopes().map(<[String]>::to_vec),
             retry_after_ms: error
                 .retry_after()
                 .map(|wait| (wait.as_secs_f64() * 1000.0).ceil()),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use zeroize::Zeroizing;
 
 use super::BoxFuture;
-use crate::secret::Secret;
+use crate::secret::{Secret, random_secret};
 
 /// A request's line and headers together: more than Node takes (16 KiB of names and values), since the cookies of every
 /// program on this machine come along.
@@ -64,6 +64,8 @@ pub(crate) struct Page {
 pub(crate) enum Arrival {
     /// As expected.
     Visit(Visit),
+    /// At the address where a login begins.
+    Start(Visit),
     /// A browser meant the path, and was refused for that reason, a part of a sentence.
     Refused(&'static str),
 }
@@ -91,6 +93,14 @@ impl Visit {
     }
 }
 
+impl Visit {
+    /// Sends the browser on, to a URL in ASCII.
+    pub(crate) fn send_on(self, url: &str) {
+        let location = format!("\r\nLocation: {url}");
+        respond(self.stream, "303 See Other", "text/plain", &location, "");
+    }
+}
+
 /// Listens until it is dropped, which closes every connection.
 pub(crate) struct CallbackListener {
     sockets: Vec<TcpListener>,
@@ -104,10 +114,15 @@ struct Site {
     /// The values that a `Host` header may have.
     authorities: Vec<String>,
     path: String,
+    /// Where a login begins: nobody guesses it.
+    start: String,
 }
 
 impl CallbackListener {
     /// Takes the port on the loopback interface alone.
+    ///
+    /// # Errors
+    /// When it cannot be had.
     pub(crate) fn bind(place: &LoopbackAddress) -> io::Result<Self> {
         let mut tries = MOST_PORTS;
         let (sockets, port) = loop {
@@ -129,6 +144,7 @@ impl CallbackListener {
             site: Arc::new(Site {
                 authorities,
                 path: place.path.clone(),
+                start: format!("/start/{}", random_name()?),
             }),
             arriving: Vec::new(),
         })
@@ -137,6 +153,13 @@ impl CallbackListener {
     /// The port that it has.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where a login begins, on this machine.
+    pub(crate) fn start_url(&self) -> String {
+        let authority = self.site.authorities.first();
+        let authority = authority.map(String::as_str).unwrap_or_default();
+        format!("http://{authority}{}", self.site.start)
     }
 
     /// The next request for the path. All others are answered meanwhile.
@@ -199,7 +222,14 @@ async fn arrival(stream: TcpStream, site: Arc<Site>) -> Option<Arrival> {
     let read = tokio::time::timeout(PATIENCE, read_head(&stream, &mut head)).await;
     let length = read.ok()??;
     match head.get(..length).map(|head| site.judge(head))? {
-        Ok(query) => Some(Arrival::Visit(Visit { query, stream })),
+        Ok((query, is_start)) => {
+            let visit = Visit { query, stream };
+            Some(if is_start {
+                Arrival::Start(visit)
+            } else {
+                Arrival::Visit(visit)
+            })
+        }
         Err(Rejected {
             status,
             more,
@@ -269,8 +299,8 @@ struct Rejected {
 }
 
 impl Site {
-    /// The query of a request for the path.
-    fn judge(&self, head: &[u8]) -> Result<Secret, Rejected> {
+    /// The query of a request for the path, and whether it is for the beginning of a login.
+    fn judge(&self, head: &[u8]) -> Result<(Secret, bool), Rejected> {
         const BAD: Rejected = rejected("400 Bad Request");
         // Not every program keeps to ASCII in its cookies, and none of them matters here.
         let head_text = String::from_utf8_lossy(head);
@@ -285,7 +315,8 @@ impl Site {
             return Err(BAD);
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let is_meant = path == self.path;
+        let is_start = path == self.start;
+        let is_meant = path == self.path || is_start;
         if head.len() == LONGEST_HEAD {
             let reason = "its headers are larger than 32 KiB: clear the cookies that the browser has for this host, or take another browser";
             return Err(Rejected {
@@ -327,8 +358,14 @@ impl Site {
                 ..rejected("405 Method Not Allowed")
             });
         }
-        Ok(Secret::from(query))
+        Ok((Secret::from(query), is_start))
     }
+}
+
+/// Short, since a person may have to copy it.
+fn random_name() -> io::Result<String> {
+    let secret = random_secret().map_err(|error| io::Error::other(error.message().to_owned()))?;
+    Ok(secret.expose().chars().take(16).collect())
 }
 
 const fn rejected(status: &'static str) -> Rejected {
@@ -374,6 +411,7 @@ mod tests {
     async fn visit(listener: &mut CallbackListener) -> Visit {
         match poll_fn(|context| listener.poll_arrival(context)).await {
             Arrival::Visit(visit) => visit,
+            Arrival::Start(_) => panic!("the beginning"),
             Arrival::Refused(reason) => panic!("{reason}"),
         }
     }
@@ -481,6 +519,7 @@ mod tests {
         let site = Site {
             authorities: vec!["localhost:5000".to_owned()],
             path: "/callback".to_owned(),
+            start: "/start/x".to_owned(),
         };
         let judge = |head: &str| {
             let judged = site.judge(head.as_bytes());
@@ -489,7 +528,11 @@ mod tests {
         let host = "Host: LOCALHOST:5000";
         assert_eq!(
             judge(&format!("GET /callback HTTP/1.1\r\n{host}")),
-            Ok(Secret::from(""))
+            Ok((Secret::from(""), false))
+        );
+        assert_eq!(
+            judge(&format!("GET /start/x HTTP/1.1\r\n{host}")),
+            Ok((Secret::from(""), true))
         );
         let long = |line: &str| {
             let head = format!("{line} HTTP/1.1\r\n{host}\r\nCookie: ");
@@ -535,7 +578,7 @@ mod tests {
         .concat();
         assert!(
             site.judge(&latin)
-                .is_ok_and(|query| query.expose() == "code=c")
+                .is_ok_and(|(query, is_start)| query.expose() == "code=c" && !is_start)
         );
     }
 }

@@ -72,6 +72,10 @@ impl Form {
 pub(crate) enum Body {
     /// GET, without a body.
     Get,
+    /// GET of whatever is there, of which the head alone is read: a stream of events may never end.
+    Probe,
+    /// The same by POST of `{}`: MCP servers of 2026-07-28 answer to nothing else.
+    ProbeByPost,
     /// POST of a form.
     Form(Form),
     /// POST of a JSON document.
@@ -82,6 +86,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Get => "Get",
+            Self::Probe | Self::ProbeByPost => "Probe",
             Self::Form(_) => "Form(redacted)",
             Self::Json(_) => "Json(redacted)",
         })
@@ -111,6 +116,8 @@ pub(crate) struct Response {
     pub(crate) retry_after: Option<Duration>,
     /// The `DPoP-Nonce` header (RFC 9449 §8).
     pub(crate) dpop_nonce: Option<String>,
+    /// The `WWW-Authenticate` headers (RFC 9110 §11.6.1), as one.
+    pub(crate) challenge: Option<String>,
     /// The `Date` header (RFC 9110 §6.6.1).
     pub(crate) date: Option<UnixMillis>,
     /// How long ago the request was sent.
@@ -238,6 +245,7 @@ mod tests {
             status: 200,
             retry_after: None,
             dpop_nonce: None,
+            challenge: None,
             date: None,
             age: Duration::ZERO,
             body: Zeroizing::new(b"canary".to_vec()),

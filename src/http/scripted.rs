@@ -122,6 +122,7 @@ pub(crate) fn response(status: u16, body: &str) -> Response {
         status,
         retry_after: None,
         dpop_nonce: None,
+        challenge: None,
         date: None,
         age: Duration::ZERO,
         body: Zeroizing::new(body.as_bytes().to_vec()),
@@ -137,7 +138,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl HttpClient for ScriptedClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
         let (method, form, json) = match &request.body {
-            Body::Get => ("GET", Vec::new(), None),
+            Body::Get | Body::Probe => ("GET", Vec::new(), None),
+            Body::ProbeByPost => ("POST", Vec::new(), Some("{}".to_owned())),
             Body::Form(form) => {
                 let form = form_urlencoded::parse(form.as_str().as_bytes()).into_owned();
                 ("POST", form.collect(), None)

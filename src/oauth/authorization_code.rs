@@ -145,6 +145,7 @@ mod tests {
                 id: "c".into(),
                 secret: None,
                 authentication: ClientAuthentication::None,
+                assertions: None,
             },
             code: &Secret::from("canary-code"),
             redirect_uri: "http://127.0.0.1:5000/callback",

@@ -36,11 +36,10 @@ pub(crate) fn asks_for_consent(scopes: &[String], extra: &[(String, String)]) ->
 }
 
 impl AuthorizationRequest<'_> {
-    /// The URL for a browser to open.
-    pub(crate) fn url(&self) -> String {
+    /// All of it but `client_id`.
+    pub(crate) fn parameters(&self) -> Form {
         let mut query = Form::new();
         query.append("response_type", "code");
-        query.append("client_id", self.client_id);
         query.append("redirect_uri", self.redirect_uri);
         query.append("state", self.state.expose());
         query.append("code_challenge", &self.pkce.challenge());
@@ -59,16 +58,35 @@ impl AuthorizationRequest<'_> {
             query.append("prompt", "consent");
         }
         query.append_all(self.extra);
-        // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
-        let own = if self.endpoint.url().query().is_some() {
-            '&'
-        } else {
-            '?'
-        };
-        // In a form a space is "+"; in a URL that is a plus to whoever goes by RFC 3986. A plus itself is %2B in both.
-        let query = query.as_str().replace('+', "%20");
-        format!("{}{own}{query}", self.endpoint.as_str())
+        query
     }
+
+    /// The URL for a browser to open.
+    pub(crate) fn url(&self) -> String {
+        page(self.endpoint, self.client_id, &self.parameters())
+    }
+}
+
+/// The URL for a request that was pushed (RFC 9126 §4).
+pub(crate) fn pushed_url(endpoint: &Endpoint, client_id: &str, request_uri: &str) -> String {
+    let mut query = Form::new();
+    query.append("request_uri", request_uri);
+    page(endpoint, client_id, &query)
+}
+
+fn page(endpoint: &Endpoint, client_id: &str, parameters: &Form) -> String {
+    let mut query = Form::new();
+    query.append("client_id", client_id);
+    // RFC 6749 §3.1: the endpoint's own query component "MUST be retained when adding additional query parameters".
+    let own = if endpoint.url().query().is_some() {
+        '&'
+    } else {
+        '?'
+    };
+    let query = format!("{}&{}", query.as_str(), parameters.as_str());
+    // In a form a space is "+"; in a URL that is a plus to whoever goes by RFC 3986. A plus itself is %2B in both.
+    let query = query.replace('+', "%20");
+    format!("{}{own}{query}", endpoint.as_str())
 }
 
 #[cfg(test)]
@@ -118,8 +136,8 @@ mod tests {
             pairs,
             [
                 ("tenant", "1"),
-                ("response_type", "code"),
                 ("client_id", "my client&x"),
+                ("response_type", "code"),
                 ("redirect_uri", "http://127.0.0.1:5000/callback"),
                 ("state", "the-state"),
                 ("code_challenge", challenge.as_str()),

@@ -74,10 +74,8 @@ pub(crate) fn read(query: &str, expected: &Expected<'_>) -> Result<Secret, NoCod
         Some(_) => {}
     }
     let (iss, code, error) = (parameter("iss")?, parameter("code")?, parameter("error")?);
-    // Without `iss` nothing of an answer is used; why a server refuses may be shown all the same.
-    if iss.is_some() || error.is_none() {
-        expected.check_issuer(iss.as_ref())?;
-    }
+    // MCP, authorization response validation: "applies equally to error responses", of which nothing is shown then.
+    expected.check_issuer(iss.as_ref())?;
     if let Some(error) = error {
         let secrets = Secrets::new(code.into_iter().chain([expected.state.clone()]));
         let text = |secret: Option<Secret>| secret.and_then(|s| secrets.description(s.expose()));
@@ -313,10 +311,17 @@ mod tests {
                 assert!(error.message().contains(ISSUER));
             }
         }
-        // Why a server refuses is worth more than that its refusal lacks `iss` (RFC 9207 §2 has it in errors as well).
+        // RFC 9207 §2 has it in errors as well: who promises it is not believed without.
         let query = "error=access_denied&state=the-state";
-        let error = refusal(with(true, Some(ISSUER), |expected| read(query, expected)));
-        assert_eq!(error.code(), ErrorCode::AccessDenied);
+        for (has_iss, code) in [
+            (true, ErrorCode::IssuerMismatch),
+            (false, ErrorCode::AccessDenied),
+        ] {
+            let error = refusal(with(has_iss, Some(ISSUER), |expected| {
+                read(query, expected)
+            }));
+            assert_eq!(error.code(), code);
+        }
         // Neither is another server's error ours.
         let error = refusal(code(
             "error=access_denied&state=the-state&iss=https://evil.example",

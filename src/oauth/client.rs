@@ -1,12 +1,16 @@
 //! Who asks: the client and how it authenticates (RFC 6749 §2.3).
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use super::client_key::{ASSERTION_TYPE, ClientKey};
 use crate::http::Form;
 use crate::secret::Secret;
+use crate::time::SharedClock;
 
 /// How a client proves itself at an endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(crate) enum ClientAuthentication {
     ClientSecretBasic,
     /// Id and secret in the form.
     ClientSecretPost,
+    /// A signed assertion in the form (RFC 7523 §2.2).
+    PrivateKeyJwt,
 }
 
 impl ClientAuthentication {
@@ -26,15 +32,37 @@ impl ClientAuthentication {
             Self::None => "none",
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
         }
     }
 
     /// The method of that name, if it is one of ours.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost]
-            .into_iter()
-            .find(|method| method.as_str() == name)
+        [
+            Self::None,
+            Self::ClientSecretBasic,
+            Self::ClientSecretPost,
+            Self::PrivateKeyJwt,
+        ]
+        .into_iter()
+        .find(|method| method.as_str() == name)
     }
+
+    /// Whether it is a secret that it proves.
+    pub(crate) fn needs_a_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+}
+
+/// What assertions are made with, and the server that they are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Assertions {
+    /// The key.
+    pub(crate) key: Arc<ClientKey>,
+    /// `aud`: the issuer, or the token endpoint of a server without a name.
+    pub(crate) audience: String,
+    /// For `iat` and `exp`; without it none is made.
+    pub(crate) clock: Option<SharedClock>,
 }
 
 /// A client as the authorization server knows it.
@@ -46,9 +74,19 @@ pub(crate) struct Client {
     pub(crate) secret: Option<Secret>,
     /// How it authenticates.
     pub(crate) authentication: ClientAuthentication,
+    /// For `private_key_jwt`.
+    pub(crate) assertions: Option<Assertions>,
 }
 
 impl Client {
+    /// The same, with a clock to date its assertions by.
+    pub(crate) fn at(mut self, clock: &SharedClock) -> Self {
+        if let Some(assertions) = &mut self.assertions {
+            assertions.clock = Some(clock.clone());
+        }
+        self
+    }
+
     /// Adds the client to the form, or gives the value of the `Authorization` header.
     pub(crate) fn authenticate(&self, form: &mut Form) -> Option<Secret> {
         // RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."
@@ -59,6 +97,17 @@ impl Client {
             (ClientAuthentication::ClientSecretPost, Some(secret)) => {
                 form.append("client_id", &self.id);
                 form.append("client_secret", secret.expose());
+            }
+            (ClientAuthentication::PrivateKeyJwt, _) => {
+                form.append("client_id", &self.id);
+                let assertion = self.assertions.as_ref().and_then(|made| {
+                    let now = made.clock.as_ref()?.now();
+                    made.key.assertion(&self.id, &made.audience, now)
+                });
+                if let Some(assertion) = assertion {
+                    form.append("client_assertion_type", ASSERTION_TYPE);
+                    form.append("client_assertion", assertion.expose());
+                }
             }
             // RFC 6749 §3.2.1: 'A client MAY use the "client_id" request parameter to identify itself'
             _ => form.append("client_id", &self.id),
@@ -133,25 +182,28 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
+    use ClientAuthentication::{
+        ClientSecretBasic, ClientSecretPost, None as Public, PrivateKeyJwt,
+    };
 
     fn client(authentication: ClientAuthentication, secret: Option<&str>) -> Client {
         Client {
             id: "my id~".into(),
             secret: secret.map(Secret::from),
             authentication,
+            assertions: None,
         }
     }
 
     #[test]
     fn names_read_back() {
-        for method in [Public, ClientSecretBasic, ClientSecretPost] {
+        for method in [Public, ClientSecretBasic, ClientSecretPost, PrivateKeyJwt] {
             assert_eq!(
                 ClientAuthentication::from_name(method.as_str()),
                 Some(method)
             );
         }
-        assert_eq!(ClientAuthentication::from_name("private_key_jwt"), None);
+        assert_eq!(ClientAuthentication::from_name("tls_client_auth"), None);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(crate) async fn await_approval(
         let (outcome, failure) = match poll(http, clock, request, deadline, timeout).await {
             Polled::Tokens(tokens) => {
                 on_event(PollEvent::Approved);
-                return Ok(tokens);
+                return Ok(*tokens);
             }
             Polled::Over(error) => return Err(error),
             Polled::Undecided(outcome) => (outcome, None),
@@ -155,7 +155,7 @@ fn expired(endpoint: &Endpoint, last_failure: Option<&Error>) -> Error {
 
 /// What one poll came to.
 enum Polled {
-    Tokens(TokenResponse),
+    Tokens(Box<TokenResponse>),
     Undecided(PollOutcome),
     Failed {
         retry_after: Option<Duration>,
@@ -195,7 +195,7 @@ async fn poll(
     }
     let key = request.dpop.map(|dpop| dpop.key);
     match TokenResponse::of(&mut answer, clock.now(), key) {
-        Some(Ok(tokens)) => Polled::Tokens(tokens),
+        Some(Ok(tokens)) => Polled::Tokens(Box::new(tokens)),
         Some(Err(unusable)) => Polled::Over(answer.malformed(&unusable.reason)),
         None => Polled::Over(answer.not_oauth(WHAT, None, "Check tokenEndpoint.")),
     }
@@ -327,6 +327,7 @@ mod tests {
             id: "my-client".into(),
             secret: Some(Secret::from("canary-secret")),
             authentication: ClientAuthentication::ClientSecretPost,
+            assertions: None,
         }
     }
 

@@ -236,6 +236,7 @@ mod tests {
             id: "my-client".into(),
             secret: None,
             authentication: ClientAuthentication::None,
+            assertions: None,
         }
     }
 

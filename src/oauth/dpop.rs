@@ -250,6 +250,7 @@ pub(crate) mod tests {
                 id: "my-client".into(),
                 secret: None,
                 authentication: ClientAuthentication::None,
+                assertions: None,
             };
             let mut form = Form::new();
             form.append("refresh_token", "canary");

@@ -110,6 +110,7 @@ impl Played {
             status: self.status,
             retry_after: self.retry_after,
             dpop_nonce: None,
+            challenge: None,
             date: None,
             age: Duration::ZERO,
             body: Zeroizing::new(self.body.clone()),
@@ -150,7 +151,7 @@ impl HttpClient for PlayingServer {
         let answer = self.answers.lock().ok().and_then(|mut left| left.pop());
         // A page that is too large is nothing's end while a person is asked; a refusal is.
         let end = match request.body {
-            Body::Get => Err(Failure {
+            Body::Get | Body::Probe | Body::ProbeByPost => Err(Failure {
                 kind: FailureKind::TooLarge,
                 detail: "the end".to_owned(),
             }),
@@ -165,6 +166,7 @@ fn refusal() -> Response {
         status: 400,
         retry_after: None,
         dpop_nonce: None,
+        challenge: None,
         date: None,
         age: Duration::ZERO,
         body: Zeroizing::new(br#"{"error":"the_end"}"#.to_vec()),
@@ -210,6 +212,7 @@ impl Parties {
                 id: "my-client".to_owned(),
                 secret: Some(Secret::from(CLIENT_SECRET)),
                 authentication: ClientAuthentication::ClientSecretPost,
+                assertions: None,
             },
             device_code: Secret::from(DEVICE_CODE),
             refresh_token: Secret::from(REFRESH_TOKEN),
@@ -293,6 +296,7 @@ impl Parties {
             client: &self.client,
             token: &self.refresh_token,
             hint: "refresh_token",
+            dpop: None,
         };
         block_on(revoke(server, &request, TIMEOUT))
     }
@@ -306,6 +310,7 @@ impl Parties {
             authentication: None,
             supported: None,
             scopes: &[],
+            jwks: None,
             metadata: &metadata,
         };
         block_on(register(server, &request, TIMEOUT))
@@ -399,7 +404,7 @@ pub(crate) fn metadata(input: &[u8]) {
     };
     let server = PlayingServer::new(played.iter().copied());
     let outcome = block_on(discover(&server, &issuer, TIMEOUT));
-    assert!(server.asked().len() <= 2);
+    assert!(server.asked().len() <= 3);
     match outcome {
         Ok(metadata) => {
             // RFC 8414 §3.3: "If these values are not identical, the data contained in the response MUST NOT be used."

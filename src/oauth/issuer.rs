@@ -11,6 +11,8 @@ use crate::http::Endpoint;
 pub(crate) struct Issuer {
     text: String,
     endpoint: Endpoint,
+    /// Nobody wrote it into a config: a resource named it.
+    is_found: bool,
 }
 
 impl Issuer {
@@ -31,7 +33,29 @@ impl Issuer {
         Ok(Self {
             text: text.to_owned(),
             endpoint,
+            is_found: false,
         })
+    }
+
+    /// Reads an issuer that a resource names, or that is taken to be the one of a resource.
+    pub(crate) fn found(text: &str) -> Result<Self, String> {
+        let issuer = Self::parse(text)?;
+        Ok(Self {
+            is_found: true,
+            ..issuer
+        })
+    }
+
+    /// The issuer of a document that says it is of that one, if it is this one. RFC 8414 §3.3: 'MUST be identical'. Libraries
+    /// that keep URLs as objects add a slash on one of the two sides; it leads to the same document, and who has found
+    /// the issuer cannot write it otherwise.
+    pub(crate) fn identified(&self, told: &str) -> Option<Self> {
+        if told == self.text {
+            return Some(self.clone());
+        }
+        let bare = |text: &str| text.trim_end_matches('/').to_owned();
+        let is_same = self.is_found && bare(told) == bare(&self.text);
+        is_same.then(|| Self::found(told).ok()).flatten()
     }
 
     /// The text that was parsed.

@@ -15,6 +15,7 @@ pub(crate) const AUTHORIZATION: &str = "authorization_endpoint";
 pub(crate) const TOKEN: &str = "token_endpoint";
 pub(crate) const REVOCATION: &str = "revocation_endpoint";
 pub(crate) const REGISTRATION: &str = "registration_endpoint";
+pub(crate) const PUSHED: &str = "pushed_authorization_request_endpoint";
 
 /// Metadata that was checked to be this issuer's own.
 #[derive(Debug)]
@@ -29,6 +30,12 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) has_iss: bool,
     /// `require_pushed_authorization_requests` (RFC 9126 §5)
     pub(crate) requires_pushed_requests: bool,
+    /// `pushed_authorization_request_endpoint` (RFC 9126 §5)
+    pub(crate) pushed_authorization_request_endpoint: Option<Endpoint>,
+    /// `client_id_metadata_document_supported` (draft-ietf-oauth-client-id-metadata-document §5)
+    pub(crate) takes_client_documents: bool,
+    /// `scopes_supported`
+    pub(crate) scopes_supported: Option<Vec<String>>,
     /// `token_endpoint`
     pub(crate) token_endpoint: Option<Endpoint>,
     /// `revocation_endpoint`
@@ -67,55 +74,61 @@ impl Flaw {
     }
 }
 
-/// Asks for the metadata at the address of RFC 8414, then at that of `OpenID` Connect where the first has none or lacks an
+/// Asks for the metadata at the address of RFC 8414, then at those of `OpenID` Connect where the first has none or lacks an
 /// endpoint that a device login needs.
 pub(crate) async fn discover(
     http: &dyn HttpClient,
     issuer: &Issuer,
     timeout: Duration,
 ) -> Result<AuthorizationServerMetadata, Error> {
-    let [first_url, second_url] = well_known_urls(issuer)?;
-    let first = ask(http, issuer, &first_url, timeout).await?;
-    let first = match first {
-        Document::Believed(metadata) if metadata.is_complete() => return Ok(*metadata),
-        other => other,
-    };
-    match (first, ask(http, issuer, &second_url, timeout).await) {
-        (Document::Believed(metadata), Ok(Document::Believed(more))) => {
-            Ok(metadata.completed_by(*more))
+    let mut known: Option<AuthorizationServerMetadata> = None;
+    let mut asked = Vec::new();
+    for url in well_known_urls(issuer)? {
+        match (ask(http, issuer, &url, timeout).await, &mut known) {
+            (Ok(Document::Believed(metadata)), _) => {
+                let metadata = match known.take() {
+                    Some(first) => first.completed_by(*metadata),
+                    None => *metadata,
+                };
+                if metadata.is_complete() {
+                    return Ok(metadata);
+                }
+                known = Some(metadata);
+            }
+            // It has proved itself; what another address lacks or suffers from takes nothing away.
+            (_, Some(_)) => {}
+            (Ok(other), None) => asked.push((url, other)),
+            (Err(error), None) => return Err(error),
         }
-        // It has proved itself; what the other address lacks or suffers from takes nothing away.
-        (Document::Believed(metadata), Ok(_)) | (_, Ok(Document::Believed(metadata))) => {
-            Ok(*metadata)
-        }
-        (_, Err(error)) => Err(error),
-        (first, Ok(second)) => Err(disbelieved(
-            issuer,
-            &[(first_url, first), (second_url, second)],
-        )),
     }
+    known.ok_or_else(|| disbelieved(issuer, &asked))
 }
 
-/// Where the metadata may be: by RFC 8414, then by `OpenID` Connect Discovery.
-pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<[Endpoint; 2], Error> {
-    let mut oauth = issuer.url().clone();
-    let mut openid = oauth.clone();
+/// Where the metadata may be: by RFC 8414, then by `OpenID` Connect Discovery, which a path makes two places.
+pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<Vec<Endpoint>, Error> {
     // RFC 8414 §3.1: 'any terminating "/" MUST be removed before inserting "/.well-known/"' between host and path.
-    let path = issuer.url().path().trim_end_matches('/').to_owned();
-    oauth.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    // OpenID Connect Discovery §4: the path is formed by "concatenating the string /.well-known/openid-configuration to
-    // the Issuer".
-    openid.set_path(&format!("{path}/.well-known/openid-configuration"));
-    let endpoint = |url: &str| {
-        let invalid = |reason| {
+    let path = issuer.url().path().trim_end_matches('/');
+    let mut paths = vec![
+        format!("/.well-known/oauth-authorization-server{path}"),
+        // RFC 8414 §5: the same for "/.well-known/openid-configuration", in the order of MCP's specification.
+        format!("/.well-known/openid-configuration{path}"),
+    ];
+    if !path.is_empty() {
+        // OpenID Connect Discovery §4: the path is formed by "concatenating the string /.well-known/openid-configuration to
+        // the Issuer".
+        paths.push(format!("{path}/.well-known/openid-configuration"));
+    }
+    let endpoint = |path: &String| {
+        let mut url = issuer.url().clone();
+        url.set_path(path);
+        Endpoint::parse(url.as_str()).map_err(|reason| {
             Error::new(
                 ErrorCode::InvalidConfig,
                 format!("issuer {reason}. Correct it."),
             )
-        };
-        Endpoint::parse(url).map_err(invalid)
+        })
     };
-    Ok([endpoint(oauth.as_str())?, endpoint(openid.as_str())?])
+    paths.iter().map(endpoint).collect()
 }
 
 /// What was found at one address.
@@ -160,15 +173,15 @@ async fn ask(
     };
     // RFC 8414 §3.3: 'The "issuer" value returned MUST be identical to the authorization server's issuer identifier value
     // … If these values are not identical, the data contained in the response MUST NOT be used.'
-    if told != issuer.as_str() {
+    let Some(issuer) = issuer.identified(told) else {
         let told = Secrets::default().description(told).unwrap_or_default();
         return Ok(Document::Foreign(told));
-    }
-    let metadata = AuthorizationServerMetadata::read(members, issuer);
+    };
+    let metadata = AuthorizationServerMetadata::read(members, &issuer);
     Ok(Document::Believed(Box::new(metadata)))
 }
 
-fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document); 2]) -> Error {
+fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document)]) -> Error {
     let foreign = asked.iter().find_map(|(url, document)| match document {
         Document::Foreign(told) => Some((url, told)),
         _ => None,
@@ -242,6 +255,9 @@ impl AuthorizationServerMetadata {
             authorization_endpoint: endpoint(AUTHORIZATION),
             has_iss: flag("authorization_response_iss_parameter_supported"),
             requires_pushed_requests: flag("require_pushed_authorization_requests"),
+            pushed_authorization_request_endpoint: endpoint(PUSHED),
+            takes_client_documents: flag("client_id_metadata_document_supported"),
+            scopes_supported: names(members.value("scopes_supported")),
             token_endpoint: endpoint(TOKEN),
             revocation_endpoint: endpoint(REVOCATION),
             registration_endpoint: endpoint(REGISTRATION),
@@ -273,6 +289,11 @@ impl AuthorizationServerMetadata {
             has_iss: self.has_iss || other.has_iss,
             requires_pushed_requests: self.requires_pushed_requests
                 || other.requires_pushed_requests,
+            pushed_authorization_request_endpoint: self
+                .pushed_authorization_request_endpoint
+                .or(other.pushed_authorization_request_endpoint),
+            takes_client_documents: self.takes_client_documents || other.takes_client_documents,
+            scopes_supported: self.scopes_supported.or(other.scopes_supported),
             token_endpoint: self.token_endpoint.or(other.token_endpoint),
             revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
             registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),
@@ -308,7 +329,7 @@ fn endpoint(
     Ok(Some(endpoint))
 }
 
-fn names(value: Option<&Value>) -> Option<Vec<String>> {
+pub(super) fn names(value: Option<&Value>) -> Option<Vec<String>> {
     let names = value?.as_array()?.iter().filter_map(Value::as_str);
     Some(names.map(str::to_owned).collect())
 }
@@ -320,7 +341,7 @@ mod tests {
     use crate::http::scripted::{Received, ScriptedClient, response};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
-    const ISSUER: &str = "https://a.example/tenant";
+    const ISSUER: &str = "https://a.example";
 
     fn issuer() -> Issuer {
         Issuer::parse(ISSUER).unwrap()
@@ -344,6 +365,11 @@ mod tests {
             .collect()
     }
 
+    fn well_known(issuer: &str) -> Vec<String> {
+        let urls = well_known_urls(&Issuer::parse(issuer).unwrap()).unwrap();
+        urls.iter().map(|url| url.as_str().to_owned()).collect()
+    }
+
     #[test]
     fn the_addresses_follow_both_specifications() {
         for (issuer, oauth, openid) in [
@@ -357,15 +383,17 @@ mod tests {
                 "https://a.example/.well-known/oauth-authorization-server",
                 "https://a.example/.well-known/openid-configuration",
             ),
-            (
-                "https://a.example:8443/realms/x/",
-                "https://a.example:8443/.well-known/oauth-authorization-server/realms/x",
-                "https://a.example:8443/realms/x/.well-known/openid-configuration",
-            ),
         ] {
-            let [first, second] = well_known_urls(&Issuer::parse(issuer).unwrap()).unwrap();
-            assert_eq!((first.as_str(), second.as_str()), (oauth, openid));
+            assert_eq!(well_known(issuer), [oauth, openid]);
         }
+        assert_eq!(
+            well_known("https://a.example:8443/realms/x/"),
+            [
+                "https://a.example:8443/.well-known/oauth-authorization-server/realms/x",
+                "https://a.example:8443/.well-known/openid-configuration/realms/x",
+                "https://a.example:8443/realms/x/.well-known/openid-configuration",
+            ]
+        );
     }
 
     #[tokio::test]
@@ -421,8 +449,8 @@ mod tests {
             assert_eq!(
                 urls(&http),
                 [
-                    "https://a.example/.well-known/oauth-authorization-server/tenant",
-                    "https://a.example/tenant/.well-known/openid-configuration",
+                    "https://a.example/.well-known/oauth-authorization-server",
+                    "https://a.example/.well-known/openid-configuration",
                 ]
             );
         }
@@ -465,11 +493,8 @@ mod tests {
     async fn another_issuer_is_a_mismatch() {
         for (told, hint) in [
             ("https://evil.example", "endpoints instead"),
-            (
-                "https://a.example/tenant/",
-                "exactly as \"https://a.example/tenant/\"",
-            ),
-            ("https://A.example/tenant", "endpoints instead"),
+            ("https://a.example/", "exactly as \"https://a.example/\""),
+            ("https://A.example", "endpoints instead"),
         ] {
             let foreign = format!(r#"{{"issuer":"{told}"{DEVICE_MEMBER}{TOKEN_MEMBER}}}"#);
             for http in [
@@ -497,12 +522,12 @@ mod tests {
         assert!(
             error
                 .message()
-                .contains("/.well-known/oauth-authorization-server/tenant")
+                .contains("/.well-known/oauth-authorization-server")
         );
         assert!(
             error
                 .message()
-                .contains("/tenant/.well-known/openid-configuration")
+                .contains("/.well-known/openid-configuration")
         );
 
         for statuses in [[500, 503], [404, 503], [502, 404], [429, 429]] {

@@ -7,7 +7,9 @@ pub(crate) mod answer;
 pub(crate) mod authorization_code;
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
+pub(crate) mod challenge;
 pub(crate) mod client;
+pub(crate) mod client_key;
 pub(crate) mod device_access_token;
 pub(crate) mod device_authorization;
 pub(crate) mod dpop;
@@ -20,8 +22,10 @@ pub(crate) mod metadata;
 mod odd_servers;
 pub(crate) mod pkce;
 pub(crate) mod poll_schedule;
+pub(crate) mod protected_resource;
 #[cfg(test)]
 mod provider_shapes;
+pub(crate) mod pushed_authorization;
 pub(crate) mod redirect_uri;
 pub(crate) mod refresh;
 mod refusal_words;
@@ -32,7 +36,7 @@ pub(crate) mod token_request;
 pub(crate) mod token_response;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
-pub(crate) const OWN_PARAMETERS: [&str; 16] = [
+pub(crate) const OWN_PARAMETERS: [&str; 19] = [
     "grant_type",
     "client_id",
     "client_secret",
@@ -49,4 +53,7 @@ pub(crate) const OWN_PARAMETERS: [&str; 16] = [
     "code_challenge",
     "code_challenge_method",
     "code_verifier",
+    "request_uri",
+    "client_assertion",
+    "client_assertion_type",
 ];

@@ -102,6 +102,7 @@ impl Parties {
                 id: "c".into(),
                 secret: None,
                 authentication: ClientAuthentication::None,
+                assertions: None,
             },
             secret: Secret::from("the-secret"),
         }
@@ -211,6 +212,7 @@ async fn revoked(parties: &Parties, answer: Response) -> &'static str {
         client: &parties.client,
         token: &parties.secret,
         hint: "refresh_token",
+        dpop: None,
     };
     match revoke(&http, &request, TIMEOUT).await {
         Ok(()) => "ok",

@@ -306,6 +306,7 @@ mod tests {
             id: "my-client".into(),
             secret: Some(Secret::from("canary-secret")),
             authentication: ClientAuthentication::ClientSecretBasic,
+            assertions: None,
         };
         let request = RefreshRequest {
             endpoint: &endpoint,

@@ -35,6 +35,8 @@ pub(crate) struct RegistrationRequest<'a> {
     pub(crate) scopes: &'a [String],
     /// The one of `redirect_uris`, for the authorization code flow; nothing for the device flow.
     pub(crate) redirect_uri: Option<&'a str>,
+    /// `jwks`, for `private_key_jwt`.
+    pub(crate) jwks: Option<Value>,
     /// Further members from the configuration; they win, and null takes one of ours out.
     pub(crate) metadata: &'a Map<String, Value>,
 }
@@ -256,6 +258,9 @@ impl RegistrationRequest<'_> {
             set("response_types", json!([]));
         }
         set(AUTHENTICATION_METHOD, json!(method.as_str()));
+        if let Some(jwks) = &self.jwks {
+            set("jwks", jwks.clone());
+        }
         if !self.scopes.is_empty() {
             set("scope", json!(self.scopes.join(" ")));
         }
@@ -294,7 +299,7 @@ impl Registration {
         let secret = secret.map(Secret::new);
         let authentication = authentication(members, asked, supported, secret.is_some())?;
         // A public client has no use for a secret, nor for its end.
-        let secret = secret.filter(|_| authentication != ClientAuthentication::None);
+        let secret = secret.filter(|_| authentication.needs_a_secret());
         // RFC 7591 §3.2.1: "Time at which the client secret will expire or 0 if it will not expire."
         let expires_at = members
             .number("client_secret_expires_at")
@@ -307,6 +312,7 @@ impl Registration {
                 id,
                 secret,
                 authentication,
+                assertions: None,
             },
             registration_client_uri: members
                 .text("registration_client_uri")
@@ -331,16 +337,20 @@ fn authentication(
         .filter(|name| !name.is_empty())
     {
         // RFC 7591 §3.2.1: the server "MAY reject or replace any of the client's requested metadata values"
-        Some(name) => ClientAuthentication::from_name(name).ok_or_else(|| {
-            "the server wants a client authentication that is not supported".to_owned()
-        })?,
+        Some(name) => ClientAuthentication::from_name(name)
+            .filter(|method| {
+                *method != ClientAuthentication::PrivateKeyJwt || asked == Some(*method)
+            })
+            .ok_or_else(|| {
+                "the server wants a client authentication that is not supported".to_owned()
+            })?,
         None if !has_secret => ClientAuthentication::None,
         // RFC 7591 §2: 'If unspecified or omitted, the default is "client_secret_basic"', where the metadata has it.
         None => asked
             .filter(|asked| *asked != ClientAuthentication::None)
             .unwrap_or_else(|| Client::choose_authentication(None, None, supported, true)),
     };
-    if method != ClientAuthentication::None && !has_secret {
+    if method.needs_a_secret() && !has_secret {
         return Err("`client_secret` is missing".to_owned());
     }
     Ok(method)
@@ -389,6 +399,7 @@ mod tests {
             supported: supported.as_deref(),
             scopes: &["a".into(), "b".into()],
             redirect_uri: None,
+            jwks: None,
             metadata: &metadata,
         };
         register(http, &request, TIMEOUT).await

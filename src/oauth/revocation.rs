@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::client::Client;
+use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
 use super::server_text::Secrets;
+use super::token_request;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Endpoint, Form, HttpClient};
 use crate::secret::Secret;
@@ -23,6 +25,8 @@ pub(crate) struct RevocationRequest<'a> {
     pub(crate) token: &'a Secret,
     /// `token_type_hint`: `refresh_token` or `access_token`.
     pub(crate) hint: &'static str,
+    /// The key that the token is bound to.
+    pub(crate) dpop: Option<Dpop<'a>>,
 }
 
 /// Revokes the token. A token that the server does not know is as good as revoked.
@@ -73,9 +77,16 @@ async fn send(
     if has_hint {
         form.append("token_type_hint", request.hint);
     }
-    Answer::to_form(http, request.endpoint, request.client, form, timeout)
+    // RFC 9449 names no proof here; atproto's servers answer 200 without one, and revoke nothing.
+    let RevocationRequest {
+        endpoint,
+        client,
+        dpop,
+        ..
+    } = request;
+    token_request::send(http, endpoint, client, form, *dpop, timeout)
         .await
-        .map_err(|failure| failure.to_error(request.endpoint))
+        .map_err(|failure| failure.to_error(endpoint))
 }
 
 #[cfg(test)]
@@ -91,12 +102,14 @@ mod tests {
             id: "my-client".into(),
             secret: None,
             authentication: ClientAuthentication::None,
+            assertions: None,
         };
         let request = RevocationRequest {
             endpoint: &endpoint,
             client: &client,
             token: &Secret::from("canary-token"),
             hint: "refresh_token",
+            dpop: None,
         };
         revoke(http, &request, Duration::from_secs(30)).await
     }

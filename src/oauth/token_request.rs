@@ -15,14 +15,13 @@ pub(crate) async fn send(
     http: &dyn HttpClient,
     endpoint: &Endpoint,
     client: &Client,
-    mut form: Form,
+    form: Form,
     dpop: Option<Dpop<'_>>,
     timeout: Duration,
 ) -> Result<Answer, Failure> {
     let Some(dpop) = dpop else {
         return Answer::to_form(http, endpoint, client, form, timeout).await;
     };
-    let authorization = client.authenticate(&mut form);
     let deadline = dpop.clock.boot().plus(timeout);
     let mut may_repeat = true;
     loop {
@@ -34,10 +33,13 @@ pub(crate) async fn send(
                 kind: FailureKind::NotSent,
                 detail: error.message().to_owned(),
             })?;
+        // RFC 7523 §3: an assertion, too, is good for one request.
+        let mut body = form.clone();
+        let authorization = client.authenticate(&mut body);
         let request = Request {
             url: endpoint.clone(),
-            body: Body::Form(form.clone()),
-            authorization: authorization.clone(),
+            body: Body::Form(body),
+            authorization,
             dpop: Some(proof),
             timeout: deadline.since(dpop.clock.boot()),
         };

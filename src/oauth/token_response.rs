@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Malformed, Members, number, positive_seconds};
 use super::dpop::{DPOP, DpopKey};
-use super::server_text::visible;
+use super::server_text::{Secrets, visible};
 use crate::jwt;
 use crate::secret::Secret;
 use crate::time::{UnixMillis, parse_rfc3339};
@@ -36,6 +36,8 @@ pub(crate) struct TokenResponse {
     pub(crate) id_token: Option<Secret>,
     /// `resource_url`: where Qwen's tokens are used.
     pub(crate) resource_url: Option<String>,
+    /// `sub`: whose tokens they are, where the server says it here (atproto).
+    pub(crate) subject: Option<String>,
     /// How long the refresh token is still valid; nothing if the server did not say.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// What was wrong with a member that nobody needs, and was left out.
@@ -113,6 +115,8 @@ impl TokenResponse {
                 scopes: scopes(members.value("scope")),
                 id_token,
                 resource_url: spared(members.take_text("resource_url"), &mut flaw),
+                subject: spared(members.take_text("sub"), &mut flaw)
+                    .and_then(|subject| Secrets::default().description(&subject)),
                 refresh_lifetime,
                 flaw,
             }),

@@ -84,6 +84,9 @@ pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCreden
                 .as_ref()
                 .map(|endpoint| endpoint.as_str().to_owned())
         }),
+        resource: adopted
+            .resource
+            .or_else(|| config.asked_resource().map(str::to_owned)),
         client_id: adopted.client_id.or_else(|| config.client_id.clone()),
         client_authentication: adopted.client_authentication.or_else(|| {
             config

@@ -35,6 +35,8 @@ pub(crate) struct AuthStatus {
     pub(crate) issuer: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) scopes: Option<Vec<String>>,
+    /// `sub` of the token answer.
+    pub(crate) subject: Option<String>,
     pub(crate) missing_scopes: Option<Vec<String>>,
     pub(crate) expires_at: Option<UnixMillis>,
     /// When neither token is good any more, if known.

@@ -7,17 +7,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
-use crate::http::BoxFuture;
 use crate::http::callback_listener::{Arrival, CallbackListener, Page, Visit};
+use crate::http::{BoxFuture, Endpoint};
 use crate::oauth::authorization_code::{AuthorizationCodeRequest, NotRedeemed, redeem};
-use crate::oauth::authorization_request::{AuthorizationRequest, asks_for_consent};
+use crate::oauth::authorization_request::{AuthorizationRequest, asks_for_consent, pushed_url};
 use crate::oauth::authorization_response::{
     Expected, NoCode, Pasted, read, read_pasted, refuses_prompt,
 };
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::device_access_token::sleep_until;
 use crate::oauth::dpop::DpopKey;
 use crate::oauth::pkce::PkceVerifier;
+use crate::oauth::pushed_authorization::push;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::{Secret, random_secret};
@@ -26,7 +27,7 @@ use crate::time::UnixMillis;
 
 use super::Session;
 use super::authorization_server::AuthorizationServer;
-use super::client::{as_client, configured, forget, known, register};
+use super::client::{as_client, configured, forget, known, may_ask, register};
 use super::config::{AuthConfig, invalid};
 use super::device_tokens::{Observer, Progress, ProgressKind, client_is_unknown};
 use super::remote::is_remote;
@@ -70,6 +71,8 @@ struct Attempt<'a> {
     server: &'a AuthorizationServer,
     client: &'a Client,
     redirect_uri: RedirectUri,
+    /// `scope`, as it is sent.
+    scope: String,
     state: Secret,
     pkce: PkceVerifier,
     /// What the tokens will be bound to.
@@ -81,6 +84,8 @@ struct Wait<'a> {
     listener: Option<CallbackListener>,
     pasting: Option<BoxFuture<'a, Secret>>,
     redeeming: Option<BoxFuture<'a, Outcome>>,
+    /// A request that is pushed for a browser that waits.
+    pushing: Option<(Visit, BoxFuture<'a, Result<String, Error>>)>,
     /// Not heeded while a code is redeemed.
     deadline: BoxFuture<'a, ()>,
 }
@@ -88,6 +93,8 @@ struct Wait<'a> {
 /// What happened first.
 enum Event {
     Visit(Visit),
+    Start(Visit),
+    Pushed(Visit, Result<String, Error>),
     Refused(&'static str),
     Pasted(Secret),
     Redeemed(Outcome),
@@ -108,14 +115,18 @@ impl Session {
     ) -> Result<(Client, Result<TokenResponse, Error>), Error> {
         server.authorization_endpoint()?;
         let can_paste = observer.can_paste();
-        let (client, landing) =
-            match configured(config, None, server.authentication_methods.as_deref()) {
-                Some(client) => (client, Landing::take(redirect_uri, can_paste)?),
-                None => {
-                    self.registered_client(config, redirect_uri, can_paste, location, server)
-                        .await?
-                }
-            };
+        let (client, landing) = match configured(
+            config,
+            None,
+            server.authentication_methods.as_deref(),
+            server.assertions.clone(),
+        ) {
+            Some(client) => (client, Landing::take(redirect_uri, can_paste)?),
+            None => {
+                self.registered_client(config, redirect_uri, can_paste, location, server)
+                    .await?
+            }
+        };
         let attempt = Attempt::new(config, server, &client, landing.redirect_uri)?;
         let outcome = self
             .attempt_login(&attempt, landing.listener, observer)
@@ -137,10 +148,12 @@ impl Session {
         loop {
             let known = known(self, location, server).await?;
             // Where another login has the port of one client, the next has another.
-            let kept = known.iter().find_map(|client| {
+            let usable = known.iter().filter(|client| may_ask(config, client));
+            let kept = usable.into_iter().find_map(|client| {
                 let uri = wanted.served_by(client.redirect_uri.as_deref()?)?;
                 let may_paste = can_paste && uri == *wanted;
-                Some((as_client(client), Landing::take(&uri, may_paste).ok()?))
+                let client = as_client(client, server.assertions.clone());
+                Some((client, Landing::take(&uri, may_paste).ok()?))
             });
             let Some((client, landing)) = kept else {
                 let landing = Landing::take(wanted, can_paste)?;
@@ -178,13 +191,27 @@ impl Session {
         let asks = observer.can_paste() && (listener.is_none() || is_remote());
         let mut asks_for_consent =
             asks_for_consent(&attempt.config.scopes, &attempt.config.extra_parameters);
-        let show = |asks_for_consent| {
-            let left = expires_at.since(self.clock.now());
-            let url = attempt.url(asks_for_consent)?;
-            observer.verification(Verification::of_page(url, expires_at, left, asks));
-            Ok::<(), Error>(())
+        // Where the browser comes here first, it is sent on with a request that was pushed at that moment: the server may keep
+        // one for no more than a minute.
+        let start = listener
+            .as_ref()
+            .filter(|_| !asks && attempt.server.pushed_endpoint.is_some());
+        let start = start.map(CallbackListener::start_url);
+        let must_push = attempt.server.requires_pushed_requests;
+        let show = |consent: bool| {
+            let start = start.clone();
+            async move {
+                let url = match start {
+                    Some(start) => start,
+                    None if must_push => self.pushed(attempt, consent).await?,
+                    None => attempt.request(consent)?.url(),
+                };
+                let left = expires_at.since(self.clock.now());
+                observer.verification(Verification::of_page(url, expires_at, left, asks));
+                Ok::<(), Error>(())
+            }
         };
-        show(asks_for_consent)?;
+        show(asks_for_consent).await?;
         let mut report = Report {
             observer,
             expires_at,
@@ -196,6 +223,7 @@ impl Session {
             listener,
             pasting: None,
             redeeming: None,
+            pushing: None,
             deadline: Box::pin(sleep_until(&*self.clock, deadline)),
         };
         let mut tries = MOST_PASTES;
@@ -215,6 +243,27 @@ impl Session {
         loop {
             let pasted = match poll_fn(|context| wait.poll(context)).await {
                 Event::Late => return Err(nobody_came(attempt)),
+                Event::Start(visit) if sent.is_some() => {
+                    visit.answer(&NOT_OURS);
+                    continue;
+                }
+                Event::Start(visit) => {
+                    wait.pushing = Some((visit, Box::pin(self.pushed(attempt, asks_for_consent))));
+                    continue;
+                }
+                Event::Pushed(visit, Ok(url)) => {
+                    visit.send_on(&url);
+                    continue;
+                }
+                Event::Pushed(visit, Err(error)) => {
+                    if asks_for_consent && refuses_prompt(&error) {
+                        asks_for_consent = false;
+                        wait.pushing = Some((visit, Box::pin(self.pushed(attempt, false))));
+                        continue;
+                    }
+                    visit.answer(&FAILED);
+                    return Err(error);
+                }
                 Event::Refused(reason) => {
                     report.refused(reason);
                     continue;
@@ -256,7 +305,7 @@ impl Session {
                             if asks_for_consent && refuses_prompt(&error) {
                                 asks_for_consent = false;
                                 visit.answer(&ONCE_MORE);
-                                show(asks_for_consent)?;
+                                show(asks_for_consent).await?;
                                 continue;
                             }
                             visit.answer(&FAILED);
@@ -275,13 +324,16 @@ impl Session {
                     match read_pasted(&text, &attempt.expected(asks_for_consent)) {
                         Ok(pasted) => pasted,
                         Err(NoCode::NotOurs(reason)) => {
+                            if must_push {
+                                show(asks_for_consent).await?;
+                            }
                             wait.pasting = ask(reason)?;
                             continue;
                         }
                         Err(NoCode::Refused(error)) => {
                             if asks_for_consent && refuses_prompt(&error) {
                                 asks_for_consent = false;
-                                show(asks_for_consent)?;
+                                show(asks_for_consent).await?;
                                 wait.pasting = ask("")?;
                                 continue;
                             }
@@ -297,6 +349,46 @@ impl Session {
             }
             wait.redeeming = Some(Box::pin(self.redeem_code(attempt, pasted.code.clone())));
             sent = Some(pasted);
+        }
+    }
+
+    /// The page for a request that was pushed (RFC 9126), or for one that needs no push and could not be pushed: some servers
+    /// announce it and take it from confidential clients alone.
+    async fn pushed(&self, attempt: &Attempt<'_>, consent: bool) -> Result<String, Error> {
+        let config = attempt.config;
+        let request = attempt.request(consent)?;
+        let Some(endpoint) = &attempt.server.pushed_endpoint else {
+            return Err(invalid(format!(
+                "{} takes only authorization requests that were pushed to it (RFC 9126), but its metadata names no usable \
+                 endpoint for that (pushed_authorization_request_endpoint): only its operator can correct that.",
+                attempt.server.key()
+            )));
+        };
+        let mut parameters = request.parameters();
+        if attempt.client.authentication == ClientAuthentication::ClientSecretBasic {
+            parameters.append("client_id", &attempt.client.id);
+        }
+        let dpop = attempt.dpop_key.as_ref().map(|key| self.dpop(key));
+        let timeout = config.request_timeout;
+        match push(
+            &*self.http,
+            endpoint,
+            attempt.client,
+            parameters,
+            dpop,
+            timeout,
+        )
+        .await
+        {
+            Ok(uri) => Ok(pushed_url(request.endpoint, request.client_id, &uri)),
+            Err(error)
+                if !(attempt.server.requires_pushed_requests
+                    || error.is_retryable()
+                    || consent && refuses_prompt(&error)) =>
+            {
+                Ok(request.url())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -360,11 +452,18 @@ impl Wait<'_> {
         } else if self.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Event::Late);
         }
+        if let Some((visit, mut pushing)) = self.pushing.take() {
+            match pushing.as_mut().poll(context) {
+                Poll::Ready(outcome) => return Poll::Ready(Event::Pushed(visit, outcome)),
+                Poll::Pending => self.pushing = Some((visit, pushing)),
+            }
+        }
         if let Some(listener) = &mut self.listener
             && let Poll::Ready(arrival) = listener.poll_arrival(context)
         {
             return Poll::Ready(match arrival {
                 Arrival::Visit(visit) => Event::Visit(visit),
+                Arrival::Start(visit) => Event::Start(visit),
                 Arrival::Refused(reason) => Event::Refused(reason),
             });
         }
@@ -390,26 +489,26 @@ impl<'a> Attempt<'a> {
             server,
             client,
             redirect_uri,
+            scope: config.scope(),
             state: random_secret()?,
             pkce: PkceVerifier::generate()?,
             dpop_key: config.dpop.then(DpopKey::generate).transpose()?,
         })
     }
 
-    fn url(&self, asks_for_consent: bool) -> Result<String, Error> {
-        let request = AuthorizationRequest {
+    fn request(&self, asks_for_consent: bool) -> Result<AuthorizationRequest<'_>, Error> {
+        Ok(AuthorizationRequest {
             endpoint: self.server.authorization_endpoint()?,
             client_id: &self.client.id,
             redirect_uri: self.redirect_uri.as_str(),
-            scope: &self.config.scope(),
+            scope: &self.scope,
             state: &self.state,
             pkce: &self.pkce,
             audience: self.config.audience.as_deref(),
             resources: &self.config.resource,
             asks_for_consent,
             extra: &self.config.extra_parameters,
-        };
-        Ok(request.url())
+        })
     }
 
     fn expected(&self, asks_for_consent: bool) -> Expected<'_> {
@@ -418,7 +517,15 @@ impl<'a> Attempt<'a> {
             state: &self.state,
             issuer: self.server.issuer.as_deref(),
             has_iss: self.server.has_iss,
-            server: self.server.key(),
+            server: match &self.server.issuer {
+                Some(issuer) => issuer,
+                // Not the token endpoint, which has not been asked yet.
+                None => self
+                    .server
+                    .authorization_endpoint
+                    .as_ref()
+                    .map_or("The server", Endpoint::as_str),
+            },
         }
     }
 
@@ -431,6 +538,14 @@ impl<'a> Attempt<'a> {
             )
         } else {
             "Paste the code that the last page shows, or the whole address of that page:".to_owned()
+        };
+        let question = if self.server.requires_pushed_requests {
+            // RFC 9126 §2.2: "a relatively short" time.
+            format!(
+                "{question} (If the page to open says that it has expired, enter nothing: another is shown.)"
+            )
+        } else {
+            question
         };
         match wrong {
             "" => question,

@@ -2,7 +2,8 @@
 
 use crate::blocking::{Look, blocking};
 use crate::error::{Error, ErrorCode};
-use crate::oauth::client::{Client, ClientAuthentication};
+use crate::oauth::client::ClientAuthentication::PrivateKeyJwt;
+use crate::oauth::client::{Assertions, Client, ClientAuthentication};
 use crate::oauth::metadata::REGISTRATION;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::registration::{self, RegistrationRequest};
@@ -11,14 +12,15 @@ use crate::store::location::Location;
 use crate::store::registration::{Shelf, StoredClient};
 
 use super::Session;
-use super::authorization_server::AuthorizationServer;
-use super::config::AuthConfig;
+use super::authorization_server::{AuthorizationServer, client_key};
+use super::config::{AuthConfig, Flow};
 
 /// The client of the config, if it names one.
 pub(super) fn configured(
     config: &AuthConfig,
     registered_authentication: Option<ClientAuthentication>,
     supported: Option<&[String]>,
+    assertions: Option<Assertions>,
 ) -> Option<Client> {
     Some(Client {
         id: config.client_id.clone()?,
@@ -29,6 +31,7 @@ pub(super) fn configured(
             supported,
             config.client_secret.is_some(),
         ),
+        assertions,
     })
 }
 
@@ -66,10 +69,20 @@ pub(super) async fn known(
     }
 }
 
-/// Whether the registered client does for the config's flow.
+/// Whether the registered client may ask for the config's scopes: RFC 7591 §2 `scope` is what "the client can use".
+pub(super) fn may_ask(config: &AuthConfig, client: &StoredClient) -> bool {
+    let registered = client.scopes.as_ref();
+    registered.is_none_or(|registered| config.scopes.iter().all(|scope| registered.contains(scope)))
+}
+
+/// Whether the registered client does for the config's flow and scopes.
 pub(super) fn serves(config: &AuthConfig, client: &StoredClient) -> bool {
+    if !may_ask(config, client) {
+        return false;
+    }
     match (config.redirect_uri(), &client.redirect_uri) {
         (Some(wanted), Some(registered)) => wanted.served_by(registered).is_some(),
+        (Some(_), None) => matches!(config.flow, Flow::Offered(_)),
         (wanted, registered) => wanted.is_none() && registered.is_none(),
     }
 }
@@ -87,7 +100,7 @@ pub(super) async fn register(
     let client = new_registration(session, config, server, redirect_uri, authentication).await?;
     let stored = client.clone();
     blocking(move |may| shelf.save_with(&stored, may)).await??;
-    Ok(as_client(&client))
+    Ok(as_client(&client, server.assertions.clone()))
 }
 
 /// Registers a client and keeps it nowhere.
@@ -103,10 +116,22 @@ pub(super) async fn new_registration(
         if let Some(error) = server.flaw(REGISTRATION, next) {
             return Err(error);
         }
+        let (and, document) = match (server.takes_client_documents, &config.client_metadata_url) {
+            // MCP, client registration: the document goes before registration.
+            (true, _) => (
+                "",
+                " Or host a client id metadata document, which it takes, and give its URL as `clientMetadataUrl`.",
+            ),
+            (false, Some(_)) => (
+                " and takes no client id metadata document (`clientMetadataUrl`)",
+                "",
+            ),
+            (false, None) => ("", ""),
+        };
         return Err(Error::new(
             ErrorCode::RegistrationFailed,
             format!(
-                "{} offers no dynamic client registration. Register a client there by hand and give its `clientId`.",
+                "{} offers no dynamic client registration{and}. Register a client there by hand and give its `clientId`.{document}",
                 server.key()
             ),
         ));
@@ -118,6 +143,7 @@ pub(super) async fn new_registration(
         supported: server.authentication_methods.as_deref(),
         scopes: &config.scopes,
         redirect_uri: redirect_uri.map(RedirectUri::as_str),
+        jwks: server.assertions.as_ref().map(|made| made.key.jwks()),
         metadata: &config.client_metadata,
     };
     let registration =
@@ -128,6 +154,7 @@ pub(super) async fn new_registration(
         secret_expires_at: registration.secret_expires_at,
         authentication: registration.client.authentication.as_str().to_owned(),
         redirect_uri: request.redirect_uri.map(str::to_owned),
+        scopes: (!config.scopes.is_empty()).then(|| config.scopes.clone()),
         registration_client_uri: registration.registration_client_uri,
         registration_access_token: registration.registration_access_token,
         created_at: session.clock.now(),
@@ -155,12 +182,13 @@ pub(super) fn of_credential(
     let stored_authentication = credential
         .client_authentication()
         .and_then(ClientAuthentication::from_name);
+    let assertions = stored_assertions(config, credential, look)?;
     if config.client_id.is_some() {
         // A secret that came or went since the login changes what the recorded method can mean.
         let recorded = stored_authentication.filter(|authentication| {
-            (*authentication == ClientAuthentication::None) == config.client_secret.is_none()
+            authentication.needs_a_secret() == config.client_secret.is_some()
         });
-        return Ok(configured(config, recorded, None));
+        return Ok(configured(config, recorded, None, assertions));
     }
     let Some(client_id) = credential.client_id() else {
         return Ok(None);
@@ -169,17 +197,40 @@ pub(super) fn of_credential(
     if let Some(server) = server.filter(|_| credential.registered_client()) {
         let registrations = Shelf::of(location, server).load(look)?;
         if let Some(client) = registrations.find(client_id) {
-            return Ok(Some(as_client(client)));
+            return Ok(Some(as_client(client, assertions)));
         }
     }
+    let has_key = config.client_key.is_some() && stored_authentication == Some(PrivateKeyJwt);
     Ok(Some(Client {
         id: client_id.to_owned(),
         secret: None,
-        authentication: ClientAuthentication::None,
+        authentication: if has_key {
+            PrivateKeyJwt
+        } else {
+            ClientAuthentication::None
+        },
+        assertions,
     }))
 }
 
-pub(super) fn as_client(stored: &StoredClient) -> Client {
+/// What the client of a stored login proves itself with, at the server that gave the login. Whoever may not wait sends nothing.
+fn stored_assertions(
+    config: &AuthConfig,
+    credential: &Outline,
+    look: Look,
+) -> Result<Option<Assertions>, Error> {
+    let (Some(path), Some(may)) = (&config.client_key, look.may_block()) else {
+        return Ok(None);
+    };
+    let audience = credential.issuer().or_else(|| credential.token_endpoint());
+    Ok(Some(Assertions {
+        key: client_key(path, may)?,
+        audience: audience.unwrap_or_default().to_owned(),
+        clock: None,
+    }))
+}
+
+pub(super) fn as_client(stored: &StoredClient, assertions: Option<Assertions>) -> Client {
     Client {
         id: stored.client_id.clone(),
         secret: stored.client_secret.clone(),
@@ -189,5 +240,6 @@ pub(super) fn as_client(stored: &StoredClient) -> Client {
             None,
             stored.client_secret.is_some(),
         ),
+        assertions,
     }
 }

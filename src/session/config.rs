@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::OWN_PARAMETERS;
+use crate::oauth::challenge::is_scope;
 use crate::oauth::client::ClientAuthentication;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
@@ -23,6 +24,8 @@ pub(crate) enum Flow {
     DeviceCode,
     /// RFC 6749 §4.1, with the redirect URI
     AuthorizationCode(RedirectUri),
+    /// Not said: the device flow where the server offers it, else the browser.
+    Offered(RedirectUri),
 }
 
 /// Where to authenticate, as which client, and whose credential it is.
@@ -42,6 +45,10 @@ pub(crate) struct AuthConfig {
     pub(crate) client_id: Option<String>,
     pub(crate) client_secret: Option<Secret>,
     pub(crate) client_authentication: Option<ClientAuthentication>,
+    /// The path of a private key.
+    pub(crate) client_key: Option<String>,
+    /// A client id metadata document, which is an id where the server takes such.
+    pub(crate) client_metadata_url: Option<String>,
     pub(crate) client_name: String,
     pub(crate) client_metadata: Map<String, Value>,
     pub(crate) scopes: Vec<String>,
@@ -81,7 +88,7 @@ impl WantedStorage {
     }
 }
 
-const OPTIONS: [&str; 33] = [
+const OPTIONS: [&str; 35] = [
     "pluginId",
     "profile",
     "order",
@@ -96,6 +103,8 @@ const OPTIONS: [&str; 33] = [
     "clientId",
     "clientSecret",
     "clientAuthentication",
+    "clientKey",
+    "clientMetadataUrl",
     "clientName",
     "clientMetadata",
     "scopes",
@@ -153,9 +162,11 @@ impl AuthConfig {
             client_secret: options.text("clientSecret")?.map(Secret::new),
             client_authentication: options.parsed("clientAuthentication", |name| {
                 ClientAuthentication::from_name(name).ok_or_else(|| {
-                    "must be \"none\", \"client_secret_basic\" or \"client_secret_post\"".to_owned()
+                    "must be \"none\", \"client_secret_basic\", \"client_secret_post\" or \"private_key_jwt\"".to_owned()
                 })
             })?,
+            client_key: options.text("clientKey")?,
+            client_metadata_url: options.parsed("clientMetadataUrl", client_metadata_url)?,
             client_name: options
                 .text("clientName")?
                 .unwrap_or_else(|| plugin_id.clone()),
@@ -237,10 +248,18 @@ impl AuthConfig {
                 format.name()
             )));
         }
+        let has_key = self.client_authentication == Some(ClientAuthentication::PrivateKeyJwt);
+        if has_key != self.client_key.is_some() {
+            return Err(invalid(
+                "`clientAuthentication: \"private_key_jwt\"` and `clientKey`, the path of a private key, go together: give both.",
+            ));
+        }
         match (self.client_authentication, &self.client_secret) {
-            (Some(ClientAuthentication::None), Some(_)) => Err(invalid(
-                "`clientAuthentication` is \"none\" but `clientSecret` is given: leave one of them out.",
-            )),
+            (Some(ClientAuthentication::None | ClientAuthentication::PrivateKeyJwt), Some(_)) => {
+                Err(invalid(
+                    "`clientAuthentication` needs no secret but `clientSecret` is given: leave one of them out.",
+                ))
+            }
             (
                 Some(
                     ClientAuthentication::ClientSecretBasic
@@ -276,18 +295,41 @@ impl AuthConfig {
     pub(crate) fn redirect_uri(&self) -> Option<&RedirectUri> {
         match &self.flow {
             Flow::DeviceCode => None,
-            Flow::AuthorizationCode(redirect_uri) => Some(redirect_uri),
+            Flow::AuthorizationCode(redirect_uri) | Flow::Offered(redirect_uri) => {
+                Some(redirect_uri)
+            }
         }
     }
 
     /// Refuses a config that names no authorization server.
     pub(crate) fn names_a_server(&self) -> Result<(), Error> {
-        if self.issuer.is_some() || self.token_endpoint.is_some() {
+        if self.issuer.is_some() || self.token_endpoint.is_some() || !self.resource.is_empty() {
             return Ok(());
         }
         Err(invalid(
-            "No authorization server: give `issuer`, or `tokenEndpoint` and `deviceAuthorizationEndpoint`.",
+            "No authorization server: give `issuer`, the URL of a `resource` that names one, or `tokenEndpoint` and \
+             `deviceAuthorizationEndpoint`.",
         ))
+    }
+
+    /// The resource that is asked for its authorization server, where nothing else says it.
+    pub(crate) fn asked_resource(&self) -> Option<&str> {
+        let is_named = self.issuer.is_some() || self.token_endpoint.is_some();
+        self.resource
+            .first()
+            .map(String::as_str)
+            .filter(|_| !is_named)
+    }
+
+    /// The resources of a request for a login at that one (RFC 8707).
+    pub(super) fn resources(&self, identifier: Option<&str>) -> Vec<String> {
+        let mut resources = self.resource.clone();
+        if let (Some(identifier), true) = (identifier, self.asked_resource().is_some())
+            && let Some(first) = resources.first_mut()
+        {
+            identifier.clone_into(first);
+        }
+        resources
     }
 }
 
@@ -327,15 +369,17 @@ impl Options<'_> {
 
     fn flow(&mut self) -> Result<Flow, Error> {
         let redirect_uri = self.parsed("redirectUri", RedirectUri::parse)?;
+        let uri = |given: Option<RedirectUri>| given.unwrap_or_else(RedirectUri::on_a_free_port);
         match (self.text("flow")?.as_deref(), redirect_uri) {
-            (None | Some("device_code"), None) => Ok(Flow::DeviceCode),
-            (None | Some("device_code"), Some(_)) => Err(invalid(
+            (None, redirect_uri) => Ok(Flow::Offered(uri(redirect_uri))),
+            (Some("device_code"), None) => Ok(Flow::DeviceCode),
+            (Some("device_code"), Some(_)) => Err(invalid(
                 "`redirectUri` is given, which the device flow has no use for: set `flow` to \"authorization_code\", or leave \
                  it out.",
             )),
-            (Some("authorization_code"), redirect_uri) => Ok(Flow::AuthorizationCode(
-                redirect_uri.unwrap_or_else(RedirectUri::on_a_free_port),
-            )),
+            (Some("authorization_code"), redirect_uri) => {
+                Ok(Flow::AuthorizationCode(uri(redirect_uri)))
+            }
             _ => Err(invalid(
                 "`flow` must be \"device_code\" or \"authorization_code\".",
             )),
@@ -567,14 +611,21 @@ pub(super) fn profiles(
     Ok(profiles)
 }
 
-// RFC 6749 §3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 pub(super) fn scope(text: &str) -> Result<(), &'static str> {
-    let allowed = |byte: u8| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\';
-    if !text.is_empty() && text.bytes().all(allowed) {
+    if is_scope(text) {
         Ok(())
     } else {
         Err("is no scope: give each scope as an entry of its own, without spaces or quotes")
     }
+}
+
+/// draft-ietf-oauth-client-id-metadata-document §3: 'MUST have an "https" scheme, MUST contain a path component'.
+fn client_metadata_url(text: &str) -> Result<String, String> {
+    let url = Endpoint::parse(text)?;
+    if url.url().path() == "/" {
+        return Err("must have a path, such as https://example.com/oauth-client.json".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 // RFC 8707 §2: "Its value MUST be an absolute URI […] The URI MUST NOT include a fragment component."
@@ -725,7 +776,7 @@ mod tests {
                 "`flow` must be",
             ),
             (
-                json!({ "pluginId": "p", "redirectUri": "http://127.0.0.1/callback" }),
+                json!({ "pluginId": "p", "flow": "device_code", "redirectUri": "http://127.0.0.1/callback" }),
                 "set `flow`",
             ),
             (
@@ -756,6 +807,18 @@ mod tests {
             ),
             (
                 json!({ "pluginId": "p", "clientAuthentication": "private_key_jwt" }),
+                "go together",
+            ),
+            (
+                json!({ "pluginId": "p", "clientKey": "/key.pem" }),
+                "go together",
+            ),
+            (
+                json!({ "pluginId": "p", "clientMetadataUrl": "https://a.example" }),
+                "`clientMetadataUrl` must have a path",
+            ),
+            (
+                json!({ "pluginId": "p", "clientAuthentication": "tls_client_auth" }),
                 "must be \"none\"",
             ),
             (

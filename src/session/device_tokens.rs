@@ -11,13 +11,14 @@ use crate::oauth::device_authorization::{
     self, DeviceAuthorization, DeviceAuthorizationRequest, demands_pkce,
 };
 use crate::oauth::dpop::DpopKey;
+use crate::oauth::issuer::Issuer;
 use crate::oauth::pkce::PkceVerifier;
 use crate::oauth::refresh::RefreshRequest;
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::Secret;
 use crate::time::{BootInstant, UnixMillis};
 
-use super::authorization_server::AuthorizationServer;
+use super::authorization_server::{AuthorizationServer, assertions};
 use super::cancellation::Cancellation;
 use super::client::{configured, new_registration, with_a_secret};
 use super::config::{AuthConfig, Flow, invalid};
@@ -237,24 +238,27 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
         not_bound(config)?;
-        if config.flow != Flow::DeviceCode {
+        if matches!(config.flow, Flow::AuthorizationCode(_)) {
             return Err(invalid(
                 "authorizeDevice is the device flow: leave `flow` out, or call `login`, which knows \"authorization_code\" too.",
             ));
         }
         cancellation
-            .guard(async {
-                let server = AuthorizationServer::resolve(self, config).await?;
+            .guard(Box::pin(async {
+                let (server, config) = Box::pin(AuthorizationServer::resolve(self, config)).await?;
+                let config = &config;
                 server.device_authorization_endpoint()?;
                 let supported = server.authentication_methods.as_deref();
-                let (client, asked) = if let Some(client) = configured(config, None, supported) {
+                let (client, asked) = if let Some(client) =
+                    configured(config, None, supported, server.assertions.clone())
+                {
                     let asked = self.ask_for_code(config, &server, &client).await?;
                     (client, asked)
                 } else {
                     let server = &server;
                     let register = |method| async move {
                         let client = new_registration(self, config, server, None, method).await?;
-                        Ok(client::as_client(&client))
+                        Ok(client::as_client(&client, server.assertions.clone()))
                     };
                     self.ask_as_registered(config, server, register(None).await?, register)
                         .await?
@@ -271,7 +275,7 @@ impl Session {
                     server.issuer,
                     &server.token_endpoint,
                 ))
-            })
+            }))
             .await
     }
 
@@ -292,19 +296,32 @@ impl Session {
         not_bound(config)?;
         config.names_a_server()?;
         config.client_id.as_ref().ok_or_else(missing_client)?;
-        let (endpoint, supported) = if let Some(endpoint) = &config.token_endpoint {
-            (endpoint.clone(), None)
-        } else {
-            let found = AuthorizationServer::resolve(self, config);
-            let server = cancellation.guard(found).await?;
-            (server.token_endpoint, server.authentication_methods)
-        };
-        let client = configured(config, None, supported.as_deref()).ok_or_else(missing_client)?;
+        let (endpoint, supported, assertions, resources) =
+            if let Some(endpoint) = config.token_endpoint.clone() {
+                let audience = config
+                    .issuer
+                    .as_ref()
+                    .map_or(endpoint.as_str(), Issuer::as_str);
+                let assertions = assertions(self, config, audience).await?;
+                (endpoint, None, assertions, config.resource.clone())
+            } else {
+                let found = Box::pin(AuthorizationServer::resolve(self, config));
+                let (server, asked) = cancellation.guard(found).await?;
+                let supported = server.authentication_methods;
+                (
+                    server.token_endpoint,
+                    supported,
+                    server.assertions,
+                    asked.resource,
+                )
+            };
+        let client = configured(config, None, supported.as_deref(), assertions)
+            .ok_or_else(missing_client)?;
         let request = RefreshRequest {
             endpoint: &endpoint,
             client: &client,
             refresh_token,
-            resources: &config.resource,
+            resources: &resources,
             dpop: None,
             json_scopes: None,
             extra: &config.extra_parameters,

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::http::{Body, Endpoint, Request, Response};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover, well_known_urls};
+use crate::oauth::protected_resource::{ProtectedResource, locate};
 use crate::oauth::registration::DEVICE_CODE;
 use crate::store::inspection::{Finding, Level, inspect, open_secrets};
 use crate::store::location::Location;
@@ -19,6 +20,7 @@ use crate::time::{Clock, UnixMillis};
 use super::auth_status::{AuthStatus, State};
 use super::client::serves;
 use super::config::{AuthConfig, Flow};
+use super::refresh_round::moved_to;
 use super::{Session, location_request};
 
 /// How far the clocks may be apart before it is said.
@@ -31,6 +33,14 @@ const CLIENT: &str = "client";
 pub(crate) struct Check {
     pub(crate) finding: Finding,
     pub(crate) fixed: bool,
+}
+
+/// What is known without a server.
+struct LocalChecks {
+    checks: Vec<Check>,
+    client: Option<Finding>,
+    /// Of the login in use.
+    issuer: Option<String>,
 }
 
 impl From<Finding> for Check {
@@ -50,20 +60,20 @@ impl Session {
         mend: bool,
     ) -> Result<Vec<Check>, Error> {
         let (session, whose) = (Arc::clone(self), config.clone());
-        let (mut checks, client) =
-            blocking(move |may| session.local_checks(&whose, mend, may)).await??;
-        let servers = self.server_checks(config, client).await;
+        let local = blocking(move |may| session.local_checks(&whose, mend, may)).await??;
+        let mut checks = local.checks;
+        let servers = self.server_checks(config, local.client, local.issuer).await;
         checks.extend(servers.into_iter().map(Check::from));
         Ok(checks)
     }
 
-    /// What needs no server, and what is known of the client without one.
+    /// What needs no server, and what is known of the client and of the login's issuer without one.
     fn local_checks(
         &self,
         config: &AuthConfig,
         mend: bool,
         may: MayBlock,
-    ) -> Result<(Vec<Check>, Option<Finding>), Error> {
+    ) -> Result<LocalChecks, Error> {
         // A damaged order is one of the findings.
         let accounts = self
             .accounts(config, may.into())
@@ -81,7 +91,11 @@ impl Session {
         let (logins, in_use) = self.logins(&accounts, may);
         checks.extend(logins.into_iter().map(Check::from));
         let client = client(config, &first, in_use.as_ref(), self.clock.now(), may);
-        Ok((checks, client))
+        Ok(LocalChecks {
+            checks,
+            client,
+            issuer: in_use.and_then(|login| login.issuer),
+        })
     }
 
     /// Which folder was chosen, and whether a login of this plugin lies in another one.
@@ -189,20 +203,30 @@ impl Session {
         }
     }
 
-    async fn server_checks(&self, config: &AuthConfig, client: Option<Finding>) -> Vec<Finding> {
+    async fn server_checks(
+        &self,
+        config: &AuthConfig,
+        client: Option<Finding>,
+        of_login: Option<String>,
+    ) -> Vec<Finding> {
         const NAME: &str = "server";
-        let url = match (&config.issuer, &config.token_endpoint) {
-            (Some(issuer), _) => well_known_urls(issuer).map(|[first, _]| first),
-            (None, Some(endpoint)) => Ok(endpoint.clone()),
-            (None, None) => {
+        let first = match (
+            &config.issuer,
+            &config.token_endpoint,
+            config.asked_resource(),
+        ) {
+            (Some(issuer), ..) => well_known_urls(issuer).map(|urls| urls.into_iter().next()),
+            (None, Some(endpoint), _) => Ok(Some(endpoint.clone())),
+            (None, None, resource) => Ok(resource.and_then(|url| Endpoint::parse(url).ok())),
+        };
+        let url = match first {
+            Ok(Some(url)) => url,
+            Ok(None) => {
                 return vec![Finding::ok(
                     NAME,
                     "The config names none: enough for an imported token, not for a login.",
                 )];
             }
-        };
-        let url = match url {
-            Ok(url) => url,
             Err(error) => return vec![Finding::error(NAME, error.message())],
         };
         let way = self.http.proxy_of(&url).map_or_else(
@@ -211,7 +235,7 @@ impl Session {
         );
         let request = Request {
             url: url.clone(),
-            body: Body::Get,
+            body: Body::Probe,
             authorization: None,
             dpop: None,
             timeout: config.request_timeout,
@@ -239,15 +263,21 @@ impl Session {
             ),
             clock(&answer, &*self.clock, took),
         ];
-        let metadata = match &config.issuer {
-            Some(issuer) => match discover(&*self.http, issuer, config.request_timeout).await {
-                Ok(metadata) => Some(metadata),
-                Err(error) => {
-                    findings.push(Finding::error("metadata", error.message()));
-                    return findings;
-                }
-            },
-            None => None,
+        let timeout = config.request_timeout;
+        let metadata = match (&config.issuer, config.asked_resource()) {
+            (Some(issuer), _) => discover(&*self.http, issuer, timeout).await.map(Some),
+            (None, Some(resource)) => locate(&*self.http, resource, timeout).await.map(|found| {
+                findings.push(resource_finding(resource, &found, of_login.as_deref()));
+                Some(found.server)
+            }),
+            (None, None) => Ok(None),
+        };
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                findings.push(Finding::error("metadata", error.message()));
+                return findings;
+            }
         };
         findings.push(flow(config, metadata.as_ref()));
         findings.extend(metadata.iter().flat_map(flaws));
@@ -318,6 +348,21 @@ fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
     Finding::bad(NAME, Level::Warning, found, fix)
 }
 
+/// Whose tokens the resource takes, and whether the stored login is of that server.
+fn resource_finding(resource: &str, found: &ProtectedResource, of_login: Option<&str>) -> Finding {
+    const NAME: &str = "resource";
+    let issuer = found.server.issuer.as_str();
+    match of_login.and_then(|stored| moved_to(resource, stored, issuer)) {
+        Some(moved) => Finding::bad(
+            NAME,
+            Level::Warning,
+            moved.trim(),
+            "Log in again, unless the old server is to be kept: then give `issuer`.",
+        ),
+        None => Finding::ok(NAME, format!("{resource} takes tokens of {issuer}.")),
+    }
+}
+
 /// What no login may need, and its operator should know.
 fn flaws(metadata: &AuthorizationServerMetadata) -> Vec<Finding> {
     let flaws = metadata.flaws.iter().map(|flaw| {
@@ -334,10 +379,22 @@ fn flaws(metadata: &AuthorizationServerMetadata) -> Vec<Finding> {
     flaws.collect()
 }
 
+fn of_flow(config: &AuthConfig, flow: Flow) -> AuthConfig {
+    AuthConfig {
+        flow,
+        ..config.clone()
+    }
+}
+
 /// Whether the server has what a login needs.
 fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> Finding {
     const NAME: &str = "metadata";
+    let has_device = config.device_authorization_endpoint.is_some()
+        || metadata.is_some_and(|metadata| metadata.device_authorization_endpoint.is_some());
     let (endpoint, announced, grant, missing) = match config.flow {
+        Flow::Offered(_) if has_device => {
+            return flow(&of_flow(config, Flow::DeviceCode), metadata);
+        }
         Flow::DeviceCode => (
             &config.device_authorization_endpoint,
             metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()),
@@ -349,7 +406,7 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
                 "Turn the device flow on at the server, or give `deviceAuthorizationEndpoint`.",
             ),
         ),
-        Flow::AuthorizationCode(_) => (
+        Flow::AuthorizationCode(_) | Flow::Offered(_) => (
             &config.authorization_endpoint,
             metadata.and_then(|metadata| metadata.authorization_endpoint.as_ref()),
             "authorization_code",

@@ -128,6 +128,9 @@ impl Session {
                 registered_client: false,
                 imported: true,
                 resource_url: None,
+                resource: None,
+                required_scopes: None,
+                subject: None,
             },
         );
         let location = self.location(config)?;

@@ -22,6 +22,15 @@ use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
 use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
 
+/// What a person has approved, and as what it was asked for.
+struct Obtained {
+    /// With what was left to the server.
+    config: AuthConfig,
+    server: AuthorizationServer,
+    client: Client,
+    response: TokenResponse,
+}
+
 impl Session {
     /// Logs in and stores the credential; whatever was stored stays until then.
     pub(crate) async fn login(
@@ -40,13 +49,17 @@ impl Session {
             return self.status(config).await;
         };
         let obtained = Box::pin(self.obtain(config, &location, observer, &pending));
-        let (server, client, response) =
-            cancellation.guard(unless_ended(&pending, obtained)).await?;
+        let Obtained {
+            config: asked,
+            server,
+            client,
+            response,
+        } = cancellation.guard(unless_ended(&pending, obtained)).await?;
         // Counted from the answer: storing it may take its time.
         let deadline = response
             .lifetime
             .map(|lifetime| self.clock.boot().plus(lifetime));
-        let credential = self.as_credential(config, &server, &client, response);
+        let credential = self.as_credential(&asked, &server, &client, response);
         let may_store = {
             let pending = pending.clone();
             move |locked: &Locked, may: MayBlock| {
@@ -89,9 +102,12 @@ impl Session {
         location: &Location,
         observer: &dyn Observer,
         pending: &PendingLogin,
-    ) -> Result<(AuthorizationServer, Client, TokenResponse), Error> {
-        let server = AuthorizationServer::resolve(self, config).await?;
+    ) -> Result<Obtained, Error> {
+        let (server, mut config) = Box::pin(AuthorizationServer::resolve(self, config)).await?;
+        self.add_required_scopes(&mut config, location).await;
+        let config = &config;
         let (client, outcome) = match &config.flow {
+            Flow::Offered(_) => return Err(server.offers_no_flow()),
             Flow::DeviceCode => {
                 server.device_authorization_endpoint()?;
                 let (client, asked) = self.ask_as_client(config, location, &server).await?;
@@ -108,7 +124,12 @@ impl Session {
             }
         };
         match outcome {
-            Ok(response) => Ok((server, client, response)),
+            Ok(response) => Ok(Obtained {
+                config: config.clone(),
+                server,
+                client,
+                response,
+            }),
             // Some servers look at the client only here. The next login registers anew.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
                 let known = known(self, location, &server).await?;
@@ -127,6 +148,23 @@ impl Session {
         }
     }
 
+    /// What a resource missed in the present login is asked for, beside what that login has: MCP, step-up authorization flow.
+    async fn add_required_scopes(self: &Arc<Self>, config: &mut AuthConfig, location: &Location) {
+        let (session, whose) = (Arc::clone(self), location.clone());
+        let found = blocking(move |may| {
+            let stored = session.look(&whose, may.into()).ok()?;
+            let outline = stored.outline()?;
+            let required = outline.required_scopes();
+            let granted = outline.scopes().filter(|_| !required.is_empty());
+            Some([granted.unwrap_or_default(), required].concat())
+        });
+        for scope in found.await.ok().flatten().unwrap_or_default() {
+            if !config.scopes.contains(&scope) {
+                config.scopes.push(scope);
+            }
+        }
+    }
+
     async fn ask_as_client(
         &self,
         config: &AuthConfig,
@@ -134,14 +172,14 @@ impl Session {
         server: &AuthorizationServer,
     ) -> Result<(Client, Asked), Error> {
         let supported = server.authentication_methods.as_deref();
-        if let Some(client) = configured(config, None, supported) {
+        if let Some(client) = configured(config, None, supported, server.assertions.clone()) {
             let asked = self.ask_for_code(config, server, &client).await?;
             return Ok((client, asked));
         }
         let register = |method| register(self, config, location, server, None, method);
         let known = known(self, location, server).await?;
         if let Some(client) = known.iter().find(|client| serves(config, client)) {
-            let client = as_client(client);
+            let client = as_client(client, server.assertions.clone());
             match self.ask_for_code(config, server, &client).await {
                 Ok(asked) => return Ok((client, asked)),
                 // A registration that the server has forgotten is renewed, once.
@@ -190,6 +228,9 @@ impl Session {
             registered_client: config.client_id.is_none(),
             imported: false,
             resource_url: response.resource_url,
+            resource: server.resource.clone(),
+            required_scopes: None,
+            subject: response.subject,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
+use crate::oauth::dpop::DpopKey;
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
@@ -93,6 +94,7 @@ impl Session {
                 refresh: save.credential.refresh.clone(),
                 revocation_endpoint: save.credential.revocation_endpoint.clone(),
                 client_id: save.credential.client_id.clone(),
+                dpop_key: save.credential.dpop_key.clone(),
             });
             client = Ok(Some(save.client));
         }
@@ -102,7 +104,7 @@ impl Session {
         let revoked = match removed {
             Some(removed) => {
                 // The credential is gone; only without its client's registration can nothing be revoked.
-                let client = client.ok().flatten();
+                let client = client.ok().flatten().map(|client| client.at(&self.clock));
                 cancellation
                     .until_cancelled(self.revoke_removed(config, client, &removed))
                     .await
@@ -154,7 +156,10 @@ impl Session {
             id: removed.client_id.clone().unwrap_or_default(),
             secret: None,
             authentication: ClientAuthentication::None,
+            assertions: None,
         });
+        let key = removed.dpop_key.as_ref();
+        let key = key.and_then(|key| DpopKey::from_stored(key).ok());
         let mut revoked = true;
         // RFC 7009 §2.1: revoking the refresh token SHOULD revoke its access tokens too; not every server does.
         let tokens = removed
@@ -168,10 +173,14 @@ impl Session {
                 client: &client,
                 token,
                 hint,
+                dpop: key.as_ref().map(|key| self.dpop(key)),
             };
-            revoked &= revoke(&*self.http, &request, config.request_timeout)
-                .await
-                .is_ok();
+            let outcome = revoke(&*self.http, &request, config.request_timeout).await;
+            // RFC 7009 §2.1: with its refresh token an access token goes as well, and a server may no longer know it by then.
+            let is_gone = |error: &Error| {
+                hint == "access_token" && removed.refresh.is_some() && error.status() == Some(400)
+            };
+            revoked &= outcome.as_ref().is_ok() || revoked && outcome.is_err_and(|e| is_gone(&e));
         }
         revoked
     }

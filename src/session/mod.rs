@@ -34,6 +34,7 @@ mod refresh_attempts;
 mod refresh_round;
 mod refusals;
 mod remote;
+mod scope_required;
 mod scopes;
 mod settling;
 mod shared_refresh;

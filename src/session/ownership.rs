@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::issuer::Issuer;
+use crate::oauth::protected_resource::covers;
 use crate::store::credential::{Outline, Snapshot};
 
 use super::config::AuthConfig;
@@ -42,6 +43,19 @@ pub(super) fn check(config: &AuthConfig, credential: &Outline) -> Result<(), Err
             ));
         }
         _ => {}
+    }
+    // MCP: tokens go to no other resource than the one whose server gave them.
+    if let Some(asked) = config.asked_resource() {
+        match (credential.resource(), stored_issuer) {
+            (Some(stored), _) if !covers(stored, asked) => {
+                return Err(mismatch("resource", stored, asked));
+            }
+            (None, Some(stored)) => {
+                let asked = format!("no issuer, only the resource {asked}");
+                return Err(mismatch("issuer", stored, &asked));
+            }
+            _ => {}
+        }
     }
     if let (Some(configured), Some(stored)) = (config.client_id.as_deref(), credential.client_id())
         && configured != stored

@@ -10,7 +10,8 @@ use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
 use crate::oauth::dpop::{DPOP, DpopKey};
 use crate::oauth::issuer::Issuer;
-use crate::oauth::metadata::discover;
+use crate::oauth::metadata::{AuthorizationServerMetadata, discover};
+use crate::oauth::protected_resource::locate;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
@@ -80,6 +81,8 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 /// A server that could not be reached so shortly before is not waited for once more.
 const OUTAGE: Duration = Duration::from_mins(1);
+/// For a question to the resource that only adds a sentence.
+const LONGEST_QUESTION: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Runs a flight to its end and lands it.
@@ -158,8 +161,14 @@ impl Session {
             }
             Err(failure) => {
                 drop(reserved);
-                let (mut last_refresh, error) =
+                let (mut last_refresh, mut error) =
                     lesson(&failure, &current, bound_to, &config, self.clock.now());
+                let may_have_moved =
+                    last_refresh.r#final || matches!(failure, RefreshFailure::NotSent(_));
+                if may_have_moved && let Some(moved) = self.moved(&config, &current).await {
+                    error = error.followed_by(&moved);
+                    error.message().clone_into(&mut last_refresh.message);
+                }
                 if current.is_rejected() || !is_passing(&error) {
                     last_refresh.rejected = rejected(purpose, &current);
                 }
@@ -201,6 +210,7 @@ impl Session {
         let rejected = rejected(purpose, &current);
         let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
         let client = blocking(move |may| of_credential(&config, &whose, &of, may.into())).await??;
+        let client = client.map(|client| client.at(&self.clock));
         let bound_to = binding(&current, client.as_ref());
         let Some(client) = client.filter(|_| current.is_refreshable()) else {
             let error = cannot_refresh(&purpose.config);
@@ -277,7 +287,7 @@ impl Session {
             endpoint: &server.token_endpoint,
             client: &prepared.client,
             refresh_token: refresh_token.secret(),
-            resources: &config.resource,
+            resources: &config.resources(current.resource()),
             dpop: key.as_ref().map(|key| self.dpop(key)),
             json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
             extra: &config.extra_parameters,
@@ -335,6 +345,14 @@ impl Session {
             );
         }
         Ok((credential, defect))
+    }
+
+    /// Whether the resource names another server by now, which the login says nothing about: a sentence.
+    async fn moved(&self, config: &AuthConfig, current: &Snapshot) -> Option<String> {
+        let (resource, issuer) = (config.asked_resource()?, current.issuer()?);
+        let found = locate(&*self.http, resource, config.request_timeout);
+        let found = tokio::time::timeout(LONGEST_QUESTION, found).await;
+        moved_to(resource, issuer, found.ok()?.ok()?.server.issuer.as_str())
     }
 
     /// Whether the server could not be reached at the last attempt either: then one quick failure is enough for everybody.
@@ -422,27 +440,31 @@ impl Session {
                 revocation_endpoint: known,
             });
         }
+        let limit = deadline.since(self.clock.boot());
+        if let (None, Some(resource)) = (credential.issuer(), config.asked_resource()) {
+            let found = locate(&*self.http, resource, config.request_timeout);
+            let found = tokio::time::timeout(limit, found).await;
+            return Self::server_of(known, &found.map_err(|_| late(resource))??.server);
+        }
         let issuer = credential
             .issuer()
             .and_then(|text| Issuer::parse(text).ok())
             // A file of another program says nothing about it.
             .or_else(|| config.issuer.clone())
             .ok_or_else(|| cannot_refresh(config))?;
-        let limit = deadline.since(self.clock.boot());
         let discovery = discover(&*self.http, &issuer, config.request_timeout);
-        let metadata = tokio::time::timeout(limit, discovery).await.map_err(|_| {
-            Error::new(
-                ErrorCode::Timeout,
-                format!(
-                    "{} did not tell its token endpoint in time. Try again.",
-                    issuer.as_str()
-                ),
-            )
-        })??;
+        let metadata = tokio::time::timeout(limit, discovery).await;
+        Self::server_of(known, &metadata.map_err(|_| late(issuer.as_str()))??)
+    }
+
+    fn server_of(
+        known: Option<String>,
+        metadata: &AuthorizationServerMetadata,
+    ) -> Result<Server, Error> {
         let found = metadata.revocation_endpoint.as_ref();
         Ok(Server {
             revocation_endpoint: known.or_else(|| found.map(|found| found.as_str().to_owned())),
-            token_endpoint: token_endpoint(&metadata)?.clone(),
+            token_endpoint: token_endpoint(metadata)?.clone(),
         })
     }
 
@@ -524,6 +546,8 @@ impl Session {
             .as_deref()
             .and_then(|endpoint| Endpoint::parse(endpoint).ok());
         let Some(endpoint) = endpoint else { return };
+        let key = credential.dpop_key.as_ref();
+        let key = key.and_then(|key| DpopKey::from_stored(key).ok());
         let (token, hint) = match &credential.refresh {
             Some(refresh) => (refresh, "refresh_token"),
             None => (&credential.access, "access_token"),
@@ -533,9 +557,27 @@ impl Session {
             client,
             token,
             hint,
+            dpop: key.as_ref().map(|key| self.dpop(key)),
         };
         drop(revoke(&*self.http, &request, config.request_timeout).await);
     }
+}
+
+/// What is said where a resource names another server than the one that a login is of.
+pub(super) fn moved_to(resource: &str, issuer: &str, found: &str) -> Option<String> {
+    (found != issuer).then(|| {
+        format!(
+            " {resource} names another authorization server by now, {found}; the stored login stays with {issuer}. Log in again \
+             to change over."
+        )
+    })
+}
+
+fn late(server: &str) -> Error {
+    Error::new(
+        ErrorCode::Timeout,
+        format!("{server} did not tell its token endpoint in time. Try again."),
+    )
 }
 
 /// With the secrets of the credential, wherever they are kept.
@@ -593,6 +635,12 @@ fn merged(
         registered_client: current.registered_client(),
         imported: current.imported(),
         resource_url: response.resource_url,
+        resource: current.resource().map(str::to_owned),
+        required_scopes: Some(current.required_scopes().to_vec())
+            .filter(|scopes| !scopes.is_empty()),
+        subject: response
+            .subject
+            .or_else(|| current.subject().map(str::to_owned)),
     }
 }
 
@@ -614,6 +662,7 @@ fn rotated_only(
         scopes: None,
         id_token: None,
         resource_url: None,
+        subject: None,
         refresh_lifetime: rotated.lifetime,
         flaw: None,
     };

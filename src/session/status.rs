@@ -237,6 +237,7 @@ impl Session {
             issuer: credential.issuer().map(str::to_owned),
             client_id: credential.client_id().map(str::to_owned),
             scopes: credential.scopes().map(<[String]>::to_vec),
+            subject: credential.subject().map(str::to_owned),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
             login_ends_at,
@@ -303,6 +304,7 @@ fn nothing(location: &Location) -> AuthStatus {
         issuer: None,
         client_id: None,
         scopes: None,
+        subject: None,
         missing_scopes: None,
         expires_at: None,
         login_ends_at: None,
@@ -317,12 +319,11 @@ fn nothing(location: &Location) -> AuthStatus {
     }
 }
 
-/// Scopes that the config asks for and the credential lacks; none if nothing is missing, or nothing is known.
+/// Scopes that the config or a resource asks for and the credential lacks; none if nothing is missing, or nothing is known.
 fn missing_scopes(config: &AuthConfig, credential: &Outline) -> Option<Vec<String>> {
     let granted = credential.scopes()?;
-    let missing: Vec<String> = config
-        .scopes
-        .iter()
+    let wanted = config.scopes.iter().chain(credential.required_scopes());
+    let missing: Vec<String> = wanted
         .filter(|wanted| !is_granted(wanted, granted, credential.is_refreshable()))
         .cloned()
         .collect();

@@ -26,6 +26,8 @@ pub(crate) struct TokenRequest {
     pub(crate) rejected: Option<Secret>,
     /// It had accepted that token before, so the refresh that gave it was of use.
     pub(crate) was_accepted: bool,
+    /// The `scope` of a resource server's refusal.
+    pub(crate) required_scope: Option<String>,
     /// Keeps the caller's event loop alive while a refresh that was sent is not yet saved.
     pub(crate) hold: Option<Hold>,
 }
@@ -82,6 +84,10 @@ impl Session {
         };
         ownership::check(config, &credential)?;
         ownership::names_a_server(config, &credential)?;
+        if let Some(scope) = &request.required_scope {
+            self.require_scopes(config, &location, &credential, scope)
+                .await?;
+        }
         let rejected = request.rejected.as_ref();
         let mut credential = credential;
         let mut step = self

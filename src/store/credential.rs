@@ -46,6 +46,12 @@ pub(crate) struct NewCredential {
     pub(crate) imported: bool,
     /// Where it is used, if the server said so.
     pub(crate) resource_url: Option<String>,
+    /// The resource that named the server, as its tokens are asked for (RFC 8707).
+    pub(crate) resource: Option<String>,
+    /// Scopes that a resource missed in it: the next login asks for them.
+    pub(crate) required_scopes: Option<Vec<String>>,
+    /// `sub`: whose it is, if the server said so.
+    pub(crate) subject: Option<String>,
 }
 
 impl NewCredential {
@@ -74,6 +80,9 @@ impl NewCredential {
             registered_client: new.registered_client,
             imported: new.imported,
             resource_url: new.resource_url,
+            resource: new.resource,
+            required_scopes: new.required_scopes,
+            subject: new.subject,
             ..Outline::unknown(secrets.identity())
         };
         Snapshot::new(outline, secrets)
@@ -133,6 +142,9 @@ pub(crate) struct Outline {
     pub(super) registered_client: bool,
     pub(super) imported: bool,
     pub(super) resource_url: Option<String>,
+    pub(super) resource: Option<String>,
+    pub(super) required_scopes: Option<Vec<String>>,
+    pub(super) subject: Option<String>,
     /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
     pub(super) is_refreshed_ahead: bool,
     /// Whether its server is first asked in JSON, as the program does that logged in.
@@ -240,6 +252,9 @@ impl Outline {
             registered_client: false,
             imported: false,
             resource_url: None,
+            resource: None,
+            required_scopes: None,
+            subject: None,
             is_refreshed_ahead: true,
             is_refreshed_in_json: false,
             last_refresh: None,
@@ -309,6 +324,21 @@ impl Outline {
     /// Where it is used, if the server said so.
     pub(crate) fn resource_url(&self) -> Option<&str> {
         self.resource_url.as_deref()
+    }
+
+    /// The resource that named the server, as its tokens are asked for.
+    pub(crate) fn resource(&self) -> Option<&str> {
+        self.resource.as_deref()
+    }
+
+    /// Scopes that a resource missed in it.
+    pub(crate) fn required_scopes(&self) -> &[String] {
+        self.required_scopes.as_deref().unwrap_or_default()
+    }
+
+    /// Whose it is, if the server said so.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
     }
 
     /// Whether it may be refreshed before it must be.
@@ -426,6 +456,9 @@ pub(super) mod tests {
             registered_client: false,
             imported: false,
             resource_url: None,
+            resource: None,
+            required_scopes: None,
+            subject: None,
         }
     }
 

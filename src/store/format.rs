@@ -88,6 +88,12 @@ impl Document {
         );
         document.set("imported", credential.imported.then_some(Value::Bool(true)));
         document.set("resourceUrl", text(&credential.resource_url));
+        document.set("resource", text(&credential.resource));
+        document.set(
+            "requiredScopes",
+            credential.required_scopes.as_deref().map(Value::from),
+        );
+        document.set("subject", text(&credential.subject));
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -134,6 +140,13 @@ impl Document {
             members.insert("rejected".into(), rejected.as_str().into());
         }
         self.set("lastRefresh", Some(Value::Object(members)));
+        self.set("replaces", None);
+        self
+    }
+
+    /// The same credential with the scopes that a resource missed in it.
+    pub(super) fn with_required_scopes(mut self, scopes: &[String]) -> Self {
+        self.set("requiredScopes", Some(Value::from(scopes)));
         self.set("replaces", None);
         self
     }
@@ -363,6 +376,9 @@ pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Ou
         registered_client: members.flag("registeredClient")?.unwrap_or(false),
         imported: members.flag("imported")?.unwrap_or(false),
         resource_url: members.text("resourceUrl")?,
+        resource: members.text("resource")?,
+        required_scopes: members.texts("requiredScopes")?,
+        subject: members.text("subject")?,
         last_refresh: last_refresh(members)?,
         ..Outline::unknown(identity)
     })

@@ -96,6 +96,10 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
         dpop_key: snapshot.dpop_key().cloned(),
         imported: snapshot.imported(),
         resource_url: snapshot.resource_url().map(str::to_owned),
+        resource: snapshot.resource().map(str::to_owned),
+        required_scopes: Some(snapshot.required_scopes().to_vec())
+            .filter(|scopes| !scopes.is_empty()),
+        subject: snapshot.subject().map(str::to_owned),
         scopes: snapshot.scopes().map(<[String]>::to_vec),
         id_token: snapshot.id_token().cloned(),
         issuer: snapshot.issuer().map(str::to_owned),
@@ -238,6 +242,7 @@ pub(crate) fn registrations_file(input: &[u8]) {
         secret_expires_at: Some(NOW),
         authentication: "client_secret_post".to_owned(),
         redirect_uri: None,
+        scopes: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: NOW,

@@ -227,6 +227,7 @@ fn client() -> StoredClient {
         secret_expires_at: None,
         authentication: "client_secret_basic".to_owned(),
         redirect_uri: None,
+        scopes: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: UnixMillis(1),

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
 use crate::store::foreign;
 use crate::store::foreign::file::ForeignFile;
+use crate::store::format::Document;
 use crate::store::given;
 use crate::store::given::lock::GivenLock;
 use crate::store::location::{Location, Place};
@@ -246,6 +247,23 @@ impl Locked {
             Kept::OwnFile(file) => file.record_failure(last_refresh, may),
             Kept::ForeignFile(file) => file.record_failure(last_refresh, may),
             Kept::Given(given) => given.record_failure(last_refresh, may),
+        }
+    }
+
+    /// Notes the scopes that a resource missed in the credential. Another program's file has no place for it.
+    ///
+    /// # Errors
+    /// `STORE_IO` if it cannot be written.
+    pub(crate) fn record_required_scopes(
+        &mut self,
+        scopes: &[String],
+        may: MayBlock,
+    ) -> Result<(), Error> {
+        let edit = |document: Document| document.with_required_scopes(scopes);
+        match &mut self.0 {
+            Kept::OwnFile(file) => file.record(edit, may),
+            Kept::ForeignFile(_) => Ok(()),
+            Kept::Given(given) => given.record(edit, may),
         }
     }
 

@@ -11,6 +11,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod given;
+pub(crate) mod given_file;
 pub(crate) mod inspection;
 #[cfg(test)]
 #[cfg(unix)]

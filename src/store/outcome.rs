@@ -45,6 +45,8 @@ pub(crate) struct Removed {
     pub(crate) revocation_endpoint: Option<String>,
     /// The client that it was issued to.
     pub(crate) client_id: Option<String>,
+    /// The private key that both are bound to.
+    pub(crate) dpop_key: Option<Secret>,
 }
 
 impl Removed {
@@ -55,6 +57,7 @@ impl Removed {
             refresh: snapshot.refresh().cloned(),
             revocation_endpoint: owned(snapshot.revocation_endpoint()),
             client_id: owned(snapshot.client_id()),
+            dpop_key: snapshot.dpop_key().cloned(),
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct StoredClient {
     pub(crate) authentication: String,
     /// What it redirects to; nothing for the device flow.
     pub(crate) redirect_uri: Option<String>,
+    /// `scope`, as it was registered; nothing where that is not known, or any may be asked for.
+    pub(crate) scopes: Option<Vec<String>>,
     /// RFC 7592
     pub(crate) registration_client_uri: Option<String>,
     /// RFC 7592
@@ -193,6 +195,7 @@ fn client_of(value: &Value) -> Option<StoredClient> {
             .ok()?
             .unwrap_or_else(|| "none".to_owned()),
         redirect_uri: members.text("redirectUri").ok()?,
+        scopes: members.texts("scopes").ok()?,
         registration_client_uri: members.text("registrationClientUri").ok()?,
         registration_access_token: members.secret("registrationAccessToken").ok()?,
         created_at: members.time("createdAt").ok()?.unwrap_or_default(),
@@ -221,6 +224,7 @@ fn value_of(client: &StoredClient) -> Value {
         "redirectUri",
         client.redirect_uri.as_deref().map(Value::from),
     );
+    set("scopes", client.scopes.as_deref().map(Value::from));
     set(
         "registrationClientUri",
         client.registration_client_uri.as_deref().map(Value::from),
@@ -248,6 +252,7 @@ mod tests {
             secret_expires_at: None,
             authentication: "client_secret_basic".to_owned(),
             redirect_uri: None,
+            scopes: None,
             registration_client_uri: Some("https://a/r".to_owned()),
             registration_access_token: Some(Secret::from("access")),
             created_at: UnixMillis(at),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap,
-    HeaderName, HeaderValue, RETRY_AFTER,
+    HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -209,7 +209,7 @@ impl Connector {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Failure> {
-        let is_get = matches!(request.body, Body::Get);
+        let is_get = matches!(request.body, Body::Get | Body::Probe);
         let sent = Arc::new(AtomicBool::new(is_get));
         let limit = request.timeout;
         let arriving = Mutex::new(None);
@@ -244,25 +244,35 @@ impl Connector {
         arriving: &Mutex<Option<Arrived>>,
     ) -> Result<(), Trouble> {
         let url = request.url.url().clone();
+        let is_probe = matches!(request.body, Body::Probe | Body::ProbeByPost);
+        let accepted = if is_probe {
+            "application/json, text/event-stream"
+        } else {
+            "application/json"
+        };
+        let json = |json: String| {
+            (
+                self.client
+                    .post(url.clone())
+                    .header(CONTENT_TYPE, "application/json"),
+                Some(Zeroizing::new(json.into_bytes())),
+            )
+        };
         let (builder, body) = match request.body {
-            Body::Get => (self.client.get(url), None),
+            Body::Get | Body::Probe => (self.client.get(url), None),
             Body::Form(form) => (
                 // Bare: some servers refuse a charset parameter, which RFC 6749 appendix B does not have either.
                 self.client
-                    .post(url)
+                    .post(url.clone())
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
                 Some(form.into_bytes()),
             ),
-            Body::Json(json) => (
-                self.client
-                    .post(url)
-                    .header(CONTENT_TYPE, "application/json"),
-                Some(Zeroizing::new(json.into_bytes())),
-            ),
+            Body::Json(text) => json(text),
+            Body::ProbeByPost => json("{}".to_owned()),
         };
         // RFC 9110 §12.5.3: without this field "any content coding is considered acceptable by the user agent".
         let mut builder = builder
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, accepted)
             .header(ACCEPT_ENCODING, "identity");
         if let Some(authorization) = request.authorization {
             builder = builder.header(AUTHORIZATION, sensitive(&authorization)?);
@@ -278,9 +288,12 @@ impl Connector {
         }
         let asked = self.clock.boot();
         let mut response = builder.send().await.map_err(Trouble::Reqwest)?;
-        let head = Arrived::head(&response, asked, &self.clock)?;
+        let head = Arrived::head(&response, asked, &self.clock, is_probe)?;
         if let Ok(mut arriving) = arriving.lock() {
             *arriving = Some(head);
+        }
+        if is_probe {
+            return Ok(());
         }
         while let Some(chunk) = response.chunk().await.map_err(Trouble::Reqwest)? {
             if let Ok(mut arriving) = arriving.lock()
@@ -299,6 +312,7 @@ struct Arrived {
     status: u16,
     retry_after: Option<Duration>,
     dpop_nonce: Option<String>,
+    challenge: Option<String>,
     date: Option<UnixMillis>,
     /// When the request was about to be sent.
     asked: BootInstant,
@@ -311,20 +325,25 @@ impl Arrived {
         response: &reqwest::Response,
         asked: BootInstant,
         clock: &SharedClock,
+        is_probe: bool,
     ) -> Result<Self, Trouble> {
         const FIRST: usize = 8 * 1024;
-        let announced = response.content_length().unwrap_or(0);
-        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        let announced = response.content_length().filter(|_| !is_probe);
+        let announced = usize::try_from(announced.unwrap_or(0)).unwrap_or(usize::MAX);
         if announced > MAX_BODY {
             return Err(Trouble::TooLarge);
         }
         let headers = response.headers();
         let (now, date) = (clock.now(), text(headers, DATE.as_str()));
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+        let challenges: Vec<&str> = challenges.filter_map(|line| line.to_str().ok()).collect();
         Ok(Self {
             status: response.status().as_u16(),
             retry_after: text(headers, RETRY_AFTER.as_str())
                 .and_then(|value| retry_after::parse(value, date, now)),
             dpop_nonce: text(headers, "dpop-nonce").map(str::to_owned),
+            // RFC 9110 §5.3: several lines are one, joined by commas.
+            challenge: (!challenges.is_empty()).then(|| challenges.join(", ")),
             date: date.and_then(retry_after::http_date),
             asked,
             is_gzip: text(headers, CONTENT_ENCODING.as_str()).is_some_and(is_gzip),
@@ -369,6 +388,7 @@ impl Arrived {
             status: self.status,
             retry_after: self.retry_after,
             dpop_nonce: self.dpop_nonce,
+            challenge: self.challenge,
             date: self.date,
             age: clock.boot().since(self.asked),
             body,

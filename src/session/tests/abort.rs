@@ -63,6 +63,7 @@ async fn when_all_have_left_before_sending_nothing_is_sent_and_nothing_is_held()
         config: bench.config.clone(),
         rejected: None,
         was_accepted: false,
+        required_scope: None,
         hold: Some(Arc::clone(&hold)),
     };
     let (outcome, ()) = tokio::join!(bench.session.access_token(request, &cancellation), async {

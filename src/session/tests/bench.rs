@@ -119,6 +119,9 @@ impl Bench {
             registered_client: false,
             imported: false,
             resource_url: None,
+            resource: None,
+            required_scopes: None,
+            subject: None,
         }
     }
 
@@ -224,6 +227,7 @@ pub(super) async fn token(
         config: config.clone(),
         rejected: rejected.map(Secret::from),
         was_accepted: false,
+        required_scope: None,
         hold: None,
     };
     let token = session.access_token(request, cancellation).await?;

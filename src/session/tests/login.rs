@@ -315,6 +315,7 @@ fn known_client(bench: &Bench, id: &str, secret_expires_at: Option<UnixMillis>) 
         secret_expires_at,
         authentication: "none".into(),
         redirect_uri: None,
+        scopes: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: bench.clock.now(),

@@ -159,6 +159,7 @@ async fn a_registered_client_proves_itself_with_its_registered_secret() {
         secret_expires_at: None,
         authentication: "client_secret_post".into(),
         redirect_uri: None,
+        scopes: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: bench.clock.now(),

@@ -158,6 +158,7 @@ fn registered(http: ScriptedClient) -> Bench {
         secret_expires_at: None,
         authentication: "client_secret_post".into(),
         redirect_uri: None,
+        scopes: None,
         registration_client_uri: None,
         registration_access_token: None,
         created_at: bench.clock.now(),

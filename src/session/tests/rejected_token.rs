@@ -191,6 +191,7 @@ async fn only_refreshes_that_helped_nobody_count() {
             config: bench.config.clone(),
             rejected: Some(Secret::from(token)),
             was_accepted,
+            required_scope: None,
             hold: None,
         };
         let cancellation = Cancellation::default();

@@ -117,6 +117,7 @@ async fn a_refresh_lets_the_event_loops_go_when_it_is_saved() {
         config: bench.config.clone(),
         rejected: None,
         was_accepted: false,
+        required_scope: None,
         hold: Some(Arc::clone(&hold)),
     };
     let token = bench
@@ -139,6 +140,7 @@ async fn a_refresh_that_panics_fails_its_callers_and_leaves_nothing_locked() {
         config: bench.config.clone(),
         rejected: None,
         was_accepted: false,
+        required_scope: None,
         hold: Some(Arc::clone(&hold)),
     };
     let outcome = bench

@@ -147,6 +147,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
         config: bench.config.clone(),
         rejected: None,
         was_accepted: false,
+        required_scope: None,
         hold: Some(Arc::clone(&hold)),
     };
     let token = bench

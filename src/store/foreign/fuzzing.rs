@@ -115,6 +115,9 @@ fn login(refresh: Option<&str>) -> Snapshot {
         registered_client: false,
         imported: false,
         resource_url: None,
+        resource: None,
+        required_scopes: None,
+        subject: None,
     }
     .snapshot()
 }

@@ -151,10 +151,19 @@ impl GivenLock {
         last_refresh: &LastRefresh,
         may: MayBlock,
     ) -> Result<(), Error> {
+        self.record(|document| document.with_last_refresh(last_refresh), may)
+    }
+
+    /// Changes what is said of the credential.
+    pub(in crate::store) fn record(
+        &mut self,
+        edit: impl FnOnce(Document) -> Document,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         if self.seen.stored.outline().is_none() {
             return Ok(());
         }
-        let document = self.seen.document.clone().with_last_refresh(last_refresh);
+        let document = edit(self.seen.document.clone());
         let written = self
             .slot
             .store

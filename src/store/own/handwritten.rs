@@ -127,6 +127,9 @@ impl Handwritten {
             registered_client: false,
             imported: false,
             resource_url: None,
+            resource: None,
+            required_scopes: None,
+            subject: None,
         }
     }
 

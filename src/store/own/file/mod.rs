@@ -325,12 +325,24 @@ impl OwnFile {
         last_refresh: &LastRefresh,
         may: MayBlock,
     ) -> Result<(), Error> {
+        self.record(|document| document.with_last_refresh(last_refresh), may)
+    }
+
+    /// Changes what is said of the credential, unless the file was changed meanwhile.
+    ///
+    /// # Errors
+    /// `STORE_IO` if it cannot be written.
+    pub(in crate::store) fn record(
+        &mut self,
+        edit: impl FnOnce(Document) -> Document,
+        may: MayBlock,
+    ) -> Result<(), Error> {
         if self.seen.stored.outline().is_none() {
             return Ok(());
         }
         // The same secrets stay where they are.
         let new = New {
-            document: self.seen.document.clone().with_last_refresh(last_refresh),
+            document: edit(self.seen.document.clone()),
             secrets: None,
         };
         let reservation = self.written(&new, may)?;

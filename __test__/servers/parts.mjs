@@ -1,0 +1,118 @@
+// What the servers of this folder share: a port, a server that ends with the test, a browser that keeps cookies, and the
+// MCP server of the 2.x packages, which takes the tokens of whoever it is told.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import http from "node:http";
+import net from "node:net";
+import {
+  getOAuthProtectedResourceMetadataUrl,
+  mcpAuthMetadataRouter,
+  requireBearerAuth,
+} from "@modelcontextprotocol/express";
+import { NodeStreamableHTTPServerTransport } from "@modelcontextprotocol/node";
+import { McpServer } from "@modelcontextprotocol/server";
+import express from "express";
+
+export async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Listens until the end of the test; resolves to the origin. */
+export async function listen(t, handler, { host = "127.0.0.1", port = 0 } = {}) {
+  const server = http.createServer(handler).listen(port, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://${host}:${server.address().port}`;
+}
+
+/** A process until the end of the test, once it answers at that URL. */
+export async function program(t, command, args, url, options = {}) {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      said += text;
+    });
+  }
+  const ended = once(child, "close");
+  t.after(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  while (
+    !(await fetch(url).then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    if (child.exitCode !== null) throw new Error(`${command} ended:\n${said}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return () => said;
+}
+
+/** A browser: keeps cookies, follows redirects as long as `isOn` says of the next URL. */
+export class Browser {
+  #cookies = new Map();
+
+  async open(url, { method = "GET", headers = {}, body, isOn = () => true } = {}) {
+    const target = new URL(url);
+    const kept = this.#cookies.get(target.host) ?? new Map();
+    const cookie = [...kept].map(([name, value]) => `${name}=${value}`).join("; ");
+    const answer = await fetch(target, {
+      method,
+      body,
+      redirect: "manual",
+      headers: { ...headers, ...(cookie && { cookie }) },
+    });
+    for (const line of answer.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      kept.set(name, value);
+    }
+    this.#cookies.set(target.host, kept);
+    const location = answer.headers.get("location");
+    if (answer.status >= 300 && answer.status < 400 && location) {
+      const next = new URL(location, target);
+      return isOn(next) ? this.open(next, { isOn }) : { url: next, status: answer.status, text: "" };
+    }
+    return { url: target, status: answer.status, text: await answer.text() };
+  }
+}
+
+/** Express with an MCP server at /mcp whose tool `who` needs `read`, and whose tool `write` needs `write`. */
+export function mcpApp({ resource, oauthMetadata, verify, scopes = [] }) {
+  const app = express();
+  const url = new URL(resource);
+  app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: url, scopesSupported: scopes }));
+  const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(url);
+  const guard = requireBearerAuth({
+    verifier: { verifyAccessToken: verify },
+    requiredScopes: scopes,
+    resourceMetadataUrl,
+  });
+  app.all("/mcp", guard, express.json(), async (request, response) => {
+    if (request.body?.params?.name === "write" && !request.auth.scopes.includes("write")) {
+      const challenge = `Bearer error="insufficient_scope", scope="write", resource_metadata="${resourceMetadataUrl}"`;
+      response.status(403).set("www-authenticate", challenge).json({ error: "insufficient_scope" });
+      return;
+    }
+    const server = new McpServer({ name: "lab", version: "1" });
+    const tool = (name) =>
+      server.registerTool(name, { description: name }, () => ({ content: [{ type: "text", text: "green" }] }));
+    tool("tea");
+    tool("write");
+    const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: undefined });
+    response.on("close", () => server.close());
+    await server.connect(transport);
+    await transport.handleRequest(request, response, request.body);
+  });
+  return app;
+}
