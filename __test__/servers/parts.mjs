@@ -25,6 +25,8 @@ export async function freePort() {
 /** Listens until the end of the test; resolves to the origin. */
 export async function listen(t, handler, { host = "127.0.0.1", port = 0 } = {}) {
   const server = http.createServer(handler).listen(port, "127.0.0.1");
+  // Longer than any client keeps a connection, of which it would send a request into the end.
+  server.keepAliveTimeout = 600_000;
   await once(server, "listening");
   t.after(() => {
     server.closeAllConnections();

@@ -103,6 +103,7 @@ impl Session {
         observer: &dyn Observer,
         pending: &PendingLogin,
     ) -> Result<Obtained, Error> {
+        let given = config;
         let (server, mut config) = Box::pin(AuthorizationServer::resolve(self, config)).await?;
         self.add_required_scopes(&mut config, location).await;
         let config = &config;
@@ -111,7 +112,7 @@ impl Session {
             Flow::DeviceCode => {
                 server.device_authorization_endpoint()?;
                 let (client, asked) = self.ask_as_client(config, location, &server).await?;
-                show(pending, shown(config, &asked)).await?;
+                show(pending, shown(given, &asked)).await?;
                 let decision = self
                     .await_decision(config, &server, &client, &asked, observer)
                     .await;

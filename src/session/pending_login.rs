@@ -162,7 +162,7 @@ pub(super) fn shown_page() -> Shown {
 
 /// Tells logins apart that cannot have one code; none where there is no code.
 fn asked_for(config: &AuthConfig) -> Option<Fingerprint> {
-    if config.flow != Flow::DeviceCode {
+    if matches!(config.flow, Flow::AuthorizationCode(_)) {
         return None;
     }
     let endpoint = |endpoint: &Option<crate::http::endpoint::Endpoint>| {
