@@ -177,6 +177,7 @@ impl Json {
             path,
             issuer,
             client_id,
+            account,
             scopes,
             missing_scopes,
             expires_at,
@@ -196,6 +197,12 @@ impl Json {
         self.text("path", Some(path));
         self.text("issuer", issuer);
         self.text("clientId", client_id);
+        if let Some(LoginAccount { id }) = account {
+            self.name("account");
+            self.0.push('{');
+            self.text("id", id);
+            self.0.push('}');
+        }
         self.texts("scopes", scopes);
         self.texts("missingScopes", missing_scopes);
         self.time("expiresAt", expires_at);
