@@ -195,6 +195,8 @@ test("who: owners alone, or as the plugin says", async (t) => {
   const web: ChatContext = { channel: "webchat", senderId: "cli", config: {} };
   assert.match(await host.say("login", { ...web, gatewayClientScopes: ["operator.write"] }), /You may not/);
   assert.match(await host.say("login", { ...web, gatewayClientScopes: ["operator.admin"] }), /Afterwards, ask with/);
+  const listed = await plugin(t);
+  assert.ok(codeIn(await listed.host.say("login", { ...web, gatewayClientScopes: ["operator.write"] })));
   const own = await plugin(t, { chat: { who: ({ senderId }) => senderId === "7009" } });
   assert.match(await own.host.say("login", ada), /You may not/);
   assert.ok(codeIn(await own.host.say("login", from("7009"))));

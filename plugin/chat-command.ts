@@ -14,7 +14,7 @@ import {
   Refused,
 } from "./chat-login.ts";
 import { sender } from "./chat-message.ts";
-import { type ChatContext, type Conversation, conversation } from "./conversation.ts";
+import { type ChatContext, type Conversation, conversation, webChat } from "./conversation.ts";
 import { logoutText, stateInWords, statusText } from "./status-text.ts";
 
 /** The command in chats. */
@@ -23,7 +23,7 @@ export interface ChatOptions {
   name?: string;
   /**
    * Who may use it, in a private chat, of those whom the host lets talk to it at all. "listed": whom its configuration or pairing
-   * names, `"*"` naming nobody; "owners": whom `commands.ownerAllowFrom` names. Who has sent the word of `<command> chat allow`
+   * names, `"*"` naming nobody, and clients of the gateway; "owners": whom `commands.ownerAllowFrom` names. Who has sent the word of `<command> chat allow`
    * may in any case. @default "listed"
    */
   who?: Who;
@@ -151,7 +151,7 @@ export async function requireAllowed(
     isOwner(from, given.config, given.gatewayClientScopes) ||
     (typeof who === "function"
       ? await who(from)
-      : who === "listed" && from.channel !== "webchat" && (await isListed(from, given.config, runtime()))) ||
+      : who === "listed" && (from.channel === webChat || (await isListed(from, given.config, runtime())))) ||
     (await senders.has(from));
   if (!may) {
     throw new Refused(
