@@ -231,7 +231,7 @@ test("the service asks nobody to log in while one account of the order is usable
       t.mock.timers.tick(12 * 60_000);
       // The store answers on a thread of its own.
       for (let turn = 0; turn < 20; turn += 1) {
-        await status(config());
+        await profileOrder(config());
       }
     }
     service?.stop?.();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { getValidAccessToken, status } from "../index.js";
+import { getValidAccessToken, profileOrder, status } from "../index.js";
 import {
   type DeviceCodeAuthOptions,
   deviceCodeAuthMethod,
@@ -131,7 +131,7 @@ test("the service warns once when a login is needed", async (t) => {
     t.mock.timers.tick(12 * minute);
     // The store answers on a thread of its own.
     for (let turn = 0; turn < 20; turn += 1) {
-      await status({ pluginId: "my-memory", stateDir: home.stateDir, issuer: "https://auth.example.com" });
+      await profileOrder({ pluginId: "my-memory", stateDir: home.stateDir, issuer: "https://auth.example.com" });
     }
   }
   assert.deepEqual(host.log, ["warning: My Memory needs a login: run `openclaw my-memory login` in a terminal."]);
@@ -170,7 +170,7 @@ test("what keeps the service from its work is logged, once for each kind", async
     t.mock.timers.tick(12 * minute);
     // The store answers on a thread of its own.
     for (let turn = 0; turn < 20; turn += 1) {
-      await status(config);
+      await profileOrder(config);
     }
   }
   service?.stop?.();
