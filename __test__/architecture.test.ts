@@ -1,5 +1,6 @@
 /** No two files of the kit, the loader or the scripts import each other in a circle. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { test } from "node:test";
@@ -54,3 +55,8 @@ for (const folder of ["plugin", "lib", "scripts", "benchmark", "__test__/support
     assert.equal(found, undefined, found?.map((file) => relative(root, file)).join(" → "));
   });
 }
+
+test("npm run help has a line for every task", () => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, "scripts/help.mjs")], { encoding: "utf8" });
+  assert.deepEqual([status, stderr], [0, ""]);
+});

@@ -22,6 +22,7 @@ const tasks = {
   "test:install": "the package as users install it, with the binary that is published",
   "test:long": "what takes minutes; `-- --ci`: what .ci/run runs of it",
   "test:mutations": "does a test fail where a rule of the code is taken out?",
+  docs: "the documentation's site, in target/docs",
   fuzz: "looks for inputs that break a rule",
   soak: "processes that are killed while they refresh, for as long as you want",
   "soak:kills": "more kills at random",
