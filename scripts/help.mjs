@@ -20,6 +20,7 @@ const tasks = {
   "test:programs": "programs that share a login with us, for real",
   "test:sdks": "the recipes for SDKs, in the SDKs",
   "test:install": "the package as users install it, with the binary that is published",
+  "test:servers": "logins at real protected resources, by their URL alone",
   "test:long": "what takes minutes; `-- --ci`: what .ci/run runs of it",
   "test:mutations": "does a test fail where a rule of the code is taken out?",
   docs: "the documentation's site, in target/docs",
