@@ -47,7 +47,7 @@ pub(super) fn patiently<T>(
     }
 }
 
-/// A credential with its secrets from the keychain, for as long as that takes.
+/// Fetches the secrets of a credential from the keychain.
 ///
 /// # Errors
 /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build

@@ -1,6 +1,7 @@
 //! Where a login is, whatever keeps it: in a file of ours, in another program's, or in a store that the plugin gave.
 //!
-//! This is the seam: above it nobody knows which of the three it is, and outside the store nobody can ask.
+//! This is the seam: the files of the store that are above it have an answer for each kind, and nobody outside the store can ask
+//! which one it is.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

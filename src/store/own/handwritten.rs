@@ -36,7 +36,7 @@ pub(crate) struct Handwritten {
 }
 
 impl Handwritten {
-    /// The one of a place, whatever is stored there.
+    /// Reads the one of a place, whatever is stored there.
     ///
     /// # Errors
     /// `STORE_IO` if there is a file that must not or cannot be read.
