@@ -38,7 +38,7 @@ impl Session {
     pub(super) fn names(&self, config: &AuthConfig, look: Look) -> Result<Vec<String>, Error> {
         let named = match &config.accounts {
             Some(names) => Some(names.clone()),
-            None => order::read(&self.location(config)?, look)?,
+            None => order::read(&self.location(config, look)?, look)?,
         };
         Ok(named.unwrap_or_else(|| vec![config.profile.clone()]))
     }
@@ -86,7 +86,7 @@ impl Session {
             config.mean(name.clone());
             let location = match last.and_then(|last| last.beside(name)) {
                 Some(location) => location?,
-                None => self.location(&config)?,
+                None => self.location(&config, look)?,
             };
             if names.len() > 1
                 && let Some(reason) = self.passed_over(&config, &location, look)?
@@ -105,7 +105,7 @@ impl Session {
             config.mean(first);
         }
         Ok(Chosen {
-            location: self.location(&config)?,
+            location: self.location(&config, look)?,
             config,
             // Of the first, its own status says it.
             skipped: skipped.into_iter().skip(1).collect(),
@@ -150,16 +150,18 @@ impl Session {
         let set = set
             .map(|names| profiles(&config.plugin_id, "order", names))
             .transpose()?;
-        for profile in set.iter().flatten() {
-            // Refuses a name that no account can have.
-            self.location(&config.of_account(profile.clone()))?;
-        }
-        let (location, now) = (self.location(config)?, self.clock.now());
+        let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            if let Some(order) = set {
-                order::write(&location, &order, now, may)?;
+            let look = may.into();
+            for profile in set.iter().flatten() {
+                // Refuses a name that no account can have.
+                session.location(&config.of_account(profile.clone()), look)?;
             }
-            order::read(&location, may.into())
+            let location = session.location(&config, look)?;
+            if let Some(order) = set {
+                order::write(&location, &order, session.clock.now(), may)?;
+            }
+            order::read(&location, look)
         })
         .await?
     }

@@ -78,10 +78,10 @@ impl Session {
         let accounts = self
             .accounts(config, may.into())
             .unwrap_or_else(|_| vec![config.clone()]);
-        let first = self.location(accounts.first().unwrap_or(config))?;
+        let first = self.location(accounts.first().unwrap_or(config), may.into())?;
         let mut checks = vec![Check::from(self.place(config, &first, may))];
         for account in &accounts {
-            for check in store_checks(&self.location(account)?, mend, may) {
+            for check in store_checks(&self.location(account, may.into())?, mend, may) {
                 let known = |other: &Check| other.finding.message == check.finding.message;
                 if !checks.iter().any(known) {
                     checks.push(check);
@@ -124,7 +124,7 @@ impl Session {
             .iter()
             .map(|account| {
                 let reason = self
-                    .location(account)
+                    .location(account, may.into())
                     .and_then(|location| self.passed_over(account, &location, may.into()));
                 (account, reason)
             })
@@ -132,7 +132,7 @@ impl Session {
         let somebody = passed.iter().any(|(_, passed)| matches!(passed, Ok(None)));
         for (account, passed) in passed {
             let status = self
-                .location(account)
+                .location(account, may.into())
                 .and_then(|location| self.status_of(account, &location, may.into()));
             findings.push(match (passed, status) {
                 (Ok(Some(skipped)), _) => Finding::bad(
@@ -167,7 +167,7 @@ impl Session {
         may: MayBlock,
     ) -> Result<(), Error> {
         if status.in_keychain == Some(true) {
-            open_secrets(&self.location(account)?, may)?;
+            open_secrets(&self.location(account, may.into())?, may)?;
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ impl Session {
                 subject: None,
             },
         );
-        let location = self.location(config)?;
+        let location = self.located(config).await?;
         let (storage, _) = cancellation.guard(self.storage(config, &location)).await?;
         self.store(
             config,

@@ -40,7 +40,7 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
         let config = &self.first_account(config).await?;
-        let location = self.location(config)?;
+        let location = self.located(config).await?;
         // Before a person is troubled: what would make saving fail.
         config.names_a_server()?;
         let (storage, before) = cancellation.guard(self.storage(config, &location)).await?;

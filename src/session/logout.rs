@@ -47,7 +47,7 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<LoggedOut, Error> {
         let config = &self.first_account(config).await?;
-        let location = self.location(config)?;
+        let location = self.located(config).await?;
         if CAN_OPEN && config.storage.may_be_keychain() {
             // Before the lock is taken: a person may be slow.
             cancellation.guard(blocking(unlock_keychain)).await?;

@@ -50,7 +50,7 @@ pub(crate) mod verification;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::blocking;
+use crate::blocking::{Look, blocking};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::http::HttpClient;
@@ -126,8 +126,20 @@ impl Session {
         self.cache.let_go_of_replaced()
     }
 
-    fn location(&self, config: &AuthConfig) -> Result<Location, Error> {
-        Location::resolve(&location_request(config), &*self.environment, &self.clock)
+    /// Where the login of a config is.
+    fn location(&self, config: &AuthConfig, look: Look) -> Result<Location, Error> {
+        Location::resolve(
+            &location_request(config),
+            &*self.environment,
+            &self.clock,
+            look,
+        )
+    }
+
+    /// The same, off the runtime's thread: it looks for the state folder.
+    async fn located(self: &Arc<Self>, config: &AuthConfig) -> Result<Location, Error> {
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move |may| session.location(&config, may.into())).await?
     }
 }
 

@@ -17,10 +17,18 @@ use super::last_refresh::learned;
 use super::login_state::Deadline;
 
 impl Session {
-    /// The stored credential, or the newer one that waits for its disk.
-    pub(super) async fn current(self: &Arc<Self>, location: &Location) -> Result<Stored, Error> {
-        let (session, location) = (Arc::clone(self), location.clone());
-        blocking(move |may| session.look(&location, may.into())).await?
+    /// Where a login is, and the stored credential, or the newer one that waits for its disk.
+    pub(super) async fn present(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+    ) -> Result<(Location, Stored), Error> {
+        let (session, config) = (Arc::clone(self), config.clone());
+        blocking(move |may| {
+            let location = session.location(&config, may.into())?;
+            let stored = session.look(&location, may.into())?;
+            Ok((location, stored))
+        })
+        .await?
     }
 
     /// A credential with its secrets from the keychain; an error in a build that knows none.

@@ -41,7 +41,7 @@ impl Session {
         let look = Look::Short(glance);
         // All accounts of an order lie on the same disk.
         let names = self.names(config, look).ok()?;
-        let location = self.location(config).ok()?;
+        let location = self.location(config, look).ok()?;
         let first = match location.beside(names.first()?) {
             Some(first) => first.ok()?,
             None => location,
@@ -76,12 +76,14 @@ impl Session {
     ) -> Result<Vec<AuthStatus>, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            let location = session.location(&config)?;
+            let location = session.location(&config, may.into())?;
             let locations = if let Some(listed) = profiles(&location, may.into())? {
                 listed
             } else {
                 let accounts = session.accounts(&config, may.into())?;
-                let locations = accounts.iter().map(|account| session.location(account));
+                let locations = accounts
+                    .iter()
+                    .map(|account| session.location(account, may.into()));
                 locations.collect::<Result<_, _>>()?
             };
             Ok(session.statuses_of(&config, &locations, may.into()))
@@ -97,7 +99,7 @@ impl Session {
     ) -> Option<Vec<AuthStatus>> {
         const FEW: usize = 64;
         let look = Look::Short(glance);
-        let location = self.location(config).ok()?;
+        let location = self.location(config, look).ok()?;
         // Those of a plugin's folder.
         location.beside(&config.profile)?.ok()?;
         let locations = profiles(&location, look).ok()??;

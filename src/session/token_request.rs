@@ -61,7 +61,7 @@ impl Session {
     async fn needs_login(self: &Arc<Self>, config: &AuthConfig) -> Result<bool, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
-            let location = session.location(&config)?;
+            let location = session.location(&config, may.into())?;
             Ok(session
                 .passed_over(&config, &location, may.into())?
                 .is_some())
@@ -75,8 +75,8 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<Secret, Error> {
         let config = &request.config;
-        let location = self.location(config)?;
-        let credential = match self.current(&location).await? {
+        let (location, stored) = self.present(config).await?;
+        let credential = match stored {
             Stored::Credential(credential) => credential,
             Stored::Sealed(sealed) => self.opened(&location, sealed).await?,
             Stored::LoggedOut => return Err(login_required(config)),

@@ -49,7 +49,7 @@ pub(crate) fn rivals(
         Place::Foreign(_) => return ("credentialsFormat", Vec::new()),
         Place::Given(_) => return ("store", Vec::new()),
     };
-    let decided_by = state_dir(request.state_dir, environment).map_or("", |(_, by)| by);
+    let decided_by = state_dir(request.state_dir, environment, may.into()).map_or("", |(_, by)| by);
     let rivals = place
         .elsewhere(environment, may)
         .iter()

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use crate::blocking::Look;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode};
 
@@ -24,6 +25,7 @@ const STATE_DIRS: [&str; 3] = [".openclaw", ".clawdbot", ".moltbot"];
 pub(super) fn state_dir(
     option: Option<&str>,
     environment: &dyn Environment,
+    _: Look,
 ) -> Result<(PathBuf, &'static str), Error> {
     if let Some(text) = option {
         return Ok((option_path("stateDir", text, environment)?, "stateDir"));

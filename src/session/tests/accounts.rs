@@ -17,7 +17,10 @@ fn bench(http: ScriptedClient, accounts: &[(&str, Option<&str>, i64)]) -> Bench 
     let bench = Bench::new(http);
     for (profile, refresh, left) in accounts {
         let config = bench.config_with(json!({ "profile": profile }));
-        let location = bench.session.location(&config).unwrap();
+        let location = bench
+            .session
+            .location(&config, crate::blocking::Look::LONG)
+            .unwrap();
         let credential = bench.credential(profile, *refresh, 3600, 3600 + left);
         Locked::try_acquire(&location, crate::blocking::MayBlock::in_test())
             .unwrap()
@@ -106,7 +109,12 @@ async fn whoever_needs_a_login_is_passed_over_and_status_says_so() {
         &[("ended", None, -1), ("good", None, 90_000)],
     );
     let damaged = bench.config_with(json!({ "profile": "damaged" }));
-    let path = bench.session.location(&damaged).unwrap().path().to_owned();
+    let path = bench
+        .session
+        .location(&damaged, crate::blocking::Look::LONG)
+        .unwrap()
+        .path()
+        .to_owned();
     std::fs::write(path, "{").unwrap();
     let config = ordered(&bench, &["nobody", "ended", "damaged", "good", "never"]);
     assert_eq!(bench.token_with(&config).await.unwrap(), "good");
@@ -186,7 +194,12 @@ async fn another_servers_login_is_passed_over() {
         &[("a", None, 3600), ("b", None, 3600)],
     );
     let foreign = bench.config_with(json!({ "profile": "a" }));
-    let path = bench.session.location(&foreign).unwrap().path().to_owned();
+    let path = bench
+        .session
+        .location(&foreign, crate::blocking::Look::LONG)
+        .unwrap()
+        .path()
+        .to_owned();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace(ISSUER, "https://other.example.com")).unwrap();
     let config = ordered(&bench, &["a", "b"]);

@@ -89,7 +89,9 @@ impl Bench {
     }
 
     pub(super) fn location(&self) -> Location {
-        self.session.location(&self.config).unwrap()
+        self.session
+            .location(&self.config, crate::blocking::Look::LONG)
+            .unwrap()
     }
 
     pub(super) fn credential(

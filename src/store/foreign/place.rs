@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::blocking::Look;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::secret::Fingerprint;
@@ -41,10 +42,11 @@ impl Place {
         state_dir: &Path,
         environment: &dyn Environment,
         clock: SharedClock,
+        look: Look,
     ) -> Result<Self, Error> {
         let path = match named {
             Some(text) => exact_path(text, environment)?,
-            None => usual_path(format, state_dir, agent, environment)?,
+            None => usual_path(format, state_dir, agent, environment, look)?,
         };
         let credentials = state_dir.join("credentials");
         let folder = credentials.join(plugin);
@@ -126,6 +128,7 @@ fn usual_path(
     state_dir: &Path,
     agent: &str,
     environment: &dyn Environment,
+    _: Look,
 ) -> Result<PathBuf, Error> {
     match format {
         Format::AuthProfiles => {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::blocking::Look;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::secret::Fingerprint;
@@ -75,6 +76,7 @@ impl Location {
         request: &LocationRequest<'_>,
         environment: &dyn Environment,
         clock: &SharedClock,
+        look: Look,
     ) -> Result<Self, Error> {
         let plugin = encoded("pluginId", request.plugin_id)?;
         let profile = encoded("profile", request.profile)?;
@@ -87,7 +89,7 @@ impl Location {
                 &profile,
             ))
         } else if let Some(foreign) = request.format {
-            let (state_dir, _) = state_dir(request.state_dir, environment)?;
+            let (state_dir, _) = state_dir(request.state_dir, environment, look)?;
             Place::Foreign(Box::new(foreign::place::Place::resolve(
                 foreign,
                 request.credentials_path,
@@ -95,12 +97,13 @@ impl Location {
                 &state_dir,
                 environment,
                 clock.clone(),
+                look,
             )?))
         } else if let Some(text) = request.credentials_path {
             let path = exact_path(text, environment)?;
             Place::Own(own::place::Place::exact(path, request.profile))
         } else {
-            let (state_dir, _) = state_dir(request.state_dir, environment)?;
+            let (state_dir, _) = state_dir(request.state_dir, environment, look)?;
             Place::Own(own::place::Place::in_state_dir(
                 state_dir,
                 request.plugin_id,

@@ -65,6 +65,7 @@ pub(in crate::store) fn in_state_dir(state_dir: &Path, plugin_id: &str, profile:
         &request,
         &FixedEnvironment::default(),
         &SharedClock::of_system(),
+        Look::LONG,
     )
     .unwrap()
 }
@@ -83,6 +84,7 @@ pub(in crate::store) fn at_path(path: &Path) -> Location {
         &request,
         &FixedEnvironment::default(),
         &SharedClock::of_system(),
+        Look::LONG,
     )
     .unwrap()
 }
@@ -101,6 +103,7 @@ pub(in crate::store) fn in_given_store(store: &PluginStore) -> Location {
         &request,
         &FixedEnvironment::default(),
         &SharedClock::of_system(),
+        Look::LONG,
     )
     .unwrap()
 }
@@ -120,6 +123,7 @@ pub(in crate::store) fn claude_code_with(folder: &Path, item: KeychainItem) -> L
         &request,
         &FixedEnvironment::default(),
         &SharedClock::of_system(),
+        Look::LONG,
     )
     .unwrap();
     match location.0 {
@@ -137,7 +141,7 @@ fn resolved(environment: &FixedEnvironment) -> PathBuf {
         format: None,
         store: None,
     };
-    Location::resolve(&request, environment, &SharedClock::of_system())
+    Location::resolve(&request, environment, &SharedClock::of_system(), Look::LONG)
         .unwrap()
         .path()
         .to_path_buf()
@@ -156,6 +160,7 @@ fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option
         &request,
         &FixedEnvironment::default(),
         &SharedClock::of_system(),
+        Look::LONG,
     )
     .unwrap_err();
     assert_eq!(error.code(), ErrorCode::InvalidConfig);
@@ -286,9 +291,14 @@ fn auth_profiles_are_kept_only_where_a_host_reads_them() {
     };
     let refused = |bits: u32| {
         let environment = FixedEnvironment::default().run_by(bits);
-        Location::resolve(&request, &environment, &SharedClock::of_system())
-            .err()
-            .map(|error| error.code())
+        Location::resolve(
+            &request,
+            &environment,
+            &SharedClock::of_system(),
+            Look::LONG,
+        )
+        .err()
+        .map(|error| error.code())
     };
     assert_eq!(
         refused(0),
@@ -356,7 +366,13 @@ fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
         format: None,
         store: None,
     };
-    let location = Location::resolve(&request, &environment(), &SharedClock::of_system()).unwrap();
+    let location = Location::resolve(
+        &request,
+        &environment(),
+        &SharedClock::of_system(),
+        Look::LONG,
+    )
+    .unwrap();
     assert_eq!(location.path(), Path::new("/h/c.json"));
     assert!(location.own_folder().is_none());
 }
