@@ -331,6 +331,7 @@ test("loginNeeded finds the sentence in what an SDK made of it", async (t) => {
 
 test("insufficient_scope: what is missing is said, kept for the next login, and nothing is repeated", async (t) => {
   const { auth, raw, service, refreshes } = await plugin(t);
+  await importToken(raw, { access: "a1", refresh: "r1", expires: Date.now() + hour, scopes: ["memory"] });
   const challenge = (header: string): StubHandler => {
     return () => ({ status: 403, headers: { "www-authenticate": header }, body: {} });
   };
