@@ -1,5 +1,5 @@
 // Packages of Debian, unpacked in target/tools: nothing is installed and no service started.
-import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { output } from "./command.mjs";
 
@@ -23,6 +23,40 @@ export async function unpack(wanted, folder) {
     await output("dpkg", ["--extract", join(unfinished, name), unfinished]);
     rmSync(join(unfinished, name));
   }
+  renameSync(unfinished, folder);
+}
+
+/**
+ * Puts these packages of another release of Debian, with all that they need, into a folder that `chroot` can enter. They
+ * come from where this machine's own come from.
+ */
+export async function unpackRelease(release, wanted, folder) {
+  const unfinished = `${folder}.unfinished`;
+  const apt = join(unfinished, "apt");
+  rmSync(unfinished, { recursive: true, force: true });
+  for (const below of ["etc/preferences.d", "etc/apt.conf.d", "state/lists/partial", "cache/archives/partial"]) {
+    mkdirSync(join(apt, below), { recursive: true });
+  }
+  const targets = await output("apt-get", ["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
+  const [site] = targets.split("\n");
+  const keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+  writeFileSync(join(apt, "etc/sources.list"), `deb [signed-by=${keys}] ${site} ${release} main\n`);
+  writeFileSync(join(apt, "state/status"), "");
+  const dirs = { Etc: "etc", State: "state", "State::status": "state/status", Cache: "cache" };
+  const options = [
+    ...Object.entries(dirs).map(([name, path]) => `Dir::${name}=${join(apt, path)}`),
+    "APT::Sandbox::User=root",
+    "APT::Install-Recommends=false",
+    "Acquire::Languages=none",
+  ].flatMap((option) => ["-o", option]);
+  await output("apt-get", [...options, "update"]);
+  const plan = await output("apt-get", [...options, "--simulate", "install", ...wanted]);
+  const names = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name);
+  await output("apt-get", [...options, "download", ...names], { cwd: apt });
+  for (const name of readdirSync(apt).filter((file) => file.endsWith(".deb"))) {
+    await output("dpkg", ["--extract", join(apt, name), unfinished]);
+  }
+  rmSync(apt, { recursive: true });
   renameSync(unfinished, folder);
 }
 

@@ -1,0 +1,2 @@
+export const prosody: string;
+export function installProsody(): Promise<void>;
