@@ -34,6 +34,7 @@ const published = [
   "SECURITY.md",
   "index.d.ts",
   "index.js",
+  "plugin.js",
   ...pagesOf("docs"),
   ...["auth-error", "call", "given-store", "images", "running-host", "shared", "unloadable", "unusable"].map(
     (name) => `lib/${name}.js`,
