@@ -1,4 +1,5 @@
-//! Content codings (RFC 9110 §8.4): none is asked for, and gzip comes all the same, from caches and proxies on the way.
+//! Content codings (RFC 9110 §8.4): none is asked for, and some come all the same, from caches and proxies on the way. gzip and
+//! zlib are known by their first bytes, with a header that says so or without.
 
 use zeroize::Zeroizing;
 
@@ -13,17 +14,50 @@ pub(super) enum Unreadable {
     Broken,
 }
 
-/// Whether the value of `Content-Encoding` means gzip. RFC 9110 §8.4.1.3: 'A recipient SHOULD consider "x-gzip" to be
-/// equivalent to "gzip".'
-pub(super) fn is_gzip(coding: &str) -> bool {
-    let coding = coding.trim();
-    coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
+/// No DEFLATE stream is denser.
+const DENSEST: usize = 1032;
+
+/// What was compressed, of at most that size; nothing if the body is not. `coding`: the value of `Content-Encoding`.
+pub(super) fn decode(
+    body: &[u8],
+    coding: &str,
+    most: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Unreadable> {
+    let Some(outer) = decode_once(body, coding, most)? else {
+        return Ok(None);
+    };
+    // Two hops, each of which compressed.
+    let inner = decode_once(&outer, "", most)?;
+    Ok(Some(inner.unwrap_or(outer)))
+}
+
+fn decode_once(
+    body: &[u8],
+    coding: &str,
+    most: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Unreadable> {
+    let compressed = match *body {
+        [0x1f, 0x8b, ..] => return gunzip(body, most).map(Some),
+        // RFC 1950 §2.2: CM = 8 "denotes the "deflate" compression method", and "CMF and FLG, when viewed as a 16-bit unsigned
+        // integer …, is a multiple of 31".
+        [method, flags, ref rest @ ..]
+            if method & 15 == 8 && u16::from_be_bytes([method, flags]) % 31 == 0 =>
+        {
+            rest
+        }
+        // RFC 9110 §8.4.1.2: 'Some non-conformant implementations send the "deflate" compressed data without the zlib wrapper.'
+        _ if coding.trim().eq_ignore_ascii_case("deflate") => body,
+        _ => return Ok(None),
+    };
+    let room = most.min(compressed.len().saturating_mul(DENSEST));
+    let mut decoded = Zeroizing::new(Vec::with_capacity(room));
+    // What cannot be inflated was a text.
+    Ok(inflate(compressed, &mut decoded, room).map(|()| decoded))
 }
 
 /// Decodes one gzip member (RFC 1952) of at most that size.
-pub(super) fn gunzip(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    // No DEFLATE stream is denser; what was cut off ends in any four bytes.
-    const DENSEST: usize = 1032;
+fn gunzip(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    // What was cut off ends in any four bytes.
     let compressed = after_header(body).ok_or(Unreadable::Broken)?;
     // RFC 1952 §2.3.1 ISIZE: "the size of the original (uncompressed) input data modulo 2^32". A liar gains nothing: the
     // output has this size or is refused.
@@ -37,8 +71,8 @@ pub(super) fn gunzip(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Unr
     }
     // Room for all of it: growing would leave a copy of the tokens behind.
     let mut decoded = Zeroizing::new(Vec::with_capacity(size));
-    inflate(compressed, &mut decoded, size).ok_or(Unreadable::Broken)?;
-    Ok(decoded)
+    let whole = inflate(compressed, &mut decoded, size).filter(|()| decoded.len() == size);
+    whole.map(|()| decoded).ok_or(Unreadable::Broken)
 }
 
 /// RFC 1952 §2.3: ten bytes, then what the flags announce.
@@ -114,8 +148,48 @@ mod tests {
     }
 
     #[test]
-    fn both_names_are_gzip() {
-        assert!(is_gzip("gzip") && is_gzip(" X-GZip "));
-        assert!(!is_gzip("br") && !is_gzip("identity") && !is_gzip(""));
+    fn what_is_compressed_is_known_by_its_bytes() {
+        let decoded = |body: &[u8], coding| {
+            decode(body, coding, 1000)
+                .unwrap()
+                .map(|body| body.to_vec())
+        };
+        let raw = &PLAIN[10..PLAIN.len() - 8];
+        let zlib = [&[0x78, 0x9c][..], raw, &[0x5d, 0xfc, 0x07, 0xf7]].concat();
+        for (body, coding) in [
+            (PLAIN, "gzip"),
+            (PLAIN, ""),
+            (PLAIN, "br"),
+            (&zlib, "deflate"),
+            (&zlib, ""),
+            (raw, " Deflate"),
+        ] {
+            assert_eq!(decoded(body, coding).as_deref(), Some(TEXT), "{coding}");
+        }
+        for (body, coding) in [
+            (TEXT, ""),
+            (TEXT, "gzip"),
+            (TEXT, "deflate"),
+            (b"", "deflate"),
+            (b"x^ is a text", ""),
+            (raw, ""),
+            (&[0x8b, 0x05, 0x80, 0x7b, 0x7d, 0x03], "br"),
+        ] {
+            assert_eq!(decoded(body, coding), None, "{coding}");
+        }
+        // A small bomb is refused as well.
+        assert_eq!(decode(&zlib, "", TEXT.len() - 1), Ok(None));
+    }
+
+    #[test]
+    fn what_was_compressed_twice_is_decoded_twice() {
+        // PLAIN once more, in one stored block.
+        let length = u8::try_from(PLAIN.len()).unwrap();
+        let mut twice = PLAIN[..10].to_vec();
+        twice.extend([1, length, 0, !length, 0xff]);
+        twice.extend(PLAIN);
+        twice.extend([0, 0, 0, 0, length, 0, 0, 0]);
+        let decoded = decode(&twice, "gzip, gzip", 1000).unwrap().unwrap();
+        assert_eq!(*decoded, TEXT);
     }
 }

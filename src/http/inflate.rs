@@ -79,7 +79,7 @@ impl Code {
     }
 }
 
-/// Decompresses into that much room, and fills it; none if the data are damaged, or of another size.
+/// Decompresses into that much room; none if the data are damaged, cut off, or larger.
 pub(super) fn inflate(compressed: &[u8], output: &mut Vec<u8>, size: usize) -> Option<()> {
     let mut bits = Bits {
         bytes: compressed,
@@ -115,7 +115,7 @@ pub(super) fn inflate(compressed: &[u8], output: &mut Vec<u8>, size: usize) -> O
             _ => return None,
         }
     }
-    (output.len() == size).then_some(())
+    Some(())
 }
 
 /// The codes of a block that brings its own (RFC 1951 §3.2.7).

@@ -146,8 +146,8 @@ pub(crate) enum FailureKind {
     Broken,
     /// No whole answer in time, after sending.
     TimedOut,
-    /// The answer's body is over 1 MiB.
-    TooLarge,
+    /// There is an answer, and nobody can read it: its body is over 1 MiB, or compressed in a way that was not asked for.
+    Unreadable,
     /// The request never left because the server's certificate is not trusted; the detail ends with what to do.
     Certificate,
     /// The request never left because the two sides cannot speak TLS with each other, now or later; the detail ends with
@@ -186,9 +186,9 @@ impl Failure {
                 ErrorCode::Timeout,
                 format!("{host} did not answer in time: {detail}. Try again, or raise requestTimeoutMs."),
             ),
-            FailureKind::TooLarge => Error::new(
+            FailureKind::Unreadable => Error::new(
                 ErrorCode::InvalidResponse,
-                format!("{endpoint} sent an answer that is too large: {detail}. Check that this is the URL of an OAuth endpoint."),
+                format!("{endpoint} sent an answer that cannot be read: {detail}. Check that this is the URL of an OAuth endpoint."),
             ),
             FailureKind::Certificate => Error::new(
                 ErrorCode::Network,
@@ -268,7 +268,7 @@ mod tests {
             (FailureKind::NotSent, ErrorCode::Network, true),
             (FailureKind::Broken, ErrorCode::Network, true),
             (FailureKind::TimedOut, ErrorCode::Timeout, true),
-            (FailureKind::TooLarge, ErrorCode::InvalidResponse, false),
+            (FailureKind::Unreadable, ErrorCode::InvalidResponse, false),
             (FailureKind::Certificate, ErrorCode::Network, false),
             (FailureKind::Tls, ErrorCode::Network, false),
             (FailureKind::Proxy, ErrorCode::Network, false),

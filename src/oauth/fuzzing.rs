@@ -152,7 +152,7 @@ impl HttpClient for PlayingServer {
         // A page that is too large is nothing's end while a person is asked; a refusal is.
         let end = match request.body {
             Body::Get | Body::Probe | Body::ProbeByPost => Err(Failure {
-                kind: FailureKind::TooLarge,
+                kind: FailureKind::Unreadable,
                 detail: "the end".to_owned(),
             }),
             _ => Ok(refusal()),

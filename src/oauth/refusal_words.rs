@@ -22,7 +22,10 @@ const BUSY: &str = concat!(
     " another request| race condition| rate limit| ratelimit| rate exceeded| too many request|",
     " too many attempt| too many call| too many concurrent| throttl| overload| busy | temporarily|",
     " temporary error| temporary failure| transient| try again later| retry later| service unavailable|",
-    " internal error",
+    " internal error| maintenance| quota exceeded| frequency limit| obtain lock| obtain a lock| acquire lock|",
+    " acquire a lock| deadlock| database| not finished| retry the request| please retry|",
+    " zu viele | später| trop de | réessay| demasiad| más tarde| mais tarde| muitas | слишком | позже|",
+    "频繁|稍后|稍後|繁忙|处理中|處理中|混雑|しばらく|잠시|너무 많",
 );
 
 /// What is over, however busy the server is.
@@ -49,19 +52,25 @@ const REQUEST: &str = concat!(
 /// The login, by the names that it has.
 const LOGIN: &str = concat!(
     " token| session| grant | login| user| account| consent| credential| jwt| athlete| authorization |",
-    " authorisation | auth | code ",
+    " authorisation | auth | code | jeton| sitzung| anmeldung| sesión| sessão| токен| сесси|",
+    "令牌|会话|會話|登录|登入|授权|授權|トークン|セッション|토큰|세션",
 );
 
-const REFRESH_TOKEN: &str = " refresh token| refreshtoken| offline token";
+const REFRESH_TOKEN: &str = concat!(
+    " refresh token| refreshtoken| offline token| aktualisierungstoken| actualisation| actualización|",
+    " atualização| обновления|刷新令牌|更新權杖|更新トークン|リフレッシュトークン|갱신 토큰|리프레시 토큰",
+);
 
 /// Said of a login that no longer is one.
 const ENDED: &str = concat!(
-    " invalid| expire| revoke| unknown| not found| no such| not exist| t exist| no longer| inactive|",
+    " invalid| expir| revoke| unknown| not found| no such| not exist| t exist| no longer| inactive|",
     " not active| used| reuse| unrecogni| not recogni| not valid| t valid| not match| t match| mismatch|",
     " denied| ended| terminat| logged out| signed out| log in again| login again| sign in again|",
     " login required| consent required| reauth| re auth| deauthori| disabled| deactivat| suspended|",
     " blocked| locked| deleted| removed| withdrawn| rejected| wrong| incorrect| bad | malformed| decrypt|",
-    " stale| superseded",
+    " stale| superseded| ungültig| abgelaufen| widerrufen| invál| caduc| no es válid| révoqu| revoc| revog|",
+    " недейств| истёк| истек| отозван|无效|無效|失效|过期|過期|撤销|撤銷|不存在|無効|切れ|失効|取り消|",
+    "만료|유효하지|취소",
 );
 
 /// Said of the person's approval, whichever client had it.
@@ -191,6 +200,14 @@ mod tests {
             "The resource owner's consent was withdrawn",
             "Missing or invalid refresh token",
             "Refresh token is malformed",
+            "Le jeton d'actualisation a expiré",
+            "Das Aktualisierungstoken ist ungültig oder abgelaufen",
+            "El token de actualización no es válido o ha caducado",
+            "Token de atualização inválido",
+            "Срок действия токена обновления истёк",
+            "刷新令牌无效或已过期",
+            "リフレッシュトークンが無効です",
+            "리프레시 토큰이 만료되었습니다",
         ] {
             assert_eq!(words(text).subject(), Subject::Login, "{text}");
             assert!(!words(text).are_busy(), "{text}");
@@ -210,6 +227,8 @@ mod tests {
             "DPoP proof of the token is invalid",
             "The grant type refresh_token is not supported",
             "Invalid CSRF token",
+            "Paramètre manquant : audience",
+            "缺少参数 audience",
         ] {
             assert_eq!(words(text).subject(), Subject::Request, "{text}");
         }
@@ -230,6 +249,7 @@ mod tests {
             "Forbidden",
             "Missing Authentication Token",
             "error code: 1010",
+            "客户端认证失败",
         ] {
             assert_eq!(words(text).subject(), Subject::Unsaid, "{text}");
         }
@@ -248,6 +268,12 @@ mod tests {
             "AADSTS90033: A transient error has occurred. Please try again.",
             "Account temporarily disabled",
             "Two concurrent requests with the same refresh token",
+            "Could not obtain lock on the refresh token",
+            "The previous refresh request has not finished yet",
+            "Quota exceeded",
+            "The service is under maintenance",
+            "请求过于频繁，请稍后再试",
+            "Zu viele Anfragen",
         ] {
             assert!(words(text).are_busy(), "{text}");
         }

@@ -164,7 +164,10 @@ fn refresh_lifetime(members: &Members, refresh: &Secret, now: UnixMillis) -> Opt
             .filter(char::is_ascii_alphabetic)
             .map(|c| c.to_ascii_lowercase())
             .collect();
-        let is_meant = name.contains("refresh") && name.contains("exp");
+        let is_meant = name.contains("refresh")
+            && ["exp", "life", "valid"]
+                .iter()
+                .any(|word| name.contains(word));
         is_meant.then(|| {
             let seconds = number(value);
             let until = match seconds {
@@ -396,6 +399,8 @@ pub(crate) mod tests {
             (r#""refresh_token_expires_in":"3600""#, hour),
             (r#""x_refresh_token_expires_in":3600"#, hour),
             (r#""refreshTokenExpiresIn":3600"#, hour),
+            (r#""refresh_token_lifetime":3600"#, hour),
+            (r#""refresh_token_validity":"3600""#, hour),
             (r#""refresh_token_expires_at":1700003600"#, hour),
             (r#""refreshTokenExpiresAt":1700003600000"#, hour),
             (r#""refresh_token_expires_at":"2023-11-14T23:13:20Z""#, hour),

@@ -24,7 +24,7 @@ use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::content_coding::{Unreadable, gunzip, is_gzip};
+use super::content_coding::{Unreadable, decode};
 use super::crypto_provider::crypto_provider;
 use super::proxy::{Lookup, NoProxy, Proxy, only_for_http};
 use super::running_time::within;
@@ -228,7 +228,11 @@ impl Connector {
                 failure(FailureKind::Broken, "its body is compressed, and damaged")
             }
             Trouble::TimedOut => self.timed_out(!sent.load(Ordering::Acquire)),
-            Trouble::TooLarge => failure(FailureKind::TooLarge, "its body is over 1 MiB"),
+            Trouble::TooLarge => failure(FailureKind::Unreadable, "its body is over 1 MiB"),
+            Trouble::Coded => failure(
+                FailureKind::Unreadable,
+                "it is compressed, though `Accept-Encoding: identity` was sent, which the server and all before it must heed",
+            ),
             Trouble::Unsendable => failure(
                 FailureKind::NotSent,
                 "a credential cannot be put into a header",
@@ -316,7 +320,8 @@ struct Arrived {
     date: Option<UnixMillis>,
     /// When the request was about to be sent.
     asked: BootInstant,
-    is_gzip: bool,
+    /// `Content-Encoding`
+    coding: String,
     body: Zeroizing<Vec<u8>>,
 }
 
@@ -346,7 +351,9 @@ impl Arrived {
             challenge: (!challenges.is_empty()).then(|| challenges.join(", ")),
             date: date.and_then(retry_after::http_date),
             asked,
-            is_gzip: text(headers, CONTENT_ENCODING.as_str()).is_some_and(is_gzip),
+            coding: text(headers, CONTENT_ENCODING.as_str())
+                .unwrap_or_default()
+                .to_owned(),
             body: Zeroizing::new(Vec::with_capacity(announced.max(FIRST))),
         })
     }
@@ -368,22 +375,24 @@ impl Arrived {
 
     /// Whether there can be no more of it: a JSON object that ends. Of anything else, more may be missing.
     fn is_whole(&self) -> bool {
-        if self.is_gzip {
-            return gunzip(&self.body, MAX_BODY).is_ok();
+        match decode(&self.body, &self.coding, MAX_BODY) {
+            Ok(None) => {}
+            decoded => return decoded.is_ok(),
         }
         let is_object = self.body.trim_ascii_start().starts_with(b"{");
         is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
     }
 
     fn response(self, clock: &SharedClock) -> Result<Response, Trouble> {
-        let body = if self.is_gzip && !self.body.is_empty() {
-            gunzip(&self.body, MAX_BODY).map_err(|unreadable| match unreadable {
+        let decoded =
+            decode(&self.body, &self.coding, MAX_BODY).map_err(|unreadable| match unreadable {
                 Unreadable::TooLarge => Trouble::TooLarge,
                 Unreadable::Broken => Trouble::Unreadable,
-            })?
-        } else {
-            self.body
-        };
+            })?;
+        let body = decoded.unwrap_or(self.body);
+        if !self.coding.is_empty() && std::str::from_utf8(&body).is_err() {
+            return Err(Trouble::Coded);
+        }
         Ok(Response {
             status: self.status,
             retry_after: self.retry_after,
@@ -456,6 +465,8 @@ impl Connector {
 enum Trouble {
     Reqwest(reqwest::Error),
     TooLarge,
+    /// Compressed by something that is not known here.
+    Coded,
     Unreadable,
     Unsendable,
     TimedOut,

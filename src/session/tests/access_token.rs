@@ -170,7 +170,7 @@ async fn in_the_mandatory_window_a_passing_failure_gives_the_valid_token_until_i
         (FailureKind::NotSent, 3),
         (FailureKind::Broken, 2),
         (FailureKind::TimedOut, 1),
-        (FailureKind::TooLarge, 1),
+        (FailureKind::Unreadable, 1),
         (FailureKind::Certificate, 1),
     ] {
         let http = ScriptedClient::new().otherwise(move |_| {
