@@ -1,7 +1,7 @@
 /** Answers as servers in the wild give them: what arrived is used, what was said is believed, and no login is lost to a flaw. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { gzipSync } from "node:zlib";
+import { describe, test } from "node:test";
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import {
   type AuthConfig,
   type AuthErrorCode,
@@ -14,7 +14,7 @@ import {
   type Verification,
 } from "../index.js";
 import { rejection } from "./support/rejection.ts";
-import { type StubRequest, type StubRoute, StubServer } from "./support/stub-server.ts";
+import { type StubAnswer, type StubRequest, type StubRoute, StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 type Test = Parameters<typeof TempHome.create>[0];
@@ -287,15 +287,97 @@ test("an endpoint that is needed and cannot be used is named", async (t) => {
   assert.match(refused.message, /registration_endpoint/);
 });
 
-test("an answer in gzip, though none was asked for, is read; the refresh token is sent once", async (t) => {
-  const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
-  const headers = { "content-type": "application/json", "content-encoding": "gzip" };
-  const { server, config } = await ended(t, { status: 200, headers, body: gzipSync(answer) });
-  assert.equal(await getValidAccessToken(config), "new");
-  assert.deepEqual(
-    server.requests.map(({ headers }) => headers["accept-encoding"]),
-    ["identity"],
-  );
+/** Answers of something before the server, or of a server that asks to come again; none of them was looked at. */
+const passingAnswers: Record<string, StubAnswer> = {
+  "a firewall's page": { status: 403, headers: { "content-type": "text/html" }, body: "<html>Just a moment" },
+  "a captive portal's page": { status: 200, headers: { "content-type": "text/html" }, body: "<html>Welcome" },
+  "a gateway's page": { status: 404, headers: { "content-type": "text/html" }, body: "<html>default backend" },
+  "429": { status: 429, body: { error: "rate_limit_exceeded" } },
+  "503 with Retry-After": { status: 503, headers: { "retry-after": "1" }, body: "" },
+};
+
+describe("what passes in one place passes in all", { concurrency: 8 }, () => {
+  for (const [name, answer] of Object.entries<StubAnswer>({
+    ...passingAnswers,
+    "502": { status: 502 },
+    reset: "reset",
+  })) {
+    test(`${name}, at discovery, registration and the device endpoint: the login goes on`, async (t) => {
+      const { server, config } = await registering(t, {}, registers);
+      for (const path of ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]) {
+        server.once(path, answer);
+      }
+      server.once("/register", answer);
+      server.once("/device", answer);
+      await login(config, { onVerification() {} });
+      assert.equal(server.requestsOf("/register").length, 2);
+      assert.equal(server.requestsOf("/device").length, 2);
+    });
+  }
+
+  test("a page for ever ends it, with the words that fit", async (t) => {
+    const { server, config } = await registering(t, {}, registers);
+    server.route("/device", passingAnswers["a gateway's page"] ?? "reset");
+    const hurried = { ...config, requestTimeoutMs: 5000 };
+    const refused = await rejection(login(hurried, { onVerification() {} }), "DEVICE_FLOW_UNSUPPORTED");
+    assert.equal(refused.status, 404);
+  });
+
+  const authorization_endpoint = "https://auth.example.com/authorize";
+  const byBrowser = (config: AuthConfig) =>
+    login({ ...config, clientId: "mine", flow: "authorization_code" }, { remote: false, onVerification: visit });
+  for (const [name, answer] of Object.entries(passingAnswers)) {
+    test(`${name} for a code, which was not looked at: it is sent once more`, async (t) => {
+      const { server, config } = await registering(t, { authorization_endpoint }, registers);
+      server.once("/token", answer);
+      await byBrowser(config);
+      assert.equal(server.requestsOf("/token").length, 2);
+    });
+  }
+
+  for (const status of [500, 502, 503]) {
+    test(`${status} for a code, which may have been spent: it is sent once (RFC 6749 §4.1.2)`, async (t) => {
+      const { server, config } = await registering(t, { authorization_endpoint }, registers);
+      server.once("/token", { status });
+      await rejection(byBrowser(config), "SERVER_ERROR");
+      assert.equal(server.requestsOf("/token").length, 1);
+    });
+  }
+});
+
+/** As a browser does: the server's page sends it back at once. */
+async function visit({ verificationUri }: Verification): Promise<void> {
+  const { redirect_uri = "", state = "" } = Object.fromEntries(new URL(verificationUri).searchParams);
+  await fetch(`${redirect_uri}?${new URLSearchParams({ code: "k", state })}`);
+}
+
+const compressed = {
+  gzip: gzipSync,
+  "gzip, gzip": (text: string) => gzipSync(gzipSync(text)),
+  deflate: deflateSync,
+  // RFC 9110 §8.4.1.2: as "some non-conformant implementations" send it.
+  Deflate: deflateRawSync,
+  identity: gzipSync,
+};
+for (const [coding, compress] of Object.entries(compressed)) {
+  test(`an answer in ${coding} (${compress.name}), though none was asked for, is read; the refresh token is sent once`, async (t) => {
+    const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
+    const headers = { "content-type": "application/json", "content-encoding": coding };
+    const { server, config } = await ended(t, { status: 200, headers, body: compress(answer) });
+    assert.equal(await getValidAccessToken(config), "new");
+    assert.deepEqual(
+      server.requests.map(({ headers }) => headers["accept-encoding"]),
+      ["identity"],
+    );
+  });
+}
+
+test("an answer that is compressed by what nobody here knows: the words say so, and it is not asked for twice", async (t) => {
+  const body = brotliCompressSync(JSON.stringify({ access_token: "new", refresh_token: "r2" }));
+  const { server, config } = await ended(t, { status: 200, headers: { "content-encoding": "br" }, body });
+  const unreadable = await rejection(getValidAccessToken(config), "INVALID_RESPONSE");
+  assert.match(unreadable.message, /compressed/);
+  assert.equal(server.requests.length, 1);
 });
 
 test("a refusal in gzip is one; what is damaged or too large is none", async (t) => {

@@ -131,6 +131,7 @@ struct Details {
     status: Option<u16>,
     retry_after: Option<Duration>,
     scopes: Option<Vec<String>>,
+    passes: Option<bool>,
 }
 
 impl Error {
@@ -145,6 +146,7 @@ impl Error {
             status: None,
             retry_after: None,
             scopes: None,
+            passes: None,
         }))
     }
 
@@ -202,6 +204,13 @@ impl Error {
         self.0.scopes.as_deref()
     }
 
+    /// Says whether the same request may fare better soon, whatever the code is for a caller.
+    #[must_use]
+    pub(crate) fn passing(mut self, passes: bool) -> Self {
+        self.0.passes = Some(passes);
+        self
+    }
+
     /// The stable code.
     pub(crate) fn code(&self) -> ErrorCode {
         self.0.code
@@ -215,6 +224,11 @@ impl Error {
     /// Whether the same call may succeed later without anybody doing anything.
     pub(crate) fn is_retryable(&self) -> bool {
         self.0.retryable
+    }
+
+    /// Whether the same request may fare better soon.
+    pub(crate) fn passes(&self) -> bool {
+        self.0.passes.unwrap_or(self.0.retryable)
     }
 
     /// Whether a login mends it.

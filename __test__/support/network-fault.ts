@@ -55,7 +55,7 @@ export const networkFaults: NetworkFault[] = [
     begin: (wire) => wire.refuse(),
   },
   // It depends on the moment whether a part of the request had left.
-  fault("reset before the request was sent", ["NETWORK", 2, 3], { atRequestByte: 0 }),
+  fault("reset before the request was sent", ["NETWORK", 2, 3, 4], { atRequestByte: 0 }),
   fault("reset after the request was sent", ["NETWORK", 2], { instead: "" }),
   fault("closed after the request was sent", ["NETWORK", 2], { instead: "", ending: close }),
   fault("headers that never end", ["TIMEOUT", 1], { instead: "HTTP/1.1 200 OK\r\nContent-Ty", ending: "stall" }),

@@ -88,6 +88,17 @@ export class StubServer {
     this.#routes.set(path, route);
   }
 
+  /** The next answer of this path alone. */
+  once(path: string, answer: StubAnswer): void {
+    const route = this.#routes.get(path);
+    let isOver = false;
+    this.route(path, (request, nth) => {
+      const answers = isOver ? chosen(route, request, nth) : answer;
+      isOver = true;
+      return answers;
+    });
+  }
+
   /** RFC 8414 metadata of this server at its well-known place, with `members` added or replaced. */
   describe(members: Record<string, unknown> = {}): void {
     const body = {

@@ -6,6 +6,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::meaning::Meaning;
 use super::pkce::PkceVerifier;
 use super::server_text::Secrets;
 use super::token_request;
@@ -41,12 +42,12 @@ pub(crate) struct AuthorizationCodeRequest<'a> {
 /// Why there are no tokens.
 #[derive(Debug)]
 pub(crate) enum NotRedeemed {
-    /// The request never left: the code is as good as before.
-    NotSent(Error),
+    /// The request never left, or was not looked at: the code is as good as before.
+    Unspent(Error),
     /// `invalid_grant`: the code is not one, not for this login, or no longer valid.
     CodeRefused(Error),
     /// Everything else. RFC 6749 §4.1.2: "The client MUST NOT use the authorization code more than once", so nothing that
-    /// was sent is sent again.
+    /// may have been looked at is sent again.
     Failed(Error),
 }
 
@@ -54,7 +55,7 @@ impl NotRedeemed {
     /// The error as a caller sees it.
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::NotSent(error) | Self::CodeRefused(error) | Self::Failed(error) => error,
+            Self::Unspent(error) | Self::CodeRefused(error) | Self::Failed(error) => error,
         }
     }
 }
@@ -78,28 +79,33 @@ pub(crate) async fn redeem(
     )
     .await
     .map_err(|failure| match failure.kind {
-        FailureKind::NotSent => NotRedeemed::NotSent(failure.to_error(endpoint)),
+        FailureKind::NotSent => NotRedeemed::Unspent(failure.to_error(endpoint)),
         _ => NotRedeemed::Failed(failure.to_error(endpoint)),
     })?;
     let mut secrets = Secrets::new(request.client.secrets());
     secrets.add(request.code.clone());
     secrets.add(request.pkce.verifier().clone());
-    if let Some(refusal) = ErrorResponse::read(&answer, "access_token", &secrets) {
-        return Err(refused(&answer, &refusal));
+    let refusal = ErrorResponse::read(&answer, "access_token", &secrets);
+    let failed = match Meaning::of(&answer, refusal.as_ref()) {
+        Meaning::Untouched => NotRedeemed::Unspent,
+        Meaning::Passing | Meaning::Verdict => NotRedeemed::Failed,
+    };
+    if let Some(refusal) = refusal {
+        return Err(refused(&answer, &refusal, failed));
     }
     let key = dpop.map(|dpop| dpop.key);
     match TokenResponse::of(&mut answer, clock.now(), key) {
         Some(Ok(tokens)) => Ok(tokens),
         Some(Err(unusable)) => Err(NotRedeemed::Failed(answer.malformed(&unusable.reason))),
-        None => Err(NotRedeemed::Failed(answer.not_oauth(
-            WHAT,
-            None,
-            "Check tokenEndpoint.",
-        ))),
+        None => Err(failed(answer.not_oauth(WHAT, None, "Check tokenEndpoint."))),
     }
 }
 
-fn refused(answer: &Answer, refusal: &ErrorResponse) -> NotRedeemed {
+fn refused(
+    answer: &Answer,
+    refusal: &ErrorResponse,
+    failed: fn(Error) -> NotRedeemed,
+) -> NotRedeemed {
     let error = |next| answer.error(ErrorCode::OauthError, WHAT, Some(&refusal.oauth), next);
     match refusal.oauth.error.as_str() {
         // RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code …) is invalid, expired, revoked, does
@@ -110,7 +116,7 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> NotRedeemed {
         "unauthorized_client" | "unsupported_grant_type" => NotRedeemed::Failed(error(
             "Enable the authorization code flow for this client at the server.",
         )),
-        _ => NotRedeemed::Failed(refusal.to_error(answer, WHAT, START_AGAIN)),
+        _ => failed(refusal.to_error(answer, WHAT, START_AGAIN)),
     }
 }
 
@@ -189,14 +195,33 @@ mod tests {
             (FailureKind::NotSent, true),
             (FailureKind::Broken, false),
             (FailureKind::TimedOut, false),
-            (FailureKind::TooLarge, false),
+            (FailureKind::Unreadable, false),
         ] {
             let failed = run(&ScriptedClient::new().fail(kind, "x")).await;
             assert_eq!(
-                matches!(failed, Err(NotRedeemed::NotSent(_))),
+                matches!(failed, Err(NotRedeemed::Unspent(_))),
                 may,
                 "{kind:?}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_looked_at_may_be_sent_again_and_nothing_else() {
+        for (status, body, may) in [
+            (429, "", true),
+            (429, r#"{"error":"rate_limit_exceeded"}"#, true),
+            (403, "<html>Just a moment</html>", true),
+            (200, "<html>Sign in to the network</html>", true),
+            (502, "<html>", false),
+            (500, "", false),
+            (503, "", false),
+            (200, r#"{"access_tok"#, false),
+            (400, r#"{"error":"invalid_grant"}"#, false),
+        ] {
+            let failed = run(&ScriptedClient::new().answer(status, body)).await;
+            let is_unspent = matches!(failed, Err(NotRedeemed::Unspent(_)));
+            assert_eq!(is_unspent, may, "{status} {body}");
         }
     }
 

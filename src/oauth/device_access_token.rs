@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::answer::{Answer, Content};
+use super::answer::Answer;
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::meaning::Meaning;
 use super::pkce::PkceVerifier;
 use super::poll_schedule::{Next, PollOutcome, PollSchedule};
 use super::server_text::Secrets;
@@ -18,6 +19,7 @@ use crate::time::{BootInstant, Clock};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const WHAT: &str = "The login failed";
+const ASKING: &str = "Asking for the tokens failed";
 const START_AGAIN: &str = "Start the login again.";
 /// The timer stops during suspend, the boot clock does not: look at it that often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -190,8 +192,9 @@ async fn poll(
     let has_token = answer
         .members()
         .is_some_and(|members| members.has("access_token"));
-    if is_no_verdict(&answer) && !(answer.is_success() && has_token) {
-        return no_verdict(&answer, None);
+    if is_no_verdict(&answer, None) && !(answer.is_success() && has_token) {
+        let error = answer.not_oauth(ASKING, None, "Check tokenEndpoint.");
+        return passing(&answer, error);
     }
     let key = request.dpop.map(|dpop| dpop.key);
     match TokenResponse::of(&mut answer, clock.now(), key) {
@@ -211,7 +214,7 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
         FailureKind::NotSent
         | FailureKind::Broken
         | FailureKind::TimedOut
-        | FailureKind::TooLarge
+        | FailureKind::Unreadable
         | FailureKind::Certificate
         | FailureKind::Tls
         | FailureKind::Proxy => Polled::Failed {
@@ -221,35 +224,24 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
     }
 }
 
-/// Whether the answer comes from something that does not speak OAuth and stands before the server: a captive portal, a
-/// gateway, a firewall. It says nothing about the login, and passes. RFC 6749 §5.2: the server's own refusal is a 400 or 401.
-fn is_no_verdict(answer: &Answer) -> bool {
-    let is_page = matches!(answer.content, Content::Text(_));
-    is_page || answer.is_passing_failure() || !matches!(answer.status, 400 | 401)
+/// Whether it says nothing about the login. This server has given a code and speaks OAuth (RFC 6749 §5.2: in a 400 or 401):
+/// what is no OAuth comes from something before it.
+fn is_no_verdict(answer: &Answer, refusal: Option<&ErrorResponse>) -> bool {
+    let has_code = refusal.is_some_and(|refusal| refusal.kind != ErrorKind::NoCode);
+    Meaning::of(answer, refusal).passes() || !has_code && !matches!(answer.status, 400 | 401)
 }
 
-fn no_verdict(answer: &Answer, refusal: Option<&ErrorResponse>) -> Polled {
-    let what = "Asking for the tokens failed";
+fn passing(answer: &Answer, reason: Error) -> Polled {
     Polled::Failed {
         retry_after: answer.retry_after,
-        reason: answer.not_oauth(
-            what,
-            refusal.map(|refusal| &refusal.oauth),
-            "Check tokenEndpoint.",
-        ),
+        reason,
     }
 }
 
 fn refused(answer: &Answer, refusal: &ErrorResponse, is_late: bool) -> Polled {
-    if refusal.is_passing(answer) {
-        let reason = refusal.to_error(answer, "Asking for the tokens failed", START_AGAIN);
-        return Polled::Failed {
-            retry_after: answer.retry_after,
-            reason,
-        };
-    }
-    if refusal.kind == ErrorKind::NoCode && is_no_verdict(answer) {
-        return no_verdict(answer, Some(refusal));
+    if refusal.kind != ErrorKind::SlowDown && is_no_verdict(answer, Some(refusal)) {
+        let error = refusal.to_error(answer, ASKING, "Check tokenEndpoint.");
+        return passing(answer, error);
     }
     let over =
         |code, what| Polled::Over(answer.error(code, what, Some(&refusal.oauth), START_AGAIN));
@@ -701,7 +693,7 @@ mod tests {
             assert_eq!(run.polls, [5, 10, 20], "{status} {body}");
             assert!(matches!(run.events[2], PollEvent::Retrying { .. }));
         }
-        let too_large = ScriptedClient::new().fail(FailureKind::TooLarge, "the cause");
+        let too_large = ScriptedClient::new().fail(FailureKind::Unreadable, "the cause");
         assert!(run(too_large.answer(200, TOKENS), 5, 900).await.end.is_ok());
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::answer::{Answer, Content, Malformed, Members, positive_seconds};
 use super::client::{Client, ClientAuthentication};
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::meaning::Meaning;
 use super::pkce::PkceVerifier;
 use super::server_text::{Secrets, safe_url, visible};
 use crate::error::{Error, ErrorCode};
@@ -70,13 +71,16 @@ pub(crate) async fn request(
         secrets.add(pkce.verifier().clone());
     }
     let refusal = ErrorResponse::read(&answer, "device_code", &secrets);
+    let passes = Meaning::of(&answer, refusal.as_ref()).passes();
     if let Some(error) = refused(&answer, refusal.as_ref()) {
-        return Err(error);
+        return Err(error.passing(passes));
     }
     match answer.success().map(DeviceAuthorization::read) {
         Some(Ok(authorization)) => Ok(authorization),
         Some(Err(reason)) => Err(answer.malformed(&reason)),
-        None => Err(answer.not_oauth(WHAT, None, "Check deviceAuthorizationEndpoint.")),
+        None => Err(answer
+            .not_oauth(WHAT, None, "Check deviceAuthorizationEndpoint.")
+            .passing(passes)),
     }
 }
 

@@ -118,13 +118,15 @@ const ELSEWHERE: [&str; 14] = [
     "status",
 ];
 
-const DESCRIPTIONS: [&str; 8] = [
+const DESCRIPTIONS: [&str; 9] = [
     "error_description",
     "errorDescription",
     "error_message",
     "message",
     "detail",
     "msg",
+    // WeChat
+    "errmsg",
     // Zoom
     "reason",
     // league/oauth2-server

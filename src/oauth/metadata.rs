@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::answer::{Answer, Members};
+use super::error_response::ErrorResponse;
 use super::issuer::Issuer;
+use super::meaning::Meaning;
 use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, HttpClient};
@@ -138,8 +140,8 @@ enum Document {
     Foreign(String),
     /// The server failed; it may be there later.
     Failing(Error),
-    /// There is none, in words.
-    Missing(String),
+    /// There is none, in words; or it may be there soon.
+    Missing(String, Meaning),
 }
 
 async fn ask(
@@ -151,13 +153,12 @@ async fn ask(
     let answer = Answer::to(http, url, Body::Get, None, timeout)
         .await
         .map_err(|failure| failure.to_error(url))?;
+    let refusal = ErrorResponse::read(&answer, "issuer", &Secrets::default());
+    let meaning = Meaning::of(&answer, refusal.as_ref());
     if answer.is_passing_failure() || answer.is_blocked() {
         let what = "The server's metadata could not be read";
-        return Ok(Document::Failing(answer.not_oauth(
-            what,
-            None,
-            "Try again later.",
-        )));
+        let error = answer.not_oauth(what, None, "Try again later.");
+        return Ok(Document::Failing(error.passing(meaning.passes())));
     }
     // RFC 8414 §3.2: 'A successful response MUST use the 200 OK HTTP status code'
     let Some(members) = answer.members().filter(|_| answer.status == 200) else {
@@ -166,10 +167,16 @@ async fn ask(
         } else {
             " without metadata"
         };
-        return Ok(Document::Missing(format!("HTTP {}{why}", answer.status)));
+        return Ok(Document::Missing(
+            format!("HTTP {}{why}", answer.status),
+            meaning,
+        ));
     };
     let Some(told) = members.text("issuer") else {
-        return Ok(Document::Missing("a document without issuer".to_owned()));
+        return Ok(Document::Missing(
+            "a document without issuer".to_owned(),
+            meaning,
+        ));
     };
     // RFC 8414 §3.3: 'The "issuer" value returned MUST be identical to the authorization server's issuer identifier value
     // … If these values are not identical, the data contained in the response MUST NOT be used.'
@@ -197,7 +204,7 @@ fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document)]) -> Error {
         let found: Vec<String> = asked
             .iter()
             .filter_map(|(url, document)| match document {
-                Document::Missing(reason) => Some(format!("{url} ({reason})")),
+                Document::Missing(reason, _) => Some(format!("{url} ({reason})")),
                 _ => None,
             })
             .collect();
@@ -209,6 +216,10 @@ fn disbelieved(issuer: &Issuer, asked: &[(Endpoint, Document)]) -> Error {
                 found.join(" and ")
             ),
         )
+        // A page in the place of one of them is perhaps not the server's.
+        .passing(asked.iter().any(
+            |(_, document)| matches!(document, Document::Missing(_, meaning) if meaning.passes()),
+        ))
     })
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod error_response;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod issuer;
+mod meaning;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod odd_servers;

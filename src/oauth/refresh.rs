@@ -6,6 +6,7 @@ use super::answer::{Answer, Content};
 use super::client::Client;
 use super::dpop::Dpop;
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::meaning::Meaning;
 use super::refusal_words::Subject;
 use super::server_text::Secrets;
 use super::token_request;
@@ -170,7 +171,7 @@ fn not_answered(failure: &Failure, endpoint: &Endpoint) -> RefreshFailure {
         }
         FailureKind::Broken => RefreshFailure::Lost(error),
         FailureKind::TimedOut => RefreshFailure::TimedOut(error),
-        FailureKind::TooLarge => RefreshFailure::Failed(error),
+        FailureKind::Unreadable => RefreshFailure::Failed(error),
     }
 }
 
@@ -180,7 +181,7 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
         return match refusal.kind {
             // It was repeated with the nonce already.
             ErrorKind::UseDpopNonce => RefreshFailure::Failed(error),
-            _ => passing(answer, error),
+            _ => passing(answer, Some(refusal), error),
         };
     }
     // "Invalid scope" and the like speak of the token that they would be for.
@@ -259,19 +260,18 @@ fn not_oauth(answer: &Answer, refusal: Option<&ErrorResponse>) -> RefreshFailure
         refusal.map(|refusal| &refusal.oauth),
         "Check tokenEndpoint.",
     );
-    passing(answer, error)
+    passing(answer, refusal, error)
 }
 
-fn passing(answer: &Answer, error: Error) -> RefreshFailure {
+fn passing(answer: &Answer, refusal: Option<&ErrorResponse>, error: Error) -> RefreshFailure {
+    if !Meaning::of(answer, refusal).passes() {
+        return RefreshFailure::Failed(error);
+    }
     match (answer.status, answer.retry_after) {
         // RFC 6585 §4: 429 asks for a pause, with Retry-After or without. RFC 9110 §10.2.3: so does a 503 with one.
         (429, _) | (500.., Some(_)) => RefreshFailure::Busy(error),
         // Nothing was spent, or the server is still at it: the same request once more may have the answer.
-        (408 | 409 | 423 | 425 | 500.., _) => RefreshFailure::Lost(error),
-        _ if error.code() == ErrorCode::ServerError && answer.members().is_some() => {
-            RefreshFailure::Lost(error)
-        }
-        _ => RefreshFailure::Failed(error),
+        _ => RefreshFailure::Lost(error),
     }
 }
 
@@ -420,8 +420,8 @@ mod tests {
             "unclear",
             LoginRequired,
         ),
-        (400, "<html>canary</html>", "failed", ServerError),
-        (401, "Bad gateway", "failed", ServerError),
+        (400, "<html>canary</html>", "lost", ServerError),
+        (401, "Bad gateway", "lost", ServerError),
         (401, r#"{"error":"invalid_client"}"#, "client", OauthError),
         (
             200,
@@ -609,7 +609,7 @@ mod tests {
         (429, "", "busy", ServerError),
         (429, r#"{"error":"slow_down"}"#, "busy", ServerError),
         (403, "{}", "failed", InvalidResponse),
-        (404, "<html>", "failed", ServerError),
+        (404, "<html>", "lost", ServerError),
         (302, "", "failed", InvalidResponse),
         (200, "", "lost", ServerError),
         (200, "<html>", "lost", ServerError),
@@ -663,7 +663,7 @@ mod tests {
             (FailureKind::Proxy, "not sent", false),
             (FailureKind::Broken, "lost", true),
             (FailureKind::TimedOut, "timed out", true),
-            (FailureKind::TooLarge, "failed", false),
+            (FailureKind::Unreadable, "failed", false),
         ] {
             let failure = run(&ScriptedClient::new().fail(kind, "the cause"))
                 .await

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, Content, Malformed, Members};
 use super::client::{Client, ClientAuthentication};
 use super::error_response::{ErrorKind, ErrorResponse};
+use super::meaning::Meaning;
 use super::server_text::{Secrets, visible};
 use crate::error::{Error, ErrorCode};
 use crate::http::{Body, Endpoint, HttpClient};
@@ -91,8 +92,10 @@ pub(crate) async fn register(
             break;
         }
     }
-    if let Some(refusal) = ErrorResponse::read(&answer, "client_id", &request.secrets()) {
-        return Err(refused(&answer, &refusal));
+    let refusal = ErrorResponse::read(&answer, "client_id", &request.secrets());
+    let passes = Meaning::of(&answer, refusal.as_ref()).passes();
+    if let Some(refusal) = refusal {
+        return Err(refused(&answer, &refusal).passing(passes));
     }
     let asked = document
         .get(AUTHENTICATION_METHOD)
@@ -108,7 +111,7 @@ pub(crate) async fn register(
             let what = format!("{WHAT}, because {reason}");
             Err(answer.error(ErrorCode::RegistrationFailed, &what, None, BY_HAND))
         }
-        None => Err(not_registered(&answer, None)),
+        None => Err(not_registered(&answer, None).passing(passes)),
     }
 }
 
@@ -149,12 +152,14 @@ fn refuses_authentication(answer: &Answer, secrets: &Secrets) -> bool {
 
 /// Whether a refused registration may be for a member that has one of these words in it, letters alone.
 fn speaks_of(answer: &Answer, secrets: &Secrets, code: &str, words: &[&str]) -> bool {
-    if !matches!(answer.status, 400 | 422) {
-        return false;
-    }
     let Some(refusal) = ErrorResponse::read(answer, "client_id", secrets) else {
         return false;
     };
+    // RFC 7591 §3.2.2 has 400; a code for the metadata is one with 401 and 403 as well.
+    let is_of_metadata = refusal.oauth.error == "invalid_client_metadata";
+    if !matches!(answer.status, 400 | 422) && !is_of_metadata {
+        return false;
+    }
     let speaks_of_it = answer.members().is_some_and(|members| {
         let mut text = Value::Object(members.0.clone()).to_string();
         text.retain(|c| c.is_ascii_alphabetic());

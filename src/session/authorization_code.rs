@@ -39,8 +39,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(10);
 const MOST_NOTICES: u32 = 3;
 /// How often the person is asked for what the browser shows.
 const MOST_PASTES: u32 = 3;
-/// Before a request that never left is sent again.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 // The code stays in the browser's history. It is spent before one of these is shown, and was worth nothing without the
 // verifier, which never leaves this process. To clean the address by a redirect, the port would have to stay open for longer.
@@ -163,7 +161,7 @@ impl Session {
             };
             let attempt = Attempt::new(config, server, &client, landing.redirect_uri.clone())?;
             match self.redeem_code(&attempt, random_secret()?).await {
-                Err(NotRedeemed::NotSent(error)) => return Err(error),
+                Err(NotRedeemed::Unspent(error)) => return Err(error),
                 Err(NotRedeemed::Failed(error)) if client_is_unknown(&error) => {
                     forget(location, server, &client.id).await?;
                 }
@@ -404,13 +402,16 @@ impl Session {
             resources: &config.resource,
             extra: &config.extra_parameters,
         };
-        let mut pauses = PAUSES.iter();
-        loop {
-            let outcome = redeem(&*self.http, &*self.clock, &request, config.request_timeout).await;
-            match (outcome, pauses.next()) {
-                (Err(NotRedeemed::NotSent(_)), Some(pause)) => tokio::time::sleep(*pause).await,
-                (outcome, _) => return outcome,
+        let timeout = config.request_timeout;
+        let ask = || async {
+            match redeem(&*self.http, &*self.clock, &request, timeout).await {
+                Err(NotRedeemed::Unspent(error)) => Err(error.passing(true)),
+                outcome => Ok(outcome),
             }
+        };
+        match self.patiently(timeout, ask).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(NotRedeemed::Unspent(error)),
         }
     }
 }

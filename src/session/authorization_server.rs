@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
@@ -66,7 +67,10 @@ impl AuthorizationServer {
             && (config.client_id.is_some() || config.registration_endpoint.is_some());
         let mut resource = None;
         let metadata = if let Some(url) = config.asked_resource() {
-            let found = locate(&*session.http, url, config.request_timeout).await?;
+            let timeout = config.request_timeout;
+            let found = session
+                .patiently(timeout, || locate(&*session.http, url, timeout))
+                .await?;
             config.resource = config.resources(Some(&found.identifier));
             resource = Some(found.identifier);
             if config.scopes.is_empty() {
@@ -81,7 +85,14 @@ impl AuthorizationServer {
                 .extend(missing.take(1).cloned().collect::<Vec<_>>());
             Some(found.server)
         } else if let Some(issuer) = &config.issuer {
-            match discover(&*session.http, issuer, config.request_timeout).await {
+            // Where it is of little use nobody waits for it.
+            let patience = if complete {
+                Duration::ZERO
+            } else {
+                config.request_timeout
+            };
+            let ask = || discover(&*session.http, issuer, config.request_timeout);
+            match session.patiently(patience, ask).await {
                 Ok(metadata) => Some(metadata),
                 // What the config says is enough, and a server without metadata is no reason to fail.
                 Err(error) if complete && error.code() != ErrorCode::IssuerMismatch => None,

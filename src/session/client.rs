@@ -146,8 +146,9 @@ pub(super) async fn new_registration(
         jwks: server.assertions.as_ref().map(|made| made.key.jwks()),
         metadata: &config.client_metadata,
     };
-    let registration =
-        registration::register(&*session.http, &request, config.request_timeout).await?;
+    let timeout = config.request_timeout;
+    let ask = || registration::register(&*session.http, &request, timeout);
+    let registration = session.patiently(timeout, ask).await?;
     Ok(StoredClient {
         client_id: registration.client.id,
         client_secret: registration.client.secret,

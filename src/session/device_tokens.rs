@@ -107,8 +107,6 @@ impl Session {
         };
         let dpop_key = config.dpop.then(DpopKey::generate).transpose()?;
         loop {
-            // Counted from before the request: the server's own clock started no earlier.
-            let (boot, now) = (self.clock.boot(), self.clock.now());
             let request = DeviceAuthorizationRequest {
                 endpoint: server.device_authorization_endpoint()?,
                 client,
@@ -118,9 +116,15 @@ impl Session {
                 pkce: pkce.as_ref(),
                 extra: &config.extra_parameters,
             };
-            match device_authorization::request(&*self.http, &request, config.request_timeout).await
-            {
-                Ok(authorization) => {
+            let timeout = config.request_timeout;
+            let ask = || async {
+                // Counted from before the request: the server's own clock started no earlier.
+                let (boot, now) = (self.clock.boot(), self.clock.now());
+                let answer = device_authorization::request(&*self.http, &request, timeout).await;
+                answer.map(|authorization| (boot, now, authorization))
+            };
+            match self.patiently(timeout, ask).await {
+                Ok((boot, now, authorization)) => {
                     return Ok(Asked {
                         deadline: boot.plus(authorization.expires_in),
                         expires_at: now.plus(authorization.expires_in),

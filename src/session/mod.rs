@@ -28,6 +28,7 @@ mod login_state;
 pub(crate) mod logout;
 mod mutex;
 mod ownership;
+mod patience;
 mod pending_login;
 mod present;
 mod refresh_attempts;

@@ -90,8 +90,11 @@ async fn an_unclear_refusal_is_login_required_but_tried_again_hourly() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateways_page_is_no_refusal() {
+    // The refresh token did not reach the server: it is sent once more.
     let http = ScriptedClient::new()
         .answer(401, "<html>Welcome to the hotel</html>")
+        .answer(403, "<html>Just a moment</html>")
+        .answer(404, "<html>default backend</html>")
         .answer(200, &tokens("a2", "r2"));
     let bench = Bench::expired(http);
     let error = bench.token().await.unwrap_err();
@@ -99,6 +102,7 @@ async fn a_gateways_page_is_no_refusal() {
     assert!(error.is_retryable() && !error.needs_login());
     pass(1).await;
     assert_eq!(bench.token().await.unwrap(), "a2");
+    assert_eq!(bench.spent(), ["r1"; 4]);
 }
 
 #[tokio::test(start_paused = true)]

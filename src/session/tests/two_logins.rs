@@ -1,8 +1,10 @@
 //! Two logins in one file of another program: what is known of one says nothing about the other.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::bench::{Bench, HOUR, pass, rotating, token};
+use super::bench::{Bench, HOUR, pass, rotated, rotating, token};
 use crate::http::scripted::ScriptedClient;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
@@ -67,4 +69,21 @@ async fn each_is_refreshed_once_after_the_clock_was_set_back() {
         bench.token_with(config).await.unwrap();
     }
     assert_eq!(bench.spent(), ["r1", "r101", "r2", "r102"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_of_one_is_under_way_for_it_alone() {
+    let slow = Duration::from_secs(3);
+    let (bench, [a, b]) =
+        two(ScriptedClient::new().reply_after(slow, |request| Ok(rotated(request, 3600))));
+    let is_flying = |config| {
+        let key = bench.session.location(config).unwrap().key();
+        (bench.session.logins).of(&key, |login| login.flights.is_flying())
+    };
+    let (token, flying) = tokio::join!(bench.token_with(&a), async {
+        pass(1).await;
+        [is_flying(&a), is_flying(&b)]
+    });
+    assert_eq!(token.unwrap(), "a2");
+    assert_eq!(flying, [true, false]);
 }
