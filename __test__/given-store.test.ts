@@ -560,20 +560,55 @@ describe("a store that takes its time holds up nobody else", { concurrency: 2 },
     await outcome;
   });
 
-  /** A login that has ended, whose lock another machine holds until `release`; and what the waiting call reads is held back as long. */
-  async function slow(t: Lifetime) {
-    const { server, home, store, config, expire } = await loggedIn(t);
-    const other = configFor(server, home.stateDir, { profile: "other" });
+  const request = { method: "GET", url: "https://api.example.com/" };
+  for (const [what, call] of [
+    ["a token", getValidAccessToken],
+    [
+      "a token of the first account that needs no login",
+      (config: AuthConfig) => getValidAccessToken({ ...config, order: ["default", "work"] }),
+    ],
+    ["the headers of a request", (config: AuthConfig) => authorizationHeaders(config, request)],
+    ["a status", status],
+  ] as const) {
+    test(`${what} is asked for while it is read: the thread of JavaScript does not wait`, inTime, async (t) => {
+      const { config, store, other, released, release } = await ended(t);
+      const reading = new Promise<void>((resolve) => {
+        store.instead.read = async (proper) => {
+          resolve();
+          await released;
+          return proper();
+        };
+      });
+      const first = getValidAccessToken(config);
+      await reading;
+      const outcome = call(config);
+      assert.notEqual(await getValidAccessToken(other), "ended");
+      release();
+      await Promise.all([first, outcome]);
+    });
+  }
+
+  /** A login in a store, one in a file that has ended, and what a slow database waits for. */
+  async function ended(t: Lifetime) {
+    const login = await loggedIn(t);
+    const other = configFor(login.server, login.home.stateDir, { profile: "other" });
     const { status: file } = await approvedLogin(other);
     const stored = JSON.parse(readFileSync(file.path, "utf8"));
-    const ended = { ...stored, access: "ended", expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
-    writeFileSync(file.path, JSON.stringify(ended));
-    expire();
-    readAnew(config, store);
+    const old = { ...stored, access: "ended", expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
+    writeFileSync(file.path, JSON.stringify(old));
+    readAnew(login.config, login.store);
     let release = () => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
     });
+    return { ...login, other, released, release };
+  }
+
+  /** A login that has ended, whose lock another machine holds until `release`; and what the waiting call reads is held back as long. */
+  async function slow(t: Lifetime) {
+    const { store, config, expire, other, released, release } = await ended(t);
+    expire();
+    readAnew(config, store);
     const reads = {
       pending: false,
       meanwhile: async () => "",
