@@ -21,7 +21,8 @@ impl Session {
         let start = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
-            let error = match ask().await {
+            // Boxed, because the futures of logins are large.
+            let error = match Box::pin(ask()).await {
                 Err(error) if error.passes() => error,
                 outcome => return outcome,
             };
