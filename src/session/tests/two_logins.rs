@@ -77,7 +77,11 @@ async fn a_refresh_of_one_is_under_way_for_it_alone() {
     let (bench, [a, b]) =
         two(ScriptedClient::new().reply_after(slow, |request| Ok(rotated(request, 3600))));
     let is_flying = |config| {
-        let key = bench.session.location(config).unwrap().key();
+        let key = bench
+            .session
+            .location(config, crate::blocking::MayBlock::in_test().into())
+            .unwrap()
+            .key();
         (bench.session.logins).of(&key, |login| login.flights.is_flying())
     };
     let (token, flying) = tokio::join!(bench.token_with(&a), async {
