@@ -66,7 +66,7 @@ test("registering only registers: api.runtime is not touched, and twice is once 
   assert.equal(host.runtimeReads, 0);
   assert.deepEqual(
     [...host.methods.keys()],
-    ["my-memory.login", "my-memory.logout", "my-memory.doctor", "my-memory.status"],
+    ["my-memory.login", "my-memory.login.paste", "my-memory.logout", "my-memory.doctor", "my-memory.status"],
   );
   assert.deepEqual(
     [...host.actions.keys()],
