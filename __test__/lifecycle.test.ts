@@ -76,8 +76,9 @@ for (const [name, end, expected] of [
     end(plugin);
     assert.deepEqual(await plugin.child.exit, expected);
     const left = readdirSync(dirname(home.credentialPath("memory"))).sort();
-    assert.deepEqual(left, ["default.json.lock", "other.json", "other.json.lock"]);
-    // The lock is free at once.
+    // The first is of the code that was shown: no secret, and of nobody once its process has ended.
+    assert.deepEqual(left, [".default.json.login.lock", "default.json.lock", "other.json", "other.json.lock"]);
+    // The locks are free at once.
     await approvedLogin(config);
   });
 }

@@ -162,7 +162,7 @@ fn usual_path(
                     "agents/main/agent/auth-profiles.json",
                     "credentials/oauth.json",
                 ];
-                path.exists() || signs.iter().any(|sign| state_dir.join(sign).exists())
+                signs.iter().any(|sign| state_dir.join(sign).exists()) || was_there(&path)
             });
             if !is_read {
                 return Err(invalid(format!(
@@ -196,6 +196,19 @@ fn usual_path(
 }
 
 /// In the folder that a variable of the program names, else in its folder below the home.
+/// Whether something of ours lies beside a file that is missing, such as the journal of a login: it was there.
+fn was_there(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path
+        .parent()
+        .and_then(|folder| std::fs::read_dir(folder).ok());
+    beside
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().contains(name.as_ref()))
+}
+
 fn program_path(format: Format, environment: &dyn Environment) -> Result<PathBuf, Error> {
     let place = format.home();
     for variable in place.variables {
