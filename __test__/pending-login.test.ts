@@ -1,6 +1,6 @@
 /** A login that is begun in one call and ended in another: one per account, across copies and processes; a logout ends it. */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import { test } from "node:test";
 import { beginLogin, getValidAccessToken, login, logout, status, type Verification } from "../index.js";
@@ -8,12 +8,13 @@ import { pluginAuth } from "../plugin/index.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { browserConfig } from "./support/browser-login.ts";
 import { FakeHost } from "./support/fake-host.ts";
-import { approvedLogin, complete, configFor } from "./support/login.ts";
+import { approvedLogin, complete, configFor, grantedLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
+import { TwoLogins } from "./support/two-logins.ts";
 
 /** What a call in another process is rejected with. */
 async function refusal(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
@@ -21,6 +22,18 @@ async function refusal(promise: Promise<unknown>): Promise<{ code: string; messa
     (value) => assert.fail(`Resolved to ${JSON.stringify(value)}`),
     (error) => error as { code: string; message: string },
   );
+}
+
+/** When somebody has made a temp file in that folder. */
+function temporaryFile(folder: string): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(folder, (_event, name) => {
+      if (name?.endsWith(".tmp")) {
+        watcher.close();
+        resolve();
+      }
+    });
+  });
 }
 
 test("asked for twice, here or in another process, it is the same code; approved once, all are logged in", async (t) => {
@@ -64,13 +77,18 @@ test("a logout ends it in whatever process it waits, and the approval of its cod
     if (isLoggedIn) {
       await approvedLogin(config);
     }
-    const other = await PluginProcess.start(t, { env: home.env() });
-    const pending = other.login(config);
-    const refused = refusal(pending);
+    const [other, joined] = await Promise.all([
+      PluginProcess.start(t, { env: home.env() }),
+      PluginProcess.start(t, { env: home.env() }),
+    ]);
+    const refused = refusal(other.login(config));
     const { verificationUriComplete } = await other.verification();
+    const joinedRefused = refusal(joined.login(config));
+    assert.equal((await joined.verification()).verificationUriComplete, verificationUriComplete);
     // What polls just now gets the tokens before it looks whether it has been ended.
     process.kill(other.child.pid, "SIGSTOP");
     assert.equal((await logout(config)).removed, isLoggedIn);
+    assert.equal((await joinedRefused).code, "ABORTED");
     await new Person().approve(String(verificationUriComplete));
     process.kill(other.child.pid, "SIGCONT");
     const { code, message } = await refused;
@@ -78,8 +96,44 @@ test("a logout ends it in whatever process it waits, and the approval of its cod
     assert.match(message, /ended by a logout.*Nothing was stored/);
     assert.equal((await status(config)).state, "logged_out");
     await rejection(getValidAccessToken(config), "LOGIN_REQUIRED");
-    await other.end();
+    await Promise.all([other.end(), joined.end()]);
   }
+});
+
+test("a logout before a code was shown does not undo the approval of that code", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = configFor(server, home.stateDir);
+  const { path } = (await grantedLogin(config)).status;
+  const [first, second] = await Promise.all([
+    PluginProcess.start(t, { env: home.env() }),
+    PluginProcess.start(t, { env: home.env() }),
+  ]);
+  const held = await server.intercept({ endpoint: "discovery", nth: 1 }, { hold: "before" });
+  const refused = refusal(first.login(config));
+  await held.arrived;
+  // It sees whether a login can be stored, and then waits for the first to show its code.
+  const looked = temporaryFile(dirname(path));
+  const done = second.login(config);
+  await looked;
+  assert.equal((await logout(config)).removed, true);
+  await new Person().approve(complete(await second.verification()));
+  assert.equal((await done).state, "valid");
+  assert.equal((await status(config)).state, "valid");
+  await held.release();
+  assert.equal((await refused).code, "ABORTED");
+});
+
+test("in a file that does not say when its login was made, all are logged in as well", async (t) => {
+  const logins = await TwoLogins.create(t);
+  const [first, second] = await Promise.all([logins.plugin(), logins.plugin()]);
+  const outcomes = [first.login(logins.config("a")), second.login(logins.config("a"))];
+  const [shown, alsoShown] = await Promise.all([first.verification(), second.verification()]);
+  assert.equal(shown.userCode, alsoShown.userCode);
+  await new Person().approve(complete(shown));
+  const [status, other] = await Promise.all(outcomes);
+  assert.equal(status?.state, "valid");
+  assert.deepEqual(other, status);
 });
 
 test("where a store has no place for it, the logout's mark wins over the tokens, which are revoked", async (t) => {

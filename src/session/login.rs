@@ -63,9 +63,16 @@ impl Session {
         let may_store = {
             let pending = pending.clone();
             move |locked: &Locked, may: MayBlock| {
-                if pending.is_ended(may) || before.was_logged_out(locked) {
+                // A logout that came before it had its place ended nothing: the person was asked after it.
+                let is_ended = if pending.has_place() {
+                    pending.is_ended(may)
+                } else {
+                    before.was_logged_out(locked)
+                };
+                if is_ended {
                     return Err(was_ended());
                 }
+                pending.hide(may);
                 Ok(())
             }
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blocking::blocking;
+use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Fingerprint;
 use crate::store::location::Location;
@@ -21,6 +21,13 @@ use super::verification::Verification;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often a login looks whether somebody has ended it.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// Tells one login of an account from the next, whatever is refreshed meanwhile.
+#[derive(PartialEq)]
+enum WhichLogin {
+    CreatedAt(UnixMillis),
+    OfTokens(Fingerprint),
+}
 
 /// What was stored before the person was asked.
 #[derive(Clone, Copy)]
@@ -54,27 +61,31 @@ impl Session {
     ) -> Result<Option<PendingLogin>, Error> {
         let wanted = asked_for(config);
         let started = self.clock.boot();
-        let mut joined: Option<(Shown, Option<UnixMillis>)> = None;
+        let mut joined: Option<(Shown, Option<WhichLogin>)> = None;
         loop {
-            let whose = location.clone();
-            let (pending, shown) = blocking(move |may| {
+            let (session, whose) = (Arc::clone(self), location.clone());
+            let (before, pending, shown) = blocking(move |may| {
+                // Before what is shown, which is hidden before a login is stored: then this is from before it.
+                let before = session.which_login(&whose, may);
                 let pending = PendingLogin::begin(&whose, may)?;
                 let shown = match &pending {
                     Some(_) => None,
                     None => PendingLogin::shown(&whose, may),
                 };
-                Ok::<_, Error>((pending, shown))
+                Ok::<_, Error>((before, pending, shown))
             })
             .await??;
-            if let Some((other, created_at)) = &joined {
+            if let Some((other, before)) = &joined {
                 // A code that has ended without its process noticing waits for nobody: that process is stopped.
                 let is_late = self.clock.now() > other.expires_at.plus(config.request_timeout);
-                if pending.is_some() || shown.as_ref() != Some(other) || is_late {
-                    let status = self.status(config).await?;
-                    return if status.created_at == *created_at {
-                        Err(other_has_ended())
-                    } else {
-                        Ok(None)
+                let is_another = shown.is_some_and(|shown| shown != *other);
+                if pending.is_some() || is_another || is_late {
+                    let (session, whose) = (Arc::clone(self), location.clone());
+                    let now = blocking(move |may| session.which_login(&whose, may)).await?;
+                    return match now {
+                        None if before.is_some() => Err(was_ended()),
+                        now if now == *before => Err(other_has_ended()),
+                        _ => Ok(None),
                     };
                 }
             } else if let Some(pending) = pending {
@@ -83,7 +94,6 @@ impl Session {
                 let now = self.clock.now();
                 let can_join = wanted.as_ref() == Some(&shown.asked_for) && shown.expires_at > now;
                 if can_join {
-                    let before = self.status(config).await.ok();
                     observer.verification(Verification::of_code(
                         shown.user_code.clone(),
                         shown.verification_uri.clone(),
@@ -91,7 +101,7 @@ impl Session {
                         shown.expires_at,
                         shown.expires_at.since(now),
                     ));
-                    joined = Some((shown, before.and_then(|status| status.created_at)));
+                    joined = Some((shown, before));
                 } else {
                     self.take_place(location).await?;
                     continue;
@@ -102,6 +112,18 @@ impl Session {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    fn which_login(&self, location: &Location, may: MayBlock) -> Option<WhichLogin> {
+        let stored = self.look(location, may.into()).ok()?;
+        let outline = stored.outline()?;
+        Some(match outline.created_at() {
+            // Other programs' files do not say it.
+            unknown if unknown == UnixMillis::default() => {
+                WhichLogin::OfTokens(outline.binding("", "", None))
+            }
+            created_at => WhichLogin::CreatedAt(created_at),
+        })
     }
 
     async fn take_place(&self, location: &Location) -> Result<(), Error> {

@@ -69,7 +69,14 @@ impl PendingLogin {
         lock.publish(&[&document.to_json()[..], b"\0"].concat(), may);
     }
 
-    /// What the login that is under way has shown; none before that.
+    /// Hides it again, before what came of it is stored. Best effort.
+    pub(crate) fn hide(&self, may: MayBlock) {
+        if let Some(lock) = &self.0 {
+            lock.publish(b"\0", may);
+        }
+    }
+
+    /// What the login that is under way has shown; none before that, and none from when it is stored.
     pub(crate) fn shown(location: &Location, may: MayBlock) -> Option<Shown> {
         let document = Document::from_json(&Lock::published(&location.pending()?, may)?)?;
         let members = Members(document.members());
@@ -88,6 +95,11 @@ impl PendingLogin {
         if let Some(path) = location.pending() {
             Lock::withdraw(&path, may);
         }
+    }
+
+    /// Whether a logout ends it. Where it has no place, its holder compares what is stored.
+    pub(crate) fn has_place(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Whether somebody has ended it.
