@@ -523,6 +523,40 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.equal(seen().length, 21);
   });
 
+  test("a service whose challenge names no DPoP takes no bound tokens: that is said, and no refresh is spent", async (t) => {
+    const { server, home, config } = await started(t);
+    const { pluginId, stateDir, ...options } = config;
+    // Each of its own, since the token goes to the first origin alone.
+    const kit = () => pluginAuth(new FakeHost({ id: "memory", stateDir: home.stateDir }).api, options);
+    await approvedLogin(config);
+    const bearer = await ProtectedApi.start(t, server);
+    const auth = kit();
+    for (const turn of [1, 2]) {
+      const error = await rejection(auth.fetch(`${bearer.origin}/memories`), "INVALID_CONFIG");
+      assert.ok(error.message.startsWith(`${bearer.origin} takes no tokens that are bound to a key`), error.message);
+      assert.match(error.message, /leave `dpop` out and log in again\.$/);
+      assert.equal(error.needsLogin, false);
+      assert.equal(bearer.requests.length, turn);
+    }
+    assert.deepEqual(await server.requests(refreshes), []);
+    assert.equal((await auth.status()).state, "valid");
+
+    // Who names DPoP as well, or another scheme, or has taken a bound token before, may mean this token.
+    const challenge = (header: string) => ({ status: 401, headers: { "www-authenticate": header } });
+    const accepted = { status: 200, body: {} };
+    for (const [index, answers] of [
+      [challenge('Bearer error="invalid_token", DPoP algs="ES256"'), accepted],
+      [challenge('Basic realm="tea"'), accepted],
+      [accepted, challenge("Bearer"), accepted],
+    ].entries()) {
+      const service = await StubServer.start(t, { routes: { "/": answers } });
+      const { fetch } = kit();
+      while (service.requests.length < answers.length) assert.equal((await fetch(service.origin)).status, 200);
+      const granted = (await server.requests(refreshes)).filter(({ status }) => status === 200);
+      assert.equal(granted.length, index + 1);
+    }
+  });
+
   test("the kit's fetch refreshes nothing for a proof that is refused, and sends no stream twice", async (t) => {
     const { server, home, config } = await started(t);
     const { pluginId, stateDir, ...options } = config;

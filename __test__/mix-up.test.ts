@@ -106,6 +106,45 @@ describe("endpoints in metadata of an https issuer", { concurrency: 8 }, () => {
     });
   }
 
+  test("a resource on the network that names servers of this machine: none is asked, and the next one serves", async (t) => {
+    const { home, stub, proxy, plugin, issuer } = await onTheNetwork(t);
+    const victim = await StubServer.start(t, { routes });
+    const { port } = new URL(victim.origin);
+    victim.describe();
+    const resource = `${issuer}/mcp`;
+    const hidden = [
+      victim.origin,
+      `http://localhost:${port}`,
+      `https://127.0.0.1:${port}`,
+      `https://2130706433:${port}`,
+      `https://[::1]:${port}`,
+      `https://x.localhost:${port}`,
+    ];
+    stub.describe({ ...endpointsOf(issuer), issuer });
+    const config = { pluginId: "memory", resource: [resource], stateDir: home.stateDir };
+    const named = (...issuers: string[]) =>
+      stub.route("/.well-known/oauth-protected-resource/mcp", {
+        status: 200,
+        body: { resource, authorization_servers: issuers },
+      });
+    for (const place of hidden) {
+      const challenge = `Bearer resource_metadata="${place}/document"`;
+      stub.route("/mcp", { status: 401, headers: { "www-authenticate": challenge } });
+      named(place);
+      await assert.rejects(plugin.login(config), (error: { code: string; message: string }) => {
+        assert.equal(error.code, "INVALID_RESPONSE", error.message);
+        for (const what of ["the challenge's `resource_metadata`", `the issuer "${place}"`]) {
+          assert.ok(error.message.includes(`${what} (leads to this machine)`), error.message);
+        }
+        return true;
+      });
+    }
+    named(...hidden, issuer);
+    await life(plugin, config);
+    assert.deepEqual(victim.requests, []);
+    assert.ok(proxy.requests.every(({ target }) => target === new URL(issuer).host));
+  });
+
   test("https on other hosts is what RFC 8414 allows: the whole login uses them", async (t) => {
     const { home, stub, plugin, issuer, tls, resolve } = await onTheNetwork(t);
     const other = await StubServer.start(t, { tls, routes });

@@ -363,3 +363,86 @@ test("insufficient_scope: what is missing is said, kept for the next login, and 
   });
   assert.equal((await auth.fetch(`${api.origin}/write`)).status, 403);
 });
+
+/** An SSE stream that says what a test lets it say, for as long as the test does. */
+function eventStream() {
+  const said: string[] = [];
+  let isOver = false;
+  let wake = () => {};
+  async function* chunks() {
+    yield "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    while (!isOver || said.length > 0) {
+      const event = said.shift();
+      if (event !== undefined) {
+        yield `data: ${event}\n\n`;
+        continue;
+      }
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  }
+  return {
+    answer: { chunks },
+    say(event: string) {
+      said.push(event);
+      wake();
+    },
+    end() {
+      isOver = true;
+      wake();
+    },
+  };
+}
+
+test("streams are read while they are open, whatever becomes of their token; DELETE and 202 are as they are", async (t) => {
+  const { auth, service, ended, refreshes } = await plugin(t);
+  const streams = [eventStream(), eventStream()] as const;
+  const waiting = [...streams];
+  const guarded = (answer: StubHandler): StubHandler => {
+    return (request, nth) => (ended.has(tokenIn(request) ?? "") ? { status: 401 } : answer(request, nth));
+  };
+  const api = await service({
+    "/events": guarded(() => waiting.shift()?.answer ?? { status: 500 }),
+    "/message": guarded(() => ({ status: 202 })),
+    "/session": guarded(({ method }) => ({ status: method === "DELETE" ? 204 : 405 })),
+  });
+  const headers = { accept: "text/event-stream", "mcp-session-id": "s1" };
+  const opened = async () => {
+    const answer = await auth.fetch(`${api.origin}/events`, { headers });
+    assert.deepEqual([answer.status, answer.headers.get("content-type")], [200, "text/event-stream"]);
+    return (answer.body ?? assert.fail("no body")).pipeThrough(new TextDecoderStream()).getReader();
+  };
+  // One with a token that is good, one with the token after it.
+  const first = await opened();
+  ended.add("a1");
+  const second = await opened();
+  const bothHear = async (event: string) => {
+    for (const stream of streams) stream.say(event);
+    for (const reader of [first, second]) assert.equal((await reader.read()).value, `data: ${event}\n\n`);
+  };
+  await bothHear("one");
+
+  // That one ends as well: other requests get the next, and the streams go on.
+  ended.add("a2");
+  const message = { method: "POST", headers, body: '{"jsonrpc":"2.0","method":"notifications/initialized"}' };
+  const [sent, deleted] = await Promise.all([
+    auth.fetch(`${api.origin}/message`, message),
+    auth.fetch(new Request(`${api.origin}/session`, { method: "DELETE", headers })),
+  ]);
+  assert.deepEqual([sent.status, await sent.text()], [202, ""]);
+  assert.equal(deleted.status, 204);
+  assert.equal(refreshes(), 2);
+  for (const [path, method, body] of [
+    ["/message", "POST", message.body],
+    ["/session", "DELETE", ""],
+  ] as const) {
+    const seen = api.requestsOf(path);
+    assert.ok(seen.every((request) => request.method === method && request.headers["mcp-session-id"] === "s1"));
+    assert.equal(seen.at(-1)?.body, body);
+  }
+  await bothHear("two");
+  for (const stream of streams) stream.end();
+  for (const reader of [first, second]) assert.equal((await reader.read()).done, true);
+  assert.deepEqual(api.requestsOf("/events").map(tokenIn), ["a1", "a1", "a2"]);
+});

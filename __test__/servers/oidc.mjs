@@ -7,7 +7,7 @@ import { Browser, listen, mcpApp } from "./parts.mjs";
 
 /**
  * @param {{ profile?: "fapi", pushed?: "off" | "offered" | "required", registration?: boolean, documents?: object, device?: boolean,
- *   methods?: string[], clients?: object[], dpop?: boolean }} options
+ *   methods?: string[], clients?: object[], dpop?: boolean, hold?: () => Promise<void> }} options
  */
 export async function oidcServer(t, options = {}) {
   const requests = [];
@@ -89,6 +89,7 @@ export async function oidcServer(t, options = {}) {
     },
     verify,
     scopes: ["read"],
+    hold: options.hold,
   });
   const isMcp = (url) => url.startsWith("/mcp") || url.startsWith("/.well-known/oauth-protected-resource");
   app.answer = (request, response) => {

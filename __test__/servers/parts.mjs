@@ -1,6 +1,7 @@
 // What the servers of this folder share: a port, a server that ends with the test, a browser that keeps cookies, and the
 // MCP server of the 2.x packages, which takes the tokens of whoever it is told.
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
 import net from "node:net";
@@ -89,9 +90,13 @@ export class Browser {
   }
 }
 
-/** Express with an MCP server at /mcp whose tool `who` needs `read`, and whose tool `write` needs `write`. */
-export function mcpApp({ resource, oauthMetadata, verify, scopes = [] }) {
+/**
+ * Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool whose
+ * answer is open until `hold()` resolves.
+ */
+export function mcpApp({ resource, oauthMetadata, verify, scopes = [], hold }) {
   const app = express();
+  const sessions = new Map();
   const url = new URL(resource);
   app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: url, scopesSupported: scopes }));
   const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(url);
@@ -106,13 +111,25 @@ export function mcpApp({ resource, oauthMetadata, verify, scopes = [] }) {
       response.status(403).set("www-authenticate", challenge).json({ error: "insufficient_scope" });
       return;
     }
+    const known = sessions.get(request.headers["mcp-session-id"]);
+    if (known !== undefined) {
+      await known.handleRequest(request, response, request.body);
+      return;
+    }
     const server = new McpServer({ name: "lab", version: "1" });
-    const tool = (name) =>
-      server.registerTool(name, { description: name }, () => ({ content: [{ type: "text", text: "green" }] }));
+    const tool = (name, wait) =>
+      server.registerTool(name, { description: name }, async () => {
+        await wait?.();
+        return { content: [{ type: "text", text: "green" }] };
+      });
     tool("tea");
     tool("write");
-    const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: undefined });
-    response.on("close", () => server.close());
+    if (hold !== undefined) tool("hold", hold);
+    const transport = new NodeStreamableHTTPServerTransport({
+      sessionIdGenerator: hold && randomUUID,
+      onsessioninitialized: (id) => void sessions.set(id, transport),
+    });
+    if (hold === undefined) response.on("close", () => server.close());
     await server.connect(transport);
     await transport.handleRequest(request, response, request.body);
   });

@@ -67,15 +67,14 @@ async function logInElsewhere(config, server) {
   return new URL(said.split("\n")[0]);
 }
 
+function clientOf(kind, { fetch }, resource) {
+  const [Kind, Transport] = kind === 1 ? [Client1, Transport1] : [Client, StreamableHTTPClientTransport];
+  return { client: new Kind({ name: "lab", version: "1" }), transport: new Transport(new URL(resource), { fetch }) };
+}
+
 /** One call of a tool by that client. */
 async function call(kind, auth, { resource, tool = ["tea", {}] }, name = tool[0]) {
-  const [client, transport] =
-    kind === 1
-      ? [new Client1({ name: "lab", version: "1" }), new Transport1(new URL(resource), { fetch: auth.fetch })]
-      : [
-          new Client({ name: "lab", version: "1" }),
-          new StreamableHTTPClientTransport(new URL(resource), { fetch: auth.fetch }),
-        ];
+  const { client, transport } = clientOf(kind, auth, resource);
   await client.connect(transport);
   try {
     const { content } = await client.callTool({ name, arguments: name === tool[0] ? tool[1] : {} });
@@ -188,6 +187,52 @@ describe("by its URL alone", { concurrency: 3 }, () => {
   test("FastMCP's OAuth proxy", async (t) => {
     await life(t, await fastmcpProxy(t), { canRevoke: false });
   });
+});
+
+describe("streams", () => {
+  for (const kind of [1, 2]) {
+    test(`of client ${kind}.x: open while their token is replaced; 202, and DELETE`, async (t) => {
+      let release;
+      const { promise: isHeld, resolve: arrived } = Promise.withResolvers();
+      const hold = () =>
+        new Promise((resolve) => {
+          release = resolve;
+          arrived();
+        });
+      const server = await oidcServer(t, { hold });
+      const config = { pluginId: "lab", clientName: "Lab", stateDir: stateDir(t), resource: [server.resource] };
+      await logIn(config, server);
+      const { pluginId, ...kit } = config;
+      const auth = pluginAuth({ id: pluginId, name: "Lab", logger: console }, { ...kit, keepFresh: false });
+
+      const answers = [];
+      const { promise: isListening, resolve: listens } = Promise.withResolvers();
+      const fetch = async (input, init) => {
+        const answer = await auth.fetch(input, init);
+        answers.push(`${init.method} ${answer.status}`);
+        if (init.method === "GET") listens();
+        return answer;
+      };
+      const { client, transport } = clientOf(kind, { fetch }, server.resource);
+      await client.connect(transport);
+      const text = async (name) => (await client.callTool({ name, arguments: {} })).content[0].text;
+      const held = text("hold");
+      await Promise.all([isHeld, isListening]);
+
+      // The server no longer knows the token: the next request costs a refresh, and the open answer goes on.
+      const first = await getValidAccessToken(config);
+      await (await server.provider.AccessToken.find(first)).destroy();
+      server.requests.splice(0);
+      assert.equal(await text("tea"), "green");
+      assert.deepEqual(server.requests, ["POST /mcp", "POST /token", "POST /mcp"]);
+      assert.notEqual(await getValidAccessToken(config), first);
+      release();
+      assert.equal(await held, "green");
+      await transport.terminateSession();
+      await client.close();
+      assert.deepEqual(answers.sort(), ["DELETE 200", "GET 200", "POST 200", "POST 200", "POST 200", "POST 202"]);
+    });
+  }
 });
 
 describe("strict servers", { concurrency: 3 }, () => {
