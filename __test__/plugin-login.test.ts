@@ -399,7 +399,7 @@ function commandOfBrowser(t: Lifetime, home: TempHome, server: AuthorizationServ
   return Child.start(t, "plugin-command.mjs", { ...child, terminal });
 }
 
-const printedAuthorizationUrl = (child: Child) => child.written(/http\S+\?response_type=code[\w&=%+.~-]+/);
+const printedAuthorizationUrl = (child: Child) => child.written(/http\S+\?[\w&=%+.~-]*response_type=code[\w&=%+.~-]+/);
 
 test("through the browser, without a terminal: the URL is printed, nothing is asked, the command ends by itself", async (t) => {
   const server = await AuthorizationServer.start(t);
