@@ -465,6 +465,6 @@ test("gateway: the page goes out, and what it shows at the end comes in by a met
   assert.deepEqual(host.log, ["My Memory: logged in."]);
 
   const without = new FakeHost({ stateDir: home.stateDir });
-  pluginAuth(without.api, { issuer: server.issuer });
+  pluginAuth(without.api, { issuer: server.issuer, flow: "device_code" });
   assert.equal(without.methods.has("my-memory.login.paste"), false);
 });

@@ -72,22 +72,25 @@ test("installing the package runs nothing and brings no other package", () => {
   ];
   assert.equal(manifests.filter((path) => existsSync(path)).length, platforms.length + 1);
   for (const path of manifests) {
-    const { scripts = {}, dependencies = {}, peerDependencies = {}, gypfile } = json(path);
+    const { scripts = {}, dependencies = {}, peerDependencies = {}, peerDependenciesMeta = {}, gypfile } = json(path);
     for (const name of ["preinstall", "install", "postinstall", "prepare", "preuninstall", "postuninstall"]) {
       assert.equal(scripts[name], undefined, `${name} in ${path}`);
     }
-    assert.deepEqual([dependencies, peerDependencies, gypfile], [{}, {}, undefined], path);
+    assert.deepEqual([dependencies, gypfile], [{}, undefined], path);
+    // The clients of the engines of shared stores: whoever uses one installs it himself.
+    const brought = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional !== true);
+    assert.deepEqual(brought, [], path);
     assert.ok(!existsSync(join(dirname(path), "binding.gyp")), "npm would build it");
   }
 });
 
-test("of the packages for development, one has an install script, and none is run", () => {
+test("of the packages for development, two have an install script, and none is run", () => {
   const { packages = {} } = json(join(root, "package-lock.json"));
   const withScript = Object.entries(packages).filter(([, { hasInstallScript }]) => hasInstallScript === true);
-  // It replaces a file by a link to its binary, which works without.
+  // One replaces a file by a link to its binary, which works without; the other warns of versions.
   assert.deepEqual(
     withScript.map(([name]) => name),
-    ["node_modules/esbuild"],
+    ["node_modules/esbuild", "node_modules/protobufjs"],
   );
   for (const file of tracked().filter((file) => /^(scripts|\.ci|\.github|__test__\/install)\//.test(file))) {
     for (const line of readFileSync(join(root, file), "utf8").split("\n")) {
@@ -137,6 +140,7 @@ interface Manifest {
   scripts?: Record<string, string>;
   dependencies?: Record<string, string>;
   devDependencies?: Record<string, string>;
+  peerDependenciesMeta?: Record<string, { optional?: boolean }>;
   peerDependencies?: Record<string, string>;
   gypfile?: boolean;
   packages?: Record<string, { hasInstallScript?: boolean; integrity?: string; link?: boolean; inBundle?: boolean }>;

@@ -1,16 +1,12 @@
 /** Two tools that keep and find memories in a service of one's own, for whoever is logged in there. */
 import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
 
-interface Host extends PluginApi {
-  registerTool(tool: unknown, options?: { name: string }): void;
-}
-
 export default {
   id: "team-memory",
   name: "Team Memory",
   description: "Memories that your team's own service keeps",
 
-  register(api: Host) {
+  register(api: PluginApi) {
     const { serviceUrl = "https://memory.example.com" } = (api.pluginConfig ?? {}) as { serviceUrl?: string };
     const auth = pluginAuth(api, {
       issuer: "https://auth.example.com",
