@@ -14,7 +14,6 @@ import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
-import { TwoLogins } from "./support/two-logins.ts";
 
 /** What a call in another process is rejected with. */
 async function refusal(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
@@ -122,18 +121,6 @@ test("a logout before a code was shown does not undo the approval of that code",
   assert.equal((await status(config)).state, "valid");
   await held.release();
   assert.equal((await refused).code, "ABORTED");
-});
-
-test("in a file that does not say when its login was made, all are logged in as well", async (t) => {
-  const logins = await TwoLogins.create(t);
-  const [first, second] = await Promise.all([logins.plugin(), logins.plugin()]);
-  const outcomes = [first.login(logins.config("a")), second.login(logins.config("a"))];
-  const [shown, alsoShown] = await Promise.all([first.verification(), second.verification()]);
-  assert.equal(shown.userCode, alsoShown.userCode);
-  await new Person().approve(complete(shown));
-  const [status, other] = await Promise.all(outcomes);
-  assert.equal(status?.state, "valid");
-  assert.deepEqual(other, status);
 });
 
 test("where a store has no place for it, the logout's mark wins over the tokens, which are revoked", async (t) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::secret::Fingerprint;
+use crate::store::credential::Outline;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
 use crate::store::pending_login::{PendingLogin, Shown};
@@ -21,13 +22,6 @@ use super::verification::Verification;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often a login looks whether somebody has ended it.
 const WATCH: Duration = Duration::from_secs(1);
-
-/// Tells one login of an account from the next, whatever is refreshed meanwhile.
-#[derive(PartialEq)]
-enum WhichLogin {
-    CreatedAt(UnixMillis),
-    OfTokens(Fingerprint),
-}
 
 /// What was stored before the person was asked.
 #[derive(Clone, Copy)]
@@ -61,12 +55,12 @@ impl Session {
     ) -> Result<Option<PendingLogin>, Error> {
         let wanted = asked_for(config);
         let started = self.clock.boot();
-        let mut joined: Option<(Shown, Option<WhichLogin>)> = None;
+        let mut joined: Option<(Shown, Option<UnixMillis>)> = None;
         loop {
             let (session, whose) = (Arc::clone(self), location.clone());
             let (before, pending, shown) = blocking(move |may| {
                 // Before what is shown, which is hidden before a login is stored: then this is from before it.
-                let before = session.which_login(&whose, may);
+                let before = session.logged_in_at(&whose, may);
                 let pending = PendingLogin::begin(&whose, may)?;
                 let shown = match &pending {
                     Some(_) => None,
@@ -81,11 +75,11 @@ impl Session {
                 let is_another = shown.is_some_and(|shown| shown != *other);
                 if pending.is_some() || is_another || is_late {
                     let (session, whose) = (Arc::clone(self), location.clone());
-                    let now = blocking(move |may| session.which_login(&whose, may)).await?;
-                    return match now {
-                        None if before.is_some() => Err(was_ended()),
-                        now if now == *before => Err(other_has_ended()),
-                        _ => Ok(None),
+                    let now = blocking(move |may| session.logged_in_at(&whose, may)).await?;
+                    return if now.is_some() && now != *before {
+                        Ok(None)
+                    } else {
+                        Err(other_has_ended())
                     };
                 }
             } else if let Some(pending) = pending {
@@ -114,16 +108,10 @@ impl Session {
         }
     }
 
-    fn which_login(&self, location: &Location, may: MayBlock) -> Option<WhichLogin> {
+    /// When the present login was made: a refresh leaves that as it is.
+    fn logged_in_at(&self, location: &Location, may: MayBlock) -> Option<UnixMillis> {
         let stored = self.look(location, may.into()).ok()?;
-        let outline = stored.outline()?;
-        Some(match outline.created_at() {
-            // Other programs' files do not say it.
-            unknown if unknown == UnixMillis::default() => {
-                WhichLogin::OfTokens(outline.binding("", "", None))
-            }
-            created_at => WhichLogin::CreatedAt(created_at),
-        })
+        stored.outline().map(Outline::created_at)
     }
 
     async fn take_place(&self, location: &Location) -> Result<(), Error> {
@@ -225,6 +213,6 @@ pub(super) fn was_ended() -> Error {
 fn other_has_ended() -> Error {
     Error::new(
         ErrorCode::Aborted,
-        "The login that showed this code has ended without success: it was refused or given up, or its process ended. Log in again.",
+        "The login that showed this code has ended without success: it was refused, given up, or ended by a logout, or its process ended. Log in again.",
     )
 }
