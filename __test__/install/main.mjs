@@ -24,9 +24,11 @@ function pagesOf(folder) {
 }
 
 /** All that is published; whoever adds a file to the package adds it here. */
-const kit = readdirSync(join(root, "plugin"))
-  .filter((name) => name.endsWith(".ts"))
-  .map((name) => basename(name, ".ts"));
+const compiled = (folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => basename(name, ".ts"));
+const kit = [...compiled("plugin"), ...compiled("stores").map((name) => `stores/${name}`)];
 const published = [
   "LICENSE",
   "README.md",
@@ -36,11 +38,11 @@ const published = [
   "index.js",
   "plugin.js",
   ...pagesOf("docs"),
-  ...["auth-error", "call", "given-store", "images", "running-host", "shared", "unloadable", "unusable"].map(
+  ...["auth-error", "call", "content", "given-store", "images", "json", "pending-login"].map(
     (name) => `lib/${name}.js`,
   ),
-  "lib/images.d.ts",
-  "lib/shared.d.ts",
+  ...["running-host", "shared", "unloadable", "unusable"].map((name) => `lib/${name}.js`),
+  ...["images", "pending-login", "shared"].map((name) => `lib/${name}.d.ts`),
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",
 ].sort();
