@@ -83,6 +83,11 @@ impl Bench {
         )
     }
 
+    /// A text without the name of the folder, in which may be by chance what is looked for in the text.
+    pub(super) fn without_folder(&self, text: &str) -> String {
+        text.replace(&*self.folder.path().to_string_lossy(), "")
+    }
+
     /// The config with other options; null removes one.
     pub(super) fn config_with(&self, options: Value) -> AuthConfig {
         parsed(&self.folder, options)
