@@ -19,7 +19,10 @@ export async function buildPlugin() {
   for (const name of written.filter((file) => file.endsWith(".d.ts"))) {
     const path = join(output, name);
     // The compiler rewrites the extension of imports in JavaScript only.
-    writeFileSync(path, readFileSync(path, "utf8").replace(/(from "\.[^"]*)\.ts"/g, '$1.js"'));
+    const types = readFileSync(path, "utf8").replace(/(from "\.[^"]*)\.ts"/g, '$1.js"');
+    // The stores lie a folder deeper here than in their source.
+    const isDeeper = name.startsWith("stores");
+    writeFileSync(path, isDeeper ? types.replaceAll('"../index.js"', '"../../index.js"') : types);
   }
   return code;
 }

@@ -1,5 +1,5 @@
 /** What every store of this package is: a `CredentialStore` of logins that several machines share, and what else it can do. */
-import type { CredentialStore } from "clawdbot-plugin-auth";
+import type { CredentialStore } from "../index.js";
 import { Encryption, type EncryptionKey } from "./encryption.ts";
 import { StoreError } from "./store-error.ts";
 
