@@ -254,8 +254,11 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
     await assertToolsWork(gateway, "ada likes honey");
     assert.equal(await devices(), before);
   });
-  assert.deepEqual(on.registry.missing(), [], "everything that was installed came from here");
   await gateway?.stop();
+  // npm looks up the clients of the shared stores, which are optional peers, and installs none.
+  const optional = ["/etcd3", "/pg", "/redis"];
+  const missing = on.registry.missing().filter((path) => !optional.includes(path));
+  assert.deepEqual(missing, [], "everything that was installed came from here");
   if (process.env.PLUGIN_AUTH_RESULTS !== undefined) {
     const seconds = Math.round((Date.now() - started) / 1000);
     const result = { id, node: host.row.node, steps: passed.length, commands: host.hasCommands, seconds };
