@@ -7,13 +7,14 @@ import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
 import { redisStore } from "../dist/stores/redis.js";
 import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { type Engine, Etcd, Redis, type StoreTold } from "./support/engine.ts";
+import { type Engine, Etcd, PgBouncer, Redis, type StoreTold } from "./support/engine.ts";
 import { GraceWindow } from "./support/grace-window.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin, configFor } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { PostgreSql } from "./support/postgresql.ts";
 import { rejection } from "./support/rejection.ts";
+import { Relay } from "./support/relay.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 const engines = { postgres: PostgreSql, redis: Redis, etcd: Etcd };
@@ -275,6 +276,43 @@ for (const name of names) {
     assert.equal(await getValidAccessToken(config), renewed, "the very next call after the report");
   });
 
+  test(`${name}: where the network swallows the reports, others' changes are seen all the same`, {
+    skip,
+  }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    const relay = await Relay.start(t, login.engine.port);
+    const here = storeOf(login.engine.toldThrough(relay.port), { timeoutMs: 1_000 });
+    t.after(() => here.end());
+    const heard = liveness(here);
+    const config = { ...login.config, store: here };
+    const token = await getValidAccessToken(config);
+    await heard.until(true);
+    assert.equal(await getValidAccessToken(config), token);
+    relay.swallow();
+    const other = await login.plugin(1);
+    const renewed = await other.accessToken(login.told, { rejectedToken: token });
+    assert.notEqual(renewed, token);
+    await heard.until(false);
+    relay.carryAgain();
+    await heard.until(true);
+    assert.equal(await getValidAccessToken(config), renewed);
+  });
+
+  test(`${name}: keeps no process alive, and is not heard of after its end`, { skip }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    const plugin = await login.plugin(0);
+    await plugin.accessToken(login.told);
+    plugin.child.endInput();
+    assert.deepEqual(await plugin.child.exit, { code: 0, signal: null });
+    const store = storeOf(login.engine.told);
+    const heard = liveness(store);
+    const stop = await store.watch({ changed() {}, live() {} });
+    await heard.until(true);
+    await store.end();
+    await heard.until(false);
+    await stop();
+  });
+
   test(`${name}: accounts are listed, and the doctor looks at the engine`, { skip }, async (t) => {
     const { login } = await SharedLogin.create(t, name);
     for (const profile of ["Work", "ada@acme.example"]) {
@@ -389,6 +427,34 @@ for (const name of names) {
   });
 }
 
+test("postgres: pgbouncer in transaction mode is refused, in session mode it works", {
+  skip: PostgreSql.unavailable || PgBouncer.unavailable,
+}, async (t) => {
+  const database = await PostgreSql.start(t);
+  const never = new AbortController().signal;
+  const through = async (mode: "transaction" | "session", size: number) => {
+    const bouncer = await PgBouncer.start(t, database.port, mode, size);
+    const store = postgresStore({ client: { ...database.connection, port: bouncer.port } });
+    t.after(() => store.end());
+    return store;
+  };
+  for (const size of [1, 5]) {
+    const pooled = await through("transaction", size);
+    await assert.rejects(
+      pooled.withLock("a", async () => assert.fail("it has no lock"), { signal: never }),
+      { code: "PGBOUNCER_TRANSACTION_MODE" },
+      `${size} backends`,
+    );
+  }
+  const store = await through("session", 10);
+  let hasRun = false;
+  const work = async () => {
+    hasRun = true;
+  };
+  await store.withLock("a", work, { signal: never });
+  assert.ok(hasRun);
+});
+
 test("postgres: a role that may not make the table says so; the statement that makes it is printed", {
   skip: PostgreSql.unavailable,
 }, async (t) => {
@@ -416,6 +482,31 @@ test("redis: what throws logins away is said by the doctor of the store", { skip
   assert.match(said, /appendfsync everysec: a crash .*lose the last refresh token/);
   assert.match(said, /allkeys-lru: the server may throw logins away/);
 });
+
+/** What a store says of whether it hears of changes. */
+function liveness(store: ReturnType<typeof storeOf>) {
+  let current = false;
+  let changed = () => {};
+  const watch = store.watch.bind(store);
+  store.watch = (listener) =>
+    watch({
+      ...listener,
+      live(isLive) {
+        current = isLive;
+        listener.live(isLive);
+        changed();
+      },
+    });
+  return {
+    async until(wanted: boolean) {
+      while (current !== wanted) {
+        await new Promise<void>((resolve) => {
+          changed = resolve;
+        });
+      }
+    },
+  };
+}
 
 function graceWindow(t: Lifetime) {
   return async (server: AuthorizationServer) => {

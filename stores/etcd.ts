@@ -1,5 +1,10 @@
 /** Logins in etcd, for several machines that share one. */
+import { once } from "node:events";
+import http from "node:http";
+import https from "node:https";
+import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
+import { hearing } from "./hearing.ts";
 import { peer, type SharedStore, type SharedStoreOptions, type StoreCheck, sealed, within } from "./shared-store.ts";
 import { StoreError } from "./store-error.ts";
 
@@ -21,7 +26,7 @@ type Client = any;
  * Each request once. By default the client repeats them, and a conditional write that was carried out before its answer got lost
  * would then be taken for another's; and it gives up a host for seconds after three failures, also when that is back.
  */
-const once = {
+const eachOnce = {
   execute: async <Result>(run: (context: object) => Result, signal?: AbortSignal) =>
     run({ signal: signal ?? new AbortController().signal, attempt: 0 }),
 };
@@ -31,6 +36,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
   const { prefix = "plugin_auth/", lockSeconds = 10, timeoutMs = 5_000 } = options;
   const hosts = options.hosts ?? process.env.ETCDCTL_ENDPOINTS?.split(",") ?? "http://127.0.0.1:2379";
   let connecting: Promise<Client> | undefined;
+  const watches = new Set<() => Promise<void>>();
 
   const ready = (): Promise<Client> => {
     connecting ??= peer<{ Etcd3: new (options: object) => Client }>("etcd3", () => import("etcd3" as string))
@@ -39,7 +45,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
           new Etcd3({
             hosts,
             dialTimeout: timeoutMs,
-            faultHandling: { global: once, host: () => once },
+            faultHandling: { global: eachOnce, host: () => eachOnce },
             ...options.client,
           }),
       )
@@ -121,15 +127,14 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
     },
 
     async watch(listener) {
-      const client = await ready();
-      const watcher = client.watch().prefix(prefix).watcher();
-      watcher.on("put", ({ key }: { key: Buffer }) => listener.changed(key.toString().slice(prefix.length)));
-      watcher.on("connected", () => listener.live(true));
-      watcher.on("disconnected", () => listener.live(false));
-      watcher.on("error", () => listener.live(false));
-      return async () => {
-        await watcher.cancel().catch(() => {});
-      };
+      const stop = hearing(listener, async () => {
+        const { broken, close } = await watchRange({ hosts, prefix, options, timeoutMs }, (key) =>
+          listener.changed(key.slice(prefix.length)),
+        );
+        return { broken, close, ping: () => ask((client) => client.get(`${prefix}lock:`).exec()) };
+      });
+      watches.add(stop);
+      return stop;
     },
 
     async inspect() {
@@ -156,10 +161,82 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
     },
 
     async end() {
+      await Promise.all([...watches].map((stop) => stop()));
       (await connecting?.catch(() => undefined))?.close();
     },
   };
   return sealed(engine, options);
+}
+
+/** How long one watch lasts, in milliseconds: where only its own connection was lost on the way, nothing else would show it. */
+const TURN = 30_000;
+
+interface Range {
+  hosts: string | string[];
+  prefix: string;
+  options: EtcdStoreOptions;
+  timeoutMs: number;
+}
+
+/**
+ * Reports the keys that are written, by etcd's JSON gateway: a watch of gRPC would keep the process alive, whose connection
+ * cannot be told not to. Resolves once the watch has begun.
+ */
+async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed: (key: string) => void) {
+  const all = [hosts].flat();
+  const host = all[Math.floor(Math.random() * all.length)] ?? "";
+  const { credentials, auth } = (options.client ?? {}) as {
+    credentials?: { rootCertificate?: Buffer; privateKey?: Buffer; certChain?: Buffer };
+    auth?: { username: string; password: string };
+  };
+  const url = new URL(/^https?:/.test(host) ? host : `${credentials ? "https" : "http"}://${host}`);
+  const { rootCertificate: ca, privateKey: key, certChain: cert } = credentials ?? {};
+  const secure = { ...(ca && { ca }), ...(key && { key }), ...(cert && { cert }) };
+  const post = async (path: string, body: object, headers: Record<string, string> = {}) => {
+    const send = url.protocol === "https:" ? https.request : http.request;
+    const request = send(new URL(path, url), { method: "POST", headers, agent: false, ...secure });
+    request.end(JSON.stringify(body));
+    const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
+    return { request, response };
+  };
+  const encoded = (text: string) => Buffer.from(text).toString("base64");
+  const headers: Record<string, string> = {};
+  if (auth !== undefined) {
+    const { response } = await post("/v3/auth/authenticate", { name: auth.username, password: auth.password });
+    const { token } = JSON.parse(Buffer.concat(await response.toArray()).toString()) as { token?: string };
+    headers.authorization = token ?? "";
+  }
+  // A range ends before the first key that does not begin so.
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
+  const range = { key: encoded(prefix), range_end: end.toString("base64") };
+  const { request, response } = await post("/v3/watch", { create_request: range }, headers);
+  request.socket?.unref();
+  const turn = setTimeout(() => request.destroy(new StoreError("TURN_OVER", "The watch begins again.")), TURN);
+  turn.unref();
+  let begun = () => {};
+  const created = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const broken = (async (): Promise<never> => {
+    try {
+      for await (const line of createInterface({ input: response })) {
+        const { result } = JSON.parse(line) as {
+          result?: { created?: boolean; canceled?: boolean; events?: { kv: { key: string } }[] };
+        };
+        if (result === undefined || result.canceled) break;
+        if (result.created) begun();
+        for (const { kv } of result.events ?? []) changed(Buffer.from(kv.key, "base64").toString());
+      }
+    } finally {
+      clearTimeout(turn);
+      request.destroy();
+    }
+    throw new StoreError("WATCH_ENDED", "The watch has ended.");
+  })();
+  broken.catch(() => {});
+  await within(Promise.race([created, broken]), { timeoutMs });
+  return { broken, close: () => void request.destroy() };
 }
 
 /** Its errors have a class each, such as GRPCUnavailableError. */

@@ -1,6 +1,16 @@
 /** Logins in PostgreSQL, for several machines that share one. */
 import { randomUUID } from "node:crypto";
-import { peer, type SharedStore, type SharedStoreOptions, type StoreCheck, sealed, within } from "./shared-store.ts";
+import { hearing } from "./hearing.ts";
+import {
+  clockCheck,
+  peer,
+  problem,
+  type SharedStore,
+  type SharedStoreOptions,
+  type StoreCheck,
+  sealed,
+  within,
+} from "./shared-store.ts";
 import { StoreError } from "./store-error.ts";
 
 /** What is used of a pool of npm's `pg`. */
@@ -47,6 +57,7 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
   let loading: Promise<{ pg: Pg; pool: PostgresPool }> | undefined;
   let isPooled: Promise<void> | undefined;
   let own: Pg;
+  const watches = new Set<() => Promise<void>>();
 
   /** Once; after a failure again at the next call. */
   const ready = (): Promise<{ pg: Pg; pool: PostgresPool }> => {
@@ -133,32 +144,15 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
     },
 
     async watch(listener) {
-      let isOver = false;
-      let current: Pg;
-      let again: NodeJS.Timeout | undefined;
-      const listen = async (): Promise<void> => {
-        try {
-          const { client, broken } = await dedicated();
-          current = client;
-          client.on("notification", ({ payload }: { payload?: string }) => payload && listener.changed(payload));
-          await client.query(`LISTEN "${channel}"`);
-          client.connection?.stream?.unref?.();
-          listener.live(true);
-          await broken;
-        } catch {
-          listener.live(false);
-        }
-        if (!isOver) {
-          again = setTimeout(() => void listen(), 1_000);
-          again.unref();
-        }
-      };
-      void listen();
-      return async () => {
-        isOver = true;
-        clearTimeout(again);
-        await current?.end().catch(() => {});
-      };
+      const stop = hearing(listener, async () => {
+        const { client, broken } = await dedicated();
+        client.on("notification", ({ payload }: { payload?: string }) => payload && listener.changed(payload));
+        await within(client.query(`LISTEN "${channel}"`), { timeoutMs });
+        client.connection?.stream?.unref?.();
+        return { broken, ping: () => client.query("SELECT 1"), close: () => void client.end().catch(() => {}) };
+      });
+      watches.add(stop);
+      return stop;
     },
 
     async inspect() {
@@ -176,10 +170,12 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
         message: `PostgreSQL ${row.version}, answers in ${took.toFixed(0)} ms.`,
       });
       if (row.replica) {
-        checks.push(bad("This server is a replica and cannot be written.", "Give the address of the primary."));
+        checks.push(problem("This server is a replica and cannot be written.", "Give the address of the primary."));
       }
       if (!row.may) {
-        checks.push(bad(`This role may not read and write ${table}.`, `GRANT SELECT, INSERT, UPDATE ON ${table} TO …`));
+        checks.push(
+          problem(`This role may not read and write ${table}.`, `GRANT SELECT, INSERT, UPDATE ON ${table} TO …`),
+        );
       }
       for (const [name, value] of [
         ["fsync", row.fsync],
@@ -187,7 +183,7 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
       ]) {
         if (value === "off") {
           checks.push(
-            bad(
+            problem(
               `${name} is off: a crash of the server can lose the last refresh token, and with it the login.`,
               `Set ${name} = on.`,
               "warning",
@@ -195,28 +191,16 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
           );
         }
       }
-      const apart = Math.abs(Number(row.now) - Date.now());
-      if (apart > 30_000 + took) {
-        checks.push(
-          bad(
-            `The server's clock is ${Math.round(apart / 1000)} s from this machine's.`,
-            "Set both by NTP.",
-            "warning",
-          ),
-        );
-      }
+      checks.push(...clockCheck(Number(row.now), took));
       return checks;
     },
 
     async end() {
+      await Promise.all([...watches].map((stop) => stop()));
       await own?.end();
     },
   };
   return sealed(engine, options);
-}
-
-function bad(message: string, fix: string, level: "warning" | "error" = "error"): StoreCheck {
-  return { name: "store", level, message, fix };
 }
 
 /**

@@ -1,7 +1,17 @@
 /** Logins in Redis or Valkey, for several machines that share one. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import { peer, type SharedStore, type SharedStoreOptions, type StoreCheck, sealed, within } from "./shared-store.ts";
+import { hearing } from "./hearing.ts";
+import {
+  clockCheck,
+  peer,
+  problem,
+  type SharedStore,
+  type SharedStoreOptions,
+  type StoreCheck,
+  sealed,
+  within,
+} from "./shared-store.ts";
 import { StoreError } from "./store-error.ts";
 
 export interface RedisStoreOptions extends SharedStoreOptions {
@@ -33,7 +43,7 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
   const channel = `${prefix}changed`;
   const named = (key: string) => prefix + key;
   let connecting: Promise<Client> | undefined;
-  let watcher: Client;
+  const watches = new Set<() => Promise<void>>();
   let hasEnded = false;
 
   async function connect(): Promise<Client> {
@@ -153,33 +163,21 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
     },
 
     async watch(listener) {
-      let isOver = false;
-      let again: NodeJS.Timeout | undefined;
-      const listen = async (): Promise<void> => {
-        try {
-          watcher = await connect();
-          watcher.on("end", lost);
-          watcher.on("error", lost);
-          await watcher.subscribe(channel, (key: string) => listener.changed(key));
-          listener.live(true);
-        } catch {
-          lost();
-        }
-      };
-      const lost = () => {
-        listener.live(false);
-        clearTimeout(again);
-        if (!isOver) {
-          again = setTimeout(() => void listen(), 1_000);
-          again.unref();
-        }
-      };
-      void listen();
-      return async () => {
-        isOver = true;
-        clearTimeout(again);
-        watcher?.destroy?.();
-      };
+      const stop = hearing(listener, async () => {
+        const client = await connect();
+        const broken = new Promise<never>((_, reject) => {
+          client.on("error", reject);
+          client.on("end", () => reject(new StoreError("CONNECTION_ENDED", "The connection has ended.")));
+        });
+        broken.catch(() => {});
+        await within(
+          client.subscribe(channel, (key: string) => listener.changed(key)),
+          { timeoutMs },
+        );
+        return { broken, ping: () => client.ping(), close: () => client.destroy?.() };
+      });
+      watches.add(stop);
+      return stop;
     },
 
     async inspect() {
@@ -192,14 +190,14 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
       const version = said("valkey_version") ?? said("redis_version") ?? "of unknown version";
       checks.push({ name: "store", level: "ok", message: `${program} ${version}, answers in ${took.toFixed(0)} ms.` });
       if (said("role") === "slave") {
-        checks.push(bad("This server is a replica and cannot be written.", "Give the address of the primary."));
+        checks.push(problem("This server is a replica and cannot be written.", "Give the address of the primary."));
       }
       const settings = await ask<Record<string, string>>((client) =>
         client.configGet(["appendonly", "appendfsync"]),
       ).catch(() => undefined);
       if (settings === undefined) {
         checks.push(
-          bad(
+          problem(
             "The server does not say how durable it is (CONFIG is not allowed).",
             "Make sure of appendonly yes and appendfsync always.",
             "warning",
@@ -207,7 +205,7 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
         );
       } else if (settings.appendonly !== "yes" || settings.appendfsync !== "always") {
         checks.push(
-          bad(
+          problem(
             `appendonly is ${settings.appendonly}, appendfsync ${settings.appendfsync}: a crash of the server can lose the last refresh token, and with it the login.`,
             "Set appendonly yes and appendfsync always.",
             "warning",
@@ -217,38 +215,25 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
       const eviction = said("maxmemory_policy");
       if (eviction?.startsWith("allkeys")) {
         checks.push(
-          bad(
+          problem(
             `maxmemory-policy is ${eviction}: the server may throw logins away.`,
             "Set maxmemory-policy noeviction, or a volatile-… one.",
           ),
         );
       }
       const now = await ask<string[]>((client) => client.sendCommand(["TIME"]));
-      const apart = Math.abs(Number(now[0]) * 1_000 - Date.now());
-      if (apart > 30_000) {
-        checks.push(
-          bad(
-            `The server's clock is ${Math.round(apart / 1000)} s from this machine's.`,
-            "Set both by NTP.",
-            "warning",
-          ),
-        );
-      }
+      checks.push(...clockCheck(Number(now[0]) * 1_000));
       return checks;
     },
 
     async end() {
       hasEnded = true;
       const client = await connecting?.catch(() => undefined);
+      await Promise.all([...watches].map((stop) => stop()));
       client?.destroy?.();
-      watcher?.destroy?.();
     },
   };
   return sealed(engine, options);
-}
-
-function bad(message: string, fix: string, level: "warning" | "error" = "error"): StoreCheck {
-  return { name: "store", level, message, fix };
 }
 
 /** Characters that mean something to SCAN. */

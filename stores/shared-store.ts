@@ -60,6 +60,25 @@ export function sealed(engine: SharedStore, { encryptionKey }: SharedStoreOption
   };
 }
 
+/** A check that found what has to be changed. */
+export function problem(message: string, fix: string, level: "warning" | "error" = "error"): StoreCheck {
+  return { name: "store", level, message, fix };
+}
+
+/** The clock of the engine's machine, in Unix milliseconds, beside this one. `took` is how long the answer may have been on its way. */
+export function clockCheck(now: number, took = 0): StoreCheck[] {
+  const apart = Math.abs(now - Date.now());
+  return apart <= 30_000 + took
+    ? []
+    : [
+        problem(
+          `The server's clock is ${Math.round(apart / 1000)} s from this machine's.`,
+          "Set both by NTP.",
+          "warning",
+        ),
+      ];
+}
+
 /** The client of an engine, which the plugin's author installs. */
 export async function peer<Module>(name: string, load: () => Promise<Module>): Promise<Module> {
   try {

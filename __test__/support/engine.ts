@@ -1,7 +1,7 @@
 /** A real engine of a store, in a temp folder and on a port of loopback that was free. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,9 @@ export interface StoreTold {
 
 export interface Engine {
   readonly told: StoreTold;
+  readonly port: number;
+  /** The same by another port, which leads there. */
+  toldThrough(port: number): StoreTold;
   /** By SIGKILL or the like: connections are broken, what was confirmed stays. */
   stop(): Promise<void>;
   startAgain(): Promise<void>;
@@ -35,8 +38,8 @@ export async function freePort(): Promise<number> {
 
 /** An engine that is one program: killed with SIGKILL, started again on the same data. */
 abstract class Program implements Engine {
+  readonly port: number;
   protected readonly folder: string;
-  protected readonly port: number;
   #process: ChildProcess | undefined;
 
   protected constructor(lifetime: Lifetime, port: number) {
@@ -48,7 +51,11 @@ abstract class Program implements Engine {
     });
   }
 
-  abstract readonly told: StoreTold;
+  get told(): StoreTold {
+    return this.toldThrough(this.port);
+  }
+
+  abstract toldThrough(port: number): StoreTold;
   protected abstract readonly command: string[];
   abstract breakLocks(): Promise<void>;
   /** Whether it takes requests. */
@@ -89,8 +96,8 @@ export class Redis extends Program {
     return redis;
   }
 
-  get told(): StoreTold {
-    return { engine: "redis", options: { url: `redis://127.0.0.1:${this.port}` } };
+  toldThrough(port: number): StoreTold {
+    return { engine: "redis", options: { url: `redis://127.0.0.1:${port}` } };
   }
 
   protected get command(): string[] {
@@ -141,8 +148,8 @@ export class Etcd extends Program {
     this.#peerPort = peerPort;
   }
 
-  get told(): StoreTold {
-    return { engine: "etcd", options: { hosts: `http://127.0.0.1:${this.port}` } };
+  toldThrough(port: number): StoreTold {
+    return { engine: "etcd", options: { hosts: `http://127.0.0.1:${port}` } };
   }
 
   protected get command(): string[] {
@@ -170,5 +177,55 @@ export class Etcd extends Program {
 
   async #post(path: string, body: object): Promise<void> {
     await fetch(`http://127.0.0.1:${this.port}${path}`, { method: "POST", body: JSON.stringify(body) });
+  }
+}
+
+/** A real pgbouncer in front of a PostgreSQL of this machine. */
+export class PgBouncer {
+  static readonly unavailable = engine("pgbouncer") === undefined ? "pgbouncer is not installed" : false;
+
+  readonly port: number;
+
+  static async start(
+    lifetime: Lifetime,
+    to: number,
+    mode: "transaction" | "session",
+    size: number,
+  ): Promise<PgBouncer> {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), "plugin-auth-pgbouncer-"));
+    const settings = [
+      `[databases]\n* = host=127.0.0.1 port=${to} user=plugin`,
+      `[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =`,
+      `auth_type = any\npool_mode = ${mode}\ndefault_pool_size = ${size}\nignore_startup_parameters = extra_float_digits`,
+    ];
+    writeFileSync(join(folder, "pgbouncer.ini"), `${settings.join("\n")}\n`);
+    const { program = "", libraries = "" } = engine("pgbouncer") ?? {};
+    const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+    // It refuses to run as root, which tests may be.
+    const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
+    const [command = "", ...args] = [...launcher, program, join(folder, "pgbouncer.ini")];
+    const child = spawn(command, args, {
+      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: `${libraries}/${machine}:${libraries}` },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    lifetime.after(async () => {
+      child.kill("SIGKILL");
+      await once(child, "close");
+      rmSync(folder, { recursive: true, force: true });
+    });
+    let log = "";
+    await new Promise<void>((resolve, reject) => {
+      child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        log += text;
+        if (log.includes("process up")) resolve();
+      });
+      child.once("close", () => reject(new Error(`pgbouncer has ended:\n${log}`)));
+    });
+    return new PgBouncer(port);
+  }
+
+  private constructor(port: number) {
+    this.port = port;
   }
 }

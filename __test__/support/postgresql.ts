@@ -23,7 +23,7 @@ export class PostgreSql implements Engine {
 
   readonly connection: pg.ClientConfig;
   readonly #folder: string;
-  readonly #port: number;
+  readonly port: number;
   #server: ChildProcess | undefined;
 
   static async start(lifetime: Lifetime): Promise<PostgreSql> {
@@ -40,13 +40,13 @@ export class PostgreSql implements Engine {
 
   private constructor(folder: string, port: number) {
     this.#folder = folder;
-    this.#port = port;
+    this.port = port;
     this.connection = { host: "127.0.0.1", port, user: "plugin", database: "postgres" };
   }
 
   async startAgain(): Promise<void> {
     const [program = "", ...args] = this.#command("postgres", [
-      ...["-D", join(this.#folder, "data"), "-p", `${this.#port}`, "-k", this.#folder],
+      ...["-D", join(this.#folder, "data"), "-p", `${this.port}`, "-k", this.#folder],
       ...["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=100"],
     ]);
     this.#server = spawn(program, args, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
@@ -73,7 +73,11 @@ export class PostgreSql implements Engine {
 
   /** As a process of a plugin is told it. */
   get told(): StoreTold {
-    return { engine: "postgres", options: { client: this.connection } };
+    return this.toldThrough(this.port);
+  }
+
+  toldThrough(port: number): StoreTold {
+    return { engine: "postgres", options: { client: { ...this.connection, port } } };
   }
 
   /** The lock of whoever holds one ends, as when a connection breaks. */
