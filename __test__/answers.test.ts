@@ -358,6 +358,8 @@ const compressed = {
   // RFC 9110 §8.4.1.2: as "some non-conformant implementations" send it.
   Deflate: deflateRawSync,
   identity: gzipSync,
+  // RFC 1952 §2.2: "a series of members", as a cache makes it that compresses piece by piece.
+  "x-gzip": (text: string) => Buffer.concat([gzipSync(text.slice(0, 30)), gzipSync(text.slice(30))]),
 };
 for (const [coding, compress] of Object.entries(compressed)) {
   test(`an answer in ${coding} (${compress.name}), though none was asked for, is read; the refresh token is sent once`, async (t) => {
@@ -380,6 +382,38 @@ test("an answer that is compressed by what nobody here knows: the words say so, 
   assert.equal(server.requests.length, 1);
 });
 
+for (const { status: code, body } of [
+  { status: 403, body: "<!DOCTYPE html><title>Just a moment...</title>" },
+  { status: 403, body: "error code: 1010" },
+  { status: 406, body: "<html>Not Acceptable" },
+]) {
+  test(`what stands in front of the server and refuses is told as such: ${code}, ${body}`, async (t) => {
+    const { config } = await ended(t, { status: code, headers: { "content-type": "text/html" }, body });
+    const refresh = await rejection(getValidAccessToken(config), "SERVER_ERROR");
+    assert.match(refresh.message, /something in front of the server refused this program.*another network/);
+    assert.doesNotMatch(refresh.message, /has a problem/);
+    assert.equal((await status(config)).state, "valid");
+    const server = await StubServer.start(t);
+    for (const path of ["oauth-authorization-server", "openid-configuration"]) {
+      server.route(`/.well-known/${path}`, { status: code, headers: { "content-type": "text/html" }, body });
+    }
+    const { stateDir } = TempHome.create(t);
+    const asked = { pluginId: "memory", stateDir, issuer: server.origin, clientId: "c", requestTimeoutMs: 1000 };
+    const discovery = await rejection(login(asked, { onVerification() {} }), "SERVER_ERROR");
+    assert.match(discovery.message, /something in front of the server refused this program/);
+    assert.doesNotMatch(discovery.message, /publishes no metadata/);
+  });
+}
+
+test("an issuer that is a template (Entra's common): ISSUER_MISMATCH, and what to configure", async (t) => {
+  const server = await StubServer.start(t);
+  server.describe({ issuer: `${server.origin}/{tenantid}/v2.0` });
+  const { stateDir } = TempHome.create(t);
+  const config = { pluginId: "memory", stateDir, issuer: server.origin, clientId: "c" };
+  const refused = await rejection(login(config, { onVerification() {} }), "ISSUER_MISMATCH");
+  assert.match(refused.message, /template.*the id of yours in the place of what stands in braces/);
+});
+
 test("a refusal in gzip is one; what is damaged or too large is none", async (t) => {
   const headers = { "content-encoding": "gzip" };
   const refusal = gzipSync(JSON.stringify({ error: "invalid_grant" }));
@@ -391,14 +425,15 @@ test("a refusal in gzip is one; what is damaged or too large is none", async (t)
   await rejection(getValidAccessToken(bomb.config), "INVALID_RESPONSE");
 });
 
-for (const [how, head] of [
+for (const [how, head, before = ""] of [
   ["without a length, and the connection breaks", "Connection: close"],
+  ["without a length, with a byte order mark before it", "Connection: close", "\ufeff"],
   ["shorter than its length", "Content-Length: 500"],
   ["whose last chunk is missing", "Transfer-Encoding: chunked"],
 ] as const) {
   test(`a JSON answer that is whole was received whole: ${how}`, async (t) => {
     const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
-    const body = head.endsWith("chunked") ? `${answer.length.toString(16)}\r\n${answer}\r\n` : answer;
+    const body = head.endsWith("chunked") ? `${answer.length.toString(16)}\r\n${answer}\r\n` : before + answer;
     const bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${head}\r\n\r\n${body}`;
     const { server, config } = await ended(t, { bytes, ending: "close" });
     assert.equal(await getValidAccessToken(config), "new");
@@ -493,6 +528,26 @@ test("scopes with commas: asked for and answered", async (t) => {
   assert.deepEqual(status.scopes, scopes);
   assert.equal(status.missingScopes, undefined);
 });
+
+for (const [name, asked, answered] of [
+  [
+    "Google's URLs",
+    ["openid", "email", "profile"],
+    "openid https://www.googleapis.com/auth/userinfo.email https://www.googleapis.com/auth/userinfo.profile",
+  ],
+  ["a resource's full URIs", ["https://graph.example.com/User.Read"], "profile User.Read"],
+  [".default", ["https://graph.example.com/.default"], "https://graph.example.com/Mail.Read"],
+] as const) {
+  test(`scopes that come back under other names are not missing: ${name}`, async (t) => {
+    const body = { access_token: "a", token_type: "Bearer", expires_in: 3600, scope: answered };
+    const { config } = await ended(t, { status: 200, body });
+    const asking = { ...config, scopes: [...asked] };
+    await getValidAccessToken(asking);
+    assert.equal((await status(asking)).missingScopes, undefined);
+    const more = { ...config, scopes: [...asked, "files:write"] };
+    assert.deepEqual((await status(more)).missingScopes, ["files:write"]);
+  });
+}
 
 test("a scope delimiter is a space or a comma", async (t) => {
   for (const [options, reason] of [

@@ -66,6 +66,8 @@ test("a public client logs in, its token opens the API and is refreshed", async 
 
   const { searchParams, origin, pathname } = new URL(begun.url);
   assert.equal(origin + pathname, server.endpoints.authorizationEndpoint);
+  // To whoever reads URLs by RFC 3986, "+" is a plus.
+  assert.match(new URL(begun.url).search, /[?&]scope=\w+%20/);
   assert.equal(searchParams.get("response_type"), "code");
   assert.equal(searchParams.get("code_challenge_method"), "S256");
   assert.match(searchParams.get("code_challenge") ?? "", /^[\w-]{43}$/);

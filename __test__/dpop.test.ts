@@ -523,6 +523,28 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.equal(seen().length, 21);
   });
 
+  test("the kit's fetch: a nonce stays with the origin that sent it", async (t) => {
+    const { server, home, config } = await started(t);
+    const { pluginId, stateDir, ...options } = config;
+    const apis = [await DpopApi.start(t, server), await DpopApi.start(t, server)];
+    const origins = apis.map(({ origin }) => origin);
+    const auth = pluginAuth(new FakeHost({ id: "memory", stateDir: home.stateDir }).api, { ...options, origins });
+    await approvedLogin(config);
+    for (const [nth, api] of apis.entries()) api.nonce = `of-${nth}`;
+    for (const origin of [...origins, ...origins]) assert.equal((await auth.fetch(origin)).status, 200);
+    for (const [nth, { requests }] of apis.entries()) {
+      // Asked for once; neither service has seen the other's.
+      assert.deepEqual(
+        requests.map(({ nonce, status }) => [nonce, status]),
+        [
+          [undefined, 401],
+          [`of-${nth}`, 200],
+          [`of-${nth}`, 200],
+        ],
+      );
+    }
+  });
+
   test("a service whose challenge names no DPoP takes no bound tokens: that is said, and no refresh is spent", async (t) => {
     const { server, home, config } = await started(t);
     const { pluginId, stateDir, ...options } = config;

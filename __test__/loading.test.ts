@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type * as Esbuild from "esbuild";
 import { getValidAccessToken, importToken } from "../index.js";
 import { platforms, runningPlatform } from "../scripts/platforms.mjs";
 import { AuthorizationServer } from "./support/authorization-server.ts";
@@ -265,6 +267,31 @@ for (const [what, flags, before, says, never] of [
     const { stdout } = spawnSync(process.execPath, [...flags, "-e", firstCall(folder, before)], { encoding: "utf8" });
     assert.match(stdout, says);
     assert.doesNotMatch(stdout, never);
+  });
+}
+
+for (const [what, format, says] of [
+  [
+    "an ES module",
+    "esm",
+    /was bundled into an ES module, where its binary is not\..*`external`.*docs\/guide\/bundlers\.md/,
+  ],
+  [
+    "CommonJS",
+    "cjs",
+    /was bundled into \S+plugin\.cjs, where its binary is not\..*`external`.*docs\/guide\/bundlers\.md/,
+  ],
+] as const) {
+  test(`bundled into ${what}, by the esbuild that tsx brings: the error says what to write`, (t) => {
+    const folder = TempHome.create(t).path;
+    const { buildSync } = createRequire(createRequire(import.meta.url).resolve("tsx"))("esbuild") as typeof Esbuild;
+    const outfile = join(folder, format === "esm" ? "plugin.mjs" : "plugin.cjs");
+    const contents = `import { status } from "../index.js";
+      status({ pluginId: "p", issuer: "https://auth.example.com", stateDir: "nowhere" }).catch(({ message }) => console.log(message));`;
+    const stdin = { contents, resolveDir: fileURLToPath(new URL(".", import.meta.url)) };
+    buildSync({ stdin, outfile, bundle: true, platform: "node", format, logLevel: "silent" });
+    const { stdout, stderr } = spawnSync(process.execPath, [outfile], { encoding: "utf8", cwd: folder });
+    assert.match(stdout + stderr, says);
   });
 }
 

@@ -52,27 +52,37 @@ fn decode_once(
     let room = most.min(compressed.len().saturating_mul(DENSEST));
     let mut decoded = Zeroizing::new(Vec::with_capacity(room));
     // What cannot be inflated was a text.
-    Ok(inflate(compressed, &mut decoded, room).map(|()| decoded))
+    Ok(inflate(compressed, &mut decoded, room).map(|_| decoded))
 }
 
-/// Decodes one gzip member (RFC 1952) of at most that size.
+/// Decodes the members of gzip data (RFC 1952 §2.2: "a series of "members"") of at most that size in all.
 fn gunzip(body: &[u8], most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    // What was cut off ends in any four bytes.
-    let compressed = after_header(body).ok_or(Unreadable::Broken)?;
-    // RFC 1952 §2.3.1 ISIZE: "the size of the original (uncompressed) input data modulo 2^32". A liar gains nothing: the
-    // output has this size or is refused.
-    let trailer = compressed.last_chunk::<4>().ok_or(Unreadable::Broken)?;
-    let size = usize::try_from(u32::from_le_bytes(*trailer)).unwrap_or(usize::MAX);
-    if size > compressed.len().saturating_mul(DENSEST) {
-        return Err(Unreadable::Broken);
-    }
-    if size > most {
-        return Err(Unreadable::TooLarge);
-    }
     // Room for all of it: growing would leave a copy of the tokens behind.
-    let mut decoded = Zeroizing::new(Vec::with_capacity(size));
-    let whole = inflate(compressed, &mut decoded, size).filter(|()| decoded.len() == size);
-    whole.map(|()| decoded).ok_or(Unreadable::Broken)
+    let room = most.min(body.len().saturating_mul(DENSEST));
+    let mut decoded = Zeroizing::new(Vec::with_capacity(room));
+    let mut members = body;
+    loop {
+        members = match gunzip_member(members, &mut decoded, room) {
+            Some(rest) => rest,
+            None if decoded.len() == most => return Err(Unreadable::TooLarge),
+            None => return Err(Unreadable::Broken),
+        };
+        // Some are padded.
+        if !members.starts_with(&[0x1f, 0x8b]) {
+            return Ok(decoded);
+        }
+    }
+}
+
+/// Decodes the first member, and gives what follows it.
+fn gunzip_member<'a>(body: &'a [u8], decoded: &mut Vec<u8>, room: usize) -> Option<&'a [u8]> {
+    let before = decoded.len();
+    let trailer = inflate(after_header(body)?, decoded, room)?;
+    // RFC 1952 §2.3.1 ISIZE: "the size of the original (uncompressed) input data modulo 2^32", after CRC32.
+    let (_, size) = trailer.split_first_chunk::<4>()?;
+    let (size, rest) = size.split_first_chunk::<4>()?;
+    let size = usize::try_from(u32::from_le_bytes(*size)).ok()?;
+    (decoded.len() - before == size).then_some(rest)
 }
 
 /// RFC 1952 §2.3: ten bytes, then what the flags announce.
@@ -129,6 +139,18 @@ mod tests {
         extra[3] = 4 | 2;
         extra.splice(10..10, [3, 0, b'a', b'b', b'c', 0, 0]);
         assert_eq!(*gunzip(&extra, 1000).unwrap(), TEXT);
+    }
+
+    #[test]
+    fn members_are_read_one_after_the_other() {
+        let two = [NAMED, PLAIN].concat();
+        assert_eq!(*gunzip(&two, 1000).unwrap(), TEXT.repeat(2));
+        assert_eq!(
+            *gunzip(&[&two, &[0; 7][..]].concat(), 1000).unwrap(),
+            TEXT.repeat(2)
+        );
+        assert_eq!(gunzip(&two, 2 * TEXT.len() - 1), Err(Unreadable::TooLarge));
+        assert_eq!(gunzip(&two[..two.len() - 1], 1000), Err(Unreadable::Broken));
     }
 
     #[test]

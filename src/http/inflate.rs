@@ -79,8 +79,13 @@ impl Code {
     }
 }
 
-/// Decompresses into that much room; none if the data are damaged, cut off, or larger.
-pub(super) fn inflate(compressed: &[u8], output: &mut Vec<u8>, size: usize) -> Option<()> {
+/// Decompresses into that much room, and gives what follows the data; none if they are damaged, cut off, or larger. Those that
+/// are larger leave no room.
+pub(super) fn inflate<'a>(
+    compressed: &'a [u8],
+    output: &mut Vec<u8>,
+    size: usize,
+) -> Option<&'a [u8]> {
     let mut bits = Bits {
         bytes: compressed,
         used: 0,
@@ -91,9 +96,7 @@ pub(super) fn inflate(compressed: &[u8], output: &mut Vec<u8>, size: usize) -> O
         match bits.take(2)? {
             0 => {
                 let stored = bits.stored()?;
-                if stored.len() > size.checked_sub(output.len())? {
-                    return None;
-                }
+                room(output, size, stored.len())?;
                 output.extend_from_slice(stored);
             }
             1 => {
@@ -114,6 +117,15 @@ pub(super) fn inflate(compressed: &[u8], output: &mut Vec<u8>, size: usize) -> O
             }
             _ => return None,
         }
+    }
+    // The rest of a byte that was begun belongs to the data.
+    bits.bytes.get(usize::from(bits.used > 0)..)
+}
+
+fn room(output: &mut Vec<u8>, size: usize, needed: usize) -> Option<()> {
+    if needed > size.checked_sub(output.len())? {
+        output.resize(size, 0);
+        return None;
     }
     Some(())
 }
@@ -156,9 +168,7 @@ fn block(
     loop {
         let symbol = literals.symbol(bits)?;
         if let Ok(byte) = u8::try_from(symbol) {
-            if output.len() == size {
-                return None;
-            }
+            room(output, size, 1)?;
             output.push(byte);
             continue;
         }
@@ -183,9 +193,7 @@ fn block(
             }
             _ => return None,
         };
-        if length > size.checked_sub(output.len())? {
-            return None;
-        }
+        room(output, size, length)?;
         for _ in 0..length {
             let from = output.len().checked_sub(distance)?;
             output.push(*output.get(from)?);

@@ -373,14 +373,19 @@ impl Arrived {
         Ok(())
     }
 
-    /// Whether there can be no more of it: a JSON object that ends. Of anything else, more may be missing.
+    /// Whether there can be no more of it: a JSON object that ends, or what was compressed and ends. Of anything else, more may
+    /// be missing.
     fn is_whole(&self) -> bool {
-        match decode(&self.body, &self.coding, MAX_BODY) {
-            Ok(None) => {}
-            decoded => return decoded.is_ok(),
+        let Ok(decoded) = decode(&self.body, &self.coding, MAX_BODY) else {
+            return false;
+        };
+        let body = decoded.as_ref().unwrap_or(&self.body);
+        let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let is_object = text.trim_ascii_start().starts_with(b"{");
+        if is_object {
+            return serde_json::from_slice::<IgnoredAny>(text).is_ok();
         }
-        let is_object = self.body.trim_ascii_start().starts_with(b"{");
-        is_object && serde_json::from_slice::<IgnoredAny>(&self.body).is_ok()
+        decoded.is_some()
     }
 
     fn response(self, clock: &SharedClock) -> Result<Response, Trouble> {
