@@ -413,6 +413,24 @@ export const protections = [
     tests: { "altered-globals": ["^JSON throws, before"] },
   },
   {
+    protection: "Answers: `identity` is asked for",
+    find: '.header(ACCEPT_ENCODING, "identity");',
+    replace: '.header(ACCEPT_ENCODING, "gzip");',
+    tests: { answers: ["^an answer in"] },
+  },
+  {
+    protection: "Answers: gzip has members",
+    find: "if !members.starts_with(&[0x1f, 0x8b]) {",
+    replace: "if true {",
+    tests: { answers: ["^an answer in x-gzip"], rust: ["members_are_read_one_after_the_other"] },
+  },
+  {
+    protection: "Answers: a byte order mark",
+    find: 'let text = body.strip_prefix(b"\\xef\\xbb\\xbf").unwrap_or(body);',
+    replace: "let text: &[u8] = body;",
+    tests: { answers: ["^a JSON answer that is whole was received whole: .*byte order mark"] },
+  },
+  {
     protection: "Ports: the redirect URI is registered with its port",
     find: "let uri = Some(&landing.redirect_uri);",
     replace: "let uri = Some(wanted);",
