@@ -29,7 +29,24 @@ const alterations: Record<string, string> = {
     "globalThis.setTimeout = globalThis.clearTimeout = globalThis.setImmediate = globalThis.clearImmediate = undefined",
   "timers throw": `globalThis.setTimeout = globalThis.setImmediate = ${fails}`,
   "timers are numbers": "globalThis.setTimeout = globalThis.setImmediate = () => 1",
+  "patterns do not match": `RegExp.prototype.test = RegExp.prototype.exec = ${fails}`,
+  "Date and Math throw": `Date.now = Math.max = Math.min = ${fails}`,
+  "process.uptime throws": `process.uptime = ${fails}`,
+  "Buffer is gone": "globalThis.Buffer = undefined",
   "JSON throws": `JSON.stringify = JSON.parse = ${fails}`,
+};
+
+/** Nothing can go on without these: whatever is called says so to its caller, and the process goes on. */
+const indispensable: Record<string, string> = {
+  "maps do not iterate": `Map.prototype.values = Map.prototype.entries = Map.prototype[Symbol.iterator] = ${fails}`,
+  "maps throw": `Map.prototype.get = Map.prototype.set = Map.prototype.has = Map.prototype.delete = ${fails}`,
+  "weak maps throw": `WeakMap.prototype.get = WeakMap.prototype.set = ${fails}`,
+  "arrays do not spread": `Array.prototype[Symbol.iterator] = ${fails}`,
+  "FinalizationRegistry is gone": "globalThis.FinalizationRegistry = globalThis.WeakRef = undefined",
+  "typed arrays are gone": "globalThis.Uint8Array = globalThis.Int32Array = globalThis.Float64Array = undefined",
+  "process.on throws": `process.on = process.once = ${fails}`,
+  "Symbol.for throws": `Symbol.for = ${fails}`,
+  "Object.defineProperty throws": `Object.defineProperty = Object.assign = Object.freeze = ${fails}`,
 };
 
 describe("altered globals", { concurrency: 4 }, () => {
@@ -37,6 +54,18 @@ describe("altered globals", { concurrency: 4 }, () => {
     for (const when of ["before", "after"] as const) {
       test(`${name}, ${when} the package is loaded`, (t) => lives(t, { when, code }));
     }
+  }
+
+  for (const [name, code] of Object.entries(indispensable)) {
+    test(`${name}: every call settles, and the process ends by itself`, async (t) => {
+      const child = await started(t, { when: "after", code });
+      child.event("verification").then(
+        ({ url }) => new Person().approve(String(url)),
+        () => {},
+      );
+      for (const call of ["rejected", "resolved", "fresh", "given store", "callbacks"]) await child.event(call);
+      assert.deepEqual(await child.exit, { code: 0, signal: null }, child.stderr);
+    });
   }
 
   for (const node of nodeMajors) {
@@ -47,19 +76,18 @@ describe("altered globals", { concurrency: 4 }, () => {
   }
 });
 
-async function lives(
-  t: Parameters<typeof TempHome.create>[0],
-  alteration: { when: string; code: string },
-  options: Partial<Parameters<typeof Child.start>[2]> = {},
-): Promise<void> {
+type Test = Parameters<typeof TempHome.create>[0];
+type Options = Partial<Parameters<typeof Child.start>[2]>;
+
+async function started(t: Test, alteration: { when: string; code: string }, options: Options = {}): Promise<Child> {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const given = { ...alteration, config: configFor(server, home.stateDir) };
-  const child = Child.start(t, "altered-globals.mjs", {
-    env: home.env(),
-    args: [JSON.stringify(given)],
-    ...options,
-  });
+  return Child.start(t, "altered-globals.mjs", { env: home.env(), args: [JSON.stringify(given)], ...options });
+}
+
+async function lives(t: Test, alteration: { when: string; code: string }, options: Options = {}): Promise<void> {
+  const child = await started(t, alteration, options);
   const told = { code: "LOGIN_REQUIRED", isAuthError: true };
   const { said: _, ...rejected } = await child.event("rejected");
   assert.deepEqual(rejected, { event: "rejected", ...told }, child.stderr);

@@ -13,6 +13,8 @@ import {
   status,
   type Verification,
 } from "../index.js";
+import { CertificateAuthority } from "./support/certificate-authority.ts";
+import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { type StubAnswer, type StubRequest, type StubRoute, StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
@@ -426,9 +428,9 @@ test("a refusal in gzip is one; what is damaged or too large is none", async (t)
 });
 
 for (const [how, head, before = ""] of [
-  ["without a length, and the connection breaks", "Connection: close"],
-  ["without a length, with a byte order mark before it", "Connection: close", "\ufeff"],
+  ["without a length, and the connection ends", "Connection: close"],
   ["shorter than its length", "Content-Length: 500"],
+  ["shorter than its length, with a byte order mark before it", "Content-Length: 500", "\ufeff"],
   ["whose last chunk is missing", "Transfer-Encoding: chunked"],
 ] as const) {
   test(`a JSON answer that is whole was received whole: ${how}`, async (t) => {
@@ -440,6 +442,25 @@ for (const [how, head, before = ""] of [
     assert.equal(server.requests.length, 1);
   });
 }
+
+test("a JSON answer that is whole was received whole: without a length, and without TLS's close_notify", async (t) => {
+  const home = TempHome.create(t);
+  const authority = await CertificateAuthority.create(home.path);
+  const answer = JSON.stringify({ access_token: "new", token_type: "Bearer", expires_in: 3600, refresh_token: "r2" });
+  const bytes = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n${answer}`;
+  const routes = { "/token": { bytes, ending: "cut" } } as const;
+  const server = await StubServer.start(t, { routes, tls: await authority.issue(), host: "localhost" });
+  const config = {
+    pluginId: "memory",
+    stateDir: home.stateDir,
+    tokenEndpoint: `${server.origin}/token`,
+    clientId: "c",
+  };
+  await importToken(config, { access: "old", refresh: "r1", expires: Date.now() - 1000 });
+  const plugin = await PluginProcess.start(t, { env: { ...home.env(), NODE_EXTRA_CA_CERTS: authority.path } });
+  assert.equal(await plugin.accessToken(config), "new");
+  assert.equal(server.requests.length, 1);
+});
 
 test("a JSON answer that is cut off is not whole", async (t) => {
   const bytes = 'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"access_token":"new","token_type":"Bea';
@@ -527,6 +548,13 @@ test("scopes with commas: asked for and answered", async (t) => {
   assert.equal(asked[0]?.get("scope"), "read,write");
   assert.deepEqual(status.scopes, scopes);
   assert.equal(status.missingScopes, undefined);
+});
+
+test("scopes with commas in the answer alone (GitHub) are split as well", async (t) => {
+  const { outcome, asked } = await throughTheBrowser(t, () => undefined, { scopes: ["read", "write"] });
+  const { scopes, missingScopes } = await outcome;
+  assert.equal(asked[0]?.get("scope"), "read write");
+  assert.deepEqual([scopes, missingScopes], [["read", "write"], undefined]);
 });
 
 for (const [name, asked, answered] of [

@@ -267,6 +267,10 @@ for (const [what, flags, before, says, never] of [
     const { stdout } = spawnSync(process.execPath, [...flags, "-e", firstCall(folder, before)], { encoding: "utf8" });
     assert.match(stdout, says);
     assert.doesNotMatch(stdout, never);
+    if (flags.length === 0) return;
+    // The host that loads the plugin shows it, not the first call of a day.
+    const load = `try { require(${JSON.stringify(folder)}); } catch ({ message }) { console.log(message); }`;
+    assert.match(spawnSync(process.execPath, [...flags, "-e", load], { encoding: "utf8" }).stdout, says);
   });
 }
 

@@ -21,8 +21,11 @@ function saveBeforeExit() {
   if (common.isLeaving || !require("node:worker_threads").isMainThread) return;
   common.isLeaving = true;
   process.on("exit", () => {
-    const end = process.uptime() * 1000 + PATIENCE;
-    everyImage((image) => image.leave(Math.max(0, end - process.uptime() * 1000)));
+    // Nobody could catch what is thrown here.
+    try {
+      const end = process.uptime() * 1000 + PATIENCE;
+      everyImage((image) => image.leave(Math.max(0, end - process.uptime() * 1000)));
+    } catch {}
   });
 }
 

@@ -25,11 +25,11 @@ export interface StubRequest {
 
 /**
  * A whole answer; or bytes as they are, head included, at once or chunk by chunk for as long as somebody takes them; or no
- * answer: the connection breaks, or nothing ever comes.
+ * answer: the connection breaks, or nothing ever comes. What is cut ends without TLS's close_notify.
  */
 export type StubAnswer =
   | RawAnswer
-  | { bytes: string | Buffer; ending?: "close" | "reset" | "stall" }
+  | { bytes: string | Buffer; ending?: "close" | "cut" | "reset" | "stall" }
   | { chunks: () => Iterable<string | Buffer> | AsyncIterable<string | Buffer> }
   | "reset"
   | "stall";
@@ -159,6 +159,8 @@ export class StubServer {
       socket.write(answer.bytes, () => {
         if (answer.ending === "reset") {
           reset(socket);
+        } else if (answer.ending === "cut") {
+          socket.destroy();
         } else if (answer.ending !== "stall") {
           socket.end();
         }
