@@ -581,7 +581,7 @@ export const protections = [
     protection: "Words: a promised `iss` that is missing",
     find: "None if self.has_iss => (",
     replace: "None if false => (",
-    tests: { "authorization-code": ["ISSUER_MISMATCH, and its code is not used"] },
+    tests: { "authorization-code": ["^an answer without the issuer"] },
   },
   {
     protection: "Words: files that sudo left behind",
