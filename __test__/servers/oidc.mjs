@@ -90,6 +90,9 @@ export async function oidcServer(t, options = {}) {
     verify,
     scopes: ["read"],
     hold: options.hold,
+    ...(options.dpop && {
+      isBound: async (token, thumbprint) => (await provider.AccessToken.find(token))?.jkt === thumbprint,
+    }),
   });
   const isMcp = (url) => url.startsWith("/mcp") || url.startsWith("/.well-known/oauth-protected-resource");
   app.answer = (request, response) => {

@@ -13,6 +13,7 @@ import {
 import { NodeStreamableHTTPServerTransport } from "@modelcontextprotocol/node";
 import { McpServer } from "@modelcontextprotocol/server";
 import express from "express";
+import { DpopProofs } from "../support/dpop-proof.ts";
 
 export async function freePort() {
   const server = net.createServer().listen(0, "127.0.0.1");
@@ -92,23 +93,46 @@ export class Browser {
 
 /**
  * Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool whose
- * answer is open until `hold()` resolves.
+ * answer is open until `hold()` resolves. With `isBound(token, thumbprint)`, it takes no tokens but those that are bound to the
+ * key of a proof, which the packages leave to others: RFC 9449 section 7.
  */
-export function mcpApp({ resource, oauthMetadata, verify, scopes = [], hold }) {
+export function mcpApp({ resource, oauthMetadata, verify, scopes = [], hold, isBound }) {
   const app = express();
   const sessions = new Map();
   const url = new URL(resource);
-  app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: url, scopesSupported: scopes }));
+  app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: url, scopesSupported: [...scopes, "write"] }));
   const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(url);
   const guard = requireBearerAuth({
     verifier: { verifyAccessToken: verify },
     requiredScopes: scopes,
     resourceMetadataUrl,
   });
-  app.all("/mcp", guard, express.json(), async (request, response) => {
+  const scheme = isBound === undefined ? "Bearer" : "DPoP";
+  const challenge = (error, scope) =>
+    `${scheme} error="${error}", scope="${scope}", resource_metadata="${resourceMetadataUrl}"`;
+  const proofs = new DpopProofs();
+  const binding = async (request, response, next) => {
+    try {
+      const { headers, method } = request;
+      const { token, thumbprint } = await proofs.verify({ headers, method, url: resource });
+      if (!(await isBound(token, thumbprint))) throw new Error("invalid_token: none of this key");
+      request.headers.authorization = `Bearer ${token}`;
+      next();
+    } catch (error) {
+      const [code] = error.message.split(":");
+      response
+        .status(401)
+        .set("www-authenticate", challenge(code, scopes.join(" ")))
+        .end();
+    }
+  };
+  const guards = isBound === undefined ? [guard] : [binding, guard];
+  app.all("/mcp", ...guards, express.json(), async (request, response) => {
     if (request.body?.params?.name === "write" && !request.auth.scopes.includes("write")) {
-      const challenge = `Bearer error="insufficient_scope", scope="write", resource_metadata="${resourceMetadataUrl}"`;
-      response.status(403).set("www-authenticate", challenge).json({ error: "insufficient_scope" });
+      response
+        .status(403)
+        .set("www-authenticate", challenge("insufficient_scope", "write"))
+        .json({ error: "insufficient_scope" });
       return;
     }
     const known = sessions.get(request.headers["mcp-session-id"]);

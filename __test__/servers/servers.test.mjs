@@ -90,6 +90,17 @@ async function expire(config) {
   writeFileSync(path, JSON.stringify({ ...stored, expires: Date.now() - 1000 }), { mode: 0o600 });
 }
 
+/** A copy of the file, as a thief would have it, is good for nothing: neither its access token nor its refresh token. */
+async function assertEnded(copy, { config, path, use }, { hasSelfContainedTokens = false }) {
+  for (const expires of hasSelfContainedTokens ? [Date.now() - 1000] : [copy.expires, Date.now() - 1000]) {
+    writeFileSync(path, JSON.stringify({ ...copy, expires }), { mode: 0o600 });
+    // As far as anybody here knows: it is the server that says no.
+    assert.equal((await status(config)).state, "valid");
+    const error = await use().then(assert.fail, (reason) => reason);
+    assert.equal(error.code, "LOGIN_REQUIRED", error.message);
+  }
+}
+
 const clientIdOf = (page) => page.searchParams.get("client_id");
 
 /** The life of a login; `can` says what the server cannot. */
@@ -120,8 +131,14 @@ async function life(t, server, { canRefresh = true, canRevoke = true, canRaise =
     );
   }
 
+  server.requests?.splice(0);
   const second = await logInElsewhere(config, server);
   assert.equal(clientIdOf(second), clientIdOf(first.page), "the client is kept");
+  // Of a pushed request the page says nothing.
+  assert.deepEqual(
+    server.requests?.filter((line) => line === "POST /reg"),
+    server.requests && [],
+  );
   assert.match(await call(2, auth, server), answer);
 
   if (canRaise) {
@@ -140,18 +157,12 @@ async function life(t, server, { canRefresh = true, canRevoke = true, canRaise =
     assert.match(await call(2, auth, server, "write"), answer);
   }
 
-  const token = await getValidAccessToken(config);
+  const { path } = await status(config);
+  const copy = JSON.parse(readFileSync(path, "utf8"));
   assert.deepEqual(await logout(config), { revoked: canRevoke, removed: true });
-  if (canRevoke && !server.hasSelfContainedTokens) {
-    const init = {
-      method: "POST",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: "{}",
-    };
-    assert.equal((await fetch(resource, init)).status, 401);
-  }
   const error = await call(2, auth, server).then(assert.fail, (reason) => reason);
   assert.match(error.message, /Lab needs a login: run `openclaw lab login`/);
+  if (canRevoke) await assertEnded(copy, { config, path, use: () => call(2, auth, server) }, server);
   return first;
 }
 
@@ -249,8 +260,12 @@ describe("strict servers", { concurrency: 3 }, () => {
     return { path, jwks: { keys: [{ ...jwk, use: "sig", alg: "ES256" }] } };
   }
 
-  for (const form of ["pem", "jwk"]) {
-    test(`FAPI 2.0 of oidc-provider: private_key_jwt with a ${form}, pushed requests, DPoP with nonces`, async (t) => {
+  for (const [form, isKnown] of [
+    ["pem", false],
+    ["jwk", true],
+  ]) {
+    const who = isKnown ? "a client that is known there" : "a client that is registered";
+    test(`FAPI 2.0 of oidc-provider: private_key_jwt with a ${form} of ${who}, pushed requests, DPoP with nonces`, async (t) => {
       const { path, jwks } = keyPair(t, form);
       const client = {
         client_id: "strict",
@@ -263,47 +278,36 @@ describe("strict servers", { concurrency: 3 }, () => {
         jwks,
       };
       const methods = ["private_key_jwt"];
+      const clients = isKnown ? [client] : [];
       const server = await oidcServer(t, {
         profile: "fapi",
         pushed: "required",
         methods,
         dpop: true,
-        clients: [client],
+        clients,
+        registration: !isKnown,
       });
-      const base = { pluginId: "lab", stateDir: stateDir(t), issuer: `${server.origin}/`, clientId: "strict" };
+      const known = isKnown ? { clientId: "strict" } : {};
+      const base = { pluginId: "lab", stateDir: stateDir(t), resource: [server.resource], ...known };
+
+      const pushedProofs = [];
+      server.provider.on("pushed_authorization_request.success", ({ headers }) => pushedProofs.push(headers.dpop));
 
       // Before a person is troubled.
       const refused = await login(base, { onVerification: assert.fail }).then(assert.fail, (error) => error);
       assert.equal(refused.code, "INVALID_CONFIG");
       assert.match(refused.message, /takes no other client authentication than private_key_jwt\. Give .*clientKey/);
 
-      const config = {
-        ...base,
-        clientAuthentication: "private_key_jwt",
-        clientKey: path,
-        dpop: true,
-        scopes: ["openid", "offline_access"],
-      };
-      const { page, status: found } = await logIn(config, server);
+      const options = { ...known, clientAuthentication: "private_key_jwt", clientKey: path, dpop: true };
+      const { page, status: found } = await life(t, server, { canRaise: true, options });
       // The page is on this machine, and nothing of the request is in the address that the server gets.
       assert.equal(page.hostname, "127.0.0.1");
       assert.equal(page.search, "");
       assert.equal(found.dpop, true);
-      assert.ok(server.requests.includes("POST /request"));
-      const { pluginId, ...kit } = config;
-      const auth = pluginAuth({ id: pluginId, name: "Lab", logger: console }, { ...kit, keepFresh: false });
-      const me = async () => (await auth.fetch(`${server.origin}/me`)).json();
-      assert.equal((await me()).sub, "ada");
-      const before = await getValidAccessToken(config);
-      await expire(config);
-      assert.equal((await me()).sub, "ada");
-      assert.notEqual(await getValidAccessToken(config), before);
-
-      const copy = JSON.parse(readFileSync(found.path, "utf8"));
-      assert.deepEqual(await logout(config), { revoked: true, removed: true });
-      writeFileSync(found.path, JSON.stringify({ ...copy, expires: Date.now() - 1000 }), { mode: 0o600 });
-      const ended = await getValidAccessToken(config).then(assert.fail, (error) => error);
-      assert.equal(ended.code, "LOGIN_REQUIRED");
+      // The challenge's, not all that the resource lists.
+      assert.deepEqual(found.scopes, ["read"]);
+      // RFC 9449 section 10.1: with a proof the code, too, is bound to the key.
+      assert.equal(pushedProofs.filter(Boolean).length, 3);
     });
   }
 
@@ -368,36 +372,61 @@ describe("strict servers", { concurrency: 3 }, () => {
   test("Bluesky's PDS: pushed requests, DPoP, and a revocation that holds", { skip: pdsMissing }, async (t) => {
     const { pdsServer } = await import("./pds/server.mjs");
     const server = await pdsServer(t);
-    const scopes = ["atproto", "transition:generic"];
-    // atproto's clients for development are named like this.
-    const named = { redirect_uri: "http://127.0.0.1/callback", scope: scopes.join(" ") };
+    // atproto's clients for development are named like this, with all that they may ever ask for.
+    const named = { redirect_uri: "http://127.0.0.1/callback", scope: "atproto transition:generic" };
     const clientId = `http://localhost?${new URLSearchParams(named)}`;
-    const config = {
-      pluginId: "lab",
-      stateDir: stateDir(t),
-      resource: [server.resource],
-      clientId,
-      scopes,
-      dpop: true,
-    };
+    const resource = [server.resource];
+    const config = { pluginId: "lab", stateDir: stateDir(t), resource, clientId, scopes: ["atproto"], dpop: true };
+    const { pluginId, ...kit } = config;
+    const auth = pluginAuth({ id: pluginId, name: "Lab", logger: console }, { ...kit, keepFresh: false });
+    const xrpc = (name, init) => auth.fetch(`${server.origin}/xrpc/com.atproto.${name}`, init);
+    const session = async () => (await xrpc("server.getSession")).json();
+    const record = { $type: "app.bsky.feed.post", text: "green", createdAt: new Date().toISOString() };
+    const body = JSON.stringify({ repo: server.did, collection: record.$type, record });
+    const post = () =>
+      xrpc("repo.createRecord", { method: "POST", headers: { "content-type": "application/json" }, body });
+
     const { page, status: found } = await logIn(config, server);
     assert.equal(page.hostname, "127.0.0.1");
     assert.deepEqual(found.account, { id: server.did });
-    const { pluginId, ...kit } = config;
-    const auth = pluginAuth({ id: pluginId, name: "Lab", logger: console }, { ...kit, keepFresh: false });
-    const session = async () => (await auth.fetch(`${server.origin}/xrpc/com.atproto.server.getSession`)).json();
-    assert.equal((await session()).did, server.did);
-    const before = await getValidAccessToken(config);
-    await expire(config);
-    assert.equal((await session()).did, server.did);
-    assert.notEqual(await getValidAccessToken(config), before);
-    await logInElsewhere(config, server);
+    assert.deepEqual(found.scopes, ["atproto"]);
     assert.equal((await session()).did, server.did);
 
-    const copy = JSON.parse(readFileSync(found.path, "utf8"));
+    const before = await getValidAccessToken(config);
+    await expire(config);
+    const dids = await Promise.all([session(), session(), session()]);
+    assert.deepEqual(
+      dids.map(({ did }) => did),
+      [server.did, server.did, server.did],
+    );
+    const refreshed = await getValidAccessToken(config);
+    assert.notEqual(refreshed, before);
+
+    await logInElsewhere(config, server);
+    assert.equal((await session()).did, server.did);
+    assert.notEqual(await getValidAccessToken(config), refreshed);
+
+    // It names the scope in the body alone: the plugin reads it there.
+    const refused = await post();
+    assert.equal(refused.status, 403);
+    assert.equal(refused.headers.get("www-authenticate"), null);
+    assert.equal((await refused.json()).error, "ScopeMissingError");
+    const lacking = await getValidAccessToken(config, { requiredScope: "transition:generic" }).then(
+      assert.fail,
+      (error) => error,
+    );
+    assert.equal(lacking.code, "SCOPE_REQUIRED");
+    assert.deepEqual(lacking.scopes, ["transition:generic"]);
+    const raised = await logIn(config, server);
+    assert.deepEqual(raised.status.scopes, ["atproto", "transition:generic"]);
+    assert.equal(raised.status.missingScopes, undefined);
+    const posted = await post();
+    assert.equal(posted.status, 200);
+    assert.match((await posted.json()).uri, new RegExp(`^at://${server.did}/app.bsky.feed.post/`));
+
+    const { path } = await status(config);
+    const copy = JSON.parse(readFileSync(path, "utf8"));
     assert.deepEqual(await logout(config), { revoked: true, removed: true });
-    writeFileSync(found.path, JSON.stringify({ ...copy, expires: Date.now() - 1000 }), { mode: 0o600 });
-    const ended = await getValidAccessToken(config).then(assert.fail, (error) => error);
-    assert.equal(ended.code, "LOGIN_REQUIRED", "the server revoked nothing");
+    await assertEnded(copy, { config, path, use: session }, server);
   });
 });
