@@ -191,7 +191,8 @@ describe("by its URL alone", { concurrency: 3 }, () => {
 
   for (const kind of ["fastmcp", "sdk"]) {
     test(`${kind} of Python`, async (t) => {
-      await life(t, await pythonServer(t, kind), { canRevoke: kind === "fastmcp" });
+      const isFastmcp = kind === "fastmcp";
+      await life(t, await pythonServer(t, kind), { canRevoke: isFastmcp, canRaise: isFastmcp });
     });
   }
 
