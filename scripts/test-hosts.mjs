@@ -1,7 +1,7 @@
 // `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on the way,
 // half a GB each.
 //
-//   npm run test:hosts                            the oldest, the newest and those between in which something changed
+//   npm run test:hosts                            the rows of the table that have `ci`: the oldest and the newest
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name
 //   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
