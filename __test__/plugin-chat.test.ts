@@ -1,13 +1,19 @@
 /** The login from a chat: what the person reads, who may, and to whom a login belongs. The real hosts are in __test__/hosts. */
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { logout, type TokenOptions } from "../index.js";
+import { logout, status, type TokenOptions } from "../index.js";
 import { shared } from "../lib/shared.js";
+import { AllowedSenders } from "../plugin/allowed-senders.ts";
 import { conversation } from "../plugin/conversation.ts";
 import { type ChatContext, type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
 import { AuthorizationServer, type AuthorizationServerOptions, clients } from "./support/authorization-server.ts";
+import { Child } from "./support/child.ts";
 import { FakeHost } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
+import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
 import { TempHome } from "./support/temp-home.ts";
 
@@ -184,6 +190,46 @@ test('"*" lets nobody log in: owners may, and who sends the word of the terminal
   assert.ok(home.stateDir);
 });
 
+test("a word is good for one sender, also where several send it at once", async (t) => {
+  const { host } = await plugin(t);
+  const open = { channels: { telegram: { dmPolicy: "open", allowFrom: ["*"] } } };
+  const { word, message } = await host.call("my-memory.chat.allow");
+  const other = await host.call("my-memory.chat.allow");
+  assert.match(String(message), /\/my-memory allow \w+/);
+  const people = ["7011", "7012", "7013", "7014", "7015"].map((id) => from(id, { config: open }));
+  const answers = await Promise.all(people.map((person) => host.say(`allow ${word}`, person)));
+  const accepted = answers.filter((answer) => answer.startsWith("You can log in"));
+  assert.equal(accepted.length, 1, answers.join("\n"));
+  const may = await Promise.all(people.map((person) => host.say("status", person)));
+  assert.equal(may.filter((answer) => /^My Memory: not logged in/.test(answer)).length, 1);
+  const last = people[answers.findIndex((answer) => !answer.startsWith("You can log in"))] ?? ada;
+  assert.match(await host.say(`allow ${other.word}`, last), /^You can log in/, "another word is for another person");
+  assert.match(await host.say(`allow ${other.word}`, last), /^That is not the word/);
+});
+
+test("a word is good for one sender, also where several processes hear it at once", async (t) => {
+  const home = TempHome.create(t);
+  const senders = new AllowedSenders(() => ({ pluginId: "my-memory", stateDir: home.stateDir }));
+  const processes = ["7001", "7002", "7003"].map((id) =>
+    Child.start(t, "word-sender.mjs", { args: [home.stateDir, id], env: home.env() }),
+  );
+  await Promise.all(processes.map((child) => child.event("ready")));
+  for (let round = 1; round <= 30; round += 1) {
+    const word = await senders.invite();
+    for (const child of processes) {
+      child.send({ word });
+    }
+    const answers = await Promise.all(processes.map((child) => child.event("answered")));
+    assert.equal(answers.filter(({ isAccepted }) => isAccepted).length, 1, `round ${round}`);
+  }
+  assert.ok((await senders.list()).length > 0);
+  const { path } = await status({ pluginId: "my-memory", stateDir: home.stateDir });
+  const left = readdirSync(join(dirname(path), ".chat")).filter((name) => !/^sender-\w+$/.test(name));
+  assert.deepEqual(left, [], "no word, and nothing half-written");
+  await senders.clear();
+  assert.deepEqual(await senders.list(), []);
+});
+
 test("who: owners alone, or as the plugin says", async (t) => {
   const { host, auth: _ } = await plugin(t, { chat: { who: "owners", name: "memory-login" } });
   assert.deepEqual(host.commands[0]?.requiredScopes, ["operator.admin"]);
@@ -223,6 +269,50 @@ test("a login belongs to the chat that began it: nobody else learns its code, en
   assert.match(await host.say("paste again", ada), /No login waits for anything/);
   assert.match(await host.say("logout", bob), /^Logged out/);
   assert.ok(next);
+});
+
+test("two that are begun at once are one login, of one person", async (t) => {
+  const { host, server } = await plugin(t);
+  const answers = await Promise.all([ada, from("7003"), ada].map((person) => host.say("login", person)));
+  const codes = answers.map(codeIn);
+  const others = answers.filter((answer) => /^Somebody else is logging in/.test(answer));
+  assert.equal(new Set(codes.filter(Boolean)).size, 1, answers.join("\n\n"));
+  assert.equal(codes.filter(Boolean).length + others.length, 3, answers.join("\n\n"));
+  assert.ok(others.length > 0);
+  assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 1);
+});
+
+test("several copies of the kit in one gateway say the outcome once, and it is known which login was given up", async (t) => {
+  const { host, server, home, sent, next } = await plugin(t);
+  const copy = createRequire(import.meta.url)(join(copyOfThePackage(home, "copy"), "dist/index.js"));
+  const second = new FakeHost({ stateDir: home.stateDir, channel: (host.api.runtime as { channel: unknown }).channel });
+  copy.pluginAuth(second.api, {
+    issuer: server.issuer,
+    clientId: "public",
+    scopes: ["memory", "offline_access"],
+    chat: true,
+  });
+  const invitation = await host.say("login", ada);
+  assert.equal(codeIn(await second.say("login", ada)), codeIn(invitation));
+  assert.match(await second.say("cancel", ada), /given up/);
+  const again = await second.say("login", ada);
+  assert.equal(codeIn(await host.say("login", ada)), codeIn(again));
+  const outcome = next(1);
+  await new Person().approve(addressIn(again));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);
+  assert.match(await host.say("status", ada), /: logged in/);
+  assert.equal(sent.length, 1, JSON.stringify(sent));
+});
+
+test("a login that was begun elsewhere is joined from a chat only where one could be begun there", async (t) => {
+  const { host, next } = await plugin(t);
+  const outcome = next();
+  await new Person().approve(addressIn(await host.say("login", ada)));
+  await outcome;
+  await host.call("my-memory.login");
+  assert.match(await host.say("login", ada), /is logged in already/);
+  assert.ok(codeIn(await host.say("login replace", ada)));
+  await host.say("cancel", ada);
 });
 
 test("five attempts an hour, of each sender", async (t) => {

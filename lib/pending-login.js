@@ -69,6 +69,14 @@ function start({ login }, config, owner, listeners, options) {
     });
   };
   nextQuestion();
+  let turn = Promise.resolve();
+  const give = async (text) => {
+    const asking = await Promise.race([question, outcome]);
+    if (typeof asking.answer !== "function") return asking;
+    nextQuestion();
+    asking.answer(text);
+    return Promise.race([outcome, question.then(({ message }) => message)]);
+  };
   const outcome = login(config, {
     ...options,
     signal: stop.signal,
@@ -92,13 +100,11 @@ function start({ login }, config, owner, listeners, options) {
     pluginId: config.pluginId,
     asked: asked(config),
     waiters: 0,
-    // How the login ends, or the question again, which says what was wrong.
-    async paste(text) {
-      const asking = await Promise.race([question, outcome]);
-      if (typeof asking.answer !== "function") return asking;
-      nextQuestion();
-      asking.answer(text);
-      return Promise.race([outcome, question.then(({ message }) => message)]);
+    // How the login ends, or the question again, which says what was wrong. One after the other: each answers a question.
+    paste(text) {
+      const answered = turn.then(() => give(text));
+      turn = answered.catch(() => {});
+      return answered;
     },
     abort: () => stop.abort(),
   };

@@ -7,6 +7,10 @@ export interface SharedLogin {
   /** Who alone may take part; nothing where whoever may log in may. Missing in older versions of the package. */
   readonly owner?: string | undefined;
   readonly pluginId?: string;
+  /** A chat is told how it ends. */
+  isAnnounced?: boolean;
+  /** Its person has that as an answer already. */
+  isAnswered?: boolean;
 }
 
 export interface LoginPage {

@@ -1,6 +1,6 @@
 /** Who may log in from a chat: whoever the host lets talk to it by name, and who has sent a word from the terminal. */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { status } from "../index.js";
 import { type Conversation, personIn, webChat } from "./conversation.ts";
@@ -13,13 +13,6 @@ interface Sender {
   senderId: string;
 }
 
-interface Kept {
-  version: 1;
-  /** SHA-256 of the word, and until when it is good. */
-  word?: { sha256: string; expiresAt: number };
-  senders: Sender[];
-}
-
 const patience = 10 * 60_000;
 
 export interface SenderSource {
@@ -27,6 +20,10 @@ export interface SenderSource {
   stateDir: string | undefined;
 }
 
+/**
+ * The people who have sent a word, and the words that are good: one file for each. Whoever removes the file of a word has used
+ * it, so no two senders, of whatever process, use one; and nothing is read to be written again.
+ */
 export class AllowedSenders {
   readonly #source: () => SenderSource;
 
@@ -34,67 +31,109 @@ export class AllowedSenders {
     this.#source = source;
   }
 
-  /** Makes the word that lets the first who sends it log in from a chat, for ten minutes. */
+  /** Makes a word that lets the first who sends it log in from a chat, for ten minutes. */
   async invite(): Promise<string> {
+    const folder = await this.#folder();
+    for (const name of namesIn(folder, /^word-\w+$/)) {
+      if (!isGood(join(folder, name))) {
+        rmSync(join(folder, name), { force: true });
+      }
+    }
     const word = randomBytes(6).toString("base64url").toLowerCase().replace(/[_-]/g, "x");
-    const kept = await this.#read();
-    await this.#write({ ...kept, word: { sha256: hash(word), expiresAt: Date.now() + patience } });
+    const file = wordFile(folder, word);
+    renameSync(written(file, { version: 1, expiresAt: Date.now() + patience }), file);
     return word;
   }
 
-  /** Whether that is the word; then it is worth nothing any more, and its sender may log in. */
-  async accept(word: string, { channel, senderId }: Conversation): Promise<boolean> {
-    const kept = await this.#read();
-    const { word: wanted, senders } = kept;
-    const isIt =
-      wanted !== undefined &&
-      wanted.expiresAt > Date.now() &&
-      timingSafeEqual(Buffer.from(hash(word.trim().toLowerCase())), Buffer.from(wanted.sha256));
-    if (isIt) {
-      await this.#write({ version: 1, senders: [...senders, { channel, senderId }] });
+  /** Whether that is a word; then it is worth nothing any more, and its sender may log in. */
+  async accept(text: string, { channel, senderId }: Conversation): Promise<boolean> {
+    const folder = await this.#folder();
+    const word = wordFile(folder, text.trim().toLowerCase());
+    if (!isGood(word)) {
+      return false;
     }
-    return isIt;
+    const sender = senderFile(folder, { channel, senderId });
+    // First what a full disk would refuse, then what cannot be taken back.
+    const made = written(sender, { version: 1, channel, senderId });
+    try {
+      unlinkSync(word);
+    } catch (error) {
+      rmSync(made, { force: true });
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+        return false;
+      }
+      throw error;
+    }
+    renameSync(made, sender);
+    return true;
   }
 
   async list(): Promise<Sender[]> {
-    return (await this.#read()).senders;
+    const folder = await this.#folder();
+    return namesIn(folder, /^sender-\w+$/).flatMap((name) => {
+      const { channel, senderId } = contentOf(join(folder, name));
+      return typeof channel === "string" && typeof senderId === "string" ? [{ channel, senderId }] : [];
+    });
   }
 
-  /** Lets nobody log in any more for having sent a word. */
+  /** Lets nobody log in any more for having sent a word; no word is good any more. */
   async clear(): Promise<void> {
-    await this.#write({ version: 1, senders: [] });
-  }
-
-  async has({ channel, senderId }: Conversation): Promise<boolean> {
-    const senders = await this.list();
-    return senders.some((sender) => sender.channel === channel && sender.senderId === senderId);
-  }
-
-  async #path(): Promise<string> {
-    const { pluginId, stateDir } = this.#source();
-    // Beside the logins. No account begins with a dot.
-    const { path } = await status({ pluginId, ...(stateDir !== undefined && { stateDir }) });
-    return join(dirname(path), ".chat.json");
-  }
-
-  async #read(): Promise<Kept> {
-    try {
-      const kept = JSON.parse(readFileSync(await this.#path(), "utf8")) as Partial<Kept>;
-      const senders = Array.isArray(kept.senders) ? kept.senders : [];
-      return { version: 1, senders, ...(kept.word !== undefined && { word: kept.word }) };
-    } catch {
-      // Nobody may, until a new word was sent.
-      return { version: 1, senders: [] };
+    const folder = await this.#folder();
+    for (const name of namesIn(folder, /^/)) {
+      rmSync(join(folder, name), { force: true });
     }
   }
 
-  async #write(kept: Kept): Promise<void> {
-    const path = await this.#path();
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const made = `${path}.${process.pid}.new`;
-    writeFileSync(made, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
-    renameSync(made, path);
+  async has(sender: Conversation): Promise<boolean> {
+    const { channel, senderId } = contentOf(senderFile(await this.#folder(), sender));
+    return channel === sender.channel && senderId === sender.senderId;
   }
+
+  async #folder(): Promise<string> {
+    const { pluginId, stateDir } = this.#source();
+    // Beside the logins. No account begins with a dot.
+    const { path } = await status({ pluginId, ...(stateDir !== undefined && { stateDir }) });
+    return join(dirname(path), ".chat");
+  }
+}
+
+function wordFile(folder: string, word: string): string {
+  return join(folder, `word-${hash(word)}`);
+}
+
+function senderFile(folder: string, { channel, senderId }: Sender): string {
+  return join(folder, `sender-${hash(JSON.stringify([channel, senderId]))}`);
+}
+
+function isGood(word: string): boolean {
+  const { expiresAt } = contentOf(word);
+  return typeof expiresAt === "number" && expiresAt > Date.now();
+}
+
+function namesIn(folder: string, pattern: RegExp): string[] {
+  try {
+    return readdirSync(folder).filter((name) => pattern.test(name));
+  } catch {
+    // Nobody was invited yet.
+    return [];
+  }
+}
+
+/** Nothing, if it is gone or damaged: nobody may, until a new word was sent. */
+function contentOf(file: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(readFileSync(file, "utf8")));
+  } catch {
+    return {};
+  }
+}
+
+/** The content under a name of its own, to be renamed. */
+function written(file: string, content: object): string {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  const made = `${file}.${randomBytes(6).toString("hex")}.new`;
+  writeFileSync(made, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+  return made;
 }
 
 /** Whether the host's configuration makes the sender an owner, or the client of the gateway may do everything. */

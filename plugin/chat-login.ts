@@ -21,10 +21,6 @@ export interface ChatLoginContext extends LoginContext {
 const attemptsPerHour = 5;
 const hour = 3_600_000;
 
-/** Logins of which the person has the outcome already. */
-const answered = new WeakSet<SharedLogin>();
-const announced = new WeakSet<SharedLogin>();
-
 /** Counts what may be guessed or sent again and again. */
 export function countAttempt(pluginId: string, conversation: Conversation): void {
   const { chatAttempts } = shared();
@@ -40,7 +36,11 @@ export function countAttempt(pluginId: string, conversation: Conversation): void
 /** The pending login of that account, unless somebody else has begun it in another chat. */
 export async function pendingLogin(config: AuthConfig, conversation: Conversation): Promise<SharedLogin | undefined> {
   const login = shared().pendingLogins.get(await loginKey(config));
-  if (login?.owner !== undefined && login.owner !== ownerOf(conversation)) {
+  return login && requireOwn(login, conversation);
+}
+
+function requireOwn(login: SharedLogin, conversation: Conversation): SharedLogin {
+  if (login.owner !== undefined && login.owner !== ownerOf(conversation)) {
     throw new Refused(
       "Somebody else is logging in from another chat just now. Wait until that login has ended, which takes minutes.",
     );
@@ -56,7 +56,8 @@ export async function chatLogin(
 ): Promise<string> {
   const { title, chatCommand } = context;
   const running = await pendingLogin(config, conversation);
-  if (running === undefined) {
+  // One that was begun elsewhere, without asking, is joined as if it were begun here.
+  if (running?.owner === undefined) {
     const { state, ...before } = await status(config);
     if (!isReplacement && (state === "valid" || state === "expiring")) {
       throw new Refused(
@@ -67,18 +68,18 @@ export async function chatLogin(
     countAttempt(config.pluginId, conversation);
   }
   const { redirectUri } = context;
-  const login = await beginLogin(context, config, { owner: ownerOf(conversation), redirectUri });
-  if (login.owner !== undefined && login.owner !== ownerOf(conversation)) {
-    // Begun by another while we looked.
-    await pendingLogin(config, conversation);
-  }
+  // Another may have begun one while we looked.
+  const login = requireOwn(
+    await beginLogin(context, config, { owner: ownerOf(conversation), redirectUri }),
+    conversation,
+  );
   const verification = await login.verification;
   const send = await sender(conversation, context.runtime(), hostConfig).catch(() => undefined);
-  if (send !== undefined && !announced.has(login)) {
-    announced.add(login);
+  if (send !== undefined && !login.isAnnounced) {
+    login.isAnnounced = true;
     const announce = async (text: string) => {
       try {
-        await (answered.has(login) ? undefined : send(text));
+        await (login.isAnswered ? undefined : send(text));
       } catch (error) {
         context.logger.warn(
           `${title}: the outcome of a login could not be written to ${conversation.channel}: ${error}`,
@@ -107,10 +108,10 @@ export async function pasteIntoLogin(
   if ((await login.verification).userCode !== "") {
     throw new Refused("Nothing is to be sent here: enter the code on the page.");
   }
-  answered.add(login);
+  login.isAnswered = true;
   const ended = await login.paste(text);
   if (typeof ended === "string") {
-    answered.delete(login);
+    login.isAnswered = false;
     throw new Refused(ended);
   }
   return loggedIn(title, ended);
@@ -120,7 +121,7 @@ export async function pasteIntoLogin(
 export async function cancelLogin(config: AuthConfig, conversation: Conversation): Promise<boolean> {
   const login = await pendingLogin(config, conversation);
   if (login !== undefined) {
-    answered.add(login);
+    login.isAnswered = true;
     login.abort();
   }
   return login !== undefined;

@@ -8,7 +8,7 @@
  *     assert.deepEqual(await child.exit, { code: null, signal: "SIGINT" });
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -73,10 +73,7 @@ export class Child {
         ...(options.cwd !== undefined && { cwd: options.cwd }),
       }),
     );
-    lifetime.after(async () => {
-      child.signal("SIGKILL");
-      await child.exit;
-    });
+    lifetime.after(() => child.kill());
     return child;
   }
 
@@ -164,6 +161,18 @@ export class Child {
     this.#process.kill(signal);
   }
 
+  /** As the system does where memory is short, and whatever it has started: those hold its output open. */
+  async kill(): Promise<void> {
+    const started = this.#ended === undefined ? descendants(this.pid) : [];
+    this.signal("SIGKILL");
+    for (const pid of started) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {}
+    }
+    await this.exit;
+  }
+
   #read(line: string): void {
     if (!line.startsWith('{"event":')) {
       return;
@@ -180,6 +189,16 @@ export class Child {
   #tooLate(event: string): Error {
     const how = JSON.stringify(this.#ended);
     return new Error(`The child ended (${how}) without "${event}".\n${this.stdout}\n${this.stderr}`);
+  }
+}
+
+function descendants(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+    return children.flatMap((child) => [child, ...descendants(child)]);
+  } catch {
+    // It has ended, or this is no Linux.
+    return [];
   }
 }
 

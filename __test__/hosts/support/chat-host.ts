@@ -1,5 +1,5 @@
 /** A host with a plugin whose users log in from Telegram. */
-import { cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type AuthConfig, status } from "../../../index.js";
@@ -85,24 +85,4 @@ export async function until(login: AuthConfig, wanted: string): Promise<void> {
   while ((await status(login)).state !== wanted) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-/** As the system does where memory is short: the gateway too, where the command runs it in a child. */
-export async function killGateway({ child }: Gateway): Promise<void> {
-  for (const pid of [child.pid, ...descendants(child.pid)]) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {}
-  }
-  await child.exit;
-}
-
-function descendants(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-  return children === ""
-    ? []
-    : children
-        .split(" ")
-        .map(Number)
-        .flatMap((child) => [child, ...descendants(child)]);
 }
