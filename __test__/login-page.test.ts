@@ -132,7 +132,7 @@ test("the page of the code is for one browser, and says how it ended", async (t)
   }
   assert.deepEqual(JSON.parse((await exchange(`${address}?poll`, own)).text), { isWaiting: true });
   await host.call("my-memory.logout");
-  await Promise.allSettled([...shared().loginPages.values()].map(({ login }) => login.outcome));
+  await Promise.allSettled([...shared().loginPages.values()].map(({ login }) => login?.outcome));
   assert.deepEqual(JSON.parse((await exchange(`${address}?poll`, own)).text), { isWaiting: false });
   assert.match((await exchange(address, own)).text, /<h1>Not logged in<\/h1>/);
 });

@@ -17,6 +17,7 @@ import { FakeHost } from "./support/fake-host.ts";
 import { ForeignFile } from "./support/foreign-file.ts";
 import { approvedLogin, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";
+import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
@@ -116,6 +117,23 @@ for (const inStore of [false, true]) {
     assert.deepEqual(await child.exit, { code: 0, signal: null }, child.stderr);
   });
 }
+
+test("of the copies of the package that a host has replaced only the one that has loaded the image is kept", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  await grantedLogin(configFor(server, home.stateDir));
+  const folders = Array.from({ length: 5 }, (_, nth) => {
+    return copyOfThePackage(home, `copy-${nth}`, (name) => nth === 0 || !name.endsWith(".node"));
+  });
+  const child = Child.start(t, "replaced-copies.mjs", {
+    env: home.env(),
+    nodeOptions: ["--expose-gc"],
+    args: [JSON.stringify({ stateDir: home.stateDir, issuer: server.issuer, folders })],
+  });
+  const { left, modules } = await child.event("left");
+  assert.ok((modules as number) > 30);
+  assert.deepEqual(left, [0]);
+});
 
 test("the service warns once when a login is needed", async (t) => {
   const home = TempHome.create(t);

@@ -21,8 +21,8 @@ function numbered({ native, stores }, config) {
   return { ...config, store: number };
 }
 
-/** Stores that report changes, with the timer that ends it. */
-const listening = new WeakMap();
+/** Stores that report changes, with the timer that ends it, and what does. */
+const listening = new Map();
 
 /** How long a store that nobody uses reports changes, in milliseconds. */
 const IDLE = 60_000;
@@ -46,13 +46,19 @@ function listen(native, store, number) {
   );
   const end = () => {
     isOver = true;
+    clearTimeout(timer);
     listening.delete(store);
     native.storeIsLive(number, false);
     settle(async () => await stop?.(), ignore);
   };
   const timer = setTimeout(end, IDLE);
   timer.unref?.();
-  listening.set(store, { timer });
+  listening.set(store, { timer, end });
+}
+
+/** Nobody is to report changes any more, until the next call. */
+function endListening() {
+  for (const { end } of [...listening.values()]) end();
 }
 
 function ignore() {}
@@ -208,4 +214,4 @@ function nameOf(error) {
   }
 }
 
-module.exports = { inspected, numbered, release, use };
+module.exports = { endListening, inspected, numbered, release, use };

@@ -14,7 +14,8 @@ export interface SharedLogin {
 }
 
 export interface LoginPage {
-  readonly login: SharedLogin;
+  /** Until it has ended. */
+  login: SharedLogin | undefined;
   readonly pluginId: string;
   readonly madeAt: number;
   /** Of the one browser that has opened it. */

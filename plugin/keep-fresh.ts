@@ -7,6 +7,7 @@ import {
   listProfiles,
   status,
 } from "../index.js";
+import { endListening } from "../lib/given-store.js";
 import { endLogins } from "../lib/pending-login.js";
 import { letGo, settled } from "../lib/shared.js";
 import type { PluginService } from "./host.ts";
@@ -148,6 +149,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       // A refresh may be under way with no promise of ours behind it: its rotated token is lost with the process.
       await settled(stopPatience);
       letGo();
+      endListening();
     },
   };
 }

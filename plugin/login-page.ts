@@ -68,13 +68,14 @@ export function pageOf(context: PageContext, login: SharedLogin): string {
     outcome: undefined,
   });
   const page = loginPages.get(token) as LoginPage;
+  // What a page says afterwards holds on to nothing of the copy that has served it.
+  const end = (outcome: LoginPage["outcome"]) => {
+    page.outcome = outcome;
+    page.login = undefined;
+  };
   login.outcome.then(
-    () => {
-      page.outcome = { isDone: true };
-    },
-    (error: { message?: string }) => {
-      page.outcome = { isDone: false, message: error.message ?? "" };
-    },
+    () => end({ isDone: true }),
+    (error: { message?: string }) => end({ isDone: false, message: error.message ?? "" }),
   );
   return `${new URL(pagePath(context), context.redirectUri)}?t=${token}`;
 }
@@ -147,7 +148,7 @@ async function showLogin(context: PageContext, request: IncomingMessage, respons
     });
     return;
   }
-  const verification = await page.login.verification.catch(() => undefined);
+  const verification = await page.login?.verification.catch(() => undefined);
   const isWaiting = page.outcome === undefined && verification !== undefined;
   if (url.searchParams.has("poll")) {
     response.setHeader("Content-Type", "application/json");

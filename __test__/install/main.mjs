@@ -42,7 +42,7 @@ const published = [
     (name) => `lib/${name}.js`,
   ),
   ...["running-host", "shared", "unloadable", "unusable"].map((name) => `lib/${name}.js`),
-  ...["images", "pending-login", "shared"].map((name) => `lib/${name}.d.ts`),
+  ...["given-store", "images", "pending-login", "shared"].map((name) => `lib/${name}.d.ts`),
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",
 ].sort();

@@ -1,0 +1,2 @@
+/** What the kit uses of it. */
+export function endListening(): void;
