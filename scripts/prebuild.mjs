@@ -49,6 +49,8 @@ async function prebuild(platform) {
   const { target, os, libc, features } = platform;
   await addTarget(target);
   const sysroot = (await output("rustc", ["--print", "sysroot"])).trim();
+  // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
+  const ownStd = os === "linux" && (await hasRustSource());
   const flags = [
     // Panics name source files: without the folders of the machine that built them.
     `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
@@ -58,6 +60,8 @@ async function prebuild(platform) {
     "-Zlocation-detail=none",
     // And how values look to a programmer: another 81 KB. A test sees to it that no sentence is made of that.
     ...(features.length === 0 ? ["-Zfmt-debug=none"] : []),
+    // What is dropped needs no way out of a panic in it: 200 KB. All crates have to agree, std as well.
+    ...(ownStd ? ["-Zpanic-in-drop=abort"] : []),
     // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
     ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
@@ -67,9 +71,7 @@ async function prebuild(platform) {
   // Lets the stable compiler take options that begin with -Z.
   const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" };
   let command = ["build", "--target", target];
-  const ownStd = libc === "glibc" && (await hasRustSource());
-  // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
-  const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features="] : [];
+  const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size"] : [];
   if (os === "linux") {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
     command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
