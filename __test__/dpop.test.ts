@@ -24,6 +24,7 @@ import {
 } from "../index.js";
 import { pluginAuth } from "../plugin/index.ts";
 import { statusText } from "../plugin/status-text.ts";
+import { FakeHost } from "../plugin/testing/fake-host.ts";
 import {
   AuthorizationServer,
   type AuthorizationServerOptions,
@@ -31,7 +32,6 @@ import {
 } from "./support/authorization-server.ts";
 import { DpopApi } from "./support/dpop-api.ts";
 import { exchange } from "./support/exchange.ts";
-import { FakeHost } from "./support/fake-host.ts";
 import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AuthError, getValidAccessToken, importToken, status } from "../index.js";
 import { loginNeeded, type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
-import { FakeHost } from "./support/fake-host.ts";
+import { FakeHost } from "../plugin/testing/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { rejection } from "./support/rejection.ts";
 import { type StubHandler, type StubRequest, StubServer } from "./support/stub-server.ts";
@@ -127,7 +127,10 @@ test("origins: as the config names them, subdomains only by a wildcard; else tho
   const other = pluginAuth(new FakeHost({ stateDir: raw.stateDir }).api, { ...raw, resource });
   assert.deepEqual((await other.status()).origins, ["https://mcp.example.com"]);
   for (const wrong of ["*", "*.com", "https://api.example.com/path", "ftp://x.example.com", ""]) {
-    assert.throws(() => pluginAuth(new FakeHost().api, { origins: [wrong] }), /`origins` holds ".*": give https:/);
+    assert.throws(
+      () => pluginAuth(new FakeHost({ stateDir: null }).api, { origins: [wrong] }),
+      /`origins` holds ".*": give https:/,
+    );
   }
 });
 

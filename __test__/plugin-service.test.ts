@@ -11,9 +11,9 @@ import {
   refreshOAuth,
 } from "../plugin/index.ts";
 import { dueIn } from "../plugin/keep-fresh.ts";
+import { FakeHost } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { Child } from "./support/child.ts";
-import { FakeHost } from "./support/fake-host.ts";
 import { ForeignFile } from "./support/foreign-file.ts";
 import { approvedLogin, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { MapStore } from "./support/map-store.ts";

@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { AuthError, getValidAccessToken } from "../index.js";
 import { defaultAgent, hostName, loginCommand, strayProfile } from "../plugin/host.ts";
 import { configSchema, type PluginAuthOptions, pluginAuth, uiHints } from "../plugin/index.ts";
+import { FakeHost, type FakeHostOptions } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
-import { FakeHost, type FakeHostOptions } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { grantedLogin } from "./support/login.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -50,8 +50,11 @@ test("what is wrong with the call itself is said in words", async () => {
     message: /takes the `api` that the host gives/,
   });
   // @ts-expect-error Likewise.
-  assert.throws(() => pluginAuth(new FakeHost().api), { name: "TypeError", message: /options as its second argument/ });
-  const auth = pluginAuth(new FakeHost().api, options);
+  assert.throws(() => pluginAuth(new FakeHost({ stateDir: null }).api), {
+    name: "TypeError",
+    message: /options as its second argument/,
+  });
+  const auth = pluginAuth(new FakeHost({ stateDir: null }).api, options);
   await assert.rejects(auth.fetch("/notes?key=canary"), {
     name: "TypeError",
     message: 'auth.fetch takes a whole URL, such as https://api.example.com/notes; it got "/notes".',
@@ -59,7 +62,7 @@ test("what is wrong with the call itself is said in words", async () => {
 });
 
 test("registering only registers: api.runtime is not touched, and twice is once more of the same", () => {
-  const host = new FakeHost();
+  const host = new FakeHost({ stateDir: null });
   for (const _mode of ["cli-metadata", "discovery"]) {
     pluginAuth(host.api, { issuer: "https://auth.example.com" });
   }
@@ -93,7 +96,7 @@ test("a host that has none of the registrations is no obstacle", () => {
 });
 
 test("command and keepFresh can be left out; the subcommands go to a command of the plugin's own", () => {
-  const host = new FakeHost();
+  const host = new FakeHost({ stateDir: null });
   const auth = pluginAuth(host.api, { issuer: "https://auth.example.com", command: false, keepFresh: false });
   assert.equal(host.actions.size, 0);
   // What is left of it ends logins that wait.
@@ -107,7 +110,7 @@ test("command and keepFresh can be left out; the subcommands go to a command of 
 });
 
 test("where the host does not say where its state is, the package's own rule applies", async () => {
-  const host = new FakeHost();
+  const host = new FakeHost({ stateDir: null });
   const auth = pluginAuth(host.api, { issuer: "https://auth.example.com" });
   assert.match((await auth.status()).path, /credentials.my-memory.default\.json$/);
   assert.equal(host.runtimeReads, 1);
@@ -255,7 +258,7 @@ test("accounts: one per agent", async (t) => {
   assert.equal(defaultAgent(undefined), "main");
   assert.equal(defaultAgent({ agents: { list: "odd" } }), "main");
   assert.throws(
-    () => pluginAuth(new FakeHost().api, { perAgent: true, profile: "work" }),
+    () => pluginAuth(new FakeHost({ stateDir: null }).api, { perAgent: true, profile: "work" }),
     /either profile or perAgent/,
   );
 });

@@ -17,7 +17,7 @@ import {
   status,
 } from "../index.js";
 import { deviceCodeAuthMethod, type HostCredential, pluginAuth, refreshOAuth } from "../plugin/index.ts";
-import { FakeHost } from "./support/fake-host.ts";
+import { FakeHost } from "../plugin/testing/fake-host.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 

@@ -7,6 +7,9 @@ const { imageFor, watchOver } = require("./images.js");
 const { read } = require("./json.js");
 const { saveBeforeExit } = require("./shared.js");
 
+/** Loaded where something has failed. */
+const explained = (details, config) => require("./test-runner.js").explained(details, config);
+
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
 // The language's own, whatever the global of that name has become.
@@ -17,7 +20,7 @@ function start(name, caller, config, options, argument) {
     const origin = {};
     // Whoever has taken these functions away gets an error without the caller's frames.
     tolerate(() => Error.captureStackTrace(origin, caller), ignore);
-    const failure = (details, cause) => withStackOf(origin, new AuthError(details, cause));
+    const failure = (details, cause) => withStackOf(origin, new AuthError(explained(details, config), cause));
     const aborted = () => failure(ABORTED, { cause: signal.reason });
 
     const image = imageFor(name, config);

@@ -35,6 +35,7 @@ const WATCH = 30_000;
 //   chatAttempts    Map from a sender in a chat to the times (Unix ms) of what was tried there within the last hour
 //   loginPages      Map from the one-time address of a page to the login that it shows, to the browser with its cookie alone
 //   loginFailures   Map from an account of a plugin to the message of its last login that failed
+//   skipped         milliseconds that the tests of a plugin have put the clock ahead
 //   isLeaving       whether an exit of the process waits for all images: one listener does for all
 const SYMBOL = Symbol.for("clawdbot-plugin-auth.process.1");
 

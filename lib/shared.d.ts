@@ -31,3 +31,5 @@ export function shared(): {
 };
 export function settled(limit: number): Promise<void>;
 export function letGo(): void;
+export function now(): number;
+export function skipTime(seconds: number): void;

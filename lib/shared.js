@@ -47,6 +47,17 @@ async function settled(limit) {
   }
 }
 
+/** The time that the package sees, Unix milliseconds. */
+function now() {
+  return Date.now() + (shared().skipped ?? 0);
+}
+
+/** Puts it that many seconds ahead of the machine's: plugin/testing/clock.ts, in tests alone. */
+function skipTime(seconds) {
+  shared().skipped = seconds * 1000;
+  everyImage(({ native }) => native.skipTime(seconds));
+}
+
 // One that fails, of another version perhaps, keeps nobody from the others.
 function everyImage(call) {
   for (const image of shared().images.values()) {
@@ -56,4 +67,4 @@ function everyImage(call) {
   }
 }
 
-module.exports = { letGo, saveBeforeExit, settled, shared };
+module.exports = { letGo, now, saveBeforeExit, settled, shared, skipTime };

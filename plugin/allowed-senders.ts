@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { status } from "../index.js";
+import { now } from "../lib/shared.js";
 import { type Conversation, personIn, webChat } from "./conversation.ts";
 
 /** "listed": everyone whom the host's configuration or pairing names; "owners": whom it names as owners. */
@@ -41,7 +42,7 @@ export class AllowedSenders {
     }
     const word = randomBytes(6).toString("base64url").toLowerCase().replace(/[_-]/g, "x");
     const file = wordFile(folder, word);
-    renameSync(written(file, { version: 1, expiresAt: Date.now() + patience }), file);
+    renameSync(written(file, { version: 1, expiresAt: now() + patience }), file);
     return word;
   }
 
@@ -107,7 +108,7 @@ function senderFile(folder: string, { channel, senderId }: Sender): string {
 
 function isGood(word: string): boolean {
   const { expiresAt } = contentOf(word);
-  return typeof expiresAt === "number" && expiresAt > Date.now();
+  return typeof expiresAt === "number" && expiresAt > now();
 }
 
 function namesIn(folder: string, pattern: RegExp): string[] {

@@ -1,6 +1,6 @@
 /** A login that a person begins in a chat: bound to that chat, and its outcome is written there. */
 import { type AuthConfig, AuthError, type AuthStatus, status, type Verification } from "../index.js";
-import { type SharedLogin, shared } from "../lib/shared.js";
+import { now, type SharedLogin, shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
 import { sender } from "./chat-message.ts";
 import { type Conversation, ownerOf } from "./conversation.ts";
@@ -25,12 +25,12 @@ const hour = 3_600_000;
 export function countAttempt(pluginId: string, conversation: Conversation): void {
   const { chatAttempts } = shared();
   const key = JSON.stringify([pluginId, conversation.channel, conversation.senderId]);
-  const recent = (chatAttempts.get(key) ?? []).filter((at) => at > Date.now() - hour);
+  const recent = (chatAttempts.get(key) ?? []).filter((at) => at > now() - hour);
   if (recent.length >= attemptsPerHour) {
-    const minutes = Math.ceil(((recent[0] ?? 0) + hour - Date.now()) / 60_000);
+    const minutes = Math.ceil(((recent[0] ?? 0) + hour - now()) / 60_000);
     throw new Refused(`That was tried ${attemptsPerHour} times within an hour. Try again in ${minutes} minutes.`);
   }
-  chatAttempts.set(key, [...recent, Date.now()]);
+  chatAttempts.set(key, [...recent, now()]);
 }
 
 /** The pending login of that account, unless somebody else has begun it in another chat. */
@@ -162,7 +162,7 @@ export function asWhom(known: Partial<AuthStatus>): string {
 
 function invitation({ title }: ChatLoginContext, verification: Verification): string {
   const { userCode, verificationUri, verificationUriComplete, expiresAt } = verification;
-  const minutes = Math.max(1, Math.round((expiresAt - Date.now()) / 60_000));
+  const minutes = Math.max(1, Math.round((expiresAt - now()) / 60_000));
   const valid = `It is valid for ${minutes === 1 ? "a minute" : `${minutes} minutes`}, and for you alone: pass it on to nobody.`;
   if (userCode === "") {
     return `To log in to ${title}, open this page:\n\n${verificationUri}\n\n${valid}`;

@@ -9,7 +9,7 @@ import {
 } from "../index.js";
 import { endListening } from "../lib/given-store.js";
 import { endLogins } from "../lib/pending-login.js";
-import { letGo, settled } from "../lib/shared.js";
+import { letGo, now, settled } from "../lib/shared.js";
 import type { PluginService } from "./host.ts";
 
 export interface KeepFreshContext {
@@ -161,7 +161,7 @@ export function dueIn({ expiresAt, refreshable, refreshedAt, createdAt }: AuthSt
     return longestPause;
   }
   const window = Math.min(config.refreshBufferMs ?? defaultBuffer, (expiresAt - since) / 4);
-  return expiresAt - window - Date.now();
+  return expiresAt - window - now();
 }
 
 /** Later by up to a tenth, so that many gateways do not ask one server at the same moment. */

@@ -57,6 +57,8 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
 
 /** The login of a plugin. Its own methods are those of the account that is meant when none is named. */
 export interface PluginAuth extends Account {
+  /** For the package's own functions: what they are to be called with, for this account or the one that is meant. */
+  config(account?: string): AuthConfig;
   /** The account of a tool's context, `api.registerTool((context) => …)`, or the one of this name. */
   account(context: ToolContext | string): Account;
   /** Adds the subcommands to a command of your own; with `command: false`. */
@@ -239,6 +241,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       accountOf(defaultProfile()).authorizationHeaders(request, tokenOptions),
     fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
     status: () => accountOf(defaultProfile()).status(),
+    config: (name) => config(name ?? defaultProfile()),
     account: (context) =>
       typeof context === "string"
         ? accountOf(context)

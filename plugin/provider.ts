@@ -1,5 +1,6 @@
 /** For hosts that keep tokens themselves: the device flow as an auth method of `api.registerProvider`. */
 import { type AuthConfig, AuthError, authorizeDevice, refreshTokens, type TokenSet } from "../index.js";
+import { now } from "../lib/shared.js";
 
 /** Where to authenticate, and what the host is to keep. There is no store: the host is it. */
 export interface DeviceCodeAuthOptions
@@ -139,7 +140,7 @@ async function authorize(options: DeviceCodeAuthOptions, context: AuthContext): 
       async onVerification({ userCode, verificationUri, expiresAt, message }) {
         const title = options.label ?? "Log in with a code";
         if (prompter.deviceCode !== undefined) {
-          const expiresInMinutes = Math.max(1, Math.round((expiresAt - Date.now()) / 60_000));
+          const expiresInMinutes = Math.max(1, Math.round((expiresAt - now()) / 60_000));
           await prompter.deviceCode({ title, code: userCode, expiresInMinutes, message: `Open ${verificationUri}` });
         } else {
           await prompter.note(message, title);
@@ -179,7 +180,7 @@ function credential(provider: string, tokens: TokenSet): HostCredential {
     access,
     // The host's type demands both. Where the server is silent: renewed hourly if it can be, else kept until rejected.
     refresh: refresh ?? "",
-    expires: expires ?? Date.now() + (refresh === undefined ? 10 * 365 * 24 * hour : hour),
+    expires: expires ?? now() + (refresh === undefined ? 10 * 365 * 24 * hour : hour),
     clientId,
     ...(clientSecret !== undefined && { clientSecret }),
     ...(issuer !== undefined && { issuer }),

@@ -1,3 +1,5 @@
+import { now } from "../lib/shared.js";
+
 /**
  * Where a service refuses new tokens at once: there the token is not the reason, and another refresh would help nobody. By
  * origin and path, each with all below it.
@@ -13,7 +15,7 @@ export class Refusals {
     if (this.#places.size > 100) {
       this.#places.clear();
     }
-    this.#places.set(placeOf(url), Date.now() + 5 * 60_000);
+    this.#places.set(placeOf(url), now() + 5 * 60_000);
   }
 
   /** Any token was accepted there. */
@@ -24,7 +26,7 @@ export class Refusals {
   }
 
   has(url: URL): boolean {
-    return this.#around(url).some((place) => Date.now() < (this.#places.get(place) ?? 0));
+    return this.#around(url).some((place) => now() < (this.#places.get(place) ?? 0));
   }
 
   #around(url: URL): string[] {

@@ -1,5 +1,6 @@
 /** What a person sees of a login: code and URL that stand out, and a line that says what is happening. */
 import type { ProgressEvent, Verification } from "../index.js";
+import { now } from "../lib/shared.js";
 
 /** Where it is shown; a part of `tty.WriteStream`. */
 export interface Output {
@@ -116,6 +117,6 @@ function happening(type: ProgressEvent["type"], detail: string | undefined): str
 }
 
 function timeLeft(expiresAt: number): string {
-  const seconds = Math.max(0, Math.ceil((expiresAt - Date.now()) / 1000));
+  const seconds = Math.max(0, Math.ceil((expiresAt - now()) / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }

@@ -1,5 +1,6 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
 import type { AuthStatus, DoctorReport, LogoutResult } from "../index.js";
+import { now } from "../lib/shared.js";
 
 /** 0: usable. 2: usable, but the login itself ends within 24 hours. 1: a login is needed. */
 export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
@@ -55,7 +56,7 @@ function token({ state, expiresAt, refreshable, imported }: AuthStatus): string 
     return `valid until the service rejects it, ${renewal}`;
   }
   const when = new Date(expiresAt).toLocaleString();
-  return `${expiresAt > Date.now() ? "valid until" : "ended"} ${when}, ${renewal}`;
+  return `${expiresAt > now() ? "valid until" : "ended"} ${when}, ${renewal}`;
 }
 
 /** Of a login that is renewed by itself: when that ends. */
@@ -64,7 +65,7 @@ function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined 
     return undefined;
   }
   const when = new Date(loginEndsAt).toLocaleString();
-  return loginEndsAt > Date.now() ? `the login itself ends ${when}` : `the login itself ended ${when}`;
+  return loginEndsAt > now() ? `the login itself ends ${when}` : `the login itself ended ${when}`;
 }
 
 /** What a logout came to; a line more for each entry that the keychain has kept. */

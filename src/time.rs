@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Wall-clock time as Unix milliseconds.
@@ -177,6 +178,20 @@ impl SharedClock {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemClock;
 
+/// Seconds that the tests of a plugin have let pass at once (plugin/testing/clock.ts).
+static SKIPPED: AtomicU32 = AtomicU32::new(0);
+
+impl SystemClock {
+    /// Puts both clocks that many seconds ahead of the machine's.
+    pub(crate) fn skip(seconds: u32) {
+        SKIPPED.store(seconds, Ordering::Relaxed);
+    }
+
+    fn skipped() -> Duration {
+        Duration::from_secs(SKIPPED.load(Ordering::Relaxed).into())
+    }
+}
+
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
@@ -186,7 +201,7 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        UnixMillis(millis(since_epoch))
+        UnixMillis(millis(since_epoch)).plus(Self::skipped())
     }
 
     #[cfg(unix)]
@@ -201,6 +216,7 @@ impl Clock for SystemClock {
             u64::try_from(time.tv_sec).unwrap_or(0),
             u32::try_from(time.tv_nsec).unwrap_or(0),
         ))
+        .plus(Self::skipped())
     }
 
     #[cfg(not(unix))]
@@ -216,6 +232,7 @@ impl Clock for SystemClock {
                 .elapsed()
                 .saturating_add(Duration::from_hours(1)),
         )
+        .plus(Self::skipped())
     }
 }
 

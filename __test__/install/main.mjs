@@ -28,7 +28,11 @@ const compiled = (folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(".ts"))
     .map((name) => basename(name, ".ts"));
-const kit = [...compiled("plugin"), ...compiled("stores").map((name) => `stores/${name}`)];
+const kit = [
+  ...compiled("plugin"),
+  ...compiled("plugin/testing").map((name) => `testing/${name}`),
+  ...compiled("stores").map((name) => `stores/${name}`),
+];
 const published = [
   "LICENSE",
   "README.md",
@@ -41,7 +45,7 @@ const published = [
   ...["auth-error", "call", "content", "given-store", "images", "json", "pending-login"].map(
     (name) => `lib/${name}.js`,
   ),
-  ...["running-host", "shared", "unloadable", "unusable"].map((name) => `lib/${name}.js`),
+  ...["running-host", "shared", "test-runner", "unloadable", "unusable"].map((name) => `lib/${name}.js`),
   ...["given-store", "images", "pending-login", "shared"].map((name) => `lib/${name}.d.ts`),
   ...kit.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]),
   "package.json",

@@ -22,6 +22,7 @@ pub mod auth_config;
 pub mod auth_status;
 pub mod authorization_headers;
 pub mod certificates;
+pub mod clock;
 pub mod device_tokens;
 pub mod doctor;
 pub mod ending;

@@ -2,13 +2,17 @@
 /**
  * `npx clawdbot-plugin-auth status <plugin>`: what the plugin's own `status` says, and its exit codes, on hosts whose command
  * line knows no commands of plugins. It needs no host, no gateway and no network.
+ *
+ * `npx clawdbot-plugin-auth init <plugin>`: a new plugin that logs in.
  */
 import { parseArgs } from "node:util";
 import { AuthError, listProfiles, status } from "../index.js";
 import { exitCode, stateInWords, statusText, worst } from "./status-text.ts";
 
 const usage = `Usage: clawdbot-plugin-auth status <plugin id> [--account <name>] [--all] [--json] [--check] [--state-dir <folder>]
-  --check  exit with 0: usable; 1: a login is needed; 2: the login itself ends within 24 hours; 3: not known`;
+         --check    exit with 0: usable; 1: a login is needed; 2: the login itself ends within 24 hours; 3: not known
+       clawdbot-plugin-auth init <plugin id> [--name <name>] [--issuer <url>] [--service <url>]
+         writes a plugin that logs in, with a tool and a test, into a folder of that name`;
 
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -20,11 +24,19 @@ async function main(args: string[]): Promise<number> {
       json: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
       "state-dir": { type: "string" },
+      name: { type: "string" },
+      issuer: { type: "string" },
+      service: { type: "string" },
     },
   });
   const [command, pluginId, ...others] = positionals;
-  if (command !== "status" || pluginId === undefined || others.length > 0) {
+  if ((command !== "status" && command !== "init") || pluginId === undefined || others.length > 0) {
     throw new TypeError("Name a plugin");
+  }
+  if (command === "init") {
+    const { init } = await import("./init-command.ts");
+    console.log(init(pluginId, values));
+    return 0;
   }
   const config = {
     pluginId,

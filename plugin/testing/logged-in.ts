@@ -1,0 +1,49 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import { type AuthConfig, type AuthStatus, importToken, status } from "../../index.js";
+import type { PluginAuth } from "../plugin-auth.ts";
+import { clock } from "./clock.ts";
+
+/** The login that is to be there. */
+export interface TestLogin {
+  /** @default a random one */
+  access?: string;
+  /** Where there is one, `clientId` (here or in the config) says whose it is. */
+  refresh?: string;
+  /** When the access token ends, Unix milliseconds; in the past: it has just ended. @default never */
+  expires?: number;
+  scopes?: string[];
+  clientId?: string;
+}
+
+/**
+ * Makes somebody logged in, without a server: what the test says is stored as the login of the account. With
+ * `server.grant()` of {@link startAuthorizationServer} it can be refreshed as well.
+ *
+ * @example
+ * ```ts
+ * import { pluginAuth } from "clawdbot-plugin-auth/plugin";
+ * import { fakeHost, loggedIn } from "clawdbot-plugin-auth/testing";
+ *
+ * const host = fakeHost();
+ * const auth = pluginAuth(host.api, { issuer: "https://auth.example.com" });
+ * await loggedIn(auth, { access: "token-of-ada" });
+ * console.log(await auth.getValidAccessToken());
+ * await host.close();
+ * ```
+ */
+export async function loggedIn(auth: PluginAuth | AuthConfig, login: TestLogin = {}): Promise<AuthStatus> {
+  const config = "pluginId" in auth ? auth : auth.config();
+  const { access = `test-${randomUUID()}`, clientId, ...token } = login;
+  const { expires, refresh } = token;
+  const owner = clientId === undefined ? config : { ...config, clientId };
+  const isOver = expires !== undefined && refresh === undefined && expires <= clock.now();
+  if (!isOver) {
+    return importToken(owner, { access, ...token });
+  }
+  // Only a token that has not ended is taken.
+  const end = clock.now() + 20;
+  await importToken(owner, { access, ...token, expires: end });
+  await setTimeout(end - clock.now() + 1);
+  return status(config);
+}
