@@ -299,12 +299,40 @@ for (const [what, format, says] of [
   });
 }
 
-test("a binary of the user's own is loaded where there is none of ours", { skip: running === undefined }, (t) => {
-  const folder = copyOfThePackage(TempHome.create(t), "own", (name) => !name.endsWith(".node"));
-  const own = join(folder, `clawdbot-plugin-auth.freebsd-${process.arch}.node`);
-  copyFileSync(new URL(`../${running?.binary}`, import.meta.url), own);
-  const program = firstCall(folder, overriding("freebsd"));
-  assert.equal(spawnSync(process.execPath, ["-e", program], { encoding: "utf8" }).stdout, "logged_out\n");
+const nodeIsOf = (triple: string) => {
+  const [platform, arch] = triple.split("-");
+  return `${overriding(platform as string)} Object.defineProperty(process, "arch", { value: "${arch}" });`;
+};
+
+for (const triple of [
+  `freebsd-${process.arch}`,
+  "android-arm64",
+  "android-arm-eabi",
+  "linux-arm-gnueabihf",
+  "linux-ia32-gnu",
+  "win32-x64-gnu",
+]) {
+  test(`a binary of the user's own is loaded where there is none of ours: ${triple}`, {
+    skip: running === undefined || process.platform === "win32",
+  }, (t) => {
+    const folder = copyOfThePackage(TempHome.create(t), "own", (name) => !name.endsWith(".node"));
+    const own = join(folder, `clawdbot-plugin-auth.${triple}.node`);
+    copyFileSync(new URL(`../${running?.binary}`, import.meta.url), own);
+    const program = firstCall(folder, nodeIsOf(triple));
+    assert.equal(spawnSync(process.execPath, ["-e", program], { encoding: "utf8" }).stdout, "logged_out\n");
+    writeFileSync(own, "damaged");
+    const { stdout } = spawnSync(process.execPath, ["-e", program], { encoding: "utf8" });
+    assert.match(stdout, /^clawdbot-plugin-auth has no working binary for \S+ \S+.* does not load \(/);
+  });
+}
+
+test("a report that may not be had, as in Deno without --allow-sys: what is missing is said all the same", {
+  skip: process.platform !== "linux",
+}, (t) => {
+  const folder = copyOfThePackage(TempHome.create(t), "here", (name) => !name.endsWith(".node"));
+  const before = 'process.report.getReport = () => { throw new Error("Requires sys access"); };';
+  const { stdout } = spawnSync(process.execPath, ["-e", firstCall(folder, before)], { encoding: "utf8" });
+  assert.match(stdout, /: the package clawdbot-plugin-auth-linux-\S+ is missing\./);
 });
 
 test("a folder mounted noexec, and a file that may not be read: what helps is said", {

@@ -138,7 +138,13 @@ function load(name) {
       if (error.code !== "MODULE_NOT_FOUND") failures.set(abi, error.message.replace(/\s+/g, " "));
     }
   }
-  const { unloadable } = require("./unloadable.js");
+  const { ownBuild, unloadable } = require("./unloadable.js");
+  const own = ownBuild(name, abis);
+  try {
+    if (own !== undefined) return loaded(own.path);
+  } catch (error) {
+    failures.set(own.abi, error.message.replace(/\s+/g, " "));
+  }
   throw Object.assign(new Error(unloadable(name, abis, failures)), { isMissing: failures.size === 0 });
 }
 

@@ -14,6 +14,21 @@ function isBundled() {
   }
 }
 
+/** What `npm run build` has made in a checkout, whatever it calls the ABI: android-arm-eabi, linux-arm-gnueabihf, win32-x64-gnu. */
+function ownBuild(name, abis) {
+  const { platform, arch } = process;
+  const start = `${name}.${platform}-${arch}-`;
+  const folder = `${__dirname}/..`;
+  try {
+    for (const file of fs.readdirSync(folder)) {
+      const abi = file.slice(start.length, -".node".length);
+      if (file.startsWith(start) && file.endsWith(".node") && !abis.includes(abi))
+        return { abi, path: `${folder}/${file}` };
+    }
+  } catch {}
+  return undefined;
+}
+
 /** @param failures what each of the `abis` failed with: a map from one to a message */
 function unloadable(name, abis, failures) {
   const { platform, arch } = process;
@@ -33,10 +48,7 @@ function unloadable(name, abis, failures) {
   }
   if (name === MAIN && failures.size === 0 && isBundled()) return bundled(__filename);
   let abi = abis[0];
-  if (platform === "linux") {
-    process.report.excludeNetwork = true;
-    abi = process.report.getReport().header.glibcVersionRuntime === undefined ? "musl" : "gnu";
-  }
+  if (platform === "linux") abi = libcAbi() ?? [...failures.keys()][0] ?? abi;
   const wanted = [name, platform, arch, abi].filter(Boolean).join("-");
   const reasons = failures.has(abi)
     ? [`its binary does not load (${failures.get(abi)})`]
@@ -51,6 +63,16 @@ function unloadable(name, abis, failures) {
   return `${name} has no working binary for ${where}: ${reasons.join("; ")}. ${cure(failures.get(abi)) ?? again}`;
 }
 
+/** Undefined where the report may not be had: Deno wants --allow-sys for it. */
+function libcAbi() {
+  try {
+    process.report.excludeNetwork = true;
+    return process.report.getReport().header.glibcVersionRuntime === undefined ? "musl" : "gnu";
+  } catch {
+    return undefined;
+  }
+}
+
 // Where installing again would change nothing.
 function cure(failure = "") {
   if (/failed to map segment/.test(failure)) {
@@ -61,4 +83,4 @@ function cure(failure = "") {
   return undefined;
 }
 
-module.exports = { unloadable };
+module.exports = { ownBuild, unloadable };

@@ -54,8 +54,13 @@ function libc(): string | undefined {
   if (process.platform !== "linux") {
     return undefined;
   }
-  const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return header?.glibcVersionRuntime === undefined ? "musl" : `glibc ${header.glibcVersionRuntime}`;
+  try {
+    const { header } = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
+    return header?.glibcVersionRuntime === undefined ? "musl" : `glibc ${header.glibcVersionRuntime}`;
+  } catch {
+    // Deno without --allow-sys.
+    return undefined;
+  }
 }
 
 /** Every name is replaced by the same word wherever it occurs, so that the report still says what belongs together. */
