@@ -86,7 +86,8 @@ async function runNodeTests(passedOn) {
   const options = passedOn.filter((argument) => argument.startsWith("-"));
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
   // What takes half a minute and more is run by `npm run test:long`, or by its name.
-  const folders = names.length === 0 ? ["__test__"] : ["__test__", "__test__/long"];
+  const example = "examples/memory-plugin";
+  const folders = names.length === 0 ? ["__test__", example] : ["__test__", "__test__/long", example];
   const files = folders
     .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(folder, name)))
     .filter((path) => path.endsWith(".test.ts"))

@@ -1,8 +1,9 @@
-// `npm run test:sdks`: each recipe of docs/guide/sdks.md against the real SDK, on Node 24, which some of them need. Half a
-// minute; the first time the SDKs are installed as well.
+// `npm run test:sdks`: each recipe of docs/guide/sdks.md against the real SDK, and the tests of docs/guide/testing.md in their
+// runners, on Node 24, which some of them need. Half a minute; the first time the SDKs are installed as well.
 //
 //   node scripts/test-sdks.mjs            all SDKs
 //   node scripts/test-sdks.mjs openai     those with this in their name
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
@@ -19,8 +20,11 @@ async function main([name]) {
   if (built !== 0) {
     return built;
   }
+  const files = readdirSync(folder)
+    .filter((file) => file.endsWith(".test.mjs"))
+    .map((file) => join(folder, file));
   const pattern = name === undefined ? [] : [`--test-name-pattern=${name}`];
-  return run(node, ["--test", "--test-reporter=spec", ...pattern, join(folder, "sdks.test.mjs")]);
+  return run(node, ["--test", "--test-reporter=spec", ...pattern, ...files]);
 }
 
 try {
