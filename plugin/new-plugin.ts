@@ -28,7 +28,7 @@ export function newPlugin(plugin: NewPlugin): Record<string, string> {
       type: "module",
       main: "dist/index.js",
       files: ["dist", "!dist/*.test.*", "clawdbot.plugin.json", "openclaw.plugin.json"],
-      scripts: { build: "tsc", test: "tsc && node --test dist/", prepack: "tsc" },
+      scripts: { build: "tsc", test: "tsc && node --test dist/*.test.js", prepack: "tsc" },
       // One package for all hosts: clawdbot and openclaw-cn read the first, openclaw the second.
       clawdbot: { extensions: ["./dist/index.js"] },
       openclaw: { extensions: ["./dist/index.js"], compat: { pluginApi: ">=2026.1.29" } },
