@@ -23,7 +23,7 @@ const tasks = {
   "test:servers": "logins at real protected resources, by their URL alone",
   "test:long": "what takes minutes; `-- --ci`: what .ci/run runs of it",
   "test:mutations": "does a test fail where a rule of the code is taken out?",
-  docs: "the documentation's site, in target/docs",
+  docs: "the documentation's site, in target/docs; `-- --pictures`: the pictures of a login, from real runs",
   fuzz: "looks for inputs that break a rule",
   soak: "processes that are killed while they refresh, for as long as you want",
   "soak:kills": "more kills at random",

@@ -1,5 +1,5 @@
 /**
- * `npm run docs:pictures`: what a person sees when logging in, as pictures for the first screen, made from a real run: the
+ * `npm run docs -- --pictures`: what a person sees when logging in, as pictures for the first screen, made from a real run: the
  * plugin kit's own command, on a terminal, against oidc-provider. Only the address of the server is replaced.
  */
 import { spawn } from "node:child_process";
@@ -11,6 +11,7 @@ import { AuthorizationServer } from "../../__test__/support/authorization-server
 import { Scope } from "../../__test__/support/lifetime.ts";
 import { Person } from "../../__test__/support/person.ts";
 import { TempHome } from "../../__test__/support/temp-home.ts";
+import { chatPicture } from "./chat-picture.mts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fixtures = join(root, "__test__", "fixtures");
@@ -37,6 +38,7 @@ try {
     .replaceAll(home.path, "~")
     .replace(/(\r?\n)+$/, "");
   writeFileSync(join(root, "docs", "guide", "login.svg"), svg(await screen(text)));
+  writeFileSync(join(root, "docs", "guide", "chat.svg"), await chatPicture());
 } finally {
   await scope.end();
 }
