@@ -43,7 +43,7 @@ export declare class AuthError extends Error {
   readonly code: AuthErrorCode;
   /** Whether the same call may succeed later, without anybody doing anything. */
   readonly retryable: boolean;
-  /** Whether a login mends it. */
+  /** Whether a new login fixes it. */
   readonly needsLogin: boolean;
   /** The server's `error` (RFC 6749 §5.2). */
   readonly oauthError?: string;
@@ -118,7 +118,7 @@ export declare function beginLogin(config: AuthConfig, options?: BeginLoginOptio
  * ```
  */
 export interface AuthConfig {
-  /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds. */
+  /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, also where it holds slashes. */
   pluginId: string
   /**
    * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
@@ -190,7 +190,7 @@ export interface AuthConfig {
    */
   resource?: Array<string>
   /**
-   * Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
+   * Device flow with PKCE (RFC 7636). Servers that demand it get it by themselves; the authorization code flow always
    * has it. @default false
    */
   pkce?: boolean
@@ -252,7 +252,7 @@ export interface AuthConfig {
 
 /**
  * The headers for one request to your service: a valid access token, as {@link getValidAccessToken} gives it, and where the
- * login is bound to a key (`dpop: true`) the proof, which holds for this method, URL and moment only. Ask anew for each
+ * login is bound to a key (`dpop: true`) the proof, which holds for this method, URL and moment only. Ask again for each
  * request, also to repeat one. It takes a microsecond, with a proof some thirty, and no network call unless the token is due.
  *
  * When the service answers 401 with `WWW-Authenticate: DPoP error="use_dpop_nonce"`, repeat the request with its `DPoP-Nonce`
@@ -439,7 +439,7 @@ export interface DoctorCheck {
   message: string
   /** What to do, where the message does not say so. */
   fix?: string
-  /** It was so, and is mended. */
+  /** It was found, and is fixed. */
   fixed?: boolean
 }
 
@@ -498,7 +498,7 @@ export interface ImportedToken {
 }
 
 /**
- * Stores a token that a person pasted, or that another tool made, as the login of the account: whatever was there goes, as
+ * Stores a token that a person pasted, or that another tool made, as the login of the account: it replaces what was there, as
  * with {@link login}. Asks no server.
  *
  * A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It
@@ -608,7 +608,7 @@ export interface LoginOptions {
 }
 
 /**
- * Removes the credential whatever the server says, and revokes it at the server where that can be done (RFC 7009).
+ * Removes the credential even where the server fails, and revokes it at the server where that can be done (RFC 7009).
  *
  * Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
  * call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not

@@ -60,7 +60,7 @@ describe("a network that fails", { concurrency: 2 }, () => {
 
   describe("during polling", concurrently, () => {
     for (const fault of networkFaults) {
-      // What is no OAuth answer passes too, until the code ends.
+      // An answer that is not an OAuth response is transient too, until the code ends.
       test(`${fault.name}: the login goes on`, async (t) => {
         const { wire, config, clientId } = await prepared(t, "polling");
         const controller = new AbortController();
@@ -239,7 +239,7 @@ function told(error: AuthError, { retryable, retryAfterMs }: NetworkFault): void
   assert.equal(error.retryAfterMs, retryAfterMs);
 }
 
-/** What an answer that is no OAuth comes to depends on what was wanted. Elsewhere the fault says it. */
+/** What an answer that is not an OAuth response comes to depends on what was wanted. Elsewhere the fault says it. */
 function codeDuring(step: Step, { code }: NetworkFault): NetworkFault["code"] | "REGISTRATION_FAILED" {
   if (code === "INVALID_RESPONSE" && step === "registration") {
     return "REGISTRATION_FAILED";

@@ -13,7 +13,7 @@ function numbered({ native, stores }, config) {
     typeof store.read === "function" &&
     typeof store.write === "function" &&
     typeof store.withLock === "function";
-  // What is none the addon refuses, with the right words.
+  // Anything that is not a store the addon refuses with a proper message.
   if (!isOne) return { ...config, store: null };
   if (!stores.has(store)) stores.set(store, give(native, store));
   const number = stores.get(store);

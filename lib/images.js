@@ -213,7 +213,7 @@ function checkWhole(path) {
     const header = new DataView(new ArrayBuffer(64));
     // The quickest of the functions that read, the first time.
     fs.readvSync(file, [header], 0);
-    // 64-bit little-endian ELF ends with its section headers. What is none, the system's loader refuses.
+    // 64-bit little-endian ELF ends with its section headers. A file that is not ELF, the system's loader refuses.
     if (header.getUint32(0) !== 0x7f454c46 || header.getUint16(4) !== 0x0201) return;
     const end = header.getUint32(40, true) + header.getUint16(58, true) * header.getUint16(60, true);
     if (fs.readvSync(file, [new Uint8Array(1)], end - 1) === 0) throw new Error(`${path}: the file is truncated`);

@@ -21,7 +21,7 @@ export interface Account {
   getValidAccessToken(options?: TokenOptions): Promise<string>;
   /** A valid access token and its end (Unix milliseconds, if known), for an SDK that keeps what it gets. Rejects likewise. */
   getToken(options?: TokenOptions): Promise<{ token: string; expiresAt?: number }>;
-  /** The service refused this token: it is replaced at once if it can be, else by whoever asks for one next. Never rejects. */
+  /** The service refused this token: it is replaced at once if it can be, else when the next one is asked for. Never rejects. */
   reject(token: string): Promise<void>;
   /** The headers for one request, with the proof where the login is bound to a key (`dpop: true`). Rejects likewise. */
   authorizationHeaders(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
@@ -83,7 +83,7 @@ export function account({ profile, config, title, loginAdvice, ...source }: Acco
   };
 }
 
-/** The same error; where a login mends it, its message says in one sentence how, for the model and for the user. */
+/** The same error; where a login fixes it, its message says in one sentence how, for the model and for the user. */
 export function explain(error: AuthError, title: string, loginAdvice: () => string): AuthError {
   if (error.needsLogin) {
     const before = error.message;

@@ -1,4 +1,4 @@
-/** Who may log in from a chat: whoever the host lets talk to it by name, and who has sent a word from the terminal. */
+/** Who may log in from a chat: people whom the host names, and those who have sent a word from the terminal. */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

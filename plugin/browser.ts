@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
 
-/** The program that opens a page, with what it is told before the URL; nothing where nobody would see the page. */
+/** The program that opens a page, and its arguments before the URL; nothing where nobody would see the page. */
 export function browserCommand(
   env: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,

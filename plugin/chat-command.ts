@@ -135,7 +135,7 @@ async function answer(context: ChatCommandContext, given: ChatContext): Promise<
   }
 }
 
-/** Whoever is in no list by name has to have sent the word of the terminal. */
+/** Somebody whom no list names has to have sent the word of the terminal. */
 export async function requireAllowed(
   {
     who,

@@ -217,7 +217,7 @@ async function pasted({ message, signal }: PasteRequest, screen: Screen, giveUp:
   screen.end();
   screen.say(`\n${message}`);
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
-  // Ctrl-C, which the terminal hands to whoever reads lines, and Ctrl-D.
+  // Ctrl-C, which the terminal hands to the reader of lines, and Ctrl-D.
   terminal.once("SIGINT", giveUp).once("close", giveUp);
   try {
     return await terminal.question("> ", { signal });

@@ -32,7 +32,7 @@ export interface Conversation {
   agentId: string | undefined;
 }
 
-/** The pages and calls of the gateway itself: whoever is there has the gateway's token. */
+/** The pages and calls of the gateway itself: its clients have the gateway's token. */
 export const webChat = "webchat";
 
 /** Channels that take the id of a person with a word before it. */

@@ -37,7 +37,7 @@ class NotTaken extends Error {
   readonly retryable = true;
 }
 
-/** Of all registrations in this process, by whatever copy of the kit: a host may load the plugin again while a person approves. */
+/** Of all registrations in this process, by any copy of the kit: a host may load the plugin again while a person approves. */
 const { pendingLogins, loginFailures: failures } = shared();
 
 export function gatewayMethods(context: GatewayContext): GatewayMethods {

@@ -13,7 +13,7 @@ export class Interruption {
   /** @param giveUp Says that nothing was changed. Must not wait: the process may end right after it. */
   constructor(giveUp: () => void) {
     this.#giveUp = giveUp;
-    // Not SIGHUP: nobody is left to be told anything, and listening to it would undo `nohup`.
+    // Not SIGHUP: nobody is left to read anything, and listening to it would undo `nohup`.
     process.prependListener("SIGINT", this.#onSignal).prependListener("SIGTERM", this.#onSignal);
   }
 
@@ -36,7 +36,7 @@ export class Interruption {
     process.exitCode = exitCode(this.#stop.signal.reason);
   }
 
-  /** For what a terminal in raw mode tells instead of sending a signal. */
+  /** For a terminal in raw mode, which sends characters instead of a signal. */
   raise(signal: NodeJS.Signals): void {
     this.#onSignal(signal);
   }

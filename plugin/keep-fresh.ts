@@ -141,7 +141,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     },
     async stop() {
       stop.abort();
-      // Whoever approves from now on approves a login of a copy that is gone.
+      // An approval from now on would be for a copy that is gone.
       endLogins(context.pluginId);
       clearTimeout(timer);
       warned.clear();

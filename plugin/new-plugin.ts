@@ -18,7 +18,7 @@ export interface NewPlugin {
 export function newPlugin(plugin: NewPlugin): Record<string, string> {
   const { id, name, issuer } = plugin;
   const tool = `${id.replaceAll("-", "_")}_search`;
-  const description = `Tools of ${name}, for whoever is logged in there`;
+  const description = `Tools of ${name}, for people who are logged in there`;
   const manifest = { id, name, description, configSchema, uiHints };
   return {
     "package.json": json({

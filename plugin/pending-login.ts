@@ -3,7 +3,7 @@ import { type AuthConfig, type AuthError, login as logIn, profileOrder } from ".
 import { accountKey, sharedLogin } from "../lib/pending-login.js";
 import { type SharedLogin, shared } from "../lib/shared.js";
 
-/** What is known of whoever begins one. */
+/** What is known of the one who begins a login. */
 export interface LoginContext {
   title: string;
   logger: { info(message: string): void; warn(message: string): void };

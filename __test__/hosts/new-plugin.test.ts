@@ -44,10 +44,9 @@ for (const { id } of hosts.slice(-1)) {
     const config = { issuer: server.issuer };
     host.configure({ plugins: { allow: ["tea-shop"], entries: { "tea-shop": { enabled: true, config } } } });
     const gateway = await host.startGateway();
-    assert.match(
-      (await gateway.tool("tea_shop_search", { query: "tea" })).text,
-      /Tea Shop needs a login: run `openclaw tea-shop login`/,
-    );
+    // This host hides the reason from whoever calls a tool over HTTP, and writes it into its log.
+    assert.notEqual((await gateway.tool("tea_shop_search", { query: "tea" })).status, 200);
+    assert.match(gateway.output, /Tea Shop needs a login: run `openclaw tea-shop login`/);
     const { stdout } = await host.succeed(["tea-shop", "login"]);
     assert.match(stdout, /✓ Logged in to Tea Shop/);
     const { status, text } = await gateway.tool("tea_shop_search", { query: "tea" });

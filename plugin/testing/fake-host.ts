@@ -206,7 +206,7 @@ export class FakeHost {
       argument: (text: string) => void parent?.args.push(text),
       action: (run: Action) => void (parent && host.actions.set(parent.name, async (...args) => run(...args))),
     };
-    // Whatever else commander's commands can do changes nothing here.
+    // The other methods of commander's commands change nothing here.
     const command: PluginCommand = new Proxy({} as PluginCommand, {
       get:
         (_target, name) =>

@@ -26,7 +26,7 @@ use super::options::json;
 /// ```
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct AuthConfig {
-    /// Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, whatever it holds.
+    /// Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, also where it holds slashes.
     pub plugin_id: String,
     /// The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
     /// @default the first usable one of `order`, else of the order in the store, else "default"
@@ -87,7 +87,7 @@ pub struct AuthConfig {
     /// where to log in (RFC 9728), as MCP servers say it; its challenge or document also names the scopes, where `scopes` is
     /// left out, and `offline_access` is added where the server lists it.
     pub resource: Option<Vec<String>>,
-    /// Device flow with PKCE (RFC 7636). Servers that demand it get it without being told; the authorization code flow always
+    /// Device flow with PKCE (RFC 7636). Servers that demand it get it by themselves; the authorization code flow always
     /// has it. @default false
     pub pkce: Option<bool>,
     /// Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer

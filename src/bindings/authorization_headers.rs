@@ -57,7 +57,7 @@ const REQUEST: [Known; 3] = [
 ];
 
 /// The headers for one request to your service: a valid access token, as {@link getValidAccessToken} gives it, and where the
-/// login is bound to a key (`dpop: true`) the proof, which holds for this method, URL and moment only. Ask anew for each
+/// login is bound to a key (`dpop: true`) the proof, which holds for this method, URL and moment only. Ask again for each
 /// request, also to repeat one. It takes a microsecond, with a proof some thirty, and no network call unless the token is due.
 ///
 /// When the service answers 401 with `WWW-Authenticate: DPoP error="use_dpop_nonce"`, repeat the request with its `DPoP-Nonce`

@@ -472,7 +472,7 @@ fn failed(what: &str, how: &str) -> Error {
     Error::new(
         ErrorCode::StoreIo,
         format!(
-            "`store.{what}` of the plugin {how}. Nothing that was stored is lost; mend the store and try again."
+            "`store.{what}` of the plugin {how}. Nothing that was stored is lost; fix the store and try again."
         ),
     )
 }

@@ -43,7 +43,7 @@ export declare class AuthError extends Error {
   readonly code: AuthErrorCode;
   /** Whether the same call may succeed later, without anybody doing anything. */
   readonly retryable: boolean;
-  /** Whether a login mends it. */
+  /** Whether a new login fixes it. */
   readonly needsLogin: boolean;
   /** The server's `error` (RFC 6749 §5.2). */
   readonly oauthError?: string;

@@ -27,7 +27,7 @@ pub struct ImportedToken {
     pub scopes: Option<Vec<String>>,
 }
 
-/// Stores a token that a person pasted, or that another tool made, as the login of the account: whatever was there goes, as
+/// Stores a token that a person pasted, or that another tool made, as the login of the account: it replaces what was there, as
 /// with {@link login}. Asks no server.
 ///
 /// A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It

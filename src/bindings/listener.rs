@@ -1,4 +1,4 @@
-//! What a native call tells `index.js`, in the order in which it happened.
+//! What a native call reports to `index.js`, in the order in which it happened.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Listener {
         self.told(kind, payload);
     }
 
-    /// False where there is nobody left to be told.
+    /// False where nobody listens any more.
     pub(super) fn told(&self, kind: &str, payload: Payload) -> bool {
         let status = self.queue.call(
             (kind.to_owned(), payload).into(),

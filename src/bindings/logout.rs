@@ -22,7 +22,7 @@ pub struct SignalOptions {
     pub signal: Option<()>,
 }
 
-/// Removes the credential whatever the server says, and revokes it at the server where that can be done (RFC 7009).
+/// Removes the credential even where the server fails, and revokes it at the server where that can be done (RFC 7009).
 ///
 /// Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
 /// call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not

@@ -13,7 +13,7 @@ use crate::time::UnixMillis;
 /// An `AuthStatus`, or several.
 type Json = String;
 
-/// Everything that can be told.
+/// Everything that can be reported.
 pub type Payload = Either9<
     Token,
     Json,
@@ -182,7 +182,7 @@ pub struct ErrorDetails {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
-    /// Whether a login mends it.
+    /// Whether a new login fixes it.
     pub needs_login: bool,
     /// RFC 6749 §5.2 `error`.
     pub oauth_error: Option<String>,
@@ -240,7 +240,7 @@ pub struct DoctorCheck {
     pub message: String,
     /// What to do, where the message does not say so.
     pub fix: Option<String>,
-    /// It was so, and is mended.
+    /// It was found, and is fixed.
     pub fixed: Option<bool>,
 }
 

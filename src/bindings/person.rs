@@ -1,4 +1,4 @@
-//! The person who logs in: what a call is told of them, and what they paste.
+//! The person who logs in: what a call knows of them, and what they paste.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::secret::Secret;
 
-/// What a login is told of the person.
+/// What a login knows of the person.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Person {
     pub(super) can_paste: bool,
