@@ -576,8 +576,12 @@ export declare function login(config: AuthConfig, options: LoginOptions): Promis
 
 /** The person at the server. */
 export interface LoginAccount {
-  /** `sub` of the token answer, which some servers send (atproto: the account's DID). */
+  /** `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token. */
   id?: string
+  /** `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the scope `profile`. */
+  name?: string
+  /** `email` of the ID token; most servers send it for the scope `email`. */
+  email?: string
 }
 
 /** How a login talks to the person. */

@@ -315,6 +315,31 @@ test("a login that was begun elsewhere is joined from a chat only where one coul
   await host.say("cancel", ada);
 });
 
+test("the chat names who was logged in, and whose login that one has replaced", async (t) => {
+  const { host, auth, next, sent } = await plugin(t, { scopes: ["openid", "profile", "memory", "offline_access"] });
+  let outcome = next();
+  await new Person().approve(addressIn(await host.say("login", ada)));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory, as Ada, ada@example\.com, for openid /);
+  const { account } = await auth.status();
+  assert.deepEqual(account, { id: "ada", name: "Ada", email: "ada@example.com" });
+  assert.match(await host.say("login", ada), /^My Memory is logged in already, as Ada, ada@example\.com\. To replace/);
+  assert.match(await host.say("status", ada), /\n {2}person {3}Ada, ada@example\.com\n/);
+  assert.match(await host.say("accounts", ada), /^default: logged in, as Ada, ada@example\.com$/);
+
+  // Somebody else approves, a stranger to whom the user passed the code on.
+  outcome = next();
+  await new Person({ name: "mallory" }).approve(addressIn(await host.say("login replace", ada)));
+  assert.match(
+    (await outcome)?.text ?? "",
+    /^Logged in to My Memory, as Mallory, mallory@example\.com, for .*\. Until now it was Ada, ada@example\.com\.$/,
+  );
+  outcome = next();
+  await new Person({ name: "mallory" }).approve(addressIn(await host.say("login replace", ada)));
+  assert.doesNotMatch((await outcome)?.text ?? "", /Until now/);
+  assert.equal(sent.length, 3);
+  assert.ok(!host.log.some((line) => line.includes("@")), "logs of hosts are readable by others");
+});
+
 test("five attempts an hour, of each sender", async (t) => {
   const { host } = await plugin(t);
   for (let attempt = 0; attempt < 5; attempt += 1) {
@@ -388,7 +413,9 @@ test("the tool for the model begins a login where the owner asks in a private ch
   const refused: [Record<string, unknown>, RegExp][] = [
     [{}, /cannot be begun from this conversation.*`\/my-memory login`.*`openclaw my-memory login`/],
     [chat, /cannot be begun from this conversation/],
-    [{ ...owner, senderIsOwner: undefined }, /does not say who is asking/],
+    [{ ...owner, requesterSenderId: undefined, senderIsOwner: undefined }, /cannot be begun from this conversation/],
+    [{ messageChannel: "webchat" }, /does not say who is asking/],
+    [{ ...owner, senderIsOwner: undefined, config: { channels: { telegram: { allowFrom: ["*"] } } } }, /You may not/],
     [{ ...owner, senderIsOwner: false, config: { channels: { telegram: { allowFrom: ["*"] } } } }, /You may not/],
     [{ ...owner, sessionKey: "agent:main:telegram:group:-100123" }, /cannot be begun from this conversation/],
     [{ ...owner, deliveryContext: { channel: "telegram", to: "telegram:-100123" } }, /cannot be begun/],
@@ -397,8 +424,11 @@ test("the tool for the model begins a login where the owner asks in a private ch
     assert.match(await call(context), answer, JSON.stringify(context));
   }
   assert.equal((await server.requests({ endpoint: "device_authorization" })).length, 0);
-  const invitation = await call(owner);
+  // openclaw 2026.6.11 names the sender alone: then his name has to be in a list.
+  const { senderIsOwner: _, ...named } = owner;
+  const invitation = await call({ ...named, config: ada.config });
   assert.ok(codeIn(invitation));
+  assert.equal(await call(owner), invitation);
   const outcome = next();
   await new Person().approve(addressIn(invitation));
   assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);

@@ -32,6 +32,7 @@ const WATCH = 30_000;
 //     verification, outcome  promises;  paste(text), abort()
 //     pluginId, asked  whose it is, and for what; owner  who alone may take part, if anybody;  listeners, waiters  of it
 //     isAnnounced, isAnswered  whether a chat is told how it ends, and whether its person has that as an answer already
+//     before  the account whose login it takes the place of
 //   chatAttempts    Map from a sender in a chat to the times (Unix ms) of what was tried there within the last hour
 //   loginPages      Map from the one-time address of a page to the login that it shows, to the browser with its cookie alone
 //   loginFailures   Map from an account of a plugin to the message of its last login that failed

@@ -7,6 +7,8 @@ export interface SharedLogin {
   /** Who alone may take part; nothing where whoever may log in may. Missing in older versions of the package. */
   readonly owner?: string | undefined;
   readonly pluginId?: string;
+  /** Whose login it takes the place of. */
+  before?: import("../index.js").LoginAccount;
   /** A chat is told how it ends. */
   isAnnounced?: boolean;
   /** Its person has that as an answer already. */

@@ -3,7 +3,6 @@ import { type AuthConfig, logout, status } from "../index.js";
 import { allAccounts, plainName } from "./accounts.ts";
 import { type AllowedSenders, isListed, isOwner, type Who } from "./allowed-senders.ts";
 import {
-  asWhom,
   type ChatLoginContext,
   cancelLogin,
   chatLogin,
@@ -15,7 +14,7 @@ import {
 } from "./chat-login.ts";
 import { sender } from "./chat-message.ts";
 import { type ChatContext, type Conversation, conversation, webChat } from "./conversation.ts";
-import { logoutText, stateInWords, statusText } from "./status-text.ts";
+import { asWhom, logoutText, stateInWords, statusText } from "./status-text.ts";
 
 /** The command in chats. */
 export interface ChatOptions {

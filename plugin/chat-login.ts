@@ -5,6 +5,7 @@ import { explain } from "./account.ts";
 import { sender } from "./chat-message.ts";
 import { type Conversation, ownerOf } from "./conversation.ts";
 import { beginLogin, type LoginContext, loginKey } from "./pending-login.ts";
+import { asWhom, personOf } from "./status-text.ts";
 
 /** What is not done, as the person is to read it. */
 export class Refused extends Error {}
@@ -56,12 +57,14 @@ export async function chatLogin(
 ): Promise<string> {
   const { title, chatCommand } = context;
   const running = await pendingLogin(config, conversation);
+  let before: AuthStatus["account"];
   // One that was begun elsewhere, without asking, is joined as if it were begun here.
   if (running?.owner === undefined) {
-    const { state, ...before } = await status(config);
-    if (!isReplacement && (state === "valid" || state === "expiring")) {
+    const known = await status(config);
+    before = known.account;
+    if (!isReplacement && (known.state === "valid" || known.state === "expiring")) {
       throw new Refused(
-        `${title} is logged in already${asWhom(before)}. To replace that login by another, ` +
+        `${title} is logged in already${asWhom(known)}. To replace that login by another, ` +
           `send \`${chatCommand} login replace\`; to end it, \`${chatCommand} logout\`.`,
       );
     }
@@ -73,6 +76,9 @@ export async function chatLogin(
     await beginLogin(context, config, { owner: ownerOf(conversation), redirectUri }),
     conversation,
   );
+  if (before !== undefined) {
+    login.before ??= before;
+  }
   const verification = await login.verification;
   const send = await sender(conversation, context.runtime(), hostConfig).catch(() => undefined);
   if (send !== undefined && !login.isAnnounced) {
@@ -87,7 +93,7 @@ export async function chatLogin(
       }
     };
     login.outcome.then(
-      (outcome) => announce(loggedIn(title, outcome)),
+      (outcome) => announce(loggedIn(title, outcome, login)),
       (error: unknown) => announce(notLoggedIn(context, error)),
     );
   }
@@ -114,7 +120,7 @@ export async function pasteIntoLogin(
     login.isAnswered = false;
     throw new Refused(ended);
   }
-  return loggedIn(title, ended);
+  return loggedIn(title, ended, login);
 }
 
 /** Ends the login of this chat; whether there was one. Its person knows, and gets no message about it. */
@@ -137,10 +143,14 @@ export function inChat(error: unknown, { title, chatCommand }: ChatLoginContext)
     : undefined;
 }
 
-function loggedIn(title: string, outcome: AuthStatus): string {
+function loggedIn(title: string, outcome: AuthStatus, { before }: SharedLogin): string {
   const { scopes, missingScopes } = outcome;
+  // Whoever had another approve the code gets to read it.
+  const isOther =
+    before !== undefined && outcome.account !== undefined && personOf(before) !== personOf(outcome.account);
+  const replaced = isOther ? ` Until now it was ${personOf(before)}.` : "";
   const lacking = missingScopes?.length ? ` The server did not grant ${missingScopes.join(" ")}.` : "";
-  return `Logged in to ${title}${asWhom(outcome)}${scopes?.length ? `, for ${scopes.join(" ")}` : ""}.${lacking}`;
+  return `Logged in to ${title}${asWhom(outcome)}${scopes?.length ? `, for ${scopes.join(" ")}` : ""}.${replaced}${lacking}`;
 }
 
 function notLoggedIn(context: ChatLoginContext, error: unknown): string {
@@ -149,15 +159,6 @@ function notLoggedIn(context: ChatLoginContext, error: unknown): string {
   return code === "ABORTED"
     ? `The login to ${context.title} was ended before anybody approved it, and its code is worth nothing any more. ${again}`
     : `The login to ${context.title} failed. ${message} ${again}`;
-}
-
-/** Whose login it is, as far as that is known: by the server, or by the name of the account here. */
-export function asWhom(known: Partial<AuthStatus>): string {
-  const { account } = known as { account?: { name?: string; email?: string; id?: string } };
-  const person = [account?.name, account?.email ?? (account?.name === undefined ? account?.id : undefined)];
-  const names = person.filter((name) => name !== undefined).join(", ");
-  const profile = known.profile === undefined || known.profile === "default" ? "" : `account ${known.profile}`;
-  return names !== "" ? `, as ${names}${profile && ` (${profile})`}` : profile && `, ${profile}`;
 }
 
 function invitation({ title }: ChatLoginContext, verification: Verification): string {

@@ -9,7 +9,7 @@ import { Interruption } from "./interruption.ts";
 import { pasteable } from "./pasteable-report.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
-import { exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
+import { asWhom, exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
 
 /** How long nothing is said of a browser that does not come back, in milliseconds. */
 const silence = 30_000;
@@ -137,7 +137,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
       flags,
       async (config) => {
         let hasCode = false;
-        const { profile, scopes, missingScopes, refreshable, expiresAt } = await login(config, {
+        const { profile, account, scopes, missingScopes, refreshable, expiresAt } = await login(config, {
           signal: interruption.signal,
           // Who opens the page by hand may do so anywhere.
           ...(flags.open === false && { remote: true }),
@@ -179,7 +179,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
           },
         });
         const granted = scopes?.length ? `, for ${scopes.join(" ")}` : "";
-        screen.done(`Logged in to ${title}${profile === "default" ? "" : ` as ${profile}`}${granted}.`);
+        screen.done(`Logged in to ${title}${asWhom({ account, profile })}${granted}.`);
         if (missingScopes?.length) {
           screen.say(`  The server did not grant ${missingScopes.join(" ")}.`);
         }

@@ -66,7 +66,7 @@ async function begun(context: ChatCommandContext, tool: ToolContext): Promise<st
     throw new Refused(`A login to ${context.title} cannot be begun from this conversation. ${elsewhere}`);
   }
   if (senderIsOwner !== true) {
-    if (from.senderId === "" || senderIsOwner === undefined) {
+    if (from.senderId === "") {
       throw new Refused(`This host does not say who is asking. ${elsewhere}`);
     }
     await requireAllowed(context, { ...given, gatewayClientScopes: [] }, from);

@@ -1,5 +1,5 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
-import type { AuthStatus, DoctorReport, LogoutResult } from "../index.js";
+import type { AuthStatus, DoctorReport, LoginAccount, LogoutResult } from "../index.js";
 import { now } from "../lib/shared.js";
 
 /** 0: usable. 2: usable, but the login itself ends within 24 hours. 1: a login is needed. */
@@ -25,10 +25,23 @@ export function stateInWords({ state }: AuthStatus): string {
   return words[state];
 }
 
+/** As people call the person whose login it is; nothing where the server does not say. */
+export function personOf({ name, email, id }: LoginAccount = {}): string {
+  return [name, email ?? (name === undefined ? id : undefined)].filter((part) => part !== undefined).join(", ");
+}
+
+/** Whose login it is, as far as that is known: by the server, or by the name of the account here. */
+export function asWhom({ account, profile: name }: { account?: LoginAccount | undefined; profile?: string }): string {
+  const person = personOf(account);
+  const profile = name === undefined || name === "default" ? "" : `account ${name}`;
+  return person !== "" ? `, as ${person}${profile && ` (${profile})`}` : profile && `, ${profile}`;
+}
+
 /** Several lines, one fact each. `origins`: where the token is sent, as far as the config says. */
 export function statusText(status: AuthStatus, title: string, origins: readonly string[] = []): string {
   const facts: [string, string | undefined][] = [
     ["account", status.profile],
+    ["person", personOf(status.account)],
     ["server", status.issuer],
     ["scopes", status.scopes?.join(" ")],
     [

@@ -8,6 +8,8 @@ export interface HostVersion {
   node: 22 | 24;
   /** Run by .ci/run. */
   ci?: boolean;
+  /** Something about chats changed with it: run by `npm run test:hosts -- --chat`. */
+  chat?: boolean;
   /** What says yes to the questions of a plugin's installation, where it asks any. */
   consent?: string[];
   /** It keeps the reason of a failed tool from HTTP callers; the log and the model get it. */

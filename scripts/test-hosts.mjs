@@ -5,7 +5,8 @@
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name
 //   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
-//   npm run test:hosts -- --chat                  the login from a chat as well, a quarter of an hour for each
+//   npm run test:hosts -- --chat                  the whole of a login from a chat alone, in the rows that have `chat` or that are named;
+//                                                 without names it writes the table of docs/guide/chat.md
 //   npm run test:hosts -- --newest                what npm has beyond the table as well; it fails nothing
 //   npm run test:hosts -- --lock                  after a change of the table: the lockfile follows
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,8 +18,9 @@ import { hostLike, hosts, installElsewhere, installHosts, lockHosts, newestVersi
 import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
-/** What the tests say of each host. */
+/** What the tests say of each host: of its life, and of its chat. */
 const results = join(root, "target", "hosts", "results.jsonl");
+const chatResults = join(root, "target", "hosts", "chat.jsonl");
 
 async function main() {
   const options = process.argv.slice(2).filter((argument) => argument.startsWith("--"));
@@ -28,7 +30,8 @@ async function main() {
     await lockHosts();
     return 0;
   }
-  const chosen = await choice(names, options.includes("--all"));
+  const isChat = options.includes("--chat");
+  const chosen = await choice(names, ({ ci, chat }) => (isChat ? chat : ci || options.includes("--all")));
   await setUp({ nodes: [...new Set([22, ...chosen.map(({ node }) => node)])] });
   await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
   const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
@@ -36,27 +39,27 @@ async function main() {
     return built;
   }
   mkdirSync(join(root, "target", "hosts"), { recursive: true });
-  rmSync(results, { force: true });
+  rmSync(isChat ? chatResults : results, { force: true });
   const code = await tested(
     chosen,
-    readdirSync(tests)
-      .filter((name) => name.endsWith(".test.ts"))
-      // A quarter of an hour for each host, so not in `.ci/run`.
-      .filter((name) => options.includes("--chat") || !name.startsWith("chat.")),
+    // Minutes for each host, so not in `.ci/run`.
+    readdirSync(tests).filter((name) => name.endsWith(".test.ts") && name.startsWith("chat.") === isChat),
     passedOn,
   );
-  if (options.includes("--all") && code === 0) {
+  if (code === 0 && isChat && names.length === 0) {
+    writeChatTable();
+  } else if (code === 0 && options.includes("--all")) {
     writeTable();
   }
-  if (options.includes("--newest") || (names.length === 0 && !options.includes("--all"))) {
+  if (options.includes("--newest") || (names.length === 0 && !options.includes("--all") && !isChat)) {
     await tryNewest();
   }
   return code;
 }
 
-async function choice(names, all) {
+async function choice(names, isWanted) {
   if (names.length === 0) {
-    return hosts.filter(({ ci }) => all || ci);
+    return hosts.filter(isWanted);
   }
   const chosen = hosts.filter(({ id }) => names.some((name) => id.includes(name)));
   for (const name of names.filter((name) => !hosts.some(({ id }) => id.includes(name)))) {
@@ -73,7 +76,11 @@ async function choice(names, all) {
 function tested(chosen, files, options = []) {
   const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=1200000", ...options];
   return run(process.execPath, ["--import", "tsx", ...runner, ...files.map((file) => join(tests, file))], {
-    env: { PLUGIN_AUTH_HOSTS: JSON.stringify(chosen), PLUGIN_AUTH_RESULTS: results },
+    env: {
+      PLUGIN_AUTH_HOSTS: JSON.stringify(chosen),
+      PLUGIN_AUTH_RESULTS: results,
+      PLUGIN_AUTH_CHAT_RESULTS: chatResults,
+    },
   });
 }
 
@@ -118,6 +125,28 @@ function writeTable() {
   const [before, , after] = text.split(/<!-- results -->/);
   if (!existsSync(page) || after === undefined) {
     throw new Error("docs/hosts.md has no place for the results.");
+  }
+  writeFileSync(page, `${before}<!-- results -->\n${table}\n<!-- results -->${after}`);
+}
+
+/** The table of docs/guide/chat.md, with today's date. */
+function writeChatTable() {
+  const page = join(root, "docs", "guide", "chat.md");
+  const said = readFileSync(chatResults, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const ordered = hosts.flatMap(({ id }) => said.filter((row) => row.id === id));
+  const table = [
+    `Seen on ${new Date().toISOString().slice(0, 10)} by \`npm run test:hosts -- --chat\`:`,
+    "",
+    "| Host | Passed | Seconds |",
+    "|---|---|---|",
+    ...ordered.map(({ id, chat, seconds }) => `| ${id} | ${chat.join(", ")} | ${seconds} |`),
+  ].join("\n");
+  const [before, , after] = readFileSync(page, "utf8").split(/<!-- results -->/);
+  if (after === undefined) {
+    throw new Error("docs/guide/chat.md has no place for the results.");
   }
   writeFileSync(page, `${before}<!-- results -->\n${table}\n<!-- results -->${after}`);
 }

@@ -1,11 +1,14 @@
-/** A login from a chat, on the hosts in which something about chats changed. */
-import { test } from "node:test";
+/** The whole of a login from a chat, in every host that was chosen (scripts/test-hosts.mjs). */
+import { describe, test } from "node:test";
 import { hosts } from "./support/host.ts";
 import { hostsOwnLogin, loginFromChat } from "./support/login-from-chat.ts";
 
-for (const { id } of hosts.filter(({ ci }) => ci)) {
-  test(`${id}: a login from a chat`, { timeout: 900_000 }, (t) => loginFromChat(t, id));
-}
+// They wait as much as they work.
+describe("a login from a chat", { concurrency: 2 }, () => {
+  for (const { id } of hosts) {
+    test(id, { timeout: 900_000 }, (t) => loginFromChat(t, id));
+  }
+});
 
 const newest = "openclaw-2026.9.6";
 const skip = hosts.every(({ id }) => id !== newest);

@@ -59,8 +59,12 @@ pub struct AuthStatus {
 /// The person at the server.
 #[napi(object, object_from_js = false)]
 pub struct LoginAccount {
-    /// `sub` of the token answer, which some servers send (atproto: the account's DID).
+    /// `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token.
     pub id: Option<String>,
+    /// `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the scope `profile`.
+    pub name: Option<String>,
+    /// `email` of the ID token; most servers send it for the scope `email`.
+    pub email: Option<String>,
 }
 
 /// An account that was passed over because it needs a login.
@@ -112,9 +116,11 @@ impl From<status::AuthStatus> for AuthStatus {
             path: status.path,
             issuer: status.issuer,
             client_id: status.client_id,
-            account: status
-                .subject
-                .map(|subject| LoginAccount { id: Some(subject) }),
+            account: status.account.map(|account| LoginAccount {
+                id: account.id,
+                name: account.name,
+                email: account.email,
+            }),
             scopes: status.scopes,
             missing_scopes: status.missing_scopes,
             expires_at: status.expires_at.map(millis),
@@ -197,10 +203,12 @@ impl Json {
         self.text("path", Some(path));
         self.text("issuer", issuer);
         self.text("clientId", client_id);
-        if let Some(LoginAccount { id }) = account {
+        if let Some(LoginAccount { id, name, email }) = account {
             self.name("account");
             self.0.push('{');
             self.text("id", id);
+            self.text("name", name);
+            self.text("email", email);
             self.0.push('}');
         }
         self.texts("scopes", scopes);

@@ -18,6 +18,14 @@ pub(crate) enum State {
     LoggedOut,
 }
 
+/// Whose login it is, as the server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) email: Option<String>,
+}
+
 /// A failure that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LastError {
@@ -35,8 +43,7 @@ pub(crate) struct AuthStatus {
     pub(crate) issuer: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) scopes: Option<Vec<String>>,
-    /// `sub` of the token answer.
-    pub(crate) subject: Option<String>,
+    pub(crate) account: Option<Account>,
     pub(crate) missing_scopes: Option<Vec<String>>,
     pub(crate) expires_at: Option<UnixMillis>,
     /// When neither token is good any more, if known.

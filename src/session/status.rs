@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::blocking::{Glance, Look, blocking};
 use crate::error::{Error, ErrorCode};
+use crate::oauth::server_text::Secrets;
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::location::Location;
 use crate::store::profiles::profiles;
@@ -14,7 +17,7 @@ use crate::time::{UnixMillis, rfc3339};
 use super::Session;
 use super::accounts::Chosen;
 use super::adoption::bind;
-use super::auth_status::{AuthStatus, LastError, State};
+use super::auth_status::{Account, AuthStatus, LastError, State};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::last_refresh::{is_refused_access_token, learned};
@@ -151,7 +154,10 @@ impl Session {
                     .expires()
                     .is_some_and(|expires| expires <= self.clock.now()),
             };
-            let status = self.describe(config, location, credential, ended, last);
+            let mut status = self.describe(config, location, credential, ended, last);
+            if let Stored::Credential(opened) = &stored {
+                status.account = account(credential.subject(), opened.claims());
+            }
             return Ok(match ownership::check(config, credential) {
                 Ok(()) => status,
                 // No call hands it out.
@@ -239,7 +245,7 @@ impl Session {
             issuer: credential.issuer().map(str::to_owned),
             client_id: credential.client_id().map(str::to_owned),
             scopes: credential.scopes().map(<[String]>::to_vec),
-            subject: credential.subject().map(str::to_owned),
+            account: account(credential.subject(), None),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
             login_ends_at,
@@ -293,6 +299,20 @@ fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
     })
 }
 
+/// Whose login it is: by the token answer, and by the claims of the ID token, where that is at hand.
+fn account(subject: Option<&str>, claims: Option<Map<String, Value>>) -> Option<Account> {
+    let claims = claims.unwrap_or_default();
+    let claim = |name| Secrets::default().description(claims.get(name)?.as_str()?);
+    let account = Account {
+        id: subject.map(str::to_owned).or_else(|| claim("sub")),
+        // OpenID Connect Core §5.1: `name` is "in displayable form", `preferred_username` what the person "wishes to be referred to".
+        name: claim("name").or_else(|| claim("preferred_username")),
+        email: claim("email"),
+    };
+    let Account { id, name, email } = &account;
+    (id.is_some() || name.is_some() || email.is_some()).then_some(account)
+}
+
 /// Other programs' files do not say it.
 fn known(time: UnixMillis) -> Option<UnixMillis> {
     (time != UnixMillis::default()).then_some(time)
@@ -306,7 +326,7 @@ fn nothing(location: &Location) -> AuthStatus {
         issuer: None,
         client_id: None,
         scopes: None,
-        subject: None,
+        account: None,
         missing_scopes: None,
         expires_at: None,
         login_ends_at: None,

@@ -3,7 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::error::ErrorCode;
+use crate::jwt;
 use crate::secret::{Fingerprint, Secret};
 use crate::time::UnixMillis;
 
@@ -227,6 +230,11 @@ impl Snapshot {
     /// The `OpenID` Connect ID token.
     pub(crate) fn id_token(&self) -> Option<&Secret> {
         self.0.1.id_token.as_ref()
+    }
+
+    /// Its claims. It came from the token endpoint itself, over TLS (`OpenID` Connect Core §3.1.3.7).
+    pub(crate) fn claims(&self) -> Option<Map<String, Value>> {
+        jwt::claims(self.id_token()?)
     }
 }
 

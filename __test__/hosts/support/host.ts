@@ -7,7 +7,7 @@
  *     await gateway.tool("team_memory_search", { query: "tea" });
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,6 +59,8 @@ export class Host {
     this.port = port;
     this.#lifetime = lifetime;
     this.#registry = registry;
+    // Before the home goes.
+    lifetime.after(() => this.endAll("SIGKILL"));
     this.home = TempHome.create(lifetime);
     this.stateDir = join(this.home.path, `.${this.family}`);
     mkdirSync(this.stateDir);
@@ -140,6 +142,26 @@ export class Host {
     const gateway = new Gateway(this, this.start(["gateway", "run"]));
     await gateway.ready();
     return gateway;
+  }
+
+  /**
+   * Ends all processes of this home, and waits for that. openclaw 2026.4 starts itself again after a change of its
+   * configuration: detached, and the child of nobody.
+   */
+  async endAll(signal: NodeJS.Signals): Promise<void> {
+    for (const pid of processesOf(this.home)) {
+      try {
+        process.kill(pid, signal);
+      } catch {}
+    }
+    while (processesOf(this.home).length > 0) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** Whether any process of this home runs. */
+  get isAlive(): boolean {
+    return processesOf(this.home).length > 0;
   }
 
   #start(script: string, args: string[]): Child {
@@ -229,9 +251,31 @@ export class Gateway {
   }
 
   async stop(): Promise<void> {
-    this.child.signal("SIGTERM");
+    await this.#host.endAll("SIGTERM");
     await this.child.exit;
   }
+
+  /** As the system does where memory is short. */
+  async kill(): Promise<void> {
+    await this.#host.endAll("SIGKILL");
+    await this.child.exit;
+  }
+}
+
+/** By their environment: what a host calls itself says nothing. On Linux alone. */
+function processesOf({ path }: TempHome): number[] {
+  const isOfHome = (pid: string) => {
+    try {
+      return `\0${readFileSync(`/proc/${pid}/environ`, "utf8")}`.includes(`\0HOME=${path}\0`);
+    } catch {
+      return false;
+    }
+  };
+  return existsSync("/proc")
+    ? readdirSync("/proc")
+        .filter((name) => /^\d+$/.test(name) && isOfHome(name))
+        .map(Number)
+    : [];
 }
 
 /** Below those that systems hand out by themselves: a gateway takes half a minute on a busy machine until it listens. */

@@ -11,7 +11,9 @@ import { serverNodeMajor } from "../../support/nodes.ts";
 import { Person } from "../../support/person.ts";
 import { PluginProcess } from "../../support/plugin-process.ts";
 import { TempHome } from "../../support/temp-home.ts";
+import { addTelegram } from "./chat-host.ts";
 import { type Gateway, Host, type HostId } from "./host.ts";
+import { logInFromChat } from "./login-from-chat.ts";
 import { PackageRegistry } from "./package-registry.ts";
 import { type Packages, packages } from "./packages.ts";
 
@@ -194,6 +196,7 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
   };
 
   await installPlugin(t, on);
+  const telegram = host.row.chat ? await addTelegram(t, host, plugin) : undefined;
   await step("without a login the tools ask for one, by its exact command", (at) => assertLoginIsAskedFor(on, at));
   await step("without a login the gateway warns of it in its log", (at) => assertWarnedOnce(on, at));
   if (host.hasCommands && process.platform === "linux") {
@@ -222,6 +225,13 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
     await logIn(on);
     await assertToolsWork(at, "ada likes jam");
   });
+  if (telegram !== undefined) {
+    await step("log out, and log in from a private chat in Telegram: the tools work", async (at) => {
+      await logOut(t, on);
+      await logInFromChat({ ...on, telegram }, "Team Memory");
+      await assertToolsWork(at, "ada likes marmalade");
+    });
+  }
   await step("the gateway has not warned again, however often it has loaded the plugin", (at) =>
     assertWarnedOnce(on, at),
   );

@@ -23,7 +23,7 @@ export class ModelServer {
   }
 
   /** `models.providers` and the rest of the host's configuration. */
-  get configuration(): object {
+  get configuration(): { models: object; agents: object; tools: object } {
     const model = { id: "obedient-1", name: "Obedient", reasoning: false, input: ["text"] };
     const cost = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
     const models = [{ ...model, cost, contextWindow: 128_000, maxTokens: 4096 }];

@@ -1,10 +1,13 @@
 //! What `status` and `listProfiles` say (docs/design.md 1).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::bench::{Bench, HOUR, ISSUER, START, pass, refusal};
 use crate::error::ErrorCode;
 use crate::http::scripted::ScriptedClient;
+use crate::secret::Secret;
 use crate::session::auth_status::State;
 use crate::store::credential::NewCredential;
 use crate::time::UnixMillis;
@@ -69,6 +72,35 @@ async fn a_login_is_described_without_a_token() {
         !printed.contains("a1") && !printed.contains("r1"),
         "{printed}"
     );
+}
+
+/// `OpenID` Connect Core §5.1, and a server that writes more into a name than a name.
+#[tokio::test(start_paused = true)]
+async fn the_claims_of_the_id_token_say_whose_login_it_is() {
+    let said = async |claims: Option<serde_json::Value>, subject: Option<&str>| {
+        let id_token = claims.map(|claims| {
+            let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
+            Secret::from(format!("e30.{payload}.c2ln").as_str())
+        });
+        let bench = Bench::new(ScriptedClient::new());
+        bench.store(&NewCredential {
+            id_token,
+            subject: subject.map(str::to_owned),
+            ..bench.credential("a1", None, 0, 3600)
+        });
+        let account = bench.status().await.account?;
+        Some([account.id, account.name, account.email].map(Option::unwrap_or_default))
+    };
+    let ada = json!({"sub":"1","name":"Ada\u{202e} Lovelace","preferred_username":"ada","email":"ada@example.com"});
+    assert_eq!(
+        said(Some(ada), Some("did:plc:1")).await.unwrap(),
+        ["did:plc:1", "Ada Lovelace", "ada@example.com"]
+    );
+    let odd = json!({"sub":"1","name":"","preferred_username":"ada","email":7});
+    assert_eq!(said(Some(odd), None).await.unwrap(), ["1", "ada", ""]);
+    assert_eq!(said(Some(json!({"sub":7})), None).await, None);
+    assert_eq!(said(Some(json!([])), None).await, None);
+    assert_eq!(said(None, None).await, None);
 }
 
 #[tokio::test(start_paused = true)]
