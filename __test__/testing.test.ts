@@ -183,8 +183,9 @@ test("the clock stands still outside of tests", () => {
 
 test("the host runs what a plugin registers: tools, factories of tools, its own commands, services, chat, methods", async (t) => {
   const started: string[] = [];
-  const host = fakeHost({ pluginConfig: { issuer: "https://auth.example.com" } });
-  t.after(() => host.close());
+  const server = await startAuthorizationServer({ approval: "automatic" });
+  const host = fakeHost({ pluginConfig: { issuer: server.issuer } });
+  t.after(() => Promise.all([host.close(), server.close()]));
   host.register({
     default: {
       id: "notes",
@@ -213,6 +214,14 @@ test("the host runs what a plugin registers: tools, factories of tools, its own 
     ["b", "c"],
     { limit: "3", dryRun: true },
   ]);
+  const from = "telegram:1";
+  const config = { channels: { telegram: { allowFrom: ["1"] } } };
+  assert.match(
+    await host.say("/notes login", { channel: "telegram", senderId: "1", from, to: from, config }),
+    /open this page/,
+  );
+  assert.match(await host.received(/.*logged in.*/i), /Logged in to notes/);
+  assert.equal((await host.call("notes.logout")).removed, true);
   assert.equal((await host.call("notes.status")).state, "logged_out");
   assert.match(
     await host.say("/notes status", { channel: "telegram", senderId: "1", from: "telegram:1" }),

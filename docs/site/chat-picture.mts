@@ -19,15 +19,7 @@ interface Message {
 export async function chatPicture(): Promise<string> {
   const server = await startAuthorizationServer();
   const messages: Message[] = [];
-  let announced = () => {};
-  const announcement = new Promise<void>((resolve) => {
-    announced = resolve;
-  });
-  const sendText = async ({ text }: { text: string }) => {
-    messages.push({ isOurs: true, text });
-    announced();
-  };
-  const host = fakeHost({ channel: { outbound: { loadAdapter: async () => ({ sendText }) } } });
+  const host = fakeHost();
   try {
     pluginAuth(host.api, { issuer: server.issuer, scopes: ["memory", "offline_access"], chat: true });
     const say = async (text: string) => {
@@ -38,7 +30,7 @@ export async function chatPicture(): Promise<string> {
     };
     await say("/my-memory login");
     await server.approve();
-    await announcement;
+    messages.push({ isOurs: true, text: await host.received(/Logged in.*/) });
     return svg(messages.map(({ text, ...who }) => ({ ...who, text: text.replaceAll(server.issuer, shown) })));
   } finally {
     await host.close();

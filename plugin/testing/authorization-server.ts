@@ -297,7 +297,11 @@ class SmallServer implements TestAuthorizationServer {
     }
     const answer = (status: number, members?: object, headers: http.OutgoingHttpHeaders = {}) => {
       request.status = status;
-      const type = { "content-type": "application/json", "cache-control": "no-store" };
+      const type = {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        date: new Date(now()).toUTCString(),
+      };
       response.writeHead(status, { ...type, ...headers }).end(members === undefined ? "" : JSON.stringify(members));
     };
     if (typeof failure?.how === "number") {

@@ -44,7 +44,9 @@ export const clock: Clock = {
 
 function move(seconds: number): void {
   if (process.env.NODE_ENV !== "test") {
-    throw new Error("The clock of clawdbot-plugin-auth is moved in tests only: start them with NODE_ENV=test.");
+    throw new Error(
+      "The clock of clawdbot-plugin-auth is moved in tests only: start them with NODE_ENV=test, or let them set process.env.NODE_ENV.",
+    );
   }
   // Loads the image, if no call has done so yet.
   const { failure } = imageFor("status", {});

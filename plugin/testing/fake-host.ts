@@ -18,7 +18,7 @@ export interface FakeHostOptions {
   pluginConfig?: Record<string, unknown>;
   /** Where logins are stored; null: `api.runtime` throws, as in openclaw's `cli-metadata` mode. @default a temporary folder */
   stateDir?: string | null;
-  /** `api.runtime.channel`. */
+  /** `api.runtime.channel`. @default one that keeps what is sent, for {@link FakeHost.received} */
   channel?: unknown;
 }
 
@@ -59,6 +59,12 @@ export class FakeHost {
   runtimeReads = 0;
   readonly #commands: Command[] = [];
   #terminal = new Terminal();
+  readonly #chat = new Terminal();
+  readonly #channel = {
+    outbound: {
+      loadAdapter: async () => ({ sendText: async ({ text }: { text: string }) => this.#chat.print(`${text}\n`) }),
+    },
+  };
   readonly #temporary: string | undefined;
 
   constructor({ id = "my-memory", name = "My Memory", config, pluginConfig, stateDir, channel }: FakeHostOptions = {}) {
@@ -75,7 +81,7 @@ export class FakeHost {
         if (host.stateDir === undefined) {
           throw new Error("Plugin runtime is not available in cli-metadata mode");
         }
-        return { state: { resolveStateDir: () => host.stateDir }, channel };
+        return { state: { resolveStateDir: () => host.stateDir }, channel: channel ?? host.#channel };
       },
       logger: { info: (text) => void this.log.push(text), warn: (text) => void this.log.push(`warning: ${text}`) },
       registerTool: (tool) => void this.tools.push(tool),
@@ -169,6 +175,11 @@ export class FakeHost {
     }
     const args = name === undefined ? text : rest;
     return (await command.handler({ isAuthorizedSender: true, ...context, args })).text;
+  }
+
+  /** The first match in what the plugin writes to a chat by itself, "Logged in to …": now, or when that has happened. */
+  received(pattern: RegExp): Promise<string> {
+    return this.#chat.shown(pattern);
   }
 
   /** Starts the services, as the gateway does. */
