@@ -6,8 +6,10 @@ export interface HostVersion {
   host: "clawdbot" | "openclaw-cn" | "openclaw";
   version: string;
   node: 22 | 24;
-  /** Run by .ci/run. */
-  ci?: boolean;
+  /** Run by .ci/run, wholly or in brief. */
+  ci?: true | "brief";
+  /** Run in brief this time: what differs from host to host. */
+  brief?: boolean;
   /** Something about chats changed with it: run by `npm run test:hosts -- --chat`. */
   chat?: boolean;
   /** What says yes to the questions of a plugin's installation, where it asks any. */

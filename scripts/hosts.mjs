@@ -61,7 +61,10 @@ export async function installElsewhere(host, version) {
   const place = join(root, "target", "hosts", `${host}-${version}`);
   if (!existsSync(join(place, "package-lock.json"))) {
     mkdirSync(place, { recursive: true });
-    writeFileSync(join(place, "package.json"), JSON.stringify(manifest(host, version), null, 2));
+    const { overrides } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const here = Object.entries(overrides).map(([name, spec]) => [name, spec.replace("file:", `file:${folder}/`)]);
+    const text = JSON.stringify({ ...manifest(host, version), overrides: Object.fromEntries(here) }, null, 2);
+    writeFileSync(join(place, "package.json"), text);
     await succeed(["install", ...quietly], place);
   }
   return place;

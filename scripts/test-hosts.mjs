@@ -1,12 +1,14 @@
 // `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on the way,
 // half a GB each.
 //
-//   npm run test:hosts                            the rows of the table that have `ci`: the oldest and the newest
+//   npm run test:hosts                            the rows of the table that have `ci`; those with "brief" what differs alone
+//   npm run test:hosts -- --install               only installs what these need, so that it can be done meanwhile
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
-//   npm run test:hosts -- 2026.9 clawdbot         those with this in their name
+//   npm run test:hosts -- 2026.9 clawdbot         those with this in their name; with --write into that table
 //   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
 //   npm run test:hosts -- --chat                  the whole of a login from a chat alone, in the rows that have `chat` or that are named;
 //                                                 without names it writes the table of docs/guide/chat.md
+//   npm run test:hosts -- --places                containers, services, and what hosts do to a login, as well; --all does
 //   npm run test:hosts -- --newest                what npm has beyond the table as well; it fails nothing
 //   npm run test:hosts -- --lock                  after a change of the table: the lockfile follows
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -18,6 +20,8 @@ import { hostLike, hosts, installElsewhere, installHosts, lockHosts, newestVersi
 import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
+/** Where gateways live, and what hosts do to them: minutes for each host, so not in `.ci/run`. */
+const places = ["container.test.ts", "service.test.ts", "kept-login.test.ts"];
 /** What the tests say of each host: of its life, and of its chat. */
 const results = join(root, "target", "hosts", "results.jsonl");
 const chatResults = join(root, "target", "hosts", "chat.jsonl");
@@ -32,6 +36,13 @@ async function main() {
   }
   const isChat = options.includes("--chat");
   const chosen = await choice(names, ({ ci, chat }) => (isChat ? chat : ci || options.includes("--all")));
+  if (options.includes("--install")) {
+    // Not the packages of the checkout: whoever does this meanwhile is installing them.
+    await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
+    return 0;
+  }
+  // In `.ci/run` alone.
+  const isBrief = names.length === 0 && !options.includes("--all") && !isChat;
   await setUp({ nodes: [...new Set([22, ...chosen.map(({ node }) => node)])] });
   await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
   const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
@@ -39,16 +50,21 @@ async function main() {
     return built;
   }
   mkdirSync(join(root, "target", "hosts"), { recursive: true });
-  rmSync(isChat ? chatResults : results, { force: true });
+  if (isChat) {
+    rmSync(chatResults, { force: true });
+  }
+  const isWithPlaces = options.includes("--places") || options.includes("--all");
   const code = await tested(
-    chosen,
+    isBrief ? chosen.map((row) => ({ ...row, brief: row.ci === "brief" })) : chosen,
     // Minutes for each host, so not in `.ci/run`.
-    readdirSync(tests).filter((name) => name.endsWith(".test.ts") && name.startsWith("chat.") === isChat),
+    readdirSync(tests)
+      .filter((name) => name.endsWith(".test.ts") && name.startsWith("chat.") === isChat)
+      .filter((name) => isWithPlaces || !places.includes(name)),
     passedOn,
   );
   if (code === 0 && isChat && names.length === 0) {
     writeChatTable();
-  } else if (code === 0 && options.includes("--all")) {
+  } else if (options.includes("--all") || options.includes("--write")) {
     writeTable();
   }
   if (options.includes("--newest") || (names.length === 0 && !options.includes("--all") && !isChat)) {
@@ -103,30 +119,19 @@ async function tryNewest() {
   console.log(`\nNewest: ${last.host} ${version} is newer than the table, and ${outcome}.`);
 }
 
-/** The table of docs/hosts.md, with today's date. */
+/** The table of docs/hosts.md: of each row the last run that went to its end. */
 function writeTable() {
+  const lines = existsSync(results) ? readFileSync(results, "utf8").trim().split("\n") : [];
+  const runs = new Map(lines.map((line) => JSON.parse(line)).map((run) => [run.id, run]));
+  const cells = hosts.map(({ id, node }) => {
+    const { date = "", commands, steps, seconds = "" } = runs.get(id) ?? {};
+    const by = commands === undefined ? "" : commands ? "command line" : "gateway method";
+    return `| ${id} | ${node} | ${by} | ${steps === undefined ? "not passed" : `passed, ${steps} steps`} | ${seconds} | ${date} |`;
+  });
+  const header = ["| Host | Node | Login by | Life of a login | Seconds | Date |", "|---|---|---|---|---|---|"];
   const page = join(root, "docs", "hosts.md");
-  const text = readFileSync(page, "utf8");
-  const rows = readFileSync(results, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-  const ordered = hosts.flatMap(({ id }) => rows.filter((row) => row.id === id));
-  const cells = ordered.map(
-    ({ id, node, passed, seconds }) => `| ${id} | ${node} | ${passed.join(", ")} | ${seconds} |`,
-  );
-  const table = [
-    `Seen on ${new Date().toISOString().slice(0, 10)} by \`npm run test:hosts -- --all\`:`,
-    "",
-    "| Host | Node | Login by | Life of a login | Seconds |",
-    "|---|---|---|---|---|",
-    ...cells,
-  ].join("\n");
-  const [before, , after] = text.split(/<!-- results -->/);
-  if (!existsSync(page) || after === undefined) {
-    throw new Error("docs/hosts.md has no place for the results.");
-  }
-  writeFileSync(page, `${before}<!-- results -->\n${table}\n<!-- results -->${after}`);
+  const [before, , after] = readFileSync(page, "utf8").split("<!-- results -->");
+  writeFileSync(page, [before, `\n${[...header, ...cells].join("\n")}\n`, after].join("<!-- results -->"));
 }
 
 /** The table of docs/guide/chat.md, with today's date. */

@@ -33,7 +33,7 @@ test(`${newest}: an agent is told to ask for a login, and then uses the tools`, 
     model.toolResults.at(-1) ?? "",
     /Team Memory needs a login: send `\/team-memory login`.*, then try again\./,
   );
-  await logIn(on);
+  await logIn(t, on);
   await turn("team_memory_store", { text: "ada likes tea" });
   const { stdout } = await turn("team_memory_search", { query: "tea" });
   assert.match(stdout, /The tool said: .*ada likes tea/s);

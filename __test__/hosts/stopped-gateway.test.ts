@@ -4,7 +4,7 @@ import { hosts } from "./support/host.ts";
 import { stoppedGateway } from "./support/stopped-gateway.ts";
 
 // The first that waits for a service that stops, and the newest.
-for (const { id } of hosts.filter(({ version }) => ["2026.6.11", "2026.9.6"].includes(version))) {
+for (const { id } of hosts.filter(({ version, brief }) => ["2026.6.11", "2026.9.6"].includes(version) && !brief)) {
   test(`${id}: stopped in the middle of a refresh, it keeps the login`, { timeout: 600_000 }, (t) =>
     stoppedGateway(t, id),
   );

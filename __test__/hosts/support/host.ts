@@ -46,6 +46,8 @@ export class Host {
   readonly port: number;
   /** More of the environment of its processes. */
   readonly environment: Record<string, string> = {};
+  /** What becomes its processes; none where they are as usual. */
+  launcher: string[] = [];
   readonly #lifetime: Lifetime;
   readonly #registry: string;
 
@@ -175,6 +177,7 @@ export class Host {
       node,
       args,
       cwd: this.home.path,
+      launcher: this.launcher,
       env: this.home.env({
         PATH: `${dirname(nodeBinary(node))}${delimiter}${process.env.PATH ?? ""}`,
         NO_COLOR: "1",

@@ -23,6 +23,10 @@ export interface LifetimeOptions {
   server?: AuthorizationServerOptions;
   /** Without it the plugin does not even load the package. @default true */
   hasLogin?: boolean;
+  /** Did somebody log in to it? @default as hasLogin */
+  isLoggedIn?: boolean;
+  /** More of the plugin's configuration. */
+  config?: object;
   /** Which logins: all of these accounts, bound to keys, in a store that the plugin gives. */
   logins?: { profiles?: string[]; dpop?: boolean; inStore?: boolean };
 }
@@ -30,7 +34,7 @@ export interface LifetimeOptions {
 export async function lifetimeHost(
   lifetime: Lifetime,
   id: HostId,
-  { server: serverOptions, hasLogin = true, logins = {} }: LifetimeOptions = {},
+  { server: serverOptions, hasLogin = true, isLoggedIn = hasLogin, logins = {}, config: more }: LifetimeOptions = {},
 ): Promise<LifetimeHost> {
   const { profiles = ["default"], dpop = false, inStore = false } = logins;
   const server = await AuthorizationServer.start(lifetime, serverOptions);
@@ -50,13 +54,13 @@ export async function lifetimeHost(
     ...(inStore && { store: map }),
   });
   const store = join(host.home.path, "store.json");
-  if (hasLogin) {
+  if (isLoggedIn) {
     for (const profile of profiles) {
       await approvedLogin({ ...login, profile });
     }
     writeFileSync(store, JSON.stringify([...map.kept]));
   }
-  const config = { issuer: server.issuer, clientId: "public", profiles, dpop, ...(inStore && { store }) };
+  const config = { issuer: server.issuer, clientId: "public", profiles, dpop, ...(inStore && { store }), ...more };
   const entry = { enabled: true, config: hasLogin ? config : {} };
   host.configure({ plugins: { allow: [plugin], load: { paths: [folder] }, entries: { [plugin]: entry } } });
   return { host, server, login };
