@@ -4,7 +4,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import Anthropic from "@anthropic-ai/sdk";
 import { CodeCatalystClient, ListSpacesCommand } from "@aws-sdk/client-codecatalyst";
 import { createDefaultHttpClient, createEmptyPipeline, createPipelineRequest } from "@azure/core-rest-pipeline";
-import { drive } from "@googleapis/drive";
+import { drive, auth as google } from "@googleapis/drive";
 import { createClient, createConfig } from "@hey-api/client-fetch";
 import { LinearSdk } from "@linear/sdk";
 import { Client as GraphClient } from "@microsoft/microsoft-graph-client";
@@ -379,3 +379,62 @@ export const recipes = [
 function assertData() {
   throw new Error("no data");
 }
+
+/** The same by a token provider: an SDK that asks for a token, and keeps it until it is refused. */
+export const providers = [
+  {
+    name: "@googleapis/drive by a refresh handler",
+    async connect(auth, origin) {
+      const client = new google.OAuth2({ forceRefreshOnFailure: true });
+      client.refreshHandler = async () => {
+        const { access_token: refused } = client.credentials;
+        if (refused) await auth.reject(refused);
+        const { token, expiresAt } = await auth.getToken();
+        return { access_token: token, expiry_date: expiresAt };
+      };
+      const files = drive({ version: "v3", auth: client, rootUrl: `${origin}/` });
+      return () => files.files.list();
+    },
+  },
+  {
+    name: "@octokit/core by an authentication strategy",
+    async connect(auth, baseUrl) {
+      const authStrategy = () => ({
+        async hook(request, options) {
+          const send = async ({ token }) => {
+            options.headers.authorization = `Bearer ${token}`;
+            return request(options);
+          };
+          const given = await auth.getToken();
+          return send(given).catch(async (error) => {
+            if (error.status !== 401) throw error;
+            await auth.reject(given.token);
+            return send(await auth.getToken());
+          });
+        },
+      });
+      const octokit = new Octokit({ baseUrl, authStrategy });
+      return () => octokit.request("GET /user");
+    },
+  },
+  {
+    name: "@modelcontextprotocol/client 2.x by a provider",
+    async connect(auth, origin) {
+      let given;
+      const authProvider = {
+        token: async () => {
+          given = await auth.getValidAccessToken();
+          return given;
+        },
+        onUnauthorized: () => auth.reject(given),
+      };
+      return async () => {
+        const client = new McpClient({ name: "lab", version: "1" });
+        await client.connect(new StreamableHTTPClientTransport(new URL(`${origin}/mcp`), { authProvider }));
+        const { content } = await client.callTool({ name: "who", arguments: {} });
+        await client.close();
+        return content;
+      };
+    },
+  },
+];

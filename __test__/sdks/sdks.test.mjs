@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { loginNeeded, pluginAuth } from "../../dist/index.js";
 import { importToken, logout } from "../../index.js";
 import { mcpAnswer } from "./mcp.mjs";
-import { recipes } from "./recipes.mjs";
+import { providers, recipes } from "./recipes.mjs";
 
 /** A service with a token endpoint: it accepts the newest token, unless that has been ended. */
 async function startService(t) {
@@ -86,7 +86,7 @@ async function loggedIn(t) {
 
 test("the guide shows the recipes as they are run", () => {
   const guide = readFileSync(join(import.meta.dirname, "..", "..", "docs", "guide", "sdks.md"), "utf8");
-  for (const { name, connect, isShown = true } of recipes) {
+  for (const { name, connect, isShown = true } of [...recipes, ...providers]) {
     const [, ...lines] = connect.toString().split("\n").slice(0, -1);
     const code = lines.map((line) => line.replace(/^ {6}/, "")).join("\n");
     assert.ok(!isShown || guide.includes(code), `the recipe of ${name} in docs/guide/sdks.md is another`);
@@ -122,6 +122,30 @@ for (const { name, connect } of recipes) {
     // No login: the user reads the sentence of the kit, whatever the SDK made of it, and soon.
     await logout(login);
     const error = await call().then(
+      () => assert.fail("resolved without a login"),
+      (reason) => loginNeeded(reason),
+    );
+    assert.match(error.message, /My Lab needs a login: run `openclaw my-lab login`/);
+  });
+}
+
+for (const { name, connect } of providers) {
+  test(name, { timeout: 60_000 }, async (t) => {
+    const { auth, login, state, origin } = await loggedIn(t);
+    const call = await connect(auth, origin, t);
+    await call();
+    assert.equal(state.refreshes, 0);
+
+    state.isEnded = true;
+    state.seen.length = 0;
+    await call();
+    assert.equal(state.refreshes, 1);
+    assert.equal(state.seen[0].isGood, false);
+    assert.equal(state.seen.at(-1).isGood, true);
+
+    await logout(login);
+    state.isEnded = true;
+    const error = await (await connect(auth, origin, t))().then(
       () => assert.fail("resolved without a login"),
       (reason) => loginNeeded(reason),
     );
