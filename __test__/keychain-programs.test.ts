@@ -1,6 +1,6 @@
 /** `storage: "keychain"` with a Secret Service that does what programs other than gnome-keyring do. */
 import assert from "node:assert/strict";
-import { symlinkSync } from "node:fs";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AuthConfig, DoctorReport } from "../index.js";
@@ -259,6 +259,236 @@ describe("windows", { concurrency: 4, skip }, () => {
     await plugin.call("logout", [login.config]);
     assert.deepEqual(login.keyring.accounts(), []);
   });
+});
+
+describe("what changes while it is asked", { concurrency: 4, skip }, () => {
+  const ofTokens = (account: string) => !account.endsWith("/trial");
+
+  test("an entry that another process replaces between the search and the read: the new one is read", async (t) => {
+    const login = await create(t);
+    const [reader, other] = await Promise.all([login.plugin(), login.plugin()]);
+    const old = await other.accessToken(login.config);
+    const reached = login.keyring.hold("GetSecret", ofTokens);
+    const read = reader.accessToken(login.config);
+    await reached;
+    const access = await other.accessToken(login.config, { rejectedToken: old });
+    login.keyring.letGo();
+    assert.equal(await read, access);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+  });
+
+  for (const emptyWhenLocked of [false, true]) {
+    const what = emptyWhenLocked ? "gives an empty secret, as KWallet does" : "says so";
+    test(`locked between the search and the read (it ${what}): no lost login, and no other account`, async (t) => {
+      const login = await create(t, { emptyWhenLocked });
+      const { access } = login.tokens();
+      const plugin = await login.plugin();
+      const { storage: _, ...inFile } = login.config;
+      await plugin.call("importToken", [{ ...inFile, profile: "personal" }, { access: "personal-token" }]);
+      const ordered = { ...login.config, order: ["default", "personal"] };
+      for (const config of [login.config, ordered]) {
+        const reached = login.keyring.hold("GetSecret", ofTokens);
+        const read = assert.rejects((await login.plugin()).accessToken(config), locked);
+        await reached;
+        login.keyring.lock();
+        login.keyring.letGo();
+        await read;
+        login.keyring.unlock();
+      }
+      assert.equal(await plugin.accessToken(ordered), access);
+      assert.deepEqual(login.keyring.windows, []);
+    });
+  }
+
+  test("locked during the search: no lost login", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    const plugin = await login.plugin();
+    const reached = login.keyring.hold("SearchItems", () => true);
+    const read = assert.rejects(plugin.accessToken(login.config), locked);
+    await reached;
+    login.keyring.lock();
+    login.keyring.letGo();
+    await read;
+    login.keyring.unlock();
+    assert.equal(await plugin.accessToken(login.config), access);
+  });
+
+  test("locked before an entry is made by a prompt: no window is opened for it", async (t) => {
+    const login = await create(t, { prompts: true });
+    const plugin = await login.plugin();
+    login.expire();
+    const reached = login.keyring.hold("CreateItem", () => true);
+    const refresh = plugin.accessToken(login.config);
+    await reached;
+    login.keyring.lock();
+    login.keyring.letGo();
+    const access = await refresh;
+    assert.deepEqual(login.keyring.windows, []);
+    // Handed out, and saved when it is open again.
+    login.keyring.unlock();
+    await plugin.end();
+    assert.equal(login.tokens().access, access);
+  });
+
+  test("an entry that another has removed before it is removed is gone, and not named as left", async (t) => {
+    const login = await create(t);
+    const first = login.stored.secretsId as string;
+    const plugin = await login.plugin();
+    const reached = login.keyring.hold("Delete", ofTokens);
+    const logout = plugin.call("logout", [login.config]);
+    await reached;
+    login.keyring.remove(first);
+    login.keyring.letGo();
+    assert.deepEqual(await logout, { revoked: true, removed: true });
+  });
+
+  test("a session that the service has closed: an error that passes, and nothing changes", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    const text = login.text;
+    login.keyring.failure = { method: "GetSecret", reason: "", error: "org.freedesktop.Secret.Error.NoSession" };
+    const plugin = await login.plugin();
+    await assert.rejects(plugin.accessToken(login.config), { code: "STORE_IO", retryable: true, message: /NoSession/ });
+    assert.equal(login.text, text);
+    login.keyring.failure = undefined;
+    assert.equal(await plugin.accessToken(login.config), access);
+  });
+
+  test("a program that takes the place of another in the middle is not asked for the other's entries", async (t) => {
+    const login = await create(t);
+    const { access } = login.tokens();
+    const reached = login.keyring.hold("SearchItems", () => true);
+    const ended = assert.rejects((await login.plugin()).accessToken(login.config), {
+      code: "STORE_IO",
+      retryable: true,
+      needsLogin: false,
+      message: /it ended before it answered/,
+    });
+    await reached;
+    login.keyring.end();
+    await SecretService.start(t, login.home, {}, login.keyring.session);
+    await ended;
+    assert.equal(login.stored.storage, "keychain");
+    assert.ok(access.length > 10);
+  });
+
+  test("a program that ends while its window is open is not waited for", { timeout: 25_000 }, async (t) => {
+    const login = await prepare(t);
+    login.keyring.lock();
+    const failed = assert.rejects((await login.plugin()).login(login.config), { code: "STORE_IO", retryable: true });
+    await login.keyring.shown;
+    login.keyring.end();
+    await failed;
+  });
+
+  test("the bus ends: an error, and nothing changes", async (t) => {
+    const login = await create(t);
+    const text = login.text;
+    const plugin = await login.plugin();
+    const reached = login.keyring.hold("GetSecret", ofTokens);
+    const read = assert.rejects(plugin.accessToken(login.config), {
+      code: "STORE_IO",
+      retryable: true,
+      message: /cannot be reached/,
+    });
+    await reached;
+    await login.keyring.session.end();
+    await read;
+    await assert.rejects(plugin.accessToken(login.config), {
+      code: "STORE_IO",
+      retryable: true,
+      message: /cannot be reached/,
+    });
+    assert.equal(login.text, text);
+  });
+});
+
+describe("the keyring that has taken the tokens is not there", { concurrency: 4, skip }, () => {
+  const elsewhere = {
+    code: "STORE_IO",
+    retryable: true,
+    needsLogin: false,
+    message: /does not have the keyring "first" now, which holds the tokens\..* If it is gone, log in again\./,
+  };
+
+  test("its database is closed and another is open: no lost login, no other account, and no logout", async (t) => {
+    const login = await create(t, { secondKeyring: true });
+    const { access } = login.tokens();
+    const plugin = await login.plugin();
+    const { storage: _, ...inFile } = login.config;
+    await plugin.call("importToken", [{ ...inFile, profile: "personal" }, { access: "personal-token" }]);
+    const ordered = { ...login.config, order: ["default", "personal"] };
+    login.keyring.close("second");
+    for (const config of [login.config, ordered])
+      await assert.rejects((await login.plugin()).accessToken(config), elsewhere);
+    await assert.rejects(plugin.call("logout", [login.config]), elsewhere);
+    login.keyring.reopen();
+    assert.equal(await (await login.plugin()).accessToken(ordered), access);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    assert.deepEqual(login.keyring.accounts(), []);
+  });
+
+  test("another program has its place: the same; a new login goes there, and the old tokens go when their program is back", async (t) => {
+    const login = await create(t);
+    const first = login.stored.secretsId as string;
+    const secret = login.keyring.secret(first);
+    login.keyring.end();
+    const other = await SecretService.start(t, login.home, { keyring: "passwords" }, login.keyring.session);
+    const plugin = await login.plugin();
+    await assert.rejects(plugin.accessToken(login.config), elsewhere);
+    await login.logIn(plugin);
+    const second = login.stored.secretsId as string;
+    assert.match(second, /@passwords$/);
+    assert.deepEqual(other.accounts(), [second]);
+    login.expire();
+    await plugin.accessToken(login.config);
+    assert.ok((login.stored.formerSecrets as string[]).includes(first));
+    other.end();
+    const back = await SecretService.start(t, login.home, {}, login.keyring.session);
+    back.put(first, secret);
+    await login.logIn(plugin);
+    assert.deepEqual(back.accounts(), [login.stored.secretsId]);
+  });
+
+  for (const alias of ["stale", "none"] as const) {
+    test(`it was deleted, and the alias "default" names ${alias === "stale" ? "it still" : "none"}`, async (t) => {
+      const login = await create(t, { secondKeyring: true });
+      login.keyring.close(alias);
+      const plugin = await login.plugin();
+      await assert.rejects(plugin.accessToken(login.config), elsewhere);
+      const none = { code: "STORE_IO", message: /no default keyring.*Create or unlock one/ };
+      await assert.rejects(plugin.login(login.config), none);
+      login.keyring.makeSecondDefault();
+      login.keyring.hasDefault = true;
+      await login.logIn(plugin);
+      assert.match(login.stored.secretsId as string, /@second$/);
+    });
+  }
+
+  test("an entry of an earlier version, whose name does not say where it is, is found and gone as before", async (t) => {
+    const login = await create(t);
+    const id = login.stored.secretsId as string;
+    const plain = id.slice(0, id.indexOf("@"));
+    login.keyring.rename(id, plain);
+    writeFileSync(login.path, login.text.replace(id, plain));
+    assert.equal(await (await login.plugin()).accessToken(login.config), login.tokens().access);
+    login.keyring.remove(plain);
+    await assert.rejects((await login.plugin()).accessToken(login.config), { code: "LOGIN_REQUIRED" });
+  });
+});
+
+describe("two entries of the same name", { skip }, () => {
+  for (const what of ["", "written by hand", "999999{}"]) {
+    test(`one of which is ${what === "" ? "empty" : JSON.stringify(what)}: the other is read`, async (t) => {
+      const login = await create(t);
+      const { access } = login.tokens();
+      const first = login.stored.secretsId as string;
+      login.keyring.copy(first);
+      login.keyring.set(first, what);
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+    });
+  }
 });
 
 describe("removal", { concurrency: 4, skip }, () => {

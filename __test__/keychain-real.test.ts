@@ -4,39 +4,20 @@
  */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
-import { describe, test as once } from "node:test";
+import { describe } from "node:test";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { KeychainProgram, type ProgramName } from "./support/keychain-program.ts";
 import { Keyring } from "./support/keyring.ts";
-import { type Lifetime, Scope } from "./support/lifetime.ts";
+import type { Lifetime } from "./support/lifetime.ts";
 import type { PluginProcess } from "./support/plugin-process.ts";
+import { realKeychainLogin, silent, withoutItsOwnCrash as test } from "./support/real-keychain.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { Tracer } from "./support/tracer.ts";
 
-const settings = "ConfirmAccessItem=false\nConfirmDeleteItem=false";
 const isMain = (title: string) => /KeePassXC$/.test(title) && !/^Unlock/.test(title);
 
-/**
- * KeePassXC 2.7.4 crashes now and then when it is asked while it saves (one of some 70 logins, refreshes and logouts on a busy machine). What
- * it was asked in that life says nothing: the test begins again.
- */
-function test(title: string, body: (t: Lifetime) => Promise<void>): void {
-  once(title, async () => {
-    for (let lives = 3; lives > 0; lives -= 1) {
-      const scope = new Scope();
-      const failure = await body(scope).then(
-        () => undefined,
-        (error: unknown) => ({ error }),
-      );
-      await scope.end();
-      if (failure === undefined) return;
-      if (lives === 1 || !KeychainProgram.crashed.has(scope)) throw failure.error;
-    }
-  });
-}
-
 async function create(t: Lifetime, name: ProgramName) {
-  const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings));
+  const login = await realKeychainLogin(t, name);
   await login.logIn(await login.plugin());
   return login;
 }
@@ -138,9 +119,7 @@ for (const name of ["keepassxc", "oo7-daemon"] as const) {
     for (const size of [8_000, 100_000]) test(`a token of ${size / 1000} KB`, (t) => assertHolds(t, name, size));
 
     test("killed right after a refresh: nothing is lost that the server still takes", async (t) => {
-      const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings), {
-        rotation: false,
-      });
+      const login = await realKeychainLogin(t, name, { rotation: false });
       const plugin = await login.plugin();
       await login.logIn(plugin);
       if (name === "keepassxc") await login.keyring.written(login.stored.refreshedAt);
@@ -180,9 +159,7 @@ describe("kwalletd5", {
   });
 
   test("killed right after a refresh, before it has written: nothing is lost that the server still takes", async (t) => {
-    const login = await KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, "kwalletd5"), {
-      rotation: false,
-    });
+    const login = await realKeychainLogin(t, "kwalletd5", { rotation: false });
     const plugin = await login.plugin();
     await login.logIn(plugin);
     await login.keyring.written(login.stored.refreshedAt);
@@ -255,6 +232,80 @@ for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
   });
 }
 
+for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
+  const skip = Keyring.unavailable() || KeychainProgram.unavailable(name);
+  describe(`${name}: what a person does meanwhile`, { concurrency: 2, skip }, () => {
+    test("locked between the server's answer and the save: handed out, and saved when it is open again", async (t) => {
+      const login = await create(t, name);
+      if (name !== "oo7-daemon") await login.keyring.written(login.stored.refreshedAt);
+      const plugin = await login.plugin();
+      const old = await plugin.accessToken(login.config);
+      const held = await login.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+      const refreshed = plugin.accessToken(login.config, { rejectedToken: old });
+      await held.arrived;
+      if (name === "kwalletd5") await login.keyring.closeWallet();
+      else await login.keyring.lock();
+      await held.release();
+      const access = await refreshed;
+      assert.notEqual(access, old);
+      assertNoWindow(login);
+      if (name === "kwalletd5") await login.keyring.openWallet();
+      else {
+        await login.keyring.kill("SIGTERM");
+        await login.keyring.run();
+      }
+      await plugin.end();
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+      assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+    });
+
+    test("another label and another content type change nothing; of two entries the one that is not empty is read", async (t) => {
+      const login = await create(t, name);
+      const access = await (await login.plugin()).accessToken(login.config);
+      const id = login.stored.secretsId as string;
+      await login.keyring.relabel(id);
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+      await login.keyring.copy(id);
+      await login.keyring.edit(id, "");
+      assert.equal(await (await login.plugin()).accessToken(login.config), access);
+      login.expire();
+      const next = await (await login.plugin()).accessToken(login.config);
+      assert.notEqual(next, access);
+      assert.equal(await (await login.plugin()).accessToken(login.config), next);
+      assertNoWindow(login);
+    });
+  });
+}
+
+for (const name of ["keepassxc", "kwalletd5"] as const) {
+  const skip = Keyring.unavailable() || KeychainProgram.unavailable(name);
+  test(
+    `gnome-keyring ends and ${name} takes its place: no lost login, no other account`,
+    async (t) => {
+      const login = await KeychainLogin.create(t);
+      const { access } = login.tokens();
+      const plugin = await login.plugin();
+      const { storage: _, ...inFile } = login.config;
+      await plugin.call("importToken", [{ ...inFile, profile: "personal" }, { access: "personal-token" }]);
+      await login.keyring.killDaemon();
+      const other = await KeychainProgram.start(t, login.home, name, silent, login.keyring.session);
+      const ordered = { ...login.config, order: ["default", "personal"] };
+      const elsewhere = { code: "STORE_IO", retryable: true, needsLogin: false, message: /the keyring "login" now/ };
+      for (const config of [login.config, ordered])
+        await assert.rejects((await login.plugin()).accessToken(config), elsewhere);
+      await assert.rejects(plugin.call("logout", [login.config]), elsewhere);
+      assert.deepEqual(
+        other.screen.windows().filter((title) => !isMain(title)),
+        [],
+      );
+      await other.kill();
+      await login.keyring.startDaemon();
+      assert.equal(await (await login.plugin()).accessToken(ordered), access);
+    },
+    skip,
+  );
+}
+
 describe("kwalletd5: by hand", {
   concurrency: 2,
   skip: Keyring.unavailable() || KeychainProgram.unavailable("kwalletd5"),
@@ -300,19 +351,19 @@ describe("KeePassXC with its own settings", {
     await login.keyring.kill();
     await login.keyring.runClosed();
     const plugin = await login.plugin();
-    const closed = { code: "STORE_IO", retryable: true, message: /no default keyring.* KeePassXC: open the database/ };
-    await assert.rejects(plugin.accessToken(login.config), closed);
-    await assert.rejects(plugin.call("importToken", [{ ...login.config, profile: "b" }, { access: "x" }]), closed);
-    await assert.rejects(plugin.call("logout", [login.config]), closed);
+    const closed = (what: RegExp) => ({ code: "STORE_IO", retryable: true, message: what });
+    const elsewhere = closed(/does not have the keyring "passwords" now.* KeePassXC: open the database/);
+    await assert.rejects(plugin.accessToken(login.config), elsewhere);
+    const none = closed(/no default keyring.* KeePassXC: open the database/);
+    await assert.rejects(plugin.call("importToken", [{ ...login.config, profile: "b" }, { access: "x" }]), none);
+    await assert.rejects(plugin.call("logout", [login.config]), elsewhere);
     assertNoWindow(login);
     const logout = await plugin.call("logout", [{ ...login.config, storage: "file" }]);
     assert.deepEqual(logout, { revoked: false, removed: true, leftInKeychain: [kept] });
   });
 
   test("asks before it removes: nothing but a logout removes, so no other call opens a window", async (t) => {
-    const login = await KeychainLogin.prepareIn(t, (home) =>
-      KeychainProgram.start(t, home, "keepassxc", "ConfirmAccessItem=false"),
-    );
+    const login = await realKeychainLogin(t, "keepassxc", {}, "ConfirmAccessItem=false");
     const plugins = await Promise.all([login.plugin(), login.plugin()]);
     await login.logIn(plugins[0] as PluginProcess);
     for (let turn = 1; turn <= 4; turn += 1) {
@@ -328,9 +379,7 @@ describe("KeePassXC with its own settings", {
   });
 
   test("asks about every program that reads: an error that names the settings, and no window", async (t) => {
-    const login = await KeychainLogin.prepareIn(t, (home) =>
-      KeychainProgram.start(t, home, "keepassxc", "ConfirmDeleteItem=false"),
-    );
+    const login = await realKeychainLogin(t, "keepassxc", {}, "ConfirmDeleteItem=false");
     await login.logIn(await login.plugin());
     await assert.rejects((await login.plugin()).accessToken(login.config), {
       code: "STORE_IO",

@@ -55,9 +55,15 @@ export class KeychainProgram {
     return isThere ? false : `${name} is not installed: npm run test:long`;
   }
 
-  /** With an unlocked keyring. */
-  static async start(lifetime: Lifetime, home: TempHome, name: ProgramName, settings = ""): Promise<KeychainProgram> {
-    const [bus, screen] = await Promise.all([SessionBus.start(lifetime, home), Screen.start(lifetime, home)]);
+  /** With an unlocked keyring, on a bus of its own or on that one. */
+  static async start(
+    lifetime: Lifetime,
+    home: TempHome,
+    name: ProgramName,
+    settings = "",
+    on?: SessionBus,
+  ): Promise<KeychainProgram> {
+    const [bus, screen] = await Promise.all([on ?? SessionBus.start(lifetime, home), Screen.start(lifetime, home)]);
     const connection = sessionBus({ busAddress: bus.address });
     await once(connection as unknown as EventEmitter, "connect");
     lifetime.after(() => connection.disconnect());
@@ -170,6 +176,20 @@ export class KeychainProgram {
     }
   }
 
+  /** Starts it again if it has crashed by itself, as that error may show. Says whether it had. */
+  async revive(error: unknown): Promise<boolean> {
+    const child = this.#process;
+    if (child === undefined) return false;
+    if (child.exitCode === null && child.signalCode === null) {
+      const { message } = error as Error;
+      if (!/it ended before it answered|not provided by any|disconnected from message bus/.test(message)) return false;
+      await once(child, "exit");
+    }
+    const hasCrashed = child.signalCode === "SIGSEGV" || child.signalCode === "SIGABRT";
+    if (hasCrashed) await this.run();
+    return hasCrashed;
+  }
+
   /** Locks the default keyring, by a prompt where the program wants one. */
   async lock(): Promise<void> {
     const keyring = await this.#default();
@@ -227,17 +247,28 @@ export class KeychainProgram {
 
   /** Another entry of that name that holds the same. */
   async copy(account: string): Promise<void> {
-    const session = await this.#openSession();
     const [entry] = await this.#found({ account });
-    const [secret] = await this.#service("Item.GetSecret", "o", [session], entry as string);
-    await this.#create(account, (secret as unknown[])[2] as Buffer, session);
+    await this.#create(account, await this.#secretOf(entry as string), await this.#openSession());
   }
 
   /** A person edits an entry. */
-  async edit(account: string, secret: string): Promise<void> {
+  async edit(account: string, secret: string | Buffer, contentType = "text/plain"): Promise<void> {
     const [entry] = await this.#found({ account });
-    const edited = [await this.#openSession(), Buffer.alloc(0), Buffer.from(secret), "text/plain"];
+    const edited = [await this.#openSession(), Buffer.alloc(0), Buffer.from(secret), contentType];
     await this.#service("Item.SetSecret", "(oayays)", [edited], entry as string);
+  }
+
+  /** A person calls an entry something else, and saves it in another program's form. */
+  async relabel(account: string): Promise<void> {
+    const [entry] = await this.#found({ account });
+    const label = ["org.freedesktop.Secret.Item", "Label", new Variant("s", "renamed by hand")];
+    await this.#call(SECRETS, entry as string, "org.freedesktop.DBus.Properties.Set", "ssv", label);
+    await this.edit(account, await this.#secretOf(entry as string), "application/octet-stream");
+  }
+
+  async #secretOf(entry: string): Promise<Buffer> {
+    const [secret] = await this.#service("Item.GetSecret", "o", [await this.#openSession()], entry);
+    return (secret as unknown[])[2] as Buffer;
   }
 
   async #openSession(): Promise<unknown> {

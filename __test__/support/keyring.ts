@@ -56,6 +56,10 @@ export class Keyring {
     return this.#bus.env;
   }
 
+  get session(): SessionBus {
+    return this.#bus;
+  }
+
   get pid(): number {
     return this.#daemon?.pid ?? 0;
   }
@@ -79,7 +83,7 @@ export class Keyring {
    */
   async revive(error: unknown): Promise<boolean> {
     const daemon = this.#daemon;
-    if (daemon === undefined || !/disconnected from message bus|not provided by any/.test(String(error))) {
+    if (daemon === undefined || !/it ended before it answered|not provided by any/.test(String(error))) {
       return false;
     }
     if (daemon.exitCode === null && daemon.signalCode === null) {

@@ -4,7 +4,8 @@
  * - `prompts`: `CreateItem` and `Delete` answer with a prompt and do their work when it is run (KeePassXC 2.7.4); with
  *   `confirmDelete` that of `Delete` opens a window, which `Dismiss` does not close;
  * - `silentUnlock`: `Unlock` answers with a prompt that completes at once, without a window (kwalletd5 5.103);
- * - while it is locked, a search finds nothing (oo7-daemon 0.7.0-beta, KeePassXC 2.7.4).
+ * - while it is locked, a search finds nothing (oo7-daemon 0.7.0-beta, KeePassXC 2.7.4);
+ * - `emptyWhenLocked`: `GetSecret` answers with an empty secret then (kwalletd5 5.103).
  *
  * `windows` counts what a person would have seen.
  */
@@ -40,14 +41,21 @@ export interface SecretServiceOptions {
   bare?: boolean;
   /** A second keyring, which stays locked. */
   secondKeyring?: boolean;
+  /** What it reads while it is locked is empty. */
+  emptyWhenLocked?: boolean;
+  /** What its first keyring is called. @default "first" */
+  keyring?: string;
 }
 
 export class SecretService {
   readonly #bus: MessageBus;
+  readonly session: SessionBus;
   readonly #items = new Map<string, Item>();
   readonly #prompts = new Map<string, () => [boolean, Variant] | undefined>();
   readonly #locked = new Set<string>();
   readonly #keyrings: string[];
+  readonly #first: string;
+  readonly #closed = new Set<string>();
   #count = 0;
   /** What finds it. */
   readonly env: Record<string, string>;
@@ -56,14 +64,19 @@ export class SecretService {
   /** Windows that were opened, by what they ask. */
   readonly windows: string[] = [];
   readonly #shown = new Set<string>();
+  #show = () => {};
+  /** When a window was opened. */
+  readonly shown = new Promise<void>((resolve) => {
+    this.#show = resolve;
+  });
   /** Prompts that were dismissed after they were run. */
   dismissed = 0;
   /** What a person does with a window. */
   person: "answers" | "declines" | "is away" = "is away";
   /** Entries that cannot be removed, by their account. */
   readonly stuck = new Set<string>();
-  /** What `CreateItem` and `Delete` fail with. */
-  failure: { method: string; reason: string } | undefined;
+  /** What a method fails with. */
+  failure: { method: string; reason: string; error?: string } | undefined;
   /** Whether there is a default keyring. */
   hasDefault = true;
   #default = 0;
@@ -72,27 +85,49 @@ export class SecretService {
   /** The methods that were called. */
   readonly calls: string[] = [];
 
-  static async start(lifetime: Lifetime, home: TempHome, options: SecretServiceOptions = {}): Promise<SecretService> {
-    const { address, env } = await SessionBus.start(lifetime, home);
-    const bus = sessionBus({ busAddress: address });
+  /** On a bus of its own, or on that one. */
+  static async start(
+    lifetime: Lifetime,
+    home: TempHome,
+    options: SecretServiceOptions = {},
+    on?: SessionBus,
+  ): Promise<SecretService> {
+    const session = on ?? (await SessionBus.start(lifetime, home));
+    const bus = sessionBus({ busAddress: session.address });
     await once(bus as unknown as EventEmitter, "connect");
     lifetime.after(() => bus.disconnect());
-    const service = new SecretService(bus, env, options);
+    const service = new SecretService(bus, session, options);
     for (const name of ["org.freedesktop.secrets", ...(options.names ?? [])]) await bus.requestName(name, 0);
     return service;
   }
 
-  private constructor(bus: MessageBus, env: Record<string, string>, options: SecretServiceOptions) {
+  private constructor(bus: MessageBus, session: SessionBus, options: SecretServiceOptions) {
     this.#bus = bus;
-    this.env = env;
+    this.session = session;
+    this.env = session.env;
     this.options = options;
-    this.#keyrings = [`${ROOT}/collection/first`, ...(options.secondKeyring ? [`${ROOT}/collection/second`] : [])];
+    this.#first = `${ROOT}/collection/${options.keyring ?? "first"}`;
+    this.#keyrings = [this.#first, ...(options.secondKeyring ? [`${ROOT}/collection/second`] : [])];
     for (const second of this.#keyrings.slice(1)) this.#locked.add(second);
     bus.addMethodHandler((message: Message) => this.#answer(message));
   }
 
   lock(): void {
-    this.#locked.add(this.#keyrings[0] as string);
+    this.#locked.add(this.#first);
+  }
+
+  /** A person closes the database of the first keyring, or deletes that. `alias` is what "default" names then. */
+  close(alias: "second" | "stale" | "none"): void {
+    this.#closed.add(this.#first);
+    this.#locked.clear();
+    if (alias === "none") this.hasDefault = false;
+    else this.#default = alias === "second" ? 1 : 0;
+  }
+
+  reopen(): void {
+    this.#closed.clear();
+    this.#default = 0;
+    this.hasDefault = true;
   }
 
   /** A person makes the second keyring, unlocked, the one for new entries. */
@@ -102,7 +137,7 @@ export class SecretService {
   }
 
   unlock(): void {
-    this.#locked.delete(this.#keyrings[0] as string);
+    this.#locked.delete(this.#first);
   }
 
   /** The accounts of all entries, sorted. */
@@ -123,6 +158,11 @@ export class SecretService {
     for (const [path, item] of this.#items) if (item.attributes.account === account) this.#items.delete(path);
   }
 
+  rename(account: string, name: string): void {
+    const item = this.#item(account);
+    if (item !== undefined) item.attributes = { ...item.attributes, account: name };
+  }
+
   /** Another entry of the same attributes: what a program that was killed may have brought back. */
   copy(account: string, keyring: "first" | "second" = "first"): void {
     const item = this.#item(account);
@@ -132,9 +172,9 @@ export class SecretService {
 
   /** An entry that no longer is there comes back. */
   put(account: string, secret: string): void {
-    const keyring = `${ROOT}/collection/first`;
+    const keyring = this.#first;
     const attributes = { service: "clawdbot-plugin-auth", account };
-    this.#items.set(this.#path("collection/first"), { keyring, attributes, secret: Buffer.from(secret) });
+    this.#items.set(this.#path(keyring.slice(ROOT.length + 1)), { keyring, attributes, secret: Buffer.from(secret) });
   }
 
   /** Lets the next call of that method on such an entry wait, until `letGo`. Fulfilled when it has come. */
@@ -173,7 +213,7 @@ export class SecretService {
       [...this.#items]
         .filter(([, item]) => keyring === undefined || item.keyring === keyring)
         // A locked keyring names no entries.
-        .filter(([, item]) => !this.#locked.has(item.keyring))
+        .filter(([, item]) => !this.#locked.has(item.keyring) && !this.#closed.has(item.keyring))
         .filter(([, item]) => Object.entries(attributes).every(([name, value]) => item.attributes[name] === value))
         .map(([path]) => path)
     );
@@ -182,6 +222,7 @@ export class SecretService {
   /** A window: a person answers it, or does not. */
   #window(what: string): "answers" | "declines" | "is away" {
     this.windows.push(what);
+    this.#show();
     return this.person;
   }
 
@@ -208,7 +249,11 @@ export class SecretService {
     const fail = (error: string, text = "") => this.#bus.send(Message.newError(message, error, text));
     const body = message.body as never[];
     if (this.failure?.method === member) {
-      fail("org.example.Error.Failed", this.failure.reason);
+      fail(this.failure.error ?? "org.example.Error.Failed", this.failure.reason);
+      return true;
+    }
+    if ([...this.#closed].some((keyring) => path === keyring || path?.startsWith(`${keyring}/`))) {
+      fail("org.freedesktop.DBus.Error.UnknownObject");
       return true;
     }
     switch (member) {
@@ -241,7 +286,9 @@ export class SecretService {
       case "GetSecret": {
         const item = this.#items.get(path as string);
         if (item === undefined) fail("org.freedesktop.Secret.Error.NoSuchObject");
-        else if (this.#locked.has(item.keyring)) fail("org.freedesktop.Secret.Error.IsLocked");
+        else if (this.#locked.has(item.keyring) && !this.options.emptyWhenLocked)
+          fail("org.freedesktop.Secret.Error.IsLocked");
+        else if (this.#locked.has(item.keyring)) reply("(oayays)", [body[0], Buffer.alloc(0), Buffer.alloc(0), ""]);
         else reply("(oayays)", [body[0], Buffer.alloc(0), item.secret, "text/plain"]);
         break;
       }
@@ -289,7 +336,13 @@ export class SecretService {
   }
 
   #property(path: string, name: string, reply: (value: Variant) => void, fail: (error: string) => void): void {
-    if (name === "Collections") reply(new Variant("ao", this.#keyrings));
+    if (name === "Collections")
+      reply(
+        new Variant(
+          "ao",
+          this.#keyrings.filter((keyring) => !this.#closed.has(keyring)),
+        ),
+      );
     else if (this.options.bare) fail("org.freedesktop.DBus.Error.UnknownProperty");
     else if (name === "Locked") reply(new Variant("b", this.#locked.has(path)));
     else if (name === "Label") reply(new Variant("s", path.slice(path.lastIndexOf("/") + 1)));

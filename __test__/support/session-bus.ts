@@ -23,6 +23,8 @@ export class SessionBus {
   readonly address: string;
   /** What finds it. */
   readonly env: Record<string, string>;
+  /** As at the end of the session. */
+  readonly end: () => Promise<void>;
 
   static async start(lifetime: Lifetime, home: TempHome): Promise<SessionBus> {
     const runtime = join(home.path, "run");
@@ -34,16 +36,18 @@ export class SessionBus {
       stdio: ["ignore", "pipe", "ignore"],
     });
     const ended = once(bus, "close");
-    lifetime.after(async () => {
+    const end = async () => {
       bus.kill("SIGKILL");
       await ended;
-    });
+    };
+    lifetime.after(end);
     const [address] = (await once(bus.stdout, "data")) as [Buffer];
-    return new SessionBus(address.toString().trim(), runtime);
+    return new SessionBus(address.toString().trim(), runtime, end);
   }
 
-  private constructor(address: string, runtime: string) {
+  private constructor(address: string, runtime: string, end: () => Promise<void>) {
     this.address = address;
+    this.end = end;
     this.env = { DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: runtime };
   }
 }

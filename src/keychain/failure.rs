@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// It has no keyring for new entries; those that it had may come back.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     NoKeyring(String),
+    /// It does not have the keyring of this name now, which has taken the entry.
+    #[cfg(all(feature = "keychain", target_os = "linux"))]
+    Elsewhere(String, String),
     /// It asked a person for a permission and did not get it.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     Declined(String),
@@ -55,6 +58,11 @@ impl Failure {
                                    again."
                 .to_owned(),
             #[cfg(target_os = "linux")]
+            Self::Elsewhere(keyring, _) => format!(
+                "The system's keychain does not have the keyring \"{keyring}\" now, which holds the tokens. Start the program that \
+                 it belongs to, or open it, then try again. If it is gone, log in again."
+            ),
+            #[cfg(target_os = "linux")]
             Self::Declined(_) => "The system's keychain asked a person for a permission that it did not get in time. Allow it, \
                                   then try again."
                 .to_owned(),
@@ -74,7 +82,9 @@ impl Failure {
             #[cfg(not(windows))]
             Self::Locked(way_out) => way_out,
             #[cfg(target_os = "linux")]
-            Self::NoKeyring(way_out) | Self::Declined(way_out) => way_out,
+            Self::NoKeyring(way_out) | Self::Elsewhere(_, way_out) | Self::Declined(way_out) => {
+                way_out
+            }
             Self::Unreachable(_) | Self::Refused(_) | Self::TimedOut => "",
         }
     }

@@ -23,7 +23,7 @@ use native::unlock as unlock_with_a_person;
 #[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
 use native::within;
 #[cfg(all(feature = "keychain", target_os = "linux"))]
-use secret_service::{unlock as unlock_with_a_person, within};
+use secret_service::{home as home_of_new_entries, unlock as unlock_with_a_person, within};
 
 #[cfg(not(feature = "keychain"))]
 use parts::Entries;
@@ -48,6 +48,15 @@ impl Reach {
 
 /// What [`probe`] writes: no secret, for a crash may leave it.
 const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
+
+/// What the names of new secrets end with: the keyring of Linux that takes them, since it may be closed, or of a program that
+/// is not there, when they are asked for.
+pub(crate) fn home(_: MayBlock) -> String {
+    #[cfg(all(feature = "keychain", target_os = "linux"))]
+    return home_of_new_entries().unwrap_or_default();
+    #[cfg(not(all(feature = "keychain", target_os = "linux")))]
+    String::new()
+}
 
 /// Keeps a secret under that name, in place of an older one. A program that asks a person before it removes an entry makes one
 /// of `spent` into it.

@@ -106,7 +106,8 @@ pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<bool, Fail
     entries.remove(name)
 }
 
-fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
+/// The number of parts that an entry names, and the first of them.
+pub(super) fn opened(head: &[u8]) -> Option<(usize, &[u8])> {
     let (count, first) = head.split_at_checked(DIGITS)?;
     Some((str::from_utf8(count).ok()?.parse().ok()?, first))
 }

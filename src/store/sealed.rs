@@ -49,12 +49,13 @@ pub(super) struct NewName {
 }
 
 impl NewName {
-    /// One that was never used: plugin and profile, for a person who looks through the keychain, and chance.
+    /// One that was never used: plugin and profile, for a person who looks through the keychain, chance, and where it is kept.
     ///
     /// # Errors
     /// `STORE_IO` without randomness.
-    pub(super) fn new(target: &Path, reach: Reach) -> Result<Self, Error> {
-        let text = format!("{}/{}", owner(target), hex(&random::<16>()?));
+    pub(super) fn new(target: &Path, reach: Reach, may: MayBlock) -> Result<Self, Error> {
+        let chance = hex(&random::<16>()?);
+        let text = format!("{}/{chance}{}", owner(target), keychain::home(may));
         Ok(Self { text, reach })
     }
 }

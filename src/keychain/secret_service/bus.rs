@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -10,7 +11,7 @@ use zbus::export::futures_core::Stream as _;
 use zbus::message::Type;
 use zbus::{
     Connection, DBusError as _, Error, MatchRule, Message, MessageStream, ObjectPath,
-    OwnedObjectPath, OwnedVariant, Variant,
+    OwnedObjectPath, OwnedVariant, Variant, match_rule,
 };
 
 use super::super::failure::{Failure, clean};
@@ -20,6 +21,9 @@ use super::address;
 pub(super) const SECRETS: &str = "org.freedesktop.secrets";
 const ROOT: &str = "/org/freedesktop/secrets";
 
+/// Why a program gives no answer that was there.
+pub(super) const ENDED: &str = "it ended before it answered";
+
 /// How long a prompt may take to go away.
 const DISMISSAL: Duration = Duration::from_millis(200);
 
@@ -28,6 +32,8 @@ pub(super) struct Bus {
     // Dropped before the runtime that reads for it.
     connection: Connection,
     runtime: Runtime,
+    /// The connection of the program that has opened the session: another that takes its name meanwhile is not asked.
+    service: String,
     deadline: Cell<Instant>,
     /// What is left of a person's time.
     patience: Cell<Duration>,
@@ -70,20 +76,30 @@ impl Bus {
                     )
                     .await?;
                 let (_, session): (OwnedVariant, OwnedObjectPath) = reply.body().deserialize()?;
-                Ok((connection, session, deadline))
+                let service = reply
+                    .header()
+                    .sender()
+                    .map_or_else(|| SECRETS.to_owned(), ToString::to_string);
+                Ok((connection, service, session, deadline))
             };
             timeout_at(deadline, opening).await
         });
-        let (connection, session, deadline) = opened
+        let (connection, service, session, deadline) = opened
             .map_err(|_| Failure::TimedOut)?
             .map_err(|error: Error| unreachable(&error))?;
         let bus = Self {
             connection,
             runtime,
+            service,
             deadline: Cell::new(deadline),
             patience: Cell::new(PATIENCE),
         };
         Ok((bus, session))
+    }
+
+    /// The name of the service's connection.
+    pub(super) fn service(&self) -> &str {
+        &self.service
     }
 
     /// Runs a prompt of the service until it is completed, and says whether a person declined; dismisses it when its time is
@@ -110,7 +126,7 @@ impl Bus {
             completed
         });
         if let Ok(completed) = completed {
-            return completed.map(Some).map_err(Asked::Answered);
+            return completed.map(Some);
         }
         self.dismiss(prompt);
         Ok(None)
@@ -119,7 +135,7 @@ impl Bus {
     /// Lets a prompt go.
     pub(super) fn dismiss(&self, prompt: &OwnedObjectPath) {
         let dismissal = self.connection.call_method(
-            Some(SECRETS),
+            Some(self.service.as_str()),
             prompt,
             Some("org.freedesktop.Secret.Prompt"),
             "Dismiss",
@@ -131,36 +147,50 @@ impl Bus {
     }
 
     /// Whether a person declined.
-    async fn completion(&self, prompt: &OwnedObjectPath) -> Result<bool, Error> {
-        let rule = MatchRule::builder()
-            .msg_type(Type::Signal)
+    async fn completion(&self, prompt: &OwnedObjectPath) -> Result<bool, Asked> {
+        // Listening first: it may be completed before the call returns.
+        let completed = MatchRule::builder()
             .interface("org.freedesktop.Secret.Prompt")
             .member("Completed")
-            .path(prompt.as_str())
-            .build()?;
-        // Listening first: it may be completed before the call returns.
-        let mut signals = MessageStream::for_match_rule(rule, &self.connection, None).await?;
+            .path(prompt.as_str());
+        let mut completed = self.signals(completed).await?;
+        let ended = MatchRule::builder()
+            .interface("org.freedesktop.DBus")
+            .member("NameOwnerChanged")
+            .arg(0, self.service.as_str());
+        let mut ended = self.signals(ended).await?;
         self.connection
             .call_method(
-                Some(SECRETS),
+                Some(self.service.as_str()),
                 prompt,
                 Some("org.freedesktop.Secret.Prompt"),
                 "Prompt",
                 &("",),
             )
-            .await?;
-        let signal =
-            std::future::poll_fn(|context| Pin::new(&mut signals).poll_next(context)).await;
-        match signal {
-            Some(signal) => {
-                let (dismissed, _result): (bool, OwnedVariant) =
-                    signal?.body().deserialize_ignore_signature()?;
-                Ok(dismissed)
+            .await
+            .map_err(Asked::Answered)?;
+        let signal = std::future::poll_fn(|context| {
+            let signal = Pin::new(&mut completed).poll_next(context);
+            // Nobody would complete the prompt of a program that has ended.
+            match Pin::new(&mut ended).poll_next(context) {
+                Poll::Ready(_) if signal.is_pending() => Poll::Ready(None),
+                _ => signal,
             }
-            None => Err(Error::InputOutput(std::sync::Arc::new(
-                std::io::ErrorKind::BrokenPipe.into(),
-            ))),
-        }
+        })
+        .await;
+        let (dismissed, _result): (bool, OwnedVariant) = signal
+            .ok_or(Asked::Ended)?
+            .and_then(|signal| signal.body().deserialize_ignore_signature())
+            .map_err(Asked::Answered)?;
+        Ok(dismissed)
+    }
+
+    async fn signals(&self, rule: match_rule::Builder<'_>) -> Result<MessageStream, Asked> {
+        let stream = async {
+            let rule = rule.msg_type(Type::Signal).build()?;
+            MessageStream::for_match_rule(rule, &self.connection, None).await
+        };
+        stream.await.map_err(Asked::Answered)
     }
 
     /// Calls a method of a name on the bus.
@@ -194,6 +224,8 @@ impl Bus {
 /// Why there is no answer, or none of use.
 pub(super) enum Asked {
     TimedOut,
+    /// The program that was asked has ended.
+    Ended,
     Answered(Error),
 }
 
@@ -214,9 +246,7 @@ pub(super) fn name_of(error: &Error) -> String {
 /// In one line, with the program's reason.
 pub(super) fn described(error: &Error) -> String {
     match error {
-        Error::FDO(error) if matches!(**error, zbus::fdo::Error::NoReply(_)) => {
-            "it ended before it answered".to_owned()
-        }
+        Error::FDO(error) if matches!(**error, zbus::fdo::Error::NoReply(_)) => ENDED.to_owned(),
         Error::MethodError(name, Some(reason), _) if !reason.trim().is_empty() => {
             format!("{}: {}", name.as_str(), clean(reason))
         }

@@ -17,17 +17,20 @@ mod service;
 
 use std::collections::HashMap;
 
-use zbus::{OwnedObjectPath, Variant};
+use zbus::{ObjectPath, OwnedObjectPath, Variant};
 use zeroize::Zeroizing;
 
 use self::bus::{Share, root};
 use self::service::Service;
 use super::failure::{Failure, LIMIT};
-use super::parts::{Entries, SERVICE};
+use super::parts::{self, Entries, SERVICE};
 use super::person::Person;
 
 /// What an attribute of each entry says, so that the entries are found.
 const ATTRIBUTES: [&str; 2] = ["service", "account"];
+
+/// Stands before the keyring in the name of an entry. No part of a D-Bus object path has it.
+const HOME: char = '@';
 
 /// Object path, parameters, value, content type.
 type Transferred = (OwnedObjectPath, Vec<u8>, Vec<u8>, String);
@@ -51,6 +54,12 @@ pub(super) fn unlock() -> Result<(), Failure> {
         return Ok(());
     }
     Err(service.locked())
+}
+
+/// What the names of new entries end with, so that it is known later which keyring has taken them; nothing if there is none.
+pub(super) fn home() -> Result<String, Failure> {
+    let keyring = SecretService::connect(Person::Away)?.default_keyring()?;
+    Ok(last_part(&keyring).map_or_else(String::new, |home| format!("{HOME}{home}")))
 }
 
 /// A session with the service.
@@ -94,9 +103,12 @@ impl SecretService {
         Ok((default, others))
     }
 
+    /// # Errors
+    /// [`Failure::NoKeyring`] if it is not there any more.
     fn is_locked(&self, keyring: &OwnedObjectPath) -> Result<bool, Failure> {
-        let locked = self.service.property(keyring, "Collection", "Locked")?;
-        Ok(locked.unwrap_or(false))
+        self.service
+            .is_locked(keyring)?
+            .ok_or_else(|| Failure::NoKeyring(self.service.program().way_out()))
     }
 
     fn locked(&self) -> Failure {
@@ -142,14 +154,23 @@ impl SecretService {
     /// Where there is no such entry, but there may be one in a keyring that is locked, or not there now.
     fn find(&self, name: &str) -> Result<Paths, Failure> {
         let (default, others) = self.keyrings()?;
-        let has_default = default.is_some();
+        let mut are_all_there = default.is_some();
+        let home = home_in(name);
+        let mut is_home_there = home.is_none();
         let mut entries = Vec::new();
-        let mut locked = Vec::new();
+        let (mut unlocked, mut locked) = (Vec::new(), Vec::new());
         for keyring in default.into_iter().chain(others) {
-            if self.is_locked(&keyring)? {
+            let Some(is_locked) = self.service.is_locked(&keyring)? else {
+                // Deleted, but for its alias perhaps.
+                are_all_there = false;
+                continue;
+            };
+            is_home_there |= home.is_some() && home == last_part(&keyring);
+            if is_locked {
                 locked.push(keyring);
             } else {
                 entries.extend(self.search(&keyring, name)?);
+                unlocked.push(keyring);
             }
         }
         if !entries.is_empty() {
@@ -164,10 +185,22 @@ impl SecretService {
                 are_all_unlocked = false;
             }
         }
-        match entries.is_empty() {
-            true if !are_all_unlocked => Err(self.locked()),
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+        // One that was locked meanwhile has named no entries.
+        for keyring in unlocked {
+            are_all_unlocked &= !self.is_locked(&keyring)?;
+        }
+        match home {
+            _ if !are_all_unlocked => Err(self.locked()),
+            // Closed, deleted, or of another program than the one that answers now.
+            Some(home) if !is_home_there => Err(Failure::Elsewhere(
+                home.to_owned(),
+                self.service.program().way_out(),
+            )),
             // KeePassXC without a database that is open, or gnome-keyring before it was first unlocked.
-            true if !has_default => Err(Failure::NoKeyring(self.service.program().way_out())),
+            _ if !are_all_there => Err(Failure::NoKeyring(self.service.program().way_out())),
             _ => Ok(entries),
         }
     }
@@ -187,6 +220,20 @@ impl SecretService {
         Ok(unlocked)
     }
 
+    /// What is in the entries of that name, but for empty ones.
+    fn values(&self, name: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, Failure> {
+        let mut values = Vec::new();
+        for entry in self.find(name)? {
+            let (_, _, value, _): Transferred =
+                self.service
+                    .call(&entry, "Item", "GetSecret", &(&self.session,))?;
+            if !value.is_empty() {
+                values.push(Zeroizing::new(value));
+            }
+        }
+        Ok(values)
+    }
+
     /// # Errors
     /// [`Failure::Declined`] where only a prompt would say whether it opens a window, and nobody is there.
     fn delete(&self, entry: &OwnedObjectPath) -> Result<(), Failure> {
@@ -202,7 +249,8 @@ impl SecretService {
     }
 
     fn write(&self, entry: &OwnedObjectPath, bytes: &[u8]) -> Result<(), Failure> {
-        let secret = (&self.session, Vec::<u8>::new(), bytes, "text/plain");
+        let content_type = self.service.program().content_type();
+        let secret = (&self.session, Vec::<u8>::new(), bytes, content_type);
         self.service
             .call(entry, "Item", "SetSecret", &(secret,))
             .map_err(|failure| failure.without(bytes))
@@ -251,7 +299,8 @@ impl Entries for SecretService {
                 Variant::from(attributes(name)),
             ),
         ]);
-        let secret = (&self.session, Vec::<u8>::new(), bytes, "text/plain");
+        let content_type = self.service.program().content_type();
+        let secret = (&self.session, Vec::<u8>::new(), bytes, content_type);
         let created: Result<(OwnedObjectPath, OwnedObjectPath), Failure> = self.service.call(
             &keyring,
             "Collection",
@@ -263,6 +312,11 @@ impl Entries for SecretService {
             ("/", "/") => return Err(Failure::Refused("it made no entry".to_owned())),
             ("/", _) => {}
             _ => return Ok(()),
+        }
+        // Locked meanwhile: then the prompt is for a person's password.
+        if self.is_locked(&keyring)? {
+            self.service.dismiss(&prompt);
+            return Err(self.locked());
         }
         // One that makes entries by prompts removes them by prompts.
         for name_of_spent in spent {
@@ -277,22 +331,45 @@ impl Entries for SecretService {
     }
 
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        let Some(entry) = self.find(name)?.into_iter().next() else {
-            return Ok(None);
+        let found = self.values(name);
+        let values = match &found {
+            Ok(values) if !values.is_empty() => found?,
+            // Of an entry that another process has just removed, or a keyring that was just locked, programs say many things,
+            // KWallet an empty secret. What is true then the search says.
+            Ok(_) | Err(Failure::Refused(_)) => self.values(name)?,
+            Err(_) => found?,
         };
-        let (_, _, value, _): Transferred =
-            self.service
-                .call(&entry, "Item", "GetSecret", &(&self.session,))?;
-        Ok(Some(Zeroizing::new(value)))
+        let is_whole =
+            |value: &&Zeroizing<Vec<u8>>| parts::opened(value).is_some_and(|(n, _)| n == 1);
+        let value = values.iter().find(is_whole).or_else(|| values.first());
+        Ok(value.cloned())
     }
 
     fn remove(&mut self, name: &str) -> Result<bool, Failure> {
         let entries = self.find(name)?;
+        let mut failure = None;
         // Every one is tried, whatever becomes of the others.
-        let outcomes: Vec<_> = entries.iter().map(|entry| self.delete(entry)).collect();
-        outcomes.into_iter().collect::<Result<Vec<()>, Failure>>()?;
-        Ok(!entries.is_empty())
+        for entry in &entries {
+            failure = self.delete(entry).err().or(failure);
+        }
+        match failure {
+            // Not where another process has removed it just now.
+            Some(failure) if !self.find(name)?.is_empty() => Err(failure),
+            _ => Ok(!entries.is_empty()),
+        }
     }
+}
+
+/// The name of the keyring in which an entry of that name was made, as [`home`] said.
+fn home_in(name: &str) -> Option<&str> {
+    let (_, home) = name.rsplit_once(HOME)?;
+    // Names of older versions have none.
+    (!home.contains('/')).then_some(home)
+}
+
+/// What tells a keyring from others.
+fn last_part<'a>(keyring: &'a ObjectPath<'_>) -> Option<&'a str> {
+    keyring.as_str().rsplit('/').next()
 }
 
 fn label(name: &str) -> String {

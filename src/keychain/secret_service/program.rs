@@ -3,7 +3,7 @@
 use zbus::ObjectPath;
 
 use super::super::failure::clean;
-use super::bus::{Bus, SECRETS};
+use super::bus::Bus;
 
 const DBUS: &str = "org.freedesktop.DBus";
 
@@ -40,7 +40,7 @@ const WAYS_OUT: [(&str, &str); 5] = [
     ),
 ];
 
-/// The program that owns the name of the service.
+/// The program that answers.
 pub(super) struct Program {
     /// As the kernel calls it; empty if that is not known.
     name: String,
@@ -49,10 +49,9 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn of(bus: &Bus) -> Self {
-        let answering = owner(bus, SECRETS);
         let kwallet = KWALLETS
             .into_iter()
-            .find(|(name, _)| answering.is_some() && owner(bus, name) == answering);
+            .find(|(name, _)| owner(bus, name).as_deref() == Some(bus.service()));
         let name = process_id(bus).and_then(name_of).unwrap_or_default();
         Self { name, kwallet }
     }
@@ -61,6 +60,14 @@ impl Program {
     /// `KeePassXC` (2.7.4) lose what they have confirmed.
     pub(super) fn writes_later(&self) -> bool {
         self.kwallet.is_some() || self.name.starts_with(KEEPASSXC)
+    }
+
+    /// What entries are said to be. What is text to `KWallet` (kwalletd5 5.103) becomes a stream of Qt's when a person moves its entry.
+    pub(super) fn content_type(&self) -> &'static str {
+        match self.kwallet {
+            Some(_) => "application/octet-stream",
+            None => "text/plain",
+        }
     }
 
     /// Whether it has opened that wallet for its own protocol already.
@@ -103,7 +110,7 @@ fn process_id(bus: &Bus) -> Option<u32> {
         &root(),
         DBUS,
         "GetConnectionUnixProcessID",
-        &(SECRETS,),
+        &(bus.service(),),
     );
     id.ok()
 }

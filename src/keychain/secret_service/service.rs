@@ -5,7 +5,7 @@ use std::time::Duration;
 use zbus::{Error, ObjectPath, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::super::failure::Failure;
-use super::bus::{Asked, Bus, SECRETS, Share, described, name_of, unreachable};
+use super::bus::{Asked, Bus, ENDED, Share, described, name_of, unreachable};
 use super::program::Program;
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -47,7 +47,7 @@ impl Service {
     {
         let interface = format!("org.freedesktop.Secret.{interface}");
         self.bus
-            .ask(SECRETS, path, &interface, method, body)
+            .ask(self.bus.service(), path, &interface, method, body)
             .map_err(|error| self.failure(error))
     }
 
@@ -64,7 +64,10 @@ impl Service {
         T: serde::de::DeserializeOwned + zbus::Type,
     {
         let interface = format!("org.freedesktop.Secret.{interface}");
-        self.if_known(self.bus.ask(SECRETS, path, &interface, method, body))
+        self.if_known(
+            self.bus
+                .ask(self.bus.service(), path, &interface, method, body),
+        )
     }
 
     /// A property of the service; none if it does not know it.
@@ -78,12 +81,36 @@ impl Service {
         T: TryFrom<OwnedVariant>,
     {
         let interface = format!("org.freedesktop.Secret.{interface}");
-        let value: Result<OwnedVariant, Asked> =
-            self.bus
-                .ask(SECRETS, path, PROPERTIES, "Get", &(interface, name));
+        let value: Result<OwnedVariant, Asked> = self.bus.ask(
+            self.bus.service(),
+            path,
+            PROPERTIES,
+            "Get",
+            &(interface, name),
+        );
         Ok(self
             .if_known(value)?
             .and_then(|value| T::try_from(value).ok()))
+    }
+
+    /// Whether a keyring is locked; none if it is not there, or not any more.
+    pub(super) fn is_locked(&self, keyring: &ObjectPath<'_>) -> Result<Option<bool>, Failure> {
+        let interface = "org.freedesktop.Secret.Collection";
+        let value: Result<OwnedVariant, Asked> = self.bus.ask(
+            self.bus.service(),
+            keyring,
+            PROPERTIES,
+            "Get",
+            &(interface, "Locked"),
+        );
+        match value {
+            Err(Asked::Answered(error)) if is_gone(&name_of(&error)) => Ok(None),
+            value => Ok(Some(
+                self.if_known(value)?
+                    .and_then(|value| bool::try_from(value).ok())
+                    .unwrap_or(false),
+            )),
+        }
     }
 
     /// Sets a property of the service.
@@ -95,9 +122,13 @@ impl Service {
         value: Variant<'_>,
     ) -> Result<(), Failure> {
         let interface = format!("org.freedesktop.Secret.{interface}");
-        let set = self
-            .bus
-            .ask(SECRETS, path, PROPERTIES, "Set", &(interface, name, value));
+        let set = self.bus.ask(
+            self.bus.service(),
+            path,
+            PROPERTIES,
+            "Set",
+            &(interface, name, value),
+        );
         set.map_err(|error| self.failure(error))
     }
 
@@ -133,13 +164,17 @@ impl Service {
     fn failure(&self, error: Asked) -> Failure {
         let error = match error {
             Asked::TimedOut => return Failure::TimedOut,
+            Asked::Ended => return ended(),
             Asked::Answered(error) => error,
         };
         let name = name_of(&error);
         if name == "org.freedesktop.Secret.Error.IsLocked" {
             return Failure::Locked(self.program().way_out());
         }
-        if matches!(error, Error::InputOutput(_) | Error::Connection(..)) || is_absent(&name) {
+        if is_absent(&name) {
+            return ended();
+        }
+        if matches!(error, Error::InputOutput(_) | Error::Connection(..)) {
             return unreachable(&error);
         }
         let reason = described(&error);
@@ -148,6 +183,10 @@ impl Service {
             program => format!("{program}: {reason}"),
         })
     }
+}
+
+fn ended() -> Failure {
+    Failure::Unreachable(ENDED.to_owned())
 }
 
 /// What the D-Bus specification names for what an object does not have.
@@ -160,10 +199,18 @@ fn is_unknown(error: &str) -> bool {
     })
 }
 
-/// Nobody has the name of the service any more, or it could not be started.
+/// For an object that is not there, or not any more.
+fn is_gone(error: &str) -> bool {
+    error == "org.freedesktop.Secret.Error.NoSuchObject"
+        || error
+            .strip_prefix(DBUS_ERROR)
+            // gnome-keyring 42 says `UnknownMethod`.
+            .is_some_and(|error| matches!(error, "UnknownObject" | "UnknownMethod"))
+}
+
+/// The connection that has opened the session is closed.
 fn is_absent(error: &str) -> bool {
-    error.strip_prefix(DBUS_ERROR).is_some_and(|error| {
-        matches!(error, "ServiceUnknown" | "NameHasNoOwner" | "NoReply")
-            || error.starts_with("Spawn.")
-    })
+    error
+        .strip_prefix(DBUS_ERROR)
+        .is_some_and(|error| matches!(error, "ServiceUnknown" | "NameHasNoOwner" | "NoReply"))
 }

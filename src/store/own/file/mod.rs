@@ -172,7 +172,7 @@ impl OwnFile {
         let size = self.seen.size.saturating_add(SPARE_BYTES);
         let secrets_id = match &self.seen.stored {
             Stored::Credential(credential) if CAN_OPEN && credential.is_in_keychain() => Some(
-                NewName::new(&self.target, sealed::probe(&self.target, may)?)?,
+                NewName::new(&self.target, sealed::probe(&self.target, may)?, may)?,
             ),
             _ => None,
         };
@@ -295,7 +295,7 @@ impl OwnFile {
             .with_adopted_of(&self.seen.document);
         let secrets_id = match storage {
             Storage::File => None,
-            Storage::Keychain(reach) => Some(NewName::new(&self.target, reach)?),
+            Storage::Keychain(reach) => Some(NewName::new(&self.target, reach, may)?),
         };
         let superseded = self.seen.document.superseded();
         self.overwrite(
