@@ -50,6 +50,28 @@ test("every link between pages leads to a file, and to a heading where it names 
   assert.deepEqual(broken, []);
 });
 
+test("what README and the documentation lead to is in the package too", () => {
+  const packed = JSON.parse(
+    execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: root,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }),
+  ) as [{ files: { path: string }[] }];
+  const files = new Set(packed[0].files.map(({ path }) => path));
+  const missing = pages
+    .filter((page) => files.has(page) && page !== "CONTRIBUTING.md")
+    .flatMap((page) =>
+      [...prose(page).matchAll(/\]\(([^)\s#]+)[^)]*\)/g)]
+        .filter(([, target = ""]) => !/^[a-z]+:/.test(target))
+        .map(([, target = ""]) => normalize(join(dirname(page), target)))
+        // Programs that nobody runs are not for a host's scanner to look through.
+        .filter((target) => !files.has(target) && !target.startsWith("examples/"))
+        .map((target) => `${page}: ${target}`),
+    );
+  assert.deepEqual(missing, []);
+});
+
 test("every page of documentation can be reached from docs/README.md", () => {
   const reached = new Set<string>();
   const visit = (page: string) => {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 import { build, buildKeychain, isBuilt } from "../../scripts/build.mjs";
 import { output } from "../../scripts/command.mjs";
 import { pack } from "../../scripts/packages.mjs";
@@ -14,13 +14,12 @@ import { install, nodeMajors, npm, root, setUp } from "../../scripts/setup.mjs";
 
 const name = "clawdbot-plugin-auth";
 
-/** The documentation that goes along: what a plugin's author and an operator read. */
+/** The documentation that goes along: all of it. */
 function pagesOf(folder) {
-  return readdirSync(join(root, folder), { recursive: true })
-    .map((path) => `${folder}/${path.replaceAll("\\", "/")}`)
-    .filter((path) =>
-      /^docs\/(README\.md|design\.md|hosts\.md|(guide|operations|reference)\/.+\.(md|svg|png))$/.test(path),
-    );
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(root, join(parentPath, name)).replaceAll("\\", "/"))
+    .filter((path) => !path.startsWith("docs/site/"));
 }
 
 /** All that is published; whoever adds a file to the package adds it here. */
@@ -41,6 +40,8 @@ const published = [
   "index.d.ts",
   "index.js",
   "plugin.js",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
   ...pagesOf("docs"),
   ...["auth-error", "call", "content", "given-store", "images", "json", "pending-login"].map(
     (name) => `lib/${name}.js`,
