@@ -33,8 +33,9 @@ export interface CommandResult {
 
 // biome-ignore lint/suspicious/noExplicitAny: a plugin types its own tools
 type Tool = any;
+/** Runs a command with its arguments and options. */
 // biome-ignore lint/suspicious/noExplicitAny: what an action is given depends on the command
-type Action = (...args: any[]) => Promise<void>;
+export type CommandAction = (...args: any[]) => Promise<void>;
 // biome-ignore lint/suspicious/noExplicitAny: a gateway method answers what it wants to
 type Answer = any;
 
@@ -52,7 +53,7 @@ export class FakeHost {
   /** Tools, or functions that make one for a context, as they were registered. */
   readonly tools: Tool[] = [];
   /** Actions by their command line: "my-memory login". */
-  readonly actions = new Map<string, Action>();
+  readonly actions = new Map<string, CommandAction>();
   /** What was logged: "My Memory: logged in.", "warning: …". */
   readonly log: string[] = [];
   /** How often the plugin asked for `api.runtime`. */
@@ -215,7 +216,7 @@ export class FakeHost {
       },
       option: (flags: string) => void parent?.options.push(flags),
       argument: (text: string) => void parent?.args.push(text),
-      action: (run: Action) => void (parent && host.actions.set(parent.name, async (...args) => run(...args))),
+      action: (run: CommandAction) => void (parent && host.actions.set(parent.name, async (...args) => run(...args))),
     };
     // The other methods of commander's commands change nothing here.
     const command: PluginCommand = new Proxy({} as PluginCommand, {

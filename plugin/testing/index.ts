@@ -8,5 +8,12 @@ export {
   type TestRequest,
 } from "./authorization-server.ts";
 export { type Clock, clock } from "./clock.ts";
-export { type CommandResult, type FakeHost, type FakeHostOptions, fakeHost, type Plugin } from "./fake-host.ts";
+export {
+  type CommandAction,
+  type CommandResult,
+  type FakeHost,
+  type FakeHostOptions,
+  fakeHost,
+  type Plugin,
+} from "./fake-host.ts";
 export { loggedIn, type TestLogin } from "./logged-in.ts";
