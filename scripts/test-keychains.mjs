@@ -17,5 +17,7 @@ if (process.platform === "linux" && !existsSync(join(folder, "bin", "oo7-daemon"
 process.exitCode = await run(process.execPath, [
   join(root, "scripts", "check.mjs"),
   "keychain-real",
+  // The kills take minutes.
+  "--test-timeout=1500000",
   ...process.argv.slice(2),
 ]);

@@ -131,27 +131,29 @@ async function programKilled(t: Lifetime, login: Login, keepsAtOnce: boolean, nt
   return false;
 }
 
-for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
-  const skip = Keyring.unavailable() || KeychainProgram.unavailable(name) || noTracer;
-  describe(`${name}: killed at every message`, { concurrency: 2, skip }, () => {
-    for (const change of Object.keys(changes)) {
-      test(`a process, in a ${change}: old or new, whole, and a logout leaves nothing`, async (t) => {
+describe("killed at every message", { concurrency: 3 }, () => {
+  for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
+    const skip = Keyring.unavailable() || KeychainProgram.unavailable(name) || noTracer;
+    describe(name, { concurrency: 2, skip }, () => {
+      for (const change of Object.keys(changes)) {
+        test(`a process, in a ${change}: old or new, whole, and a logout leaves nothing`, async (t) => {
+          const login = await create(t, name);
+          let kills = 0;
+          while (!(await round(login, () => killed(t, login, change, kills + 1)))) kills += 1;
+          assert.ok(kills > 10, `only ${kills} messages`);
+          await assertLoggedOut(login);
+        });
+      }
+
+      test("the program, in a refresh: the login is kept", async (t) => {
         const login = await create(t, name);
-        let kills = 0;
-        while (!(await round(login, () => killed(t, login, change, kills + 1)))) kills += 1;
-        assert.ok(kills > 10, `only ${kills} messages`);
+        // KWallet writes some seconds after it has confirmed, and each round waits for that.
+        const step = name === "kwalletd5" ? 4 : 1;
+        let nth = 1;
+        while (!(await round(login, () => programKilled(t, login, name === "oo7-daemon", nth)))) nth += step;
+        assert.ok(nth > 10, `only ${nth} messages`);
         await assertLoggedOut(login);
       });
-    }
-
-    test("the program, in a refresh: the login is kept", async (t) => {
-      const login = await create(t, name);
-      // KWallet writes some seconds after it has confirmed, and each round waits for that.
-      const step = name === "kwalletd5" ? 4 : 1;
-      let nth = 1;
-      while (!(await round(login, () => programKilled(t, login, name === "oo7-daemon", nth)))) nth += step;
-      assert.ok(nth > 10, `only ${nth} messages`);
-      await assertLoggedOut(login);
     });
-  });
-}
+  }
+});
