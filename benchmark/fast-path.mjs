@@ -1,11 +1,10 @@
 // A fresh token, call by call: ours, and what one would write by hand.
 import { closeSync, fstatSync, openSync, promises, readFileSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { setTimeout as pause } from "node:timers/promises";
 import { interleaved, report } from "./measure.mjs";
-import { Scratch } from "./scratch.mjs";
+import { load, Scratch } from "./scratch.mjs";
 
-const { getValidAccessToken } = createRequire(import.meta.url)("../index.js");
+const { getValidAccessToken } = load("index.js");
 const scratch = new Scratch();
 const rounds = Number(process.argv[2] ?? 60);
 
@@ -67,16 +66,18 @@ try {
   for (const name of names) scratch.store(name);
   await pause(100);
   const results = [];
-  for (const profiles of [1, 20]) {
+  for (const [profiles, together] of [
+    [1, 1],
+    [1, 1000],
+    [20, 1],
+  ]) {
     const made = Object.entries(contestants).map(([name, make]) => [name, names.slice(0, profiles).map(make)]);
-    for (const together of [1, 100, 1000]) {
-      const subjects = Object.fromEntries(made.map(([name, calls]) => [name, caller(calls, together)]));
-      const slow = "(b) fs.promises.readFile + JSON.parse";
-      const { [slow]: asynchronous, ...rest } = subjects;
-      const times = await interleaved(rest, { rounds, count: 2000 });
-      Object.assign(times, await interleaved({ [slow]: asynchronous }, { rounds: 5, count: 1000, warmUp: 1 }));
-      results.push({ profiles, together, times });
-    }
+    const subjects = Object.fromEntries(made.map(([name, calls]) => [name, caller(calls, together)]));
+    const slow = "(b) fs.promises.readFile + JSON.parse";
+    const { [slow]: asynchronous, ...rest } = subjects;
+    const times = await interleaved(rest, { rounds, count: 2000 });
+    Object.assign(times, await interleaved({ [slow]: asynchronous }, { rounds: 5, count: 1000, warmUp: 1 }));
+    results.push({ profiles, together, times });
   }
   // How long the event loop stands still: the part of a call before it gives its promise back.
   const config = scratch.config(names[0]);
@@ -94,9 +95,6 @@ try {
     {
       fresh: (count) => {
         for (let call = 0; call < count; call += 1) getValidAccessToken(config);
-      },
-      newConfig: (count) => {
-        for (let call = 0; call < count; call += 1) getValidAccessToken({ ...config });
       },
       readFileSync: (count) => {
         for (let call = 0; call < count; call += 1) JSON.parse(readFileSync(scratch.file(names[0]), "utf8"));

@@ -5,11 +5,10 @@ import { createHash, generateKeyPairSync, randomUUID, webcrypto } from "node:cry
 import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { interleaved, report } from "./measure.mjs";
-import { Scratch } from "./scratch.mjs";
+import { load, Scratch } from "./scratch.mjs";
 
 if (process.argv[2] === "service") {
   const server = createServer((request, response) => request.resume() && response.end("answer"));
@@ -19,8 +18,7 @@ if (process.argv[2] === "service") {
 }
 
 async function compare(rounds) {
-  const require = createRequire(import.meta.url);
-  const { authorizationHeaders, getValidAccessToken, listProfiles, status } = require("../index.js");
+  const { authorizationHeaders, getValidAccessToken, listProfiles, status } = load("index.js");
   // Node 18 knows Web Crypto by a flag alone.
   globalThis.crypto ??= webcrypto;
   const [scratch, many, bound] = [new Scratch(), new Scratch(), new Scratch()];
@@ -133,7 +131,7 @@ async function provers(publicKey, key) {
 
 /** The kit's `fetch`, and the platform's with the same headers. */
 async function fetches(scratch, port, rounds) {
-  const { pluginAuth } = createRequire(import.meta.url)("../dist/index.js");
+  const { pluginAuth } = load("dist/index.js");
   const { profile: _, ...options } = scratch.config();
   const auth = pluginAuth({ id: "bench", logger: console }, { ...options, keepFresh: false });
   const url = `http://127.0.0.1:${port}/notes?q=1`;

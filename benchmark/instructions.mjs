@@ -1,13 +1,19 @@
 // For callgrind: so many calls of one kind, in one process.
 //
 //   node instructions.mjs <kind> <count> <folder>
-import { createRequire } from "node:module";
+import { generateKeyPairSync } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import { Scratch } from "./scratch.mjs";
+import { load, Scratch } from "./scratch.mjs";
 
 const [kind, count, folder] = process.argv.slice(2);
-const { authorizationHeaders, getValidAccessToken, status } = createRequire(import.meta.url)("../index.js");
+const { authorizationHeaders, getValidAccessToken, listProfiles, status } = load("index.js");
 const scratch = Object.assign(Object.create(Scratch.prototype), { path: folder });
+if (kind === "proof") {
+  const key = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ format: "der", type: "pkcs8" });
+  scratch.store("default", { more: { tokenType: "DPoP", dpopKey: key.toString("base64url") } });
+}
+// More than are listed at a glance.
+if (kind === "list") for (let profile = 0; profile < 99; profile += 1) scratch.store(`profile-${profile}`);
 await getValidAccessToken(scratch.config());
 await pause(100);
 const config = scratch.config();
@@ -17,8 +23,9 @@ for (let call = 0; call < Number(count); call += 1) {
   if (kind === "fresh") await getValidAccessToken(config);
   else if (kind === "signal") await getValidAccessToken(config, { signal });
   else if (kind === "made") await getValidAccessToken({ ...config });
-  else if (kind === "headers") await authorizationHeaders(config, request);
+  else if (kind === "headers" || kind === "proof") await authorizationHeaders(config, request);
   else if (kind === "status") await status(config);
+  else if (kind === "list") await listProfiles(config);
   // Another one each time: parsed anew, the file's metadata looked at.
   else if (kind === "config") await getValidAccessToken({ ...config, requestTimeoutMs: 1000 + call });
   // Another file each time: read and parsed anew.

@@ -27,6 +27,17 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** What two runs found out, as if it were one: what was measured is put together, all else is the same. */
+export function merged(first, second) {
+  if (first === undefined) return second;
+  if (Array.isArray(first)) {
+    const isMeasured = typeof first[0] !== "object";
+    return isMeasured ? [...first, ...second] : first.map((one, index) => merged(one, second[index]));
+  }
+  if (typeof first !== "object" || first === null) return first;
+  return Object.fromEntries(Object.entries(first).map(([name, value]) => [name, merged(value, second[name])]));
+}
+
 /** What a child program found out goes to its parent as one line of JSON. */
 export function report(result) {
   process.stdout.write(`${JSON.stringify(result)}\n`);

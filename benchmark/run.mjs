@@ -1,243 +1,278 @@
-// `npm run bench`: every comparison, one table, and the same in benchmark/RESULTS.md. A few minutes.
+// `npm run bench`: every comparison, one table, and the same in benchmark/RESULTS.md. Some six minutes.
 //
-//   node benchmark/run.mjs [fast-path forms refresh herd start growth instructions]   all parts, or only these (nothing is written)
+//   node benchmark/run.mjs [part …]          only these of fast-path, forms, refresh, herd, start, growth, instructions
+//   node benchmark/run.mjs --against DIR     another checkout with its release build as well, in turn: what each row is beside it
+//
+// With either, nothing is written.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build, isBuilt } from "../scripts/build.mjs";
 import { platforms } from "../scripts/platforms.mjs";
 import { root, setUp } from "../scripts/setup.mjs";
-import { median, summary } from "./measure.mjs";
+import { median, merged, summary } from "./measure.mjs";
 import { Scratch } from "./scratch.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const nodes = [20, 22, 24];
 const rivals = ["openid-client", "oauth4webapi"];
+/** No child takes longer, unless it hangs. */
+const PATIENCE = 180_000;
+
+const wanted = process.argv.slice(2);
+const at = wanted.indexOf("--against");
+const other = at === -1 ? undefined : resolve(wanted.splice(at, 2)[1] ?? "");
+/** The builds that are measured, and by which name a process knows that it is to load which. */
+const builds = other === undefined ? { ours: root } : { ours: root, before: other };
 const rows = [];
 
-/** A line of the table: times in nanoseconds, or texts. */
-function row(part, what, times, { ratio = "", reference } = {}) {
-  const { median: middle, min, max, ratio: quotient } = summary(times, reference);
-  const text = quotient === undefined ? ratio : `${quotient.toFixed(2)}${ratio}`;
-  rows.push([part, what, duration(middle), duration(min), duration(max), text]);
+/** A line of the table: times in nanoseconds, or a text; `before`: the same of the other build. */
+function row(part, what, times, { note = "", reference, before, show = duration } = {}) {
+  const texts = typeof times === "string" ? [times, ""] : [show(median(times)), show(Math.min(...times))];
+  const ratio = reference === undefined ? note : `${summary(times, reference).ratio.toFixed(2)}${note}`;
+  const beside = before === undefined ? "" : (median(times) / median(before)).toFixed(2);
+  rows.push([part, what, ...texts, ratio, ...(other === undefined ? [] : [beside])]);
+}
+
+/** What a program finds out about each build, round after round in turn. */
+async function ofEach(args, { rounds = 1, program = process.execPath, env } = {}) {
+  const found = {};
+  const turns = other === undefined ? 1 : rounds;
+  for (let turn = 0; turn < turns; turn += 1) {
+    for (const name of Object.keys(builds))
+      found[name] = merged(found[name], await result(args, name, { program, env }));
+  }
+  return found;
 }
 
 const parts = {
   async "fast-path"() {
     for (const node of nodes) {
-      const { results, blocked } = await result(binary(node), [join(here, "fast-path.mjs")]);
-      const single = results[0].times.getValidAccessToken;
-      for (const { profiles, together, times } of results) {
-        const { getValidAccessToken: ours, ...others } = times;
-        const part = `Node ${node}, ${profiles} profile${profiles > 1 ? "s" : ""}, ${together} at once`;
-        const against = (name) =>
-          summary(ours, Object.entries(others).find(([other]) => other.startsWith(name))[1]).ratio;
-        const versus = ["(a)", "(c)", "(d)"].map((name) => `${against(name).toFixed(2)} × ${name}`).join(", ");
-        row(part, "getValidAccessToken", ours, {
-          ratio: `${versus}, ${(median(ours) / median(single)).toFixed(2)} × 1 at once`,
+      const few = Math.ceil((node === nodes[0] ? 60 : 30) / (other === undefined ? 1 : 3));
+      const args = [join(here, "fast-path.mjs"), String(few)];
+      const { ours, before } = await ofEach(args, { rounds: 3, program: binary(node) });
+      for (const [index, { profiles, together, times }] of ours.results.entries()) {
+        const { getValidAccessToken: mine, ...others } = times;
+        const part = `fresh, Node ${node}`;
+        const versus = ["(a)", "(c)", "(d)"].map((letter) => {
+          const [, theirs] = Object.entries(others).find(([name]) => name.startsWith(letter));
+          return `${summary(mine, theirs).ratio.toFixed(2)} × ${letter}`;
         });
-        if (profiles === 1 && together === 1) {
-          for (const [name, theirs] of Object.entries(others)) row(part, name, theirs);
-        }
+        const of = profiles === 1 ? "" : `, ${profiles} accounts in turn`;
+        const at = together === 1 ? "" : `, ${together} at once`;
+        row(part, `getValidAccessToken${of}${at}`, mine, {
+          note: versus.join(", "),
+          before: before?.results[index].times.getValidAccessToken,
+        });
+        if (node !== nodes[0] || index > 0) continue;
+        for (const [name, theirs] of Object.entries(others)) row(part, name, theirs);
       }
-      const part = `Node ${node}, event loop blocked`;
-      row(part, "fresh token", blocked.fresh, {
-        reference: blocked.readFileSync,
-        ratio: " × readFileSync + JSON.parse",
+      if (node !== nodes[0]) continue;
+      const part = `event loop blocked, Node ${node}`;
+      const { fresh, first, readFileSync: reading } = ours.blocked;
+      row(part, "fresh token", fresh, {
+        reference: reading,
+        note: " × readFileSync + JSON.parse",
+        before: before?.blocked.fresh,
       });
-      row(part, "fresh token, a new config object each time", blocked.newConfig);
-      row(part, "first look at a file", blocked.first);
-      row(part, "readFileSync + JSON.parse", blocked.readFileSync);
+      row(part, "first look at a file", first, { before: before?.blocked.first });
     }
   },
 
   async forms() {
-    const { fast, proofs, accounts, list, fetches } = await result(process.execPath, [join(here, "forms.mjs")]);
+    const args = [join(here, "forms.mjs"), String(other === undefined ? 40 : 12)];
+    const { ours, before } = await ofEach(args, { rounds: 4 });
     const part = "as it is called";
-    for (const [name, times] of Object.entries(fast)) {
-      row(part, name, times, { reference: fast["cache + statSync"], ratio: " × cache + statSync" });
+    for (const [name, times] of Object.entries(ours.fast)) {
+      const reference = name === "cache + statSync" ? undefined : ours.fast["cache + statSync"];
+      const note = reference && " × cache + statSync";
+      row(part, name, times, { reference, note, before: reference && before?.fast[name] });
     }
-    const [[ours, mine], ...others] = Object.entries(proofs);
-    row(part, ours, mine);
-    for (const [name, times] of others) {
-      row(part, name, times, { ratio: `ours is ${summary(mine, times).ratio.toFixed(2)} × this` });
+    const [[name, mine], ...others] = Object.entries(ours.proofs);
+    const versus = others.map(([of, times]) => `${summary(mine, times).ratio.toFixed(2)} × ${of}`).join(", ");
+    row(part, name, mine, { note: versus, before: before?.proofs[name] });
+    for (const [what, reference] of [
+      ["status of an order of 20, 19 logged out", "status of one account"],
+      ["getValidAccessToken of an order of 20, 19 logged out", "getValidAccessToken of one account"],
+    ]) {
+      row(part, what, ours.accounts[what], {
+        reference: ours.accounts[reference],
+        note: " × one account",
+        before: before?.accounts[what],
+      });
     }
-    const [[one, alone], [order, ofTwenty], [token, aloneToken], [orderToken, tokenOfTwenty]] =
-      Object.entries(accounts);
-    row(part, one, alone);
-    row(part, order, ofTwenty, { reference: alone, ratio: " × one" });
-    row(part, token, aloneToken);
-    row(part, orderToken, tokenOfTwenty, { reference: aloneToken, ratio: " × one" });
-    for (const [name, times] of Object.entries(list)) row(part, name, times);
-    const [[plain, times], [kit, kitTimes], [withSignal, signalTimes], [kitSignal, kitSignalTimes]] =
-      Object.entries(fetches);
-    row(part, `${plain}, to loopback`, times);
-    row(part, kit, kitTimes, { reference: times, ratio: " × fetch" });
-    row(part, withSignal, signalTimes);
-    row(part, kitSignal, kitSignalTimes, { reference: signalTimes, ratio: " × fetch with it" });
+    for (const [what, times] of Object.entries(ours.list)) row(part, what, times, { before: before?.list[what] });
+    for (const [kit, plain] of [
+      ["the kit's fetch", "fetch"],
+      ["the kit's fetch, { signal }", "fetch, { signal }"],
+    ]) {
+      row(part, `${kit}, to loopback`, ours.fetches[kit], {
+        reference: ours.fetches[plain],
+        note: ` × ${plain}`,
+        before: before?.fetches[kit],
+      });
+    }
   },
 
   async refresh() {
-    const names = ["ours", ...rivals, "fetch", "connection", "disk"];
+    const names = [...Object.keys(builds), ...rivals, "fetch", "connection", "disk"];
     const titles = {
-      ours: "getValidAccessToken",
       fetch: "the network alone, on a kept connection (fetch)",
       connection: "the network alone, on a new connection (https)",
       disk: "the disk alone: written, fsync, renamed, fsync of the folder",
     };
-    const found = Object.fromEntries(names.map((name) => [name, { cold: [], warm: [], memory: [] }]));
+    const found = {};
     await withEndpoint(0, async (scratch, issuer) => {
       for (let round = 0; round < 11; round += 1) {
         for (const name of names) {
           scratch.store(name, { issuer, life: -1000 });
           const args = [join(here, "refresh.mjs"), name, scratch.path, issuer, "15"];
-          const { cold, warm, memory } = await result(process.execPath, args, scratch.env());
-          found[name].cold.push(cold);
-          found[name].warm.push(...warm);
-          found[name].memory.push(memory);
+          const { cold, warm, memory } = await result(args, name, { env: scratch.env() });
+          found[name] = merged(found[name], { cold: [cold], warm, memory: [memory] });
         }
       }
     });
+    const { ours, before } = found;
+    const others = [...rivals, "fetch", "connection"];
     for (const kind of ["cold", "warm"]) {
-      for (const name of names) {
-        const title = titles[name] ?? `${name} + lock + atomic write`;
-        const relation = name === "ours" ? {} : { reference: found[name][kind], ratio: ` × ${name}` };
-        const times = found[name][kind];
-        if (name === "ours") row(`refresh over TLS, ${kind}`, title, times);
-        else {
-          const { ratio } = summary(found.ours[kind], relation.reference);
-          row(`refresh over TLS, ${kind}`, title, times, { ratio: `ours is ${ratio.toFixed(2)} × this` });
-        }
+      const part = `refresh over TLS, ${kind}`;
+      const versus = others.map((name) => `${summary(ours[kind], found[name][kind]).ratio.toFixed(2)} × ${name}`);
+      row(part, "getValidAccessToken", ours[kind], { note: versus.join(", "), before: before?.[kind] });
+      for (const name of [...others, ...(kind === "warm" ? ["disk"] : [])]) {
+        row(part, titles[name] ?? `${name} + lock + atomic write`, found[name][kind]);
       }
     }
-    for (const name of names.filter((name) => name !== "connection" && name !== "disk")) {
-      const { median: middle, min, max } = summary(found[name].memory);
-      rows.push(["refresh over TLS, memory", name, bytes(middle), bytes(min), bytes(max), "loading included"]);
-    }
+    const memory = (name) => `${bytes(median(found[name].memory))} ${name}`;
+    row("refresh over TLS, memory", "getValidAccessToken, loading included", ours.memory, {
+      show: bytes,
+      note: [...rivals, "fetch"].map(memory).join(", "),
+      before: before?.memory,
+    });
   },
 
   async herd() {
-    const names = ["ours", ...rivals];
+    const names = [...Object.keys(builds), ...rivals];
+    const found = {};
     await withEndpoint(200, async (scratch, issuer, requests) => {
       for (let round = 0; round < 3; round += 1) {
         for (const name of names) {
           scratch.store(name, { issuer, life: -1000 });
-          const herd = await stampede(32, [join(here, "herd.mjs"), name, scratch.path, issuer], scratch.env());
+          const herd = await stampede(32, [join(here, "herd.mjs"), name, scratch.path, issuer], name, scratch.env());
           const first = Math.min(...herd.map((one) => one.first));
           const last = Math.max(...herd.map((one) => one.last));
           const began = Math.min(...herd.map((one) => one.started));
-          found[name] ??= { spread: [], whole: [], requests: [] };
-          found[name].spread.push((last - first) * 1e6);
-          found[name].whole.push((last - began) * 1e6);
-          found[name].requests.push(await requests());
+          found[name] = merged(found[name], {
+            spread: [(last - first) * 1e6],
+            whole: [(last - began) * 1e6],
+            requests: [await requests()],
+          });
         }
       }
     });
-    for (const name of names) {
+    for (const name of names.filter((name) => name !== "before")) {
       const { spread, whole, requests } = found[name];
-      const part = `herd, 32 processes × 10 calls, 200 ms: ${name}`;
-      const ratio = name === "ours" ? "" : `ours is ${(median(found.ours.spread) / median(spread)).toFixed(2)} × this`;
-      row(part, `last caller after the first (requests: ${requests.join(", ")})`, spread, { ratio });
-      row(part, "from the signal to the last caller", whole);
+      const versus =
+        name === "ours" ? "" : `ours is ${(median(found.ours.spread) / median(spread)).toFixed(2)} × this; `;
+      row("herd, 32 processes × 10 calls", `${name}: last caller after the first`, spread, {
+        note: `${versus}all in ${duration(median(whole))}, requests: ${requests.join(", ")}`,
+        before: name === "ours" ? found.before?.spread : undefined,
+      });
     }
   },
 
   async start() {
-    const names = ["nothing", "clawdbot-plugin-auth", "openid-client", "@azure/msal-node", "google-auth-library"];
-    const found = Object.fromEntries(names.map((name) => [name, { time: [], memory: [], threads: [], processor: [] }]));
+    const packages = ["clawdbot-plugin-auth", "openid-client", "@azure/msal-node", "google-auth-library"];
+    const found = {};
+    const scratch = new Scratch();
+    scratch.store();
     for (let round = 0; round < 15; round += 1) {
-      for (const name of names) {
-        const args = ["--expose-gc", join(here, "start.cjs"), name];
-        const { time, memory, threads, processor } = await result(process.execPath, args);
-        for (const [key, value] of Object.entries({ time, memory, threads, processor })) found[name][key].push(value);
+      const subjects = [["nothing"], ...packages.map((name) => [name]), ["first token"]];
+      if (other !== undefined) subjects.push(["clawdbot-plugin-auth", "before"], ["first token", "before"]);
+      for (const [what, name = "ours"] of subjects) {
+        const args = ["--expose-gc", join(here, "start.cjs"), what, scratch.path];
+        const { time, memory, threads, processor } = await result(args, name);
+        const key = name === "before" ? `${what}, before` : what;
+        found[key] = merged(found[key], { time: [time], memory: [memory], threads: [threads], processor: [processor] });
       }
     }
-    for (const name of names.slice(1)) {
-      const { time, memory, threads, processor } = found[name];
-      const more = summary(processor.map((value, round) => value - found.nothing.processor[round]));
-      const size = name === "clawdbot-plugin-auth" ? ownSize() : installedSize(name);
-      const part = `loading ${name}`;
-      row(part, "require or import", time);
-      rows.push([
-        part,
-        "processor time of the process, over an empty one",
-        duration(more.median),
-        duration(more.min),
-        duration(more.max),
-        "",
-      ]);
-      const grown = summary(memory.map((bytes, round) => bytes - found.nothing.memory[round]));
-      rows.push([
-        part,
-        "memory",
-        bytes(grown.median),
-        bytes(grown.min),
-        bytes(grown.max),
-        `threads: ${Math.max(...threads)}`,
-      ]);
-      rows.push([part, "installed size", bytes(size), "", "", ""]);
+    scratch.remove();
+    const grown = ({ memory }) => memory.map((size, round) => size - found.nothing.memory[round]);
+    const more = ({ processor }) => median(processor.map((time, round) => time - found.nothing.processor[round]));
+    for (const name of packages) {
+      const one = found[name];
+      const size = name === packages[0] ? ownSize() : installedSize(name);
+      const memory = `${bytes(median(grown(one)))} of memory, ${Math.max(...one.threads)} threads`;
+      row("loading", name, one.time, {
+        note: `${memory}, ${duration(more(one))} of processor, ${bytes(size)} installed`,
+        before: found[`${name}, before`]?.time,
+      });
     }
+    if (other !== undefined) {
+      row("loading", "clawdbot-plugin-auth, memory", grown(found[packages[0]]), {
+        show: bytes,
+        before: grown(found[`${packages[0]}, before`]),
+      });
+    }
+    const first = found["first token"];
+    row("loading", "and the first token, fresh, from its file", first.time, {
+      note: `${bytes(median(grown(first)))} of memory, ${Math.max(...first.threads)} threads`,
+      before: found["first token, before"]?.time,
+    });
     const platform = platforms.find(({ binary }) => existsSync(join(root, binary)));
-    const published = join(platform.folder, platform.binary);
-    for (const [what, path] of [
-      ["as built in a checkout", join(root, platform.binary)],
-      ["as published (scripts/prebuild.mjs)", published],
-    ]) {
-      const size = existsSync(path) ? `${statSync(path).size.toLocaleString("en")} B` : "not built here";
-      rows.push(["binary", `stripped, ${platform.binary}, ${what}`, size, "", "", ""]);
-    }
-    rows.push(["binary", "made of", crates(), "", "", ""]);
+    const size = (path) => (existsSync(path) ? `${statSync(path).size.toLocaleString("en")} B` : "not built here");
+    row("binary", `${platform.binary}, as published`, size(join(platform.folder, platform.binary)), {
+      note: `${size(join(root, platform.binary))} as built in a checkout; of ${crates()}`,
+    });
   },
 
   async growth() {
-    const { profiles, sizes } = await result(process.execPath, [join(here, "growth.mjs")]);
-    for (const { count, token, status, list } of profiles) {
-      const of = (key, value) => (value / profiles[0][key]).toFixed(2);
-      const part = `growth, ${count} profile${count > 1 ? "s" : ""}`;
-      rows.push([
-        part,
-        "getValidAccessToken, all in turn",
-        duration(token),
-        "",
-        "",
-        `${of("token", token)} × 1 profile`,
-      ]);
-      rows.push([part, "status", duration(status), "", "", `${of("status", status)} × 1 profile`]);
-      rows.push([part, "listProfiles", duration(list), "", "", `${of("list", list)} × 1 profile`]);
+    const { ours, before } = await ofEach([join(here, "growth.mjs")], { rounds: 2 });
+    const [single] = ours.profiles;
+    const many = ours.profiles.at(-1);
+    const manyBefore = before?.profiles.at(-1);
+    for (const [key, what] of [
+      ["token", "getValidAccessToken, all in turn"],
+      ["status", "status"],
+    ]) {
+      row(`growth, ${median(many.count)} profiles`, what, many[key], {
+        note: `${(median(many[key]) / median(single[key])).toFixed(2)} × 1 profile`,
+        before: manyBefore?.[key],
+      });
     }
-    for (const { size, first, fresh } of sizes) {
-      rows.push([
-        `growth, token of ${size.toLocaleString("en")} characters`,
-        "just written: read again",
-        duration(first),
-        "",
-        "",
-        "",
-      ]);
-      rows.push([`growth, token of ${size.toLocaleString("en")} characters`, "fresh", duration(fresh), "", "", ""]);
+    const large = ours.sizes.at(-1);
+    const part = `growth, token of ${median(large.size).toLocaleString("en")} characters`;
+    for (const [key, what] of [
+      ["first", "just written: read again"],
+      ["fresh", "fresh"],
+    ]) {
+      row(part, what, large[key], {
+        note: `${(median(large[key]) / median(ours.sizes[0][key])).toFixed(2)} × ${median(ours.sizes[0].size)} characters`,
+        before: before?.sizes.at(-1)[key],
+      });
     }
     const scratch = new Scratch();
     scratch.store();
-    let one;
-    for (const count of [1, 4, 16, 64]) {
+    const times = [];
+    for (const count of [1, 64]) {
       const all = Array.from({ length: count }, () =>
-        result(process.execPath, [join(here, "growth.mjs"), scratch.path], scratch.env()),
+        result([join(here, "growth.mjs"), scratch.path], "ours", { env: scratch.env() }),
       );
-      const times = (await Promise.all(all)).map(({ perCall }) => perCall);
-      one ??= median(times);
-      const ratio = `${(median(times) / one).toFixed(2)} × 1 process`;
-      row(`growth, ${count} process${count > 1 ? "es" : ""}`, "getValidAccessToken, processor time", times, { ratio });
+      times.push((await Promise.all(all)).map(({ perCall }) => perCall));
     }
     scratch.remove();
+    const [alone, together] = times;
+    row("growth, 64 processes", "getValidAccessToken, processor time", together, {
+      note: `${(median(together) / median(alone)).toFixed(2)} × 1 process`,
+    });
   },
 
   async instructions() {
     if (spawnSync("valgrind", ["--version"]).status !== 0) {
-      rows.push(["instructions", "valgrind is not installed", "", "", "", ""]);
+      row("instructions", "valgrind is not installed", "");
       return;
     }
     const kinds = [
@@ -245,42 +280,63 @@ const parts = {
       ["signal", "fresh token, { signal }", 1000, 0],
       ["made", "fresh token, a config object made at each call", 1000, 0],
       ["headers", "bearer headers", 1000, 0],
+      ["proof", "headers with a proof", 100, 0],
       ["status", "status", 500, 0],
+      ["list", "listProfiles of 100, one profile", 20, 0],
       ["config", "another config at each call: parsed, file looked at", 500, 0],
       ["small", "file of 1 KB read and parsed", 60, 800],
       ["large", "file of 100 KB read and parsed", 60, 100_000],
     ];
     for (const [kind, title, count, size] of kinds) {
-      const scratch = new Scratch();
-      scratch.store();
-      for (let file = 0; size > 0 && file < 2 * count; file += 1) scratch.store(`${kind}-${file}`, { size });
-      const [once, twice] = [count, 2 * count].map((calls) => instructions(scratch, kind, calls));
-      const each = Math.round((twice - once) / count).toLocaleString("en");
-      rows.push(["instructions in the addon", title, each, "", "", "per call, by callgrind"]);
-      scratch.remove();
+      const each = Object.keys(builds).map((name) => {
+        const scratch = new Scratch();
+        scratch.store();
+        for (let file = 0; size > 0 && file < 2 * count; file += 1) scratch.store(`${kind}-${file}`, { size });
+        const [once, twice] = [count, 2 * count].map((calls) => instructions(scratch, kind, calls, name));
+        scratch.remove();
+        return (twice - once) / count / (kind === "list" ? 100 : 1);
+      });
+      row("instructions in the addon", title, [each[0]], {
+        show: (number) => Math.round(number).toLocaleString("en"),
+        note: "per call, by callgrind",
+        before: each[1] === undefined ? undefined : [each[1]],
+      });
     }
   },
 };
-const found = {};
 
-/** Runs a program that reports one line of JSON. */
-async function result(program, args, env = process.env) {
-  const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "inherit"], cwd: root });
+/** Runs a program that reports one line of JSON about the build of that name. */
+async function result(args, name, { program = process.execPath, env = process.env } = {}) {
+  const child = spawn(program, args, {
+    env: { ...env, BENCHMARKED: builds[name] ?? root },
+    stdio: ["ignore", "pipe", "inherit"],
+    cwd: root,
+    timeout: PATIENCE,
+  });
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text) => {
     output += text;
   });
-  const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`${args.join(" ")} failed (exit code ${code})`);
+  const [code, signal] = await once(child, "close");
+  if (code !== 0) throw new Error(`${args.join(" ")} failed (${signal ?? `exit code ${code}`})`);
   return JSON.parse(output);
 }
 
 /** All start, wait, and go at once. */
-async function stampede(count, args, env) {
+async function stampede(count, args, name, env) {
   const children = Array.from({ length: count }, () => {
-    const child = spawn(process.execPath, args, { env, stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(process.execPath, args, {
+      env: { ...env, BENCHMARKED: builds[name] ?? root },
+      stdio: ["pipe", "pipe", "inherit"],
+      timeout: PATIENCE,
+    });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    return { child, next: async () => JSON.parse((await lines.next()).value) };
+    const next = async () => {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`${args.join(" ")} ended early`);
+      return JSON.parse(value);
+    };
+    return { child, next };
   });
   await Promise.all(children.map(({ next }) => next()));
   for (const { child } of children) child.stdin.write("go\n");
@@ -309,17 +365,22 @@ async function withEndpoint(delay, work) {
 }
 
 /** Instructions that the addon's own code took in a run of so many calls. */
-function instructions(scratch, kind, calls) {
+function instructions(scratch, kind, calls, name) {
   const listing = join(scratch.path, "callgrind.out");
   const options = ["--tool=callgrind", `--callgrind-out-file=${listing}`, "--smc-check=all-non-file"];
   const program = [process.execPath, join(here, "instructions.mjs"), kind, String(calls), scratch.path];
-  const { status, stderr } = spawnSync("valgrind", [...options, ...program], { encoding: "utf8" });
+  const env = { ...process.env, BENCHMARKED: builds[name] };
+  const { status, stderr } = spawnSync("valgrind", [...options, ...program], {
+    encoding: "utf8",
+    env,
+    timeout: PATIENCE,
+  });
   if (status !== 0) throw new Error(`callgrind failed:\n${stderr}`);
   let [sum, isOurs, isInclusive] = [0, false, false];
   const ours = new Set();
   for (const line of readFileSync(listing, "utf8").split("\n")) {
-    const [, object, number, name] = /^(c?ob)=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
-    if (name?.includes("clawdbot-plugin-auth.")) ours.add(number);
+    const [, object, number, file] = /^(c?ob)=\((\d+)\)(?: (.*))?$/.exec(line) ?? [];
+    if (file?.includes("clawdbot-plugin-auth.")) ours.add(number);
     if (object === "ob") isOurs = ours.has(number);
     else if (line.startsWith("calls=")) isInclusive = true;
     else if (/^[-+*\d]/.test(line)) {
@@ -329,7 +390,6 @@ function instructions(scratch, kind, calls) {
   }
   return sum;
 }
-
 function ownSize() {
   const { files } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const published = [...files, "package.json", "README.md", "LICENSE"];
@@ -403,7 +463,7 @@ function platform() {
 }
 
 function table() {
-  const head = ["Where", "What", "median", "min", "max", "ratio, and further"];
+  const head = ["Where", "What", "median", "least", "compared", ...(other === undefined ? [] : [`× ${other}`])];
   const lines = [head, head.map(() => "---"), ...rows];
   return lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
@@ -425,21 +485,27 @@ function circumstances(load) {
 }
 
 async function main() {
-  const names = process.argv.slice(2);
   await setUp({ nodes, rivals: true });
   if (!isBuilt({ release: true }) && (await build()) !== 0) return 1;
   const load = os.loadavg();
-  for (const name of names.length > 0 ? names : Object.keys(parts)) {
+  let isWell = true;
+  for (const name of wanted.length > 0 ? wanted : Object.keys(parts)) {
     const started = Date.now();
-    await parts[name]();
+    try {
+      await parts[name]();
+    } catch (error) {
+      // The others are worth something all the same.
+      isWell = false;
+      row(name, `failed: ${error.message.split("\n")[0]}`, "");
+      console.error(error);
+    }
     console.error(`${name}: ${((Date.now() - started) / 1000).toFixed(0)} s`);
   }
-  console.log(table());
-  if (names.length === 0) {
-    const explanation = readFileSync(join(here, "README.md"), "utf8").split("\n").slice(1).join("\n").trim();
-    writeFileSync(join(here, "RESULTS.md"), `# Results\n\n${circumstances(load)}\n\n${explanation}\n\n${table()}\n`);
-  }
-  return 0;
+  const [, explanation = ""] = readFileSync(join(here, "README.md"), "utf8").split("## How to read the table\n");
+  const page = `# Results\n\n${circumstances(load)}\n\n${explanation.trim()}\n\n${table()}\n`;
+  process.stdout.write(page);
+  if (isWell && wanted.length === 0 && other === undefined) writeFileSync(join(here, "RESULTS.md"), page);
+  return isWell ? 0 : 1;
 }
 
 process.exitCode = await main();

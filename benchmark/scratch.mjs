@@ -1,8 +1,15 @@
 // A folder with credentials as they lie on a user's disk, and an environment with nothing else in it.
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+
+/** A file of the build that is measured: of this checkout, or of another. */
+export function load(path) {
+  const build = process.env.BENCHMARKED ?? fileURLToPath(new URL("..", import.meta.url));
+  return createRequire(join(build, "package.json"))(`./${path}`);
+}
 
 export const fixtures = fileURLToPath(new URL("../__test__/fixtures/tls", import.meta.url));
 

@@ -1,13 +1,24 @@
 // What loading costs a process that does nothing else: time, memory, threads.
 //
-//   node start.cjs <what>
+//   node start.cjs <what> <folder with a login>
 "use strict";
 
 const { readdirSync } = require("node:fs");
+const { join, resolve } = require("node:path");
+
+const build = resolve(process.env.BENCHMARKED ?? join(__dirname, ".."));
 
 const loaders = {
   nothing: () => {},
-  "clawdbot-plugin-auth": () => require("../index.js"),
+  "clawdbot-plugin-auth": () => require(join(build, "index.js")),
+  "first token": () =>
+    require(join(build, "index.js")).getValidAccessToken({
+      pluginId: "bench",
+      issuer: "https://auth.example.com",
+      tokenEndpoint: "https://auth.example.com/token",
+      clientId: "client",
+      stateDir: process.argv[3],
+    }),
   "openid-client": () => import("openid-client"),
   "@azure/msal-node": () => {
     require("@azure/msal-node");

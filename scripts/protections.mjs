@@ -26,7 +26,11 @@ export const protections = [
     protection: "The kernel lock",
     find: "Self::try_acquire_by(protected, fs4::FileExt::try_lock, may)",
     replace: "Self::try_acquire_by(protected, |_: &File| Ok(()), may)",
-    tests: { "stopped-holder": ["^others wait as long"], herd: ["^32 processes", "^processes that come while"] },
+    tests: {
+      "stopped-holder": ["^others wait as long"],
+      herd: ["^32 processes", "^processes that come while"],
+      "foreign-files": ["^several processes refresh once"],
+    },
   },
   {
     protection: "A save that fails is tried again",
@@ -54,7 +58,7 @@ export const protections = [
   },
   {
     protection: "A refusal, and what else a failed refresh taught, is written down",
-    find: "drop(locked.record_failure(&last_refresh, may));",
+    find: "drop(locked.record_failure(last_refresh, may));",
     replace: "",
     tests: { kills: ["^the answer is not sent yet$"], "login-required": ["^a login that was"] },
   },
@@ -66,8 +70,9 @@ export const protections = [
   },
   {
     protection: "The cache looks at the file at each call",
-    find: "pub(crate) fn holds(&self) -> bool { if",
-    replace: "pub(crate) fn holds(&self) -> bool { if self.note.is_none() { return true; } if",
+    find: "pub(crate) fn holds(&self) -> bool { let (identity, on, note) = match &self.0 {",
+    replace:
+      "pub(crate) fn holds(&self) -> bool { if let Watching::File { note: None, .. } = &self.0 { return true; } let (identity, on, note) = match &self.0 {",
     tests: { "foreign-changes": ["^a running process notices"] },
   },
   {
@@ -186,7 +191,7 @@ export const protections = [
   },
   {
     protection: "The journal of a newer version stays",
-    find: "!is_newer_version(&document, &temp) && (document",
+    find: "!is_newer_version(&document) && (document",
     replace: "(document",
     tests: { rust: ["one_of_a_newer_version", "never_of_a_newer_version"] },
   },
@@ -343,7 +348,7 @@ export const protections = [
     protection: "What belongs to others is refused",
     find: "let us = rustix::process::geteuid().as_raw(); if owner == us {",
     replace: "let us = rustix::process::geteuid().as_raw(); if owner == us || true {",
-    tests: { places: ["of another user"] },
+    tests: { places: ["of another user", "is refused with both users named"] },
   },
   {
     protection: "Time in which the process was stopped does not count",
@@ -361,7 +366,7 @@ export const protections = [
     protection: "Single flight in the process",
     find: ".find(|flight| flight.purpose == *purpose && flight.board(hold.clone()));",
     replace: ".find(|flight| false && flight.board(hold.clone()));",
-    tests: { rust: ["who_comes_while_a_refresh_flies_joins_it"] },
+    tests: { rust: ["a_call_that_comes_while_a_refresh_is_under_way"] },
   },
   {
     protection: "`lastRefresh.final`",
@@ -391,12 +396,15 @@ export const protections = [
     protection: "The locks of the programs",
     find: "match ProgramLock::try_acquire(&path, &lock.protocol, clock, may)? { Some(held) => taken.push(held), None => return Ok(None), }",
     replace: "let _ = (&lock.protocol, path, clock, may);",
-    tests: { "foreign-locks": ["while its program holds it nothing is sent"] },
+    tests: {
+      "foreign-locks": ["while its program holds it nothing is sent"],
+      "auth-profiles": ["^while the host holds it", "^while we refresh, the host", "^a plugin that was killed with it"],
+    },
   },
   {
     protection: "What was read of a store is believed for a second only",
-    find: "(now.since(*read) < RECENT).then(|| kept.clone())",
-    replace: "(now.since(*read) < RECENT * 1000).then(|| kept.clone())",
+    find: "let is_recent = !recent.is_stale && now.since(*read) < RECENT;",
+    replace: "let is_recent = !recent.is_stale && now.since(*read) < RECENT * 1000;",
     tests: { "given-store": ["^what another machine stores"] },
   },
   {
@@ -612,5 +620,252 @@ export const protections = [
     find: 'platform === "android"',
     replace: 'platform === "ios"',
     tests: { loading: ["^Android"] },
+  },
+  {
+    protection: "What another wrote is used once the lock is taken",
+    find: "if self.needs_no_refresh(location, purpose, &current) { return Ok(Waited::Satisfied(current)); }",
+    replace: "",
+    tests: {
+      places: ["^a state folder behind a link", "^a plugin's folder that was moved", "^a file behind two links"],
+      relocation: ["^an update deletes and replaces it"],
+      herd: ["^32 processes"],
+    },
+  },
+  {
+    protection: "An unsaved login holds the event loop",
+    find: "holds: flight.holds(),",
+    replace: "holds: Vec::new(),",
+    tests: { disk: ["^a process that has nothing else to do"] },
+  },
+  {
+    protection: "Rename, not rewriting in place",
+    find: "match folder.rename(folder::name(&self.temp), folder::name(&self.target)) { Ok(()) => { // There",
+    replace:
+      "let _ = &folder; match std::fs::copy(&self.temp, &self.target).map(drop) { Ok(()) => { drop(folder::unlink(&self.temp)); // There",
+    tests: { kills: ["^renamed, and the folder is opened$"] },
+  },
+  {
+    protection: "A moved folder is no logout",
+    find: "sure += i32::from(folder_of(target).is_dir());",
+    replace: "sure += 2;",
+    tests: { relocation: ["^in the moment between the move and the link"] },
+  },
+  {
+    protection: "Damage does not win",
+    find: "Ok(now) if now.is_corrupt => { if let Err(error) = damaged_file::set_aside",
+    replace: "Ok(now) if now.is_corrupt && false => { if let Err(error) = damaged_file::set_aside",
+    tests: { "foreign-changes": ["the new token is better than damage"] },
+  },
+  {
+    protection: "Damage is kept aside",
+    find: "damaged_file::set_aside(&self.target, credential.refreshed_at, may)",
+    replace: "Ok::<(), Error>(())",
+    tests: { "foreign-changes": ["the new token is better than damage"] },
+  },
+  {
+    protection: "A rename that was done twice is recognized",
+    find: "let is_ours = now.document == new.document;",
+    replace: "let is_ours = false && now.document == new.document;",
+    tests: { "foreign-changes": ["^a network file system that renames twice"] },
+  },
+  {
+    protection: "No lock while a person decides",
+    find: "Ok((chosen(wanted, &locked, may)?, Before::of(&locked)))",
+    replace: "let seen = (chosen(wanted, &locked, may)?, Before::of(&locked)); std::mem::forget(locked); Ok(seen)",
+    tests: { rivals: ["^a refresh while a person has not decided"] },
+  },
+  {
+    protection: "Login tries the disk before it asks for a code",
+    find: "locked.reserve(may).map(drop)?;",
+    replace: "",
+    tests: { disk: ["^full: STORE_IO", "^a single file that is mounted"] },
+  },
+  {
+    protection: "A mounted file is found before it is replaced",
+    find: "if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {",
+    replace: "if false {",
+    tests: { disk: ["^a single file that is mounted"] },
+  },
+  {
+    protection: "Links are resolved before locking",
+    find: "let Some(lock) = Lock::try_acquire(&target, may)? else {",
+    replace: "let Some(lock) = Lock::try_acquire(place.path(), may)? else {",
+    tests: { places: ["^a file behind two links"] },
+  },
+  {
+    protection: "A lock in the temp folder where the disk has none",
+    find: "Err(TryLockError::Error(error)) if means_no_locks(&error) => {",
+    replace: "Err(TryLockError::Error(error)) if false && means_no_locks(&error) => {",
+    tests: { places: ["^ENOLCK"] },
+  },
+  {
+    protection: "A lock for each profile",
+    find: "let mut name: OsString = protected.file_name().unwrap_or_default().to_owned();",
+    replace: 'let mut name = OsString::from("all");',
+    tests: { herd: ["^profiles do not wait"] },
+  },
+  {
+    protection: "No pause of more than an hour",
+    find: "(false, asked.max(back_off).min(UNCLEAR_REFUSAL))",
+    replace: "(false, asked.max(back_off))",
+    tests: { network: ["^HTTP 503 with a Retry-After of a day: the login is kept"] },
+  },
+  {
+    protection: "An answer that is no OAuth passes",
+    find: "let passes = says_so || !has_code && (is_text || answer.is_passing_failure());",
+    replace: "let passes = says_so || !has_code && (is_text && false || answer.is_passing_failure());",
+    tests: {
+      network: [
+        "^a captive portal's page with 200: the (login is kept|valid token)",
+        "^JSON that is cut off: the (login is kept|valid token)",
+      ],
+    },
+  },
+  {
+    protection: "A certificate failure leaves the live token alone",
+    find: "FailureKind::Certificate => Error::new( ErrorCode::Network,",
+    replace: "FailureKind::Certificate => Error::new( ErrorCode::InvalidConfig,",
+    tests: { "network-tls": ["^a certificate (of an unknown authority|that has expired|of another host)$"] },
+  },
+  {
+    protection: "A sent refresh is not ended by its last waiter",
+    find: "let answer = self.spend(&prepared, location, purpose).await;",
+    replace:
+      "let answer = tokio::select! { biased; () = flight.abandoned() => return Err(aborted()), answer = self.spend(&prepared, location, purpose) => answer };",
+    tests: { abort: ["^every waiter aborts after it was sent"] },
+  },
+  {
+    protection: "The token's deadline on the boot clock",
+    find: "let by_boot = lifetime.deadline.map(|deadline| deadline.since(boot));",
+    replace: "let by_boot: Option<Duration> = None; let _ = boot;",
+    tests: { clock: ["in the process that has the token from the server"] },
+  },
+  {
+    protection: "The boot clock is not the wall clock",
+    find: "rustix::time::ClockId::Boottime;",
+    replace: "rustix::time::ClockId::Realtime;",
+    tests: { clock: ["in the process that has the token from the server"] },
+  },
+  {
+    protection: "One refresh for a file from the future",
+    find: "let from_the_future = is_ahead && lifetime.from_the_future;",
+    replace: "let from_the_future = is_ahead && false;",
+    tests: { clock: ["^-7h in the process that has the token"] },
+  },
+  {
+    protection: "Only one refresh for a file from the future",
+    find: "if now.since(*at) < TOLERANCE => first == access,",
+    replace: "if now.since(*at) < TOLERANCE => first == access || true,",
+    tests: { clock: ["^two clocks that differ"] },
+  },
+  {
+    protection: "A pause from the future is not believed",
+    find: "let believable = last.failed_at <= now && wait <= UNCLEAR_REFUSAL;",
+    replace: "let believable = true;",
+    tests: { clock: ["^-7h in the pause"] },
+  },
+  {
+    protection: "No boot deadline without a refresh token",
+    find: "(None, Some(expires)) if credential.is_refreshable() && expires > now => {",
+    replace: "(None, Some(expires)) if expires > now => {",
+    tests: { clock: ["^the clock jumps ahead and back"] },
+  },
+  {
+    protection: "No refusal outlives a wrong clock",
+    find: "!credential.is_refreshable() && last.r#final && last.failed_at <= now",
+    replace: "!credential.is_refreshable() && last.r#final",
+    tests: { clock: ["^the clock jumps ahead and back"] },
+  },
+  {
+    protection: "A foreign file is read again before the rename",
+    find: "held = Some(self.save_locks(patience, may)?); self.is_as_found(found, may)",
+    replace: "held = Some(self.save_locks(patience, may)?); Ok(true)",
+    tests: { "foreign-kills": ["in the last moment before the rename is kept"] },
+  },
+  {
+    protection: "A journal is brought in",
+    find: "match file.recover(may) {",
+    replace: "match Ok::<bool, Error>(false) {",
+    tests: {
+      "foreign-kills": [
+        "^the new text is written",
+        "^it is about to be renamed",
+        "^what its program wrote after the kill",
+      ],
+    },
+  },
+  {
+    protection: "A login that its program made meanwhile wins",
+    find: "if !is_ours && self.wins(&found, login) {",
+    replace: "if false {",
+    tests: { "foreign-files": ["^a login that its program made while we refreshed"] },
+  },
+  {
+    protection: "A token is left to its program until it has ended",
+    find: "(true, false) => Self::OnceEnded,",
+    replace: "(true, false) => Self::Ahead,",
+    tests: { "foreign-files": ["^is left alone while its token lives"] },
+  },
+  {
+    protection: "A foreign file keeps its mode and owner",
+    find: ".and_then(|()| match &found.file { Some(file) => taken.permit_as(file), None => Ok(()), });",
+    replace: ";",
+    tests: { "foreign-files": ["^refreshed and written back"] },
+  },
+  {
+    protection: "Half a file is waited for",
+    find: "Err(error) if error.code() == ErrorCode::StoreCorrupt => pause(WAIT, may),",
+    replace: "Err(error) if error.code() == ErrorCode::StoreCorrupt && false => pause(WAIT, may),",
+    tests: { "foreign-files": ["^half a file is waited for"] },
+  },
+  {
+    protection: "The note of what a failed refresh taught",
+    find: "note::record(&self.place, &identity, last_refresh, may)?;",
+    replace: "let _ = (&identity, last_refresh);",
+    tests: { "foreign-files": ["^what a refresh taught"] },
+  },
+  {
+    protection: "A member that stays the same keeps its spelling",
+    find: "Some(value) if text.value(&path).as_ref() == Some(&value) => {}",
+    replace: "Some(value) if false && text.value(&path).as_ref() == Some(&value) => {}",
+    tests: { "foreign-files": ["^refreshed and written back"] },
+  },
+  {
+    protection: "A given store is written to before the refresh token is sent",
+    find: "let Some(kept) = self .slot .store .put(&self.slot.key, value, self.version(), may)? else { return Err(keeps_changing(&self.slot.key)); };",
+    replace: "let _ = may; let kept = Versioned { value, version: self.version().unwrap_or_default().to_owned() };",
+    tests: { "given-store": ["^a login says so before a person"] },
+  },
+  {
+    protection: "The version decides at the save",
+    find: "let expected = Some(reserved.version.as_str());",
+    replace:
+      "let fresh = Seen::look(&self.slot, may).ok().and_then(|seen| seen.version().map(str::to_owned)); let expected = fresh.as_deref();",
+    tests: { "given-store": ["^who lost the lock without knowing"] },
+  },
+  {
+    protection: "`withLock`",
+    find: "let Some(held) = slot.store.keeper.try_lock(&slot.key, may)? else { return Ok(None); };",
+    replace:
+      "struct Free; impl Held for Free { fn is_lost(&self) -> bool { false } } let held: Box<dyn Held> = Box::new(Free);",
+    tests: { "given-store": ["^what was refreshed while we waited for the lock"] },
+  },
+  {
+    protection: "The lock is looked at before anything is sent",
+    find: "if !self.held.is_lost() { return Ok(()); }",
+    replace: "if true { return Ok(()); }",
+    tests: { "given-store": ["^a lock that ends by itself"] },
+  },
+  {
+    protection: "What was last read of a store counts while it fails",
+    find: "recent.known.as_mut().ok_or(error)?;",
+    replace: "recent.known.as_mut().filter(|_| false).ok_or(error)?;",
+    tests: { "given-store": ["^while it fails"] },
+  },
+  {
+    protection: "A damaged value is kept under another key",
+    find: "store.set_aside(key, damaged.value.expose().as_bytes(), now, may)?;",
+    replace: "let _ = (damaged, now);",
+    tests: { "given-store": ["^damaged and newer values"] },
   },
 ];

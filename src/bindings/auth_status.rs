@@ -1,9 +1,11 @@
 //! `AuthStatus`, towards JavaScript: as a text of JSON, which it reads ten times as fast as it takes members one by one.
 
+use std::fmt::Write as _;
+
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::session::auth_status::{self as status, State};
+use crate::session::auth_status::{self as status, Skipped, State};
 use crate::time::UnixMillis;
 
 /// What is known of one login. Never holds a token.
@@ -90,14 +92,6 @@ pub struct LastError {
     pub at: f64,
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Unix milliseconds fit a double for 285,000 years"
-)]
-fn millis(at: UnixMillis) -> f64 {
-    at.0 as f64
-}
-
 fn name_of(state: State) -> &'static str {
     match state {
         State::Valid => "valid",
@@ -108,66 +102,22 @@ fn name_of(state: State) -> &'static str {
     }
 }
 
-impl From<status::AuthStatus> for AuthStatus {
-    fn from(status: status::AuthStatus) -> Self {
-        Self {
-            state: name_of(status.state).to_owned(),
-            profile: status.profile,
-            path: status.path,
-            issuer: status.issuer,
-            client_id: status.client_id,
-            account: status.account.map(|account| LoginAccount {
-                id: account.id,
-                name: account.name,
-                email: account.email,
-            }),
-            scopes: status.scopes,
-            missing_scopes: status.missing_scopes,
-            expires_at: status.expires_at.map(millis),
-            login_ends_at: status.login_ends_at.map(millis),
-            refreshable: status.refreshable,
-            dpop: status.dpop.then_some(true),
-            imported: status.imported.then_some(true),
-            created_at: status.created_at.map(millis),
-            refreshed_at: status.refreshed_at.map(millis),
-            storage: status.in_keychain.map(|in_keychain| {
-                let storage = if in_keychain { "keychain" } else { "file" };
-                storage.to_owned()
-            }),
-            last_error: status.last_error.map(|error| LastError {
-                code: error.code.as_str().to_owned(),
-                message: error.message,
-                at: millis(error.at),
-            }),
-            skipped: (!status.skipped.is_empty()).then(|| {
-                let skipped = status.skipped.into_iter();
-                skipped
-                    .map(|skipped| SkippedProfile {
-                        profile: skipped.profile,
-                        state: name_of(skipped.state).to_owned(),
-                        message: skipped.message,
-                    })
-                    .collect()
-            }),
-        }
-    }
-}
-
 /// One status, for JavaScript.
-pub(super) fn one(status: status::AuthStatus) -> String {
+pub(super) fn one(status: &status::AuthStatus) -> String {
     let mut json = Json::for_about(1);
-    json.status(AuthStatus::from(status));
+    json.status(status);
     json.0
 }
 
 /// Several.
-pub(super) fn several(all: Vec<status::AuthStatus>) -> String {
+pub(super) fn several(all: &[status::AuthStatus]) -> String {
     let mut json = Json::for_about(all.len());
-    json.list(all, |json, status| json.status(AuthStatus::from(status)));
+    json.list(all, Json::status);
     json.0
 }
 
-/// Writes what is there: what is not has no member.
+/// Writes what is there: what is not has no member. The first member of each object is always there, so that every other one
+/// comes after a comma.
 struct Json(String);
 
 impl Json {
@@ -176,133 +126,110 @@ impl Json {
         Self(String::with_capacity(count.saturating_mul(512)))
     }
 
-    fn status(&mut self, status: AuthStatus) {
-        let AuthStatus {
-            state,
-            profile,
-            path,
-            issuer,
-            client_id,
-            account,
-            scopes,
-            missing_scopes,
-            expires_at,
-            login_ends_at,
-            refreshable,
-            dpop,
-            imported,
-            created_at,
-            refreshed_at,
-            storage,
-            last_error,
-            skipped,
-        } = status;
-        self.0.push('{');
-        self.text("state", Some(state));
-        self.text("profile", Some(profile));
-        self.text("path", Some(path));
-        self.text("issuer", issuer);
-        self.text("clientId", client_id);
-        if let Some(LoginAccount { id, name, email }) = account {
-            self.name("account");
-            self.0.push('{');
-            self.text("id", id);
-            self.text("name", name);
-            self.text("email", email);
+    fn status(&mut self, status: &status::AuthStatus) {
+        self.text("{\"state\":", name_of(status.state));
+        self.text(",\"profile\":", &status.profile);
+        self.text(",\"path\":", &status.path);
+        self.some(",\"issuer\":", status.issuer.as_ref());
+        self.some(",\"clientId\":", status.client_id.as_ref());
+        if let Some(account) = &status.account {
+            self.0.push_str(",\"account\":{");
+            let members = [
+                ("\"id\":", &account.id),
+                ("\"name\":", &account.name),
+                ("\"email\":", &account.email),
+            ];
+            let there = members
+                .into_iter()
+                .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+            for (number, (name, text)) in there.enumerate() {
+                if number > 0 {
+                    self.0.push(',');
+                }
+                self.text(name, text);
+            }
             self.0.push('}');
         }
-        self.texts("scopes", scopes);
-        self.texts("missingScopes", missing_scopes);
-        self.time("expiresAt", expires_at);
-        self.time("loginEndsAt", login_ends_at);
-        self.flag("refreshable", Some(refreshable));
-        self.flag("dpop", dpop);
-        self.flag("imported", imported);
-        self.time("createdAt", created_at);
-        self.time("refreshedAt", refreshed_at);
-        self.text("storage", storage);
-        if let Some(LastError { code, message, at }) = last_error {
-            self.name("lastError");
-            self.0.push('{');
-            self.text("code", Some(code));
-            self.text("message", Some(message));
-            self.time("at", Some(at));
+        self.texts(",\"scopes\":", status.scopes.as_deref());
+        self.texts(",\"missingScopes\":", status.missing_scopes.as_deref());
+        self.time(",\"expiresAt\":", status.expires_at);
+        self.time(",\"loginEndsAt\":", status.login_ends_at);
+        self.0.push_str(if status.refreshable {
+            ",\"refreshable\":true"
+        } else {
+            ",\"refreshable\":false"
+        });
+        if status.dpop {
+            self.0.push_str(",\"dpop\":true");
+        }
+        if status.imported {
+            self.0.push_str(",\"imported\":true");
+        }
+        self.time(",\"createdAt\":", status.created_at);
+        self.time(",\"refreshedAt\":", status.refreshed_at);
+        if let Some(in_keychain) = status.in_keychain {
+            self.text(
+                ",\"storage\":",
+                if in_keychain { "keychain" } else { "file" },
+            );
+        }
+        if let Some(error) = &status.last_error {
+            self.text(",\"lastError\":{\"code\":", error.code.as_str());
+            self.text(",\"message\":", &error.message);
+            self.time(",\"at\":", Some(error.at));
             self.0.push('}');
         }
-        if let Some(skipped) = skipped {
-            self.name("skipped");
-            self.list(skipped, |json, skipped| {
-                let SkippedProfile {
-                    profile,
-                    state,
-                    message,
-                } = skipped;
-                json.0.push('{');
-                json.text("profile", Some(profile));
-                json.text("state", Some(state));
-                json.text("message", Some(message));
+        if !status.skipped.is_empty() {
+            self.0.push_str(",\"skipped\":");
+            self.list(&status.skipped, |json, skipped: &Skipped| {
+                json.text("{\"profile\":", &skipped.profile);
+                json.text(",\"state\":", name_of(skipped.state));
+                json.text(",\"message\":", &skipped.message);
                 json.0.push('}');
             });
         }
         self.0.push('}');
     }
 
-    fn name(&mut self, name: &str) {
-        if !self.0.ends_with('{') {
-            self.0.push(',');
-        }
-        self.0.push('"');
-        self.0.push_str(name);
-        self.0.push_str("\":");
-    }
-
-    fn text(&mut self, name: &str, text: Option<String>) {
-        if let Some(text) = text {
-            self.name(name);
-            self.string(text);
-        }
-    }
-
-    fn texts(&mut self, name: &str, texts: Option<Vec<String>>) {
-        if let Some(texts) = texts {
-            self.name(name);
-            self.list(texts, Self::string);
-        }
-    }
-
-    fn string(&mut self, text: String) {
+    /// `before`: all that comes between the last value and this one.
+    fn text(&mut self, before: &str, text: &str) {
+        self.0.push_str(before);
         // Nearly all need no escape.
         if text
             .bytes()
             .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
         {
             self.0.push('"');
-            self.0.push_str(&text);
+            self.0.push_str(text);
             self.0.push('"');
         } else {
-            self.0.push_str(&Value::String(text).to_string());
+            self.0.push_str(&Value::from(text).to_string());
         }
     }
 
-    fn flag(&mut self, name: &str, flag: Option<bool>) {
-        if let Some(flag) = flag {
-            self.name(name);
-            self.0.push_str(if flag { "true" } else { "false" });
+    fn some(&mut self, before: &str, text: Option<&String>) {
+        if let Some(text) = text {
+            self.text(before, text);
         }
     }
 
-    /// Whole milliseconds, as they came.
-    #[expect(clippy::cast_possible_truncation, reason = "they were an integer")]
-    fn time(&mut self, name: &str, time: Option<f64>) {
+    fn texts(&mut self, before: &str, texts: Option<&[String]>) {
+        if let Some(texts) = texts {
+            self.0.push_str(before);
+            self.list(texts, |json, text: &String| json.text("", text));
+        }
+    }
+
+    fn time(&mut self, before: &str, time: Option<UnixMillis>) {
         if let Some(time) = time {
-            self.name(name);
-            self.0.push_str(&(time as i64).to_string());
+            // Writing to a text cannot fail.
+            let _written: std::fmt::Result = write!(self.0, "{before}{}", time.0);
         }
     }
 
-    fn list<T>(&mut self, all: Vec<T>, write: impl Fn(&mut Self, T)) {
+    fn list<T>(&mut self, all: &[T], write: impl Fn(&mut Self, &T)) {
         self.0.push('[');
-        for (number, one) in all.into_iter().enumerate() {
+        for (number, one) in all.iter().enumerate() {
             if number > 0 {
                 self.0.push(',');
             }

@@ -64,7 +64,7 @@ pub fn import_token(
                 let status = session()
                     .import_token(&config, token, &cancellation)
                     .await?;
-                Ok(Payload::B(auth_status::one(status)))
+                Ok(Payload::B(auth_status::one(&status)))
             }
         }),
     )

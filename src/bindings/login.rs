@@ -132,7 +132,7 @@ pub fn login(
             move |cancellation: std::sync::Arc<_>, listener: Listener| async move {
                 let listener = listener.with(person);
                 let status = session().login(&config, &listener, &cancellation).await?;
-                Ok(Payload::B(auth_status::one(status)))
+                Ok(Payload::B(auth_status::one(&status)))
             }
         }),
     )

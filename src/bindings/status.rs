@@ -38,7 +38,7 @@ pub fn status(
         auth_config(&config).map(|config| {
             |_, _| async move {
                 let status = session().status(&config).await?;
-                Ok(Payload::B(auth_status::one(status)))
+                Ok(Payload::B(auth_status::one(&status)))
             }
         }),
     )
@@ -50,7 +50,7 @@ pub fn status_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
     let config = auth_config(&config).ok()?;
     session()
         .status_at_once(&config, Glance::of_javascript(env))
-        .map(auth_status::one)
+        .map(|status| auth_status::one(&status))
 }
 
 /// The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
@@ -80,7 +80,7 @@ pub fn list_profiles(
         auth_config(&config).map(|config| {
             |_, _| async move {
                 let statuses = session().list_profiles(&config).await?;
-                Ok(Payload::B(auth_status::several(statuses)))
+                Ok(Payload::B(auth_status::several(&statuses)))
             }
         }),
     )
@@ -92,5 +92,5 @@ pub fn profiles_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
     let config = auth_config(&config).ok()?;
     session()
         .profiles_at_once(&config, Glance::of_javascript(env))
-        .map(auth_status::several)
+        .map(|statuses| auth_status::several(&statuses))
 }

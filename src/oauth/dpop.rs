@@ -25,6 +25,8 @@ pub(crate) struct DpopKey {
     stored: Secret,
     /// Of every proof, as it is signed.
     header: String,
+    /// The token that was last presented, and its hash.
+    ath: Mutex<Option<(Secret, String)>>,
 }
 
 impl DpopKey {
@@ -61,12 +63,27 @@ impl DpopKey {
             header: URL_SAFE_NO_PAD.encode(header(&pair)),
             pair,
             stored: stored.clone(),
+            ath: Mutex::default(),
         })
     }
 
     /// How it is kept: PKCS#8 in base64url.
     pub(crate) fn stored(&self) -> &Secret {
         &self.stored
+    }
+
+    /// RFC 9449 §4.2: "a base64url encoding … the SHA-256 hash of the ASCII encoding of the … access token's value". Of one token
+    /// until there is another.
+    fn ath(&self, token: &Secret) -> String {
+        let mut known = self.ath.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, ath)) if of == token => ath.clone(),
+            _ => {
+                let ath = sha256_base64url(token.expose());
+                *known = Some((token.clone(), ath.clone()));
+                ath
+            }
+        }
     }
 }
 
@@ -118,9 +135,8 @@ impl Dpop<'_> {
             claims.push('"');
         }
         if let Some(token) = token {
-            // RFC 9449 §4.2: "a base64url encoding … the SHA-256 hash of the ASCII encoding of the … access token's value"
             claims.push_str(r#","ath":""#);
-            claims.push_str(&sha256_base64url(token.expose()));
+            claims.push_str(&self.key.ath(token));
             claims.push('"');
         }
         claims.push('}');

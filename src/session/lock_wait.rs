@@ -40,11 +40,17 @@ impl Session {
         let started = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
-            // Both in one turn of a thread: many processes may be waiting.
+            // Both in one turn of a thread: many processes may be waiting. Who has waited mostly finds what it waits for, and a
+            // look costs a fraction of a try at the lock.
             let (whose, look) = (location.clone(), Arc::clone(&satisfied));
+            let has_waited = wait > FIRST_WAIT;
             let turn = blocking(move |may| -> Result<_, Error> {
+                if has_waited && let Some(found) = look(may) {
+                    return Ok(Some(Waited::Satisfied(found)));
+                }
                 Ok(match Locked::try_acquire(&whose, may)? {
                     Some(locked) => Some(Waited::Locked(locked)),
+                    None if has_waited => None,
                     None => look(may).map(Waited::Satisfied),
                 })
             });

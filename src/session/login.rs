@@ -93,7 +93,7 @@ impl Session {
         }
         if let Some(deadline) = deadline {
             self.remember_deadline(
-                &location,
+                &location.key(),
                 &credential.access,
                 credential.expires,
                 deadline,

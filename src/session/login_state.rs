@@ -88,6 +88,11 @@ impl Logins {
         Ok(parsed)
     }
 
+    /// What of it `status` says: the credential that waits for its disk, and since when its lock is only a local one.
+    pub(super) fn told(&self, key: &Key) -> (Option<Unsaved>, Option<UnixMillis>) {
+        self.of(key, |login| (login.unsaved.clone(), login.local_lock))
+    }
+
     /// Lets go of keys: of logins that ended elsewhere, perhaps. Those that are used are parsed again.
     pub(super) fn let_go_of_keys(&self) {
         for login in lock(&self.0).values_mut() {

@@ -7,6 +7,7 @@ use crate::blocking::{Look, blocking};
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
+use crate::store::key::Key;
 use crate::store::location::Location;
 use crate::time::{BootInstant, UnixMillis};
 
@@ -56,12 +57,21 @@ impl Session {
         credential: &Snapshot,
         buffer: Duration,
     ) -> Assessment {
+        self.assess_of(&location.key(), credential, buffer)
+    }
+
+    /// The same of a login that is known by its key.
+    pub(super) fn assess_of(
+        &self,
+        key: &Key,
+        credential: &Snapshot,
+        buffer: Duration,
+    ) -> Assessment {
         if credential.is_rejected() {
             return Assessment::EXPIRED;
         }
         let (now, boot) = (self.clock.now(), self.clock.boot());
-        let key = location.key();
-        let known = self.logins.of(&key, |login| {
+        let known = self.logins.of(key, |login| {
             let deadline = login.deadline.as_ref().filter(|deadline| {
                 deadline.access == *credential.access() && deadline.expires == credential.expires()
             });
@@ -73,7 +83,7 @@ impl Session {
             // would be asked for nothing.
             (None, Some(expires)) if credential.is_refreshable() && expires > now => {
                 let at = boot.plus(expires.since(now));
-                self.remember_deadline(location, credential.access(), Some(expires), at, false);
+                self.remember_deadline(key, credential.access(), Some(expires), at, false);
                 (Some(at), false)
             }
             (None, _) => (None, false),
@@ -85,7 +95,7 @@ impl Session {
             exact,
             renewal: Renewal::of(credential),
             from_the_future: is_from_the_future(credential.refreshed_at(), now)
-                && self.logins.of(&key, |login| {
+                && self.logins.of(key, |login| {
                     login
                         .foreign_clock
                         .is_worth_a_refresh(credential.access(), boot)
@@ -97,7 +107,7 @@ impl Session {
     /// Notes the end of an access token on the boot clock.
     pub(super) fn remember_deadline(
         &self,
-        location: &Location,
+        key: &Key,
         access: &Secret,
         expires: Option<UnixMillis>,
         at: BootInstant,
@@ -109,7 +119,7 @@ impl Session {
             at,
             exact,
         };
-        self.logins.of(&location.key(), |login| {
+        self.logins.of(key, |login| {
             login.deadline = Some(deadline);
         });
     }

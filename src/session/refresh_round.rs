@@ -172,7 +172,11 @@ impl Session {
                 if current.is_rejected() || !is_passing(&error) {
                     last_refresh.rejected = rejected(purpose, &current);
                 }
-                let is_noted = note_failure(location, locked, &current, last_refresh).await;
+                let (whose, mut locked) = (location.clone(), locked);
+                let is_noted = blocking(move |may| {
+                    note_failure(&whose, &mut locked, &current, &last_refresh, may)
+                });
+                let is_noted = is_noted.await.unwrap_or(true);
                 drop(unsettled);
                 if is_noted { Err(error) } else { Ok(None) }
             }
@@ -189,16 +193,29 @@ impl Session {
             Waited::Locked(locked) => locked,
             Waited::Satisfied(credential) => return Ok(Waited::Satisfied(credential)),
         };
+        // All of it in one turn of one thread: each further one costs as much as the work.
+        let (session, whose, purpose) = (Arc::clone(self), location.clone(), purpose.clone());
+        blocking(move |may| session.ready(locked, &whose, &purpose, may)).await?
+    }
+
+    /// Everything that a refresh token is spent with, out of what is stored under the lock.
+    fn ready(
+        &self,
+        mut locked: Locked,
+        location: &Location,
+        purpose: &Purpose,
+        may: MayBlock,
+    ) -> Result<Waited<Box<Prepared>, Snapshot>, Error> {
         let deadline = self.clock.boot().plus(CRITICAL_SECTION);
         let now = self.clock.now();
-        let mut locked = opened(locked).await?;
+        // With the secrets of the credential, wherever they are kept.
+        locked.open(may)?;
         let current = match locked.stored() {
             // After taking the lock: use what another has written.
             Stored::Credential(credential) => credential.clone(),
             Stored::Nothing | Stored::LoggedOut | Stored::Sealed(_) => {
                 // A damaged file is no logout, and says so itself.
-                let whose = location.clone();
-                blocking(move |may| read(&whose, may.into())).await??;
+                read(location, may.into())?;
                 return Err(login_required(&purpose.config));
             }
         };
@@ -208,8 +225,7 @@ impl Session {
         }
 
         let rejected = rejected(purpose, &current);
-        let (config, whose, of) = (purpose.config.clone(), location.clone(), current.clone());
-        let client = blocking(move |may| of_credential(&config, &whose, &of, may.into())).await??;
+        let client = of_credential(&purpose.config, location, &current, may.into())?;
         let client = client.map(|client| client.at(&self.clock));
         let bound_to = binding(&current, client.as_ref());
         let Some(client) = client.filter(|_| current.is_refreshable()) else {
@@ -227,7 +243,7 @@ impl Session {
                     bound_to,
                     rejected: None,
                 };
-                note_failure(location, locked, &current, last_refresh).await;
+                note_failure(location, &mut locked, &current, &last_refresh, may);
             }
             return Err(error);
         };
@@ -242,20 +258,16 @@ impl Session {
                     rejected,
                     ..last.clone()
                 };
-                note_failure(location, locked, &current, last_refresh).await;
+                note_failure(location, &mut locked, &current, &last_refresh, may);
             }
             return Err(error);
         }
 
         // Before a refresh token is spent, prove that the store can take the result.
-        let (locked, reserved) = blocking(move |may| {
-            let reserved = locked.reserve(may);
-            (locked, reserved)
-        })
-        .await?;
+        let reserved = locked.reserve(may)?;
         Ok(Waited::Locked(Box::new(Prepared {
             locked,
-            reserved: reserved?,
+            reserved,
             current,
             client,
             bound_to,
@@ -337,7 +349,7 @@ impl Session {
         );
         if let Some(lifetime) = lifetime {
             self.remember_deadline(
-                location,
+                &location.key(),
                 &credential.access,
                 credential.expires,
                 self.clock.boot().plus(lifetime),
@@ -580,11 +592,6 @@ fn late(server: &str) -> Error {
     )
 }
 
-/// With the secrets of the credential, wherever they are kept.
-async fn opened(mut locked: Locked) -> Result<Locked, Error> {
-    blocking(move |may| locked.open(may).map(|()| locked)).await?
-}
-
 /// The stored credential with what the server answered.
 fn merged(
     config: &AuthConfig,
@@ -750,26 +757,23 @@ fn rejected(purpose: &Purpose, current: &Snapshot) -> Option<Fingerprint> {
 
 /// Shares a failure through the file. False when the file holds another credential than the one that it is about: then
 /// that is to be used.
-async fn note_failure(
+fn note_failure(
     location: &Location,
-    mut locked: Locked,
+    locked: &mut Locked,
     credential: &Snapshot,
-    last_refresh: LastRefresh,
+    last_refresh: &LastRefresh,
+    may: MayBlock,
 ) -> bool {
-    let (location, was) = (location.clone(), credential.binding("", "", None));
-    blocking(move |may| {
-        let is_same = read(&location, may.into()).is_ok_and(|now| {
-            now.outline()
-                .is_some_and(|now| now.binding("", "", None) == was)
-        });
-        if is_same {
-            // Best effort: a disk that cannot take the note must not hide the failure itself.
-            drop(locked.record_failure(&last_refresh, may));
-        }
-        is_same
-    })
-    .await
-    .unwrap_or(true)
+    let was = credential.binding("", "", None);
+    let is_same = read(location, may.into()).is_ok_and(|now| {
+        now.outline()
+            .is_some_and(|now| now.binding("", "", None) == was)
+    });
+    if is_same {
+        // Best effort: a disk that cannot take the note must not hide the failure itself.
+        drop(locked.record_failure(last_refresh, may));
+    }
+    is_same
 }
 
 fn next_back_off(credential: &Snapshot, bound_to: &Fingerprint) -> Duration {

@@ -9,6 +9,7 @@ use crate::blocking::{Glance, Look, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::oauth::server_text::Secrets;
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
+use crate::store::key::Key;
 use crate::store::location::Location;
 use crate::store::profiles::profiles;
 use crate::store::reading::handwritten;
@@ -21,6 +22,7 @@ use super::auth_status::{Account, AuthStatus, LastError, State};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::last_refresh::{is_refused_access_token, learned};
+use super::login_state::Unsaved;
 use super::ownership;
 use super::refusals::whose;
 use super::scopes::is_granted;
@@ -100,15 +102,13 @@ impl Session {
         config: &AuthConfig,
         glance: Glance,
     ) -> Option<Vec<AuthStatus>> {
-        const FEW: usize = 64;
         let look = Look::Short(glance);
         let location = self.location(config, look).ok()?;
         // Those of a plugin's folder.
         location.beside(&config.profile)?.ok()?;
         let locations = profiles(&location, look).ok()??;
-        let is_at_hand = locations.len() <= FEW
-            && !locations.is_empty()
-            && locations.iter().all(|location| self.is_at_hand(location));
+        let is_at_hand =
+            !locations.is_empty() && locations.iter().all(|location| self.is_at_hand(location));
         is_at_hand.then(|| self.statuses_of(config, &locations, look))
     }
 
@@ -142,19 +142,29 @@ impl Session {
         location: &Location,
         look: Look,
     ) -> Result<AuthStatus, Error> {
-        let stored = self.look(location, look)?;
+        let key = location.key();
+        let (unsaved, local_lock) = self.logins.told(&key);
+        let in_memory = InMemory {
+            key,
+            unsaved,
+            local_lock,
+        };
+        let stored = match &in_memory.unsaved {
+            Some(waiting) => Stored::Credential(waiting.credential.clone()),
+            None => self.cache.read(location, look, self.clock.boot())?.0,
+        };
         if let Some(credential) = stored.outline() {
             let last = learned(config, location, credential, look)
                 // Whose failure it was cannot be said without the client's file: then it is told.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
-                Stored::Credential(credential) => self.has_ended(location, credential),
+                Stored::Credential(credential) => self.has_ended(&in_memory.key, credential),
                 // Without its tokens it is known by its wall time alone.
                 _ => credential
                     .expires()
                     .is_some_and(|expires| expires <= self.clock.now()),
             };
-            let mut status = self.describe(config, location, credential, ended, last);
+            let mut status = self.describe(config, location, in_memory, credential, ended, last);
             if let Stored::Credential(opened) = &stored {
                 status.account = account(credential.subject(), opened.claims());
             }
@@ -184,20 +194,21 @@ impl Session {
             || nothing(location),
             |credential| {
                 let credential = credential.snapshot();
-                let ended = self.has_ended(location, &credential);
-                self.describe(config, location, &credential, ended, None)
+                let ended = self.has_ended(&in_memory.key, &credential);
+                self.describe(config, location, in_memory, &credential, ended, None)
             },
         ))
     }
 
-    fn has_ended(&self, location: &Location, credential: &Snapshot) -> bool {
-        self.assess(location, credential, Duration::ZERO).freshness == Freshness::Expired
+    fn has_ended(&self, key: &Key, credential: &Snapshot) -> bool {
+        self.assess_of(key, credential, Duration::ZERO).freshness == Freshness::Expired
     }
 
     fn describe(
         &self,
         config: &AuthConfig,
         location: &Location,
+        in_memory: InMemory,
         credential: &Outline,
         ended: bool,
         last_refresh: Option<LastRefresh>,
@@ -220,7 +231,11 @@ impl Session {
         } else {
             State::Valid
         };
-        let unsaved = self.logins.unsaved(&location.key());
+        let InMemory {
+            unsaved,
+            local_lock,
+            ..
+        } = in_memory;
         let in_keychain = unsaved.is_none().then(|| credential.is_in_keychain());
         let last_error = match unsaved {
             Some(waiting) => Some(LastError {
@@ -238,7 +253,7 @@ impl Session {
                     at: last.failed_at,
                 })
                 .or_else(|| over(config, login_ends_at.filter(|_| is_over)))
-                .or_else(|| self.local_lock(location)),
+                .or_else(|| local_lock.map(|since| local_only(location, since))),
         };
         AuthStatus {
             state,
@@ -259,18 +274,24 @@ impl Session {
             ..nothing(location)
         }
     }
+}
 
-    /// A lock that excludes less than it should (docs/design.md 3.5).
-    fn local_lock(&self, location: &Location) -> Option<LastError> {
-        let since = self.logins.of(&location.key(), |login| login.local_lock)?;
-        Some(LastError {
-            code: ErrorCode::StoreIo,
-            message: format!(
-                "The file system of {location} has no locks, so only the processes of this user on this machine refresh in turn. \
-                 Keep the credential on a local disk if other machines use it too."
-            ),
-            at: since,
-        })
+/// What this process knows of a login beside what is stored.
+struct InMemory {
+    key: Key,
+    unsaved: Option<Unsaved>,
+    local_lock: Option<UnixMillis>,
+}
+
+/// A lock that excludes less than it should (docs/design.md 3.5).
+fn local_only(location: &Location, since: UnixMillis) -> LastError {
+    LastError {
+        code: ErrorCode::StoreIo,
+        message: format!(
+            "The file system of {location} has no locks, so only the processes of this user on this machine refresh in turn. \
+             Keep the credential on a local disk if other machines use it too."
+        ),
+        at: since,
     }
 }
 

@@ -173,7 +173,7 @@ impl Cache {
         look: Look,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
-        let Some(slot) = self.at(self.slot(location)) else {
+        let Some(slot) = self.slot_at(location) else {
             return reading::read(location, look).map(|stored| (stored, 0));
         };
         let Some(file) = location.file() else {
@@ -211,7 +211,7 @@ impl Cache {
     ) -> Result<Snapshot, Error> {
         let snapshot = reading::opened(location, sealed, may)?;
         if sealed::CAN_OPEN
-            && let Some(slot) = self.at(self.slot(location))
+            && let Some(slot) = self.slot_at(location)
         {
             let mut state = slot.lock();
             let opening = state.stored.as_ref().and_then(|now| snapshot.opening(now));
@@ -236,7 +236,7 @@ impl Cache {
 
     /// Whether what is stored there can be said without waiting: it was read from a local disk, and has not changed since.
     pub(crate) fn is_at_hand(&self, location: &Location, boot_now: BootInstant) -> bool {
-        let slot = self.at(self.slot(location));
+        let slot = self.slot_at(location);
         slot.zip(location.file()).is_some_and(|(slot, file)| {
             let mut state = slot.lock();
             state.check.as_ref().is_some_and(|check| check.is_local)
@@ -246,7 +246,7 @@ impl Cache {
 
     /// Lets go of what was read there: a logout leaves no token in memory.
     pub(crate) fn forget(&self, location: &Location) {
-        if let Some(slot) = self.at(self.slot(location)) {
+        if let Some(slot) = self.slot_at(location) {
             let mut state = slot.lock();
             state.stored = None;
             state.check = None;
@@ -307,6 +307,16 @@ impl Cache {
     /// The same for a login in a plugin's store that reports changes, of what is read there from now on.
     pub(crate) fn watch_store(location: &Location) -> Option<Watch> {
         location.mark().map(Watching::Store).map(Watch)
+    }
+
+    /// In one look into the table, where it is known.
+    fn slot_at(&self, location: &Location) -> Option<Arc<Slot>> {
+        let known = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            let known = slots.by_location.get(location);
+            known.and_then(|slot| slots.all.get(slot.0 as usize).cloned())
+        };
+        known.or_else(|| self.at(self.new_slot(location)))
     }
 
     fn at(&self, slot: SlotId) -> Option<Arc<Slot>> {

@@ -11,28 +11,44 @@ pub(super) const MAX_ENCODED: usize = 200;
 
 /// The name of a file or folder for that name.
 pub(super) fn encode(name: &str) -> String {
+    if stays(name) {
+        return name.to_owned();
+    }
     let last = name.len().saturating_sub(1);
     let reserved = is_reserved(name);
     let mut encoded = String::with_capacity(name.len());
     for (place, byte) in name.bytes().enumerate() {
-        let edge = place == 0 || place == last;
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' if place > 0 || !reserved => {
-                encoded.push(char::from(byte));
-            }
-            b'.' if !edge => encoded.push('.'),
-            _ => {
-                encoded.push('%');
-                encoded.push(hex_digit(byte >> 4));
-                encoded.push(hex_digit(byte & 15));
-            }
+        if is_kept(byte, place, last) && (place > 0 || !reserved) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(hex_digit(byte >> 4));
+            encoded.push(hex_digit(byte & 15));
         }
     }
     encoded
 }
 
+/// Whether that name is its own encoding, as nearly all are.
+fn stays(name: &str) -> bool {
+    let last = name.len().saturating_sub(1);
+    let mut bytes = name.bytes().enumerate();
+    bytes.all(|(place, byte)| is_kept(byte, place, last)) && !is_reserved(name)
+}
+
+fn is_kept(byte: u8, place: usize, last: usize) -> bool {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => true,
+        b'.' => place != 0 && place != last,
+        _ => false,
+    }
+}
+
 /// The name that encodes to exactly this; none for any other file name.
 pub(super) fn decode(encoded: &str) -> Option<String> {
+    if stays(encoded) {
+        return Some(encoded.to_owned());
+    }
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {

@@ -9,15 +9,17 @@ use crate::store::reading::read;
 use crate::store::state_folder::state_dir;
 
 /// Every profile of this plugin that something is stored for, sorted, logged-out ones included; with `credentialsPath`, this
-/// one. None where the store cannot be listed.
+/// one. None where the store cannot be listed, or not at a glance.
 ///
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.
 pub(crate) fn profiles(location: &Location, look: Look) -> Result<Option<Vec<Location>>, Error> {
     let places: Vec<Place> = match &location.0 {
         Place::Own(place) => {
-            let places = place.profiles(look)?.into_iter();
-            places.map(Place::Own).collect()
+            let Some(places) = place.profiles(look)? else {
+                return Ok(None);
+            };
+            places.into_iter().map(Place::Own).collect()
         }
         Place::Foreign(place) => {
             let places = place.profiles(look)?.into_iter();
@@ -53,7 +55,8 @@ pub(crate) fn rivals(
     let rivals = place
         .elsewhere(environment, may)
         .iter()
-        .flat_map(|other| other.profiles(may.into()).unwrap_or_default())
+        .filter_map(|other| other.profiles(may.into()).ok().flatten())
+        .flatten()
         .map(|place| Location(Place::Own(place)))
         .filter(|rival| !matches!(read(rival, may.into()), Ok(Stored::LoggedOut)))
         .collect();

@@ -243,10 +243,18 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Own(place) => place.path().display().fmt(f),
-            Place::Foreign(place) => place.path().display().fmt(f),
+            Place::Own(place) => show(place.path(), f),
+            Place::Foreign(place) => show(place.path(), f),
             Place::Given(place) => f.write_str(&place.slot().key),
         }
+    }
+}
+
+/// Nearly every path is text as it is.
+fn show(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match path.to_str() {
+        Some(text) => f.write_str(text),
+        None => fmt::Display::fmt(&path.display(), f),
     }
 }
 

@@ -98,18 +98,20 @@ impl Place {
         Sidecar::File(folder.join(format!("{server}.json")))
     }
 
-    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one.
+    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one. None at a glance, where they are
+    /// many.
     ///
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.
-    pub(in crate::store) fn profiles(&self, _: Look) -> Result<Vec<Self>, Error> {
+    pub(in crate::store) fn profiles(&self, look: Look) -> Result<Option<Vec<Self>>, Error> {
+        const FEW: usize = 64;
         let Some(folder) = self.folder() else {
-            return Ok(vec![self.clone()]);
+            return Ok(Some(vec![self.clone()]));
         };
         let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
             Err(error) => return Err(fail(error)),
         };
         let mut found = Vec::new();
@@ -129,6 +131,9 @@ impl Place {
                 && is_file()
             {
                 found.push((profile, entry.path()));
+                if found.len() > FEW && look.may_block().is_none() {
+                    return Ok(None);
+                }
             }
         }
         found.sort_unstable();
@@ -137,7 +142,7 @@ impl Place {
             profile,
             plugin: self.plugin.clone(),
         });
-        Ok(places.collect())
+        Ok(Some(places.collect()))
     }
 
     /// The same plugin's place in each other state folder.
