@@ -138,10 +138,11 @@ describe("what costs more is counted as well", { skip: traced ? false : "strace 
     }
     const { all } = await callsOf(home, "fresh-calls.mjs", JSON.stringify(config), "5", "a list");
     assert.ok(count(all, ofFiles) <= 6 * 1050, `${count(all, ofFiles)} system calls for files in 6 lists`);
-    assert.equal(count(all, ofThreads), 0);
+    // Two of them are asked for at once.
+    assert.ok(count(all, ofThreads) <= 1);
   });
 
-  test("a refresh: one connection, two syncs, four turns of other threads", async (t) => {
+  test("a refresh: one connection, two syncs, no more than forty files opened, hardly a thread", async (t) => {
     const { home, config, path } = storedLogin(t);
     const server = await StubServer.start(t, {
       routes: {
@@ -176,12 +177,10 @@ describe("what costs more is counted as well", { skip: traced ? false : "strace 
       JSON.stringify({ ...rest, tokenEndpoint }),
       JSON.stringify(profiles),
     );
-    const tally = new Map<string, number>();
-    for (const name of all) tally.set(name, (tally.get(name) ?? 0) + 1);
-    console.error(all.length, tally);
     assert.equal(count(all, /^connect$/), 10);
     assert.equal(count(all, /^f(data)?sync$/), 20);
-    assert.equal(count(all, ofThreads), 0);
+    assert.ok(count(all, /^open/) <= 400, `${count(all, /^open/)} files opened in 10 refreshes`);
+    assert.ok(count(all, ofThreads) <= 1);
   });
 });
 
