@@ -300,7 +300,11 @@ export const protections = [
     protection: "A dead refresh token in other words",
     find: "(_, Subject::Login) if !is_strict => {",
     replace: "(_, Subject::Login) if !is_strict && false => {",
-    tests: { answers: ["^a refusal of the login is known by its words"] },
+    tests: {
+      answers: [
+        "^a refusal of the login is known by its words: (?!a refresh token that is not there|an expired token in a sentence)",
+      ],
+    },
   },
   {
     protection: "The end of a refresh token is kept",
