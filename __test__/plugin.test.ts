@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { test } from "node:test";
 import { AuthError, getValidAccessToken } from "../index.js";
-import { defaultAgent, hostName, loginCommand, strayProfile } from "../plugin/host.ts";
+import { defaultAgent, hostName, inTerminal, loginCommand, strayProfile } from "../plugin/host.ts";
 import { configSchema, type PluginAuthOptions, pluginAuth, uiHints } from "../plugin/index.ts";
 import { FakeHost, type FakeHostOptions } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer, type AuthorizationServerOptions } from "./support/authorization-server.ts";
@@ -308,7 +308,11 @@ test("the command names the host that runs, its profile and the account", () => 
     "openclaw-cn --profile dev gateway call my-memory.login",
   );
   assert.equal(loginCommand(line, "openclaw", { OPENCLAW_PROFILE: "a; rm -rf /" }), "openclaw my-memory login");
-  assert.equal(loginCommand({ ...line, command: undefined }, "openclaw", {}), "openclaw gateway call my-memory.login");
+  const call = loginCommand({ ...line, command: undefined }, "openclaw", {});
+  assert.equal(call, "openclaw gateway call my-memory.login");
+  // docs/hosts.md 8
+  assert.match(inTerminal(call), /in a terminal \(if it answers `pairing required`: rename the folder `identity`/);
+  assert.equal(inTerminal("openclaw-cn gateway call x.login"), "run `openclaw-cn gateway call x.login` in a terminal");
 });
 
 test("--profile is the host's before the command, and nobody's behind it", () => {

@@ -96,7 +96,3 @@ export function explain(error: AuthError, title: string, loginAdvice: () => stri
   }
   return error;
 }
-
-export function inTerminal(command: string): string {
-  return `run \`${command}\` in a terminal`;
-}

@@ -14,6 +14,7 @@ import {
 } from "./chat-login.ts";
 import { sender } from "./chat-message.ts";
 import { type ChatContext, type Conversation, conversation, webChat } from "./conversation.ts";
+import { inTerminal } from "./host.ts";
 import { asWhom, logoutText, stateInWords, statusText } from "./status-text.ts";
 
 /** The command in chats. */
@@ -182,7 +183,7 @@ async function privately(
   }
   await cancelLogin(config, from);
   throw new Refused(
-    `I could not write to you alone, so the login was given up. Begin a private chat with me, or run \`${context.loginCommand(undefined)}\` in a terminal.`,
+    `I could not write to you alone, so the login was given up. Begin a private chat with me, or ${inTerminal(context.loginCommand(undefined))}.`,
   );
 }
 

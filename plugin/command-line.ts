@@ -1,8 +1,8 @@
 /** A command line of the plugin: what every subcommand knows, runs in and prints by. */
 import { type AuthConfig, AuthError } from "../index.js";
-import { explain, inTerminal } from "./account.ts";
+import { explain } from "./account.ts";
 import type { AllowedSenders } from "./allowed-senders.ts";
-import { strayProfile } from "./host.ts";
+import { inTerminal, strayProfile } from "./host.ts";
 
 export interface CommandContext {
   title: string;

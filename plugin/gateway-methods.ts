@@ -1,9 +1,9 @@
 /** `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
 import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
 import { type SharedLogin, shared } from "../lib/shared.js";
-import { explain, inTerminal } from "./account.ts";
+import { explain } from "./account.ts";
 import { firstAccount, plainName } from "./accounts.ts";
-import type { GatewayMethod, GatewayRequest } from "./host.ts";
+import { type GatewayMethod, type GatewayRequest, inTerminal } from "./host.ts";
 import { beginLogin, loginKey } from "./pending-login.ts";
 
 export interface GatewayContext {

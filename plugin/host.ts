@@ -154,6 +154,17 @@ export function loginCommand(
   return `${program(host, env)} ${command} login${account === undefined ? "" : ` --account ${quoted(account)}`}`;
 }
 
+/**
+ * What a person is told to do in a terminal. docs/hosts.md 8: on openclaw 2026.5 and 2026.6 a command line whose first call was one of the
+ * host's own may not call a plugin's method, and none of the host's commands lets it.
+ */
+export function inTerminal(command: string): string {
+  const advice = /^openclaw (--profile \S+ )?gateway call /.test(command)
+    ? " (if it answers `pairing required`: rename the folder `identity` in the host's state folder, and run it again)"
+    : "";
+  return `run \`${command}\` in a terminal${advice}`;
+}
+
 /** The exact command that prints the word by which somebody may log in from a chat. */
 export function allowCommand(
   { command, id }: Omit<CommandLine, "account">,

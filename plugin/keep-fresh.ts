@@ -10,7 +10,7 @@ import {
 import { endListening } from "../lib/given-store.js";
 import { endLogins } from "../lib/pending-login.js";
 import { letGo, now, settled } from "../lib/shared.js";
-import type { PluginService } from "./host.ts";
+import { inTerminal, type PluginService } from "./host.ts";
 
 export interface KeepFreshContext {
   id: string;
@@ -110,7 +110,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       state === "expiring"
         ? `the login to ${who} ends at ${new Date(loginEndsAt ?? 0).toISOString()}${refreshable ? "" : " and cannot be renewed"}`
         : `${who} needs a login`;
-    context.logger.warn(`${what}: run \`${context.loginCommand(named)}\` in a terminal.`);
+    context.logger.warn(`${what}: ${inTerminal(context.loginCommand(named))}.`);
   }
 
   /** Once for each kind. What needs a login is said when the account is looked at next. */

@@ -4,7 +4,7 @@ import type { ChatCommandContext } from "./chat-command.ts";
 import { requireAllowed } from "./chat-command.ts";
 import { chatLogin, inChat, Refused } from "./chat-login.ts";
 import { type ChatContext, conversation } from "./conversation.ts";
-import type { ToolContext } from "./host.ts";
+import { inTerminal, type ToolContext } from "./host.ts";
 
 export interface LoginToolOptions {
   /** As the manifest's `contracts.tools` names it. @default the plugin's id, with `_login` */
@@ -60,7 +60,7 @@ async function begun(context: ChatCommandContext, tool: ToolContext): Promise<st
     config: tool.runtimeConfig ?? tool.config,
   };
   const from = conversation(given);
-  const elsewhere = `Ask the user to send \`${context.chatCommand} login\` in a private chat, or to run \`${context.loginCommand(context.profileOf(given))}\` in a terminal.`;
+  const elsewhere = `Ask the user to send \`${context.chatCommand} login\` in a private chat, or to ${inTerminal(context.loginCommand(context.profileOf(given)))}.`;
   // Where the host does not say who asks, or who reads along, it may be anybody.
   if (from.channel === "" || from.kind !== "private") {
     throw new Refused(`A login to ${context.title} cannot be begun from this conversation. ${elsewhere}`);

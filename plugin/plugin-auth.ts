@@ -1,7 +1,7 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
 import type { AuthConfig } from "../index.js";
 import { loadFrom } from "../lib/images.js";
-import { type Account, account, inTerminal } from "./account.ts";
+import { type Account, account } from "./account.ts";
 import { plainName } from "./accounts.ts";
 import { AllowedSenders } from "./allowed-senders.ts";
 import { type ChatCommandContext, type ChatOptions, chatCommand } from "./chat-command.ts";
@@ -12,6 +12,7 @@ import {
   allowCommand,
   defaultAgent,
   gatewayPort,
+  inTerminal,
   loginCommand,
   type PluginApi,
   type PluginCommand,

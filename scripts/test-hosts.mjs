@@ -21,7 +21,7 @@ import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
 /** Where gateways live, and what hosts do to them: minutes for each host, so not in `.ci/run`. */
-const places = ["container.test.ts", "service.test.ts", "kept-login.test.ts"];
+const places = ["container.test.ts", "service.test.ts", "kept-login.test.ts", "pairing.test.ts"];
 /** What the tests say of each host: of its life, and of its chat. */
 const results = join(root, "target", "hosts", "results.jsonl");
 const chatResults = join(root, "target", "hosts", "chat.jsonl");

@@ -33,6 +33,9 @@ export function addHost(id: string, folder: string, node: NodeMajor): HostId {
 
 const token = "test-token";
 
+/** The hosts wait 10 s for an answer by themselves, which is short where the machine is busy. */
+const patience = ["--timeout", "60000"];
+
 export interface Finished extends ChildExit {
   stdout: string;
   stderr: string;
@@ -136,7 +139,15 @@ export class Host {
 
   /** A method of the running gateway, called by the host's own command. */
   async gatewayCall(method: string, params: object = {}): Promise<Record<string, unknown>> {
-    const { stdout } = await this.succeed(["gateway", "call", method, "--params", JSON.stringify(params), "--json"]);
+    const { stdout } = await this.succeed([
+      "gateway",
+      "call",
+      method,
+      "--params",
+      JSON.stringify(params),
+      "--json",
+      ...patience,
+    ]);
     return JSON.parse(stdout.slice(stdout.indexOf("{"))) as Record<string, unknown>;
   }
 
