@@ -12,6 +12,8 @@ const os = require("node:os");
 const path = require("node:path");
 
 const { AuthError, getValidAccessToken, login, logout, status } = require(path.resolve(process.argv[2]));
+/** Wine cannot say whether a certificate is trusted. */
+const withHttps = process.argv[3] !== "--without-https";
 const tls = path.join(__dirname, "..", "fixtures", "tls");
 
 async function main() {
@@ -24,14 +26,14 @@ async function main() {
       key: fs.readFileSync(path.join(tls, "server.key")),
       cert: fs.readFileSync(path.join(tls, "server.pem")),
     };
-    await logsIn("https", https.createServer(identity), stateDir);
+    if (withHttps) await logsIn("https", https.createServer(identity), stateDir);
   } finally {
     fs.rmSync(stateDir, { recursive: true });
   }
   const { glibcVersionRuntime } = process.report.getReport().header;
   const libc = process.platform === "linux" ? `, ${glibcVersionRuntime ? `glibc ${glibcVersionRuntime}` : "musl"}` : "";
   console.log(
-    `works: ${process.platform} ${process.arch}${libc}, Node ${process.version}: status, login over http and https`,
+    `works: ${process.platform} ${process.arch}${libc}, Node ${process.version}: status, login over http${withHttps ? " and https" : ""}`,
   );
 }
 

@@ -11,8 +11,12 @@ pub(crate) mod running_host;
 pub(crate) trait Environment: Send + Sync {
     /// A variable.
     fn var(&self, name: &str) -> Option<OsString>;
-    /// The user's home folder.
+    /// The user's home folder, as openclaw sees it.
     fn home(&self) -> Option<PathBuf>;
+    /// The same as most other programs see it: on Windows not every one heeds `HOME`.
+    fn profile(&self) -> Option<PathBuf> {
+        self.home()
+    }
     /// The process runs in a container.
     fn is_container(&self) -> bool {
         false
@@ -37,10 +41,15 @@ impl Environment for ProcessEnvironment {
     }
 
     fn home(&self) -> Option<PathBuf> {
-        let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-        self.var(variable)
-            .filter(|home| !home.is_empty())
-            .map(PathBuf::from)
+        let home = folder(self.var("HOME"));
+        #[cfg(windows)]
+        let home = home.or_else(|| self.profile());
+        home
+    }
+
+    #[cfg(windows)]
+    fn profile(&self) -> Option<PathBuf> {
+        folder(self.var("USERPROFILE"))
     }
 
     fn is_container(&self) -> bool {
@@ -54,4 +63,8 @@ impl Environment for ProcessEnvironment {
     fn host(&self) -> RunningHost {
         RunningHost::current()
     }
+}
+
+fn folder(value: Option<OsString>) -> Option<PathBuf> {
+    value.filter(|path| !path.is_empty()).map(PathBuf::from)
 }

@@ -456,15 +456,39 @@ mod windows {
         Ok(false)
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "Linux can tell, and both have one signature"
-    )]
-    pub(super) fn require_replaceable(_target: &Path) -> Result<(), Error> {
-        Ok(())
+    /// Finds what would make the rename fail before there is something to lose.
+    pub(super) fn require_replaceable(target: &Path) -> Result<(), Error> {
+        match std::fs::symlink_metadata(target) {
+            Ok(found) if found.is_file() && found.permissions().readonly() => {
+                Err(io_failure::file_is_read_only(target))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(in crate::fs) fn sync_folder(_path: &Path) {}
+}
+
+#[cfg(test)]
+#[cfg(windows)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod windows_tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_read_only_file_is_found_before_there_is_something_to_lose() {
+        let folder = TempDir::new().unwrap();
+        let target = folder.path().join("a.json");
+        std::fs::write(&target, "old").unwrap();
+        let mut permissions = std::fs::metadata(&target).unwrap().permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&target, permissions).unwrap();
+        let error = Reservation::new(&target, 10, MayBlock::in_test()).unwrap_err();
+        assert!(error.message().contains("attrib -r"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
 
 #[cfg(test)]

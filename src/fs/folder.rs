@@ -8,7 +8,7 @@ use std::path::Path;
 #[cfg(unix)]
 pub(super) use unix::Folder;
 #[cfg(not(unix))]
-pub(super) use windows::Folder;
+pub(super) use windows::{Folder, patiently};
 
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
@@ -160,6 +160,11 @@ mod windows {
     use super::{Refusal, path_of};
     use crate::fs::io_failure::Attempt;
 
+    /// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, `ERROR_DELETE_PENDING`
+    const HELD: [i32; 3] = [32, 33, 303];
+    /// What Windows also says to replacing or removing a file that is held.
+    const ACCESS_DENIED: i32 = 5;
+
     /// Only a path: Windows lets nobody else into a user's profile, and links take a privilege there.
     #[derive(Debug)]
     pub(in crate::fs) struct Folder(PathBuf);
@@ -173,26 +178,11 @@ mod windows {
             Ok(Self(path_of(file).to_path_buf()))
         }
 
-        /// Virus scanners and indexers hold new files open for a moment.
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is where files are moved, on a thread that may block"
-        )]
+        /// Over a file that others have open, too: std asks for it with `FILE_RENAME_FLAG_POSIX_SEMANTICS`.
+        #[expect(clippy::disallowed_methods, reason = "this is where files are moved")]
         pub(in crate::fs) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
             let (from, to) = (self.0.join(from), self.0.join(to));
-            let mut tries_left = 40;
-            loop {
-                match std::fs::rename(&from, &to) {
-                    // ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
-                    Err(error)
-                        if tries_left > 0 && matches!(error.raw_os_error(), Some(5 | 32 | 33)) =>
-                    {
-                        tries_left -= 1;
-                        std::thread::sleep(Duration::from_millis(25));
-                    }
-                    outcome => return outcome,
-                }
-            }
+            patiently(&[ACCESS_DENIED], || std::fs::rename(&from, &to))
         }
 
         pub(in crate::fs) fn link(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
@@ -201,7 +191,82 @@ mod windows {
 
         #[expect(clippy::disallowed_methods, reason = "this is where files are removed")]
         pub(in crate::fs) fn unlink(&self, name: &OsStr) -> io::Result<()> {
-            std::fs::remove_file(self.0.join(name))
+            let path = self.0.join(name);
+            patiently(&[ACCESS_DENIED], || std::fs::remove_file(&path))
         }
+    }
+
+    /// Does it again, for a second in all: virus scanners and indexers hold new files for a moment without sharing them.
+    /// `more` are further codes of that meaning.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "on a thread that may block, but for a file that nobody may read now"
+    )]
+    pub(in crate::fs) fn patiently<T>(
+        more: &[i32],
+        mut attempt: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let is_held = |error: &io::Error| {
+            let code = error.raw_os_error().unwrap_or_default();
+            HELD.contains(&code) || more.contains(&code)
+        };
+        let mut tries_left = 40;
+        loop {
+            match attempt() {
+                Err(error) if tries_left > 0 && is_held(&error) => {
+                    tries_left -= 1;
+                    std::thread::sleep(Duration::from_millis(25));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(windows)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
+mod tests {
+    use std::fs::{File, OpenOptions};
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_scanner_holds_for_a_moment_is_read_moved_and_removed_all_the_same() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("a"), "a").unwrap();
+        let hold = |name: &str| {
+            let file = OpenOptions::new().read(true).share_mode(0).open(at(name));
+            Some(file.unwrap())
+        };
+        let mut scanner = hold("a");
+        assert_eq!(File::open(at("a")).unwrap_err().raw_os_error(), Some(32));
+        let mut tries = 0;
+        let opened = patiently(&[], || {
+            tries += 1;
+            if tries == 3 {
+                scanner = None;
+            }
+            File::open(at("a"))
+        });
+        drop(opened.unwrap());
+        assert_eq!(tries, 3);
+
+        for attempt in [
+            (|path, other| rename(path, other)) as fn(&Path, &Path) -> Result<(), Error>,
+            |_, other| unlink(other).map(|was_there| assert!(was_there)),
+        ] {
+            let held = hold(if at("a").exists() { "a" } else { "b" });
+            std::thread::scope(|scope| {
+                let work = scope.spawn(|| attempt(&at("a"), &at("b")));
+                drop(held);
+                work.join().unwrap().unwrap();
+            });
+        }
+        assert!(!at("a").exists() && !at("b").exists());
     }
 }

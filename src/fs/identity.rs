@@ -28,7 +28,6 @@ impl Identity {
     }
 
     /// Whether both are the same file, whatever was written to it in between.
-    #[cfg(unix)]
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.0.is_same_file(&other.0)
     }
@@ -173,50 +172,63 @@ mod unix {
 
 #[cfg(not(unix))]
 mod windows {
-    use std::fs::{File, Metadata};
+    use std::fs::File;
     use std::io;
+    use std::os::windows::fs::OpenOptionsExt as _;
     use std::path::Path;
-    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use winapi_util::file::information;
 
     use crate::time::UnixMillis;
 
-    /// Windows tells the index of a file only through unsafe calls; its creation time says as much about a replacement.
+    /// Not the creation time: a file that takes the name of one that went within 15 seconds gets that one's.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(super) struct Facts {
+        volume: u64,
+        index: u64,
+        links: u64,
         size: u64,
-        modified: Option<SystemTime>,
-        created: Option<SystemTime>,
+        /// In tenths of a microsecond since 1601.
+        modified: u64,
     }
 
     impl Facts {
-        fn of(metadata: &Metadata) -> Self {
-            Self {
-                size: metadata.len(),
-                modified: metadata.modified().ok(),
-                created: metadata.created().ok(),
-            }
+        pub(super) fn is_same_file(&self, other: &Self) -> bool {
+            self.index == other.index && self.volume == other.volume
         }
 
-        pub(super) fn stamps(&self) -> [(UnixMillis, bool); 2] {
-            let stamp = |time: Option<SystemTime>| {
-                let since_epoch = time
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                    .unwrap_or_default();
-                (
-                    UnixMillis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)),
-                    since_epoch.subsec_nanos() == 0,
-                )
-            };
-            [stamp(self.modified), stamp(self.created)]
+        pub(super) fn stamps(&self) -> [(UnixMillis, bool); 1] {
+            const TICKS_OF_A_SECOND: u64 = 10_000_000;
+            const UNIX_EPOCH: i64 = 11_644_473_600_000;
+            let millis = i64::try_from(self.modified / 10_000).unwrap_or(i64::MAX);
+            [(
+                UnixMillis(millis.saturating_sub(UNIX_EPOCH)),
+                self.modified.is_multiple_of(TICKS_OF_A_SECOND),
+            )]
         }
     }
 
     pub(super) fn of_file(file: &File) -> io::Result<Facts> {
-        file.metadata().map(|metadata| Facts::of(&metadata))
+        let found = information(winapi_util::HandleRef::from_file(file))?;
+        Ok(Facts {
+            volume: found.volume_serial_number(),
+            index: found.file_index(),
+            links: found.number_of_links(),
+            size: found.file_size(),
+            modified: found.last_write_time().unwrap_or(0),
+        })
     }
 
+    /// Asks for no access, so that nobody who holds the file without sharing it is in the way.
+    #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
     pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
-        std::fs::metadata(path).map(|metadata| Facts::of(&metadata))
+        /// Without it Windows opens no folder.
+        const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+        let file = std::fs::OpenOptions::new()
+            .access_mode(0)
+            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
+            .open(path)?;
+        of_file(&file)
     }
 
     pub(super) fn is_local(_file: &File) -> bool {
@@ -258,10 +270,15 @@ mod tests {
         let file = File::open(&path).unwrap();
         let before = Identity::of_file(&file).unwrap();
         assert_eq!(Identity::of_path(&path).unwrap(), Some(before));
+        // Wine replaces nothing that somebody has open.
+        #[cfg(not(unix))]
+        drop(file);
 
         std::fs::write(folder.path().join("new"), "b").unwrap();
         std::fs::rename(folder.path().join("new"), &path).unwrap();
-        assert_ne!(Identity::of_path(&path).unwrap(), Some(before));
+        let after = Identity::of_path(&path).unwrap().unwrap();
+        assert_ne!(after, before);
+        assert!(!after.is_same_file(&before));
         #[cfg(unix)]
         assert_ne!(Identity::of_file(&file).unwrap(), before);
     }

@@ -79,6 +79,18 @@ pub(crate) fn file_is_mounted(path: &Path) -> Error {
     Error::new(ErrorCode::StoreIo, mounted(path))
 }
 
+/// `STORE_IO` for a file with the attribute that keeps it from being replaced.
+#[cfg(windows)]
+pub(crate) fn file_is_read_only(path: &Path) -> Error {
+    Error::new(
+        ErrorCode::StoreIo,
+        format!(
+            "The file {} is read-only, so no new token could be saved. Clear that attribute (attrib -r), then try again.",
+            path.display()
+        ),
+    )
+}
+
 fn mounted(path: &Path) -> String {
     format!(
         "The file {} cannot be replaced: it is mounted as a single file. Mount its folder {} instead.",

@@ -1,7 +1,7 @@
 //! One holder per credential, among threads, processes and copies of this program.
 //!
-//! A kernel lock (flock) on a sidecar file: it excludes two descriptors within one process as well as two processes,
-//! and the kernel frees it the instant its holder dies. The sidecar is never deleted: a deleted one would let two
+//! A kernel lock on a sidecar file (flock; on Windows, that nobody else may open it for writing): it excludes two descriptors
+//! within one process as well as two processes, and the kernel frees it the instant its holder dies. The sidecar is never deleted: a deleted one would let two
 //! holders lock two files of one name.
 
 use std::ffi::OsString;
@@ -45,13 +45,19 @@ pub(crate) struct Probe {
 
 type TryLock = fn(&File) -> Result<(), TryLockError>;
 
+#[cfg(unix)]
+const TRY_LOCK: TryLock = fs4::FileExt::try_lock;
+/// Whoever has it open holds it. `LockFileEx` would keep others from reading who the holder is.
+#[cfg(not(unix))]
+const TRY_LOCK: TryLock = |_| Ok(());
+
 impl Lock {
     /// Takes the lock of the file at that path (links resolved), or none if another holds it. Its folder must exist.
     ///
     /// # Errors
     /// `STORE_IO` if the lock file cannot be made.
     pub(crate) fn try_acquire(protected: &Path, may: MayBlock) -> Result<Option<Self>, Error> {
-        Self::try_acquire_by(protected, fs4::FileExt::try_lock, may)
+        Self::try_acquire_by(protected, TRY_LOCK, may)
     }
 
     fn try_acquire_by(
@@ -64,7 +70,7 @@ impl Lock {
             Ok(file) => Ok(file.map(|file| Self::held(file, false))),
             Err(Refusal::NoLocksThere) => {
                 let local = local_path(protected, may)?;
-                match try_at(&local, fs4::FileExt::try_lock) {
+                match try_at(&local, TRY_LOCK) {
                     Ok(file) => Ok(file.map(|file| Self::held(file, true))),
                     Err(Refusal::NoLocksThere) => Err(io_failure::explain(
                         &io::ErrorKind::Unsupported.into(),
@@ -89,9 +95,11 @@ impl Lock {
             if path.symlink_metadata().is_err() {
                 break;
             }
-            match try_at(&path, fs4::FileExt::try_lock) {
+            match try_at(&path, TRY_LOCK) {
                 Ok(Some(file)) => {
+                    #[cfg(unix)]
                     drop(fs4::FileExt::unlock(&file));
+                    drop(file);
                     break;
                 }
                 Ok(None) => {
@@ -177,6 +185,8 @@ impl Lock {
     /// whether it is withdrawn before it does what the lock protects.
     pub(crate) fn withdraw(protected: &Path, may: MayBlock) {
         for path in paths(protected) {
+            #[cfg(not(unix))]
+            let path = out_of_the_way(path);
             drop(crate::fs::atomic_write::remove(&path, may));
         }
     }
@@ -222,7 +232,22 @@ impl Drop for Lock {
             drop(crate::fs::folder::unlink(path));
         }
         // Closing alone is not enough while a child process that was forked just now still has a copy.
+        #[cfg(unix)]
         drop(fs4::FileExt::unlock(&self.file));
+    }
+}
+
+/// Windows keeps the name of a file that is removed until its last user has let go of it, wherever it knows no POSIX semantics.
+#[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "this is where files are moved")]
+fn out_of_the_way(path: PathBuf) -> PathBuf {
+    let Ok(digits) = crate::secret::random::<8>() else {
+        return path;
+    };
+    let aside = path.with_extension(format!("{}.gone", hex(&digits)));
+    match std::fs::rename(&path, &aside) {
+        Ok(()) => aside,
+        Err(_) => path,
     }
 }
 
@@ -252,7 +277,9 @@ fn sidecar(protected: &Path) -> PathBuf {
 
 fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
     for _ in 0..OPENS {
-        let file = open(path).map_err(Refusal::Failed)?;
+        let Some(file) = open(path).map_err(Refusal::Failed)? else {
+            return Ok(None);
+        };
         match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -278,38 +305,43 @@ fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
     Ok(None)
 }
 
+/// None where that alone says that another holds it.
 #[cfg(unix)]
-fn open(path: &Path) -> Result<File, Error> {
+fn open(path: &Path) -> Result<Option<File>, Error> {
     use rustix::fs::OFlags;
     crate::fs::regular_file::open_with(path, OFlags::RDWR | OFlags::CREATE, Attempt::Lock)
+        .map(Some)
         .map_err(|refusal| refusal.explain(Attempt::Lock, path))
 }
 
 #[cfg(not(unix))]
 #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
-fn open(path: &Path) -> Result<File, Error> {
-    std::fs::OpenOptions::new()
+fn open(path: &Path) -> Result<Option<File>, Error> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    /// Others may read the note, and withdraw the lock.
+    const FILE_SHARE_READ_DELETE: u32 = 1 | 4;
+    let opened = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(path)
-        .map_err(|error| io_failure::explain(&error, Attempt::Lock, path))
+        .share_mode(FILE_SHARE_READ_DELETE)
+        .open(path);
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        // ERROR_SHARING_VIOLATION, ERROR_DELETE_PENDING
+        Err(error) if matches!(error.raw_os_error(), Some(32 | 303)) => Ok(None),
+        Err(error) => Err(io_failure::explain(&error, Attempt::Lock, path)),
+    }
 }
 
 /// Somebody may have deleted the file after it was opened; another process then locks a new one.
-#[cfg(unix)]
 fn is_still_at(file: &File, path: &Path) -> bool {
     use crate::fs::identity::Identity;
     match (Identity::of_file(file), Identity::of_path(path)) {
         (Ok(held), Ok(Some(named))) => held.is_same_file(&named),
         _ => false,
     }
-}
-
-#[cfg(not(unix))]
-fn is_still_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(unix)]
@@ -378,14 +410,15 @@ fn read_note(path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests {
     use std::io::BufRead as _;
+    #[cfg(unix)]
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    #[cfg(unix)]
     use rustix::io::Errno;
     use tempfile::TempDir;
 
@@ -395,6 +428,7 @@ mod tests {
         Lock::try_acquire(path, MayBlock::in_test()).unwrap()
     }
 
+    #[cfg(unix)]
     fn no_locks(_: &File) -> Result<(), TryLockError> {
         Err(TryLockError::Error(Errno::NOLCK.into()))
     }
@@ -416,6 +450,7 @@ mod tests {
         let path = folder.path().join("a.json");
         drop(take(&path).unwrap());
         let metadata = std::fs::metadata(folder.path().join("a.json.lock")).unwrap();
+        #[cfg(unix)]
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         assert_eq!(metadata.len(), 512);
         assert!(!path.exists());
@@ -471,8 +506,8 @@ mod tests {
     fn a_deleted_lock_file_does_not_let_a_second_holder_in_for_long() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
-        let file = open(&sidecar(&path)).unwrap();
-        std::fs::remove_file(sidecar(&path)).unwrap();
+        let file = open(&sidecar(&path)).unwrap().unwrap();
+        Lock::withdraw(&path, MayBlock::in_test());
         // Whoever opened the deleted one and locks it must notice.
         assert!(!is_still_at(&file, &sidecar(&path)));
         let lock = take(&path).unwrap();
@@ -521,6 +556,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn a_link_in_place_of_the_lock_file_is_refused() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.json");
@@ -531,6 +567,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn without_locks_there_the_temp_folder_serves() {
         let folder = TempDir::new().unwrap();
         std::os::unix::fs::symlink(".", folder.path().join("same")).unwrap();

@@ -20,6 +20,8 @@ const READS: usize = 5;
 /// An open file, its contents, and the identity that it had while they were read.
 #[derive(Debug)]
 pub(crate) struct RegularFile {
+    /// Windows does not replace what somebody has open wherever it knows no POSIX semantics: nobody keeps it open there.
+    #[cfg(unix)]
     file: File,
     identity: Identity,
     bytes: Option<Zeroizing<Vec<u8>>>,
@@ -51,6 +53,7 @@ impl RegularFile {
             let after = Identity::of_file(&file)?;
             if after == identity {
                 return Ok(Self {
+                    #[cfg(unix)]
                     file,
                     identity,
                     bytes,
@@ -61,6 +64,7 @@ impl RegularFile {
         }
         let bytes = read_whole(&file)?;
         Ok(Self {
+            #[cfg(unix)]
             file,
             identity,
             bytes,
@@ -83,13 +87,18 @@ impl RegularFile {
         &self.file
     }
 
-    /// The descriptor, to be held.
-    pub(crate) fn into_file(self) -> File {
-        self.file
+    /// The descriptor, to be held: none where it would not tell what others did.
+    pub(crate) fn into_held(self) -> Option<File> {
+        #[cfg(unix)]
+        return Some(self.file).filter(crate::fs::identity::is_local);
+        #[cfg(not(unix))]
+        None
     }
 
     /// Takes from others what they should never have had. Best effort: some file systems have no permissions.
+    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "as on Unix"))]
     pub(crate) fn tighten(&self) {
+        #[cfg(unix)]
         tighten(&self.file);
     }
 }
@@ -228,6 +237,7 @@ pub(super) fn tighten(_file: &File) {}
 #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
 fn open(path: &Path) -> Result<Option<File>, Error> {
     use crate::error::ErrorCode;
+    use crate::fs::folder::patiently;
     let fail = |error: io::Error| io_failure::explain(&error, Attempt::Read, path);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
@@ -243,7 +253,8 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fail(error)),
     }
-    match File::open(path) {
+    // Shared with all others, so that nobody waits for us.
+    match patiently(&[], || File::open(path)) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fail(error)),

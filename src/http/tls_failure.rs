@@ -83,6 +83,25 @@ impl TlsFailure {
     }
 }
 
+/// Windows has a text for such a number only in some of its languages and parts.
+#[cfg(windows)]
+fn of_windows(error: Option<&std::io::Error>) -> (String, String) {
+    let code = error.and_then(std::io::Error::raw_os_error);
+    match code.unwrap_or_default().cast_unsigned() {
+        // CERT_E_REVOCATION_FAILURE, CRYPT_E_REVOCATION_OFFLINE, CRYPT_E_NO_REVOCATION_CHECK
+        0x800B_010E | 0x8009_2013 | 0x8009_2012 => (
+            "its authority could not be asked whether it was revoked".to_owned(),
+            "Let this machine reach that authority over http, then try again.".to_owned(),
+        ),
+        // CERT_E_CHAINING, CERT_E_UNTRUSTEDCA
+        0x800B_010A | 0x800B_0112 => certificate(&CertificateError::UnknownIssuer, None),
+        code => (
+            format!("Windows does not trust it (0x{code:08X})"),
+            OPERATOR.to_owned(),
+        ),
+    }
+}
+
 fn transient(what: &str) -> TlsFailure {
     TlsFailure {
         kind: FailureKind::NotSent,
@@ -155,6 +174,8 @@ fn certificate(problem: &CertificateError, named: Option<&str>) -> (String, Stri
                     (FOR_CLIENTS.to_owned(), REISSUE.to_owned())
                 }
                 // The words of the operating system's verifier.
+                #[cfg(windows)]
+                None if other.is::<std::io::Error>() => of_windows(other.downcast_ref()),
                 None => (other.to_string(), OPERATOR.to_owned()),
             };
         }
@@ -178,5 +199,22 @@ fn unfit(error: &webpki::Error) -> (&'static str, &'static str) {
             OPERATOR,
         ),
         _ => ("it breaks the rules for certificates", OPERATOR),
+    }
+}
+
+#[cfg(test)]
+#[cfg(windows)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_windows_says_by_number_is_said_in_words() {
+        let said = |code: u32| {
+            let error = std::io::Error::from_raw_os_error(code.cast_signed());
+            of_windows(Some(&error)).0
+        };
+        assert!(said(0x800B_010E).contains("revoked"));
+        assert!(said(0x800B_010A).contains("issuer is unknown"));
+        assert_eq!(said(0x800B_0110), "Windows does not trust it (0x800B0110)");
     }
 }

@@ -127,6 +127,19 @@ pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Err
     }
 }
 
+/// What was found where nothing else is said. Windows has permissions that are not looked at: they are those of the user's
+/// profile, or of where the folder was put.
+const OWN_FOLDER: &str = if cfg!(windows) {
+    "can be written to; who else may enter it was not looked at."
+} else {
+    "is this user's own."
+};
+const OWN_FILE: &str = if cfg!(windows) {
+    "can be read; who else may read it was not looked at."
+} else {
+    "is readable by this user alone."
+};
+
 fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
     const NAME: &str = "folder";
     let path = own.or_else(|| file.parent()).unwrap_or(file);
@@ -152,7 +165,7 @@ fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
             ),
             format!("chmod 700 {shown}"),
         ),
-        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is this user's own.")),
+        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} {OWN_FOLDER}")),
         Err(error) => Finding::error(NAME, error.message()),
     }
 }
@@ -173,7 +186,7 @@ fn file(target: &Path, may: MayBlock) -> Finding {
                 "chmod 600 {shown}; whoever may have read it knows the tokens: log out and in again."
             ),
         ),
-        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} is readable by this user alone.")),
+        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} {OWN_FILE}")),
         Err(error) => Finding::error(NAME, error.message()),
     }
 }

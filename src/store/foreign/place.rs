@@ -220,7 +220,10 @@ fn program_path(format: Format, environment: &dyn Environment) -> Result<PathBuf
             break;
         }
     }
-    let home = home(format.name(), environment)?;
+    let home = match environment.profile() {
+        Some(profile) => profile,
+        None => home(format.name(), environment)?,
+    };
     absolute("HOME", &home.join(place.folder).join(place.file))
 }
 

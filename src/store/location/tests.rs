@@ -9,6 +9,7 @@ use crate::environment::running_host::RunningHost;
 use crate::error::ErrorCode;
 use crate::store::foreign::keychain_item::KeychainItem;
 use crate::store::profiles::profiles;
+#[cfg(unix)]
 use crate::store::registration::Shelf;
 
 #[derive(Default)]
@@ -167,6 +168,8 @@ fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option
     error.message().to_owned()
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn one_folder_per_plugin_and_one_file_per_profile() {
     let location = in_state_dir(Path::new("/s"), "@scope/name", "Work");
@@ -193,6 +196,8 @@ fn names_that_cannot_be_names_are_refused() {
     assert!(longest.path().to_str().unwrap().len() > 256);
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn paths_that_cannot_be_paths_are_refused() {
     assert!(refused("a", "p", Some(" "), None).contains("stateDir is empty"));
@@ -204,6 +209,8 @@ fn paths_that_cannot_be_paths_are_refused() {
     assert!(refused("a", "p", None, None).contains("Set HOME"));
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn the_hosts_variables_count_in_their_order() {
     let home = TempDir::new().unwrap();
@@ -338,6 +345,8 @@ fn the_first_folder_that_exists_in_the_home_counts() {
     assert_eq!(resolved(&environment), expected(".openclaw"));
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
     let environment = || FixedEnvironment::at_home(Path::new("/h"));
@@ -386,10 +395,13 @@ fn a_home_that_is_not_utf8_works() {
     assert_eq!(path, home.join(".openclaw/credentials/demo/default.json"));
 }
 
+#[cfg(unix)]
 fn clients(location: &Location, server: &str) -> PathBuf {
     Shelf::of(location, server).path()
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn registrations_lie_beside_the_credentials() {
     let location = in_state_dir(Path::new("/s"), "demo", "default");
@@ -451,6 +463,8 @@ fn only_profiles_are_listed() {
     assert_eq!(listed(&exact), std::slice::from_ref(&exact));
 }
 
+/// Of POSIX paths.
+#[cfg(unix)]
 #[test]
 fn the_handwritten_file_is_the_default_profiles() {
     let of = |plugin_id: &str, profile: &str| {
