@@ -1,6 +1,6 @@
 /** Where a message comes from, and from whom, as far as the host says. */
 
-/** What a host says of a chat command, or of the conversation that a tool runs in; every host leaves out some of it. */
+/** The context of a chat command, or of the conversation that a tool runs in; every host leaves out some of it. */
 export interface ChatContext {
   channel?: string | undefined;
   senderId?: string | undefined;

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { newPlugin } from "./new-plugin.ts";
 
-/** What was asked for on the command line. */
+/** The options on the command line. */
 export interface InitFlags {
   name?: string | undefined;
   issuer?: string | undefined;

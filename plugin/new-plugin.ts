@@ -1,7 +1,7 @@
 /** The files of a new plugin that logs in: `npx clawdbot-plugin-auth init <id>`. */
 import { configSchema, uiHints } from "./config-schema.ts";
 
-/** What a new plugin is called, and where its users log in. */
+/** A new plugin: its name, and where its users log in. */
 export interface NewPlugin {
   /** Letters, digits and hyphens. */
   id: string;
@@ -10,7 +10,7 @@ export interface NewPlugin {
   issuer: string;
   /** The address of its service. */
   service: string;
-  /** What its package.json asks for of this package. */
+  /** The version range of this package in its package.json. */
   dependency: string;
 }
 

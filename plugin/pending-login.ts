@@ -3,14 +3,14 @@ import { type AuthConfig, type AuthError, login as logIn, profileOrder } from ".
 import { accountKey, sharedLogin } from "../lib/pending-login.js";
 import { type SharedLogin, shared } from "../lib/shared.js";
 
-/** What is known of the one who begins a login. */
+/** The person who begins a login, as far as known. */
 export interface LoginContext {
   title: string;
   logger: { info(message: string): void; warn(message: string): void };
 }
 
 export interface LoginOwner {
-  /** Who alone may take part. */
+  /** The only one who may take part. */
   owner?: string | undefined;
   /** Where the browser is to come back to. */
   redirectUri?: string | undefined;

@@ -1,4 +1,4 @@
-/** What it takes to send a request once more. */
+/** Sends a request once more. */
 
 /** As much of the body of a `Request` is kept for it. */
 const mostKept = 1024 * 1024;

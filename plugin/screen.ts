@@ -1,4 +1,4 @@
-/** What a person sees of a login: code and URL that stand out, and a line that says what is happening. */
+/** A login as a person sees it: code and URL that stand out, and a line that says what is happening. */
 import type { ProgressEvent, Verification } from "../index.js";
 import { now } from "../lib/shared.js";
 

@@ -30,7 +30,7 @@ export class Encryption {
     return `${PREFIX}:${key.id}:${Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString("base64")}`;
   }
 
-  /** What was stored before there was a key is still read: the next write encrypts it. */
+  /** Logins that were stored before there was a key are still read: the next write encrypts it. */
   open(place: string, value: string): string {
     const [prefix, id, sealed] = value.split(":");
     if (prefix !== PREFIX || id === undefined || sealed === undefined) {

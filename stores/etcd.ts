@@ -13,7 +13,7 @@ export interface EtcdStoreOptions extends SharedStoreOptions {
   hosts?: string | string[];
   /** Further options of `etcd3`: `credentials`, `auth`, … */
   client?: Record<string, unknown>;
-  /** What the names of all keys begin with. @default "plugin_auth/" */
+  /** The prefix of all keys. @default "plugin_auth/" */
   prefix?: string;
   /** How long a lock outlives a holder that was killed, in seconds. @default 10 */
   lockSeconds?: number;

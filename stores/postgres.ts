@@ -13,7 +13,7 @@ import {
 } from "./shared-store.ts";
 import { StoreError } from "./store-error.ts";
 
-/** What is used of a pool of npm's `pg`. */
+/** The used part of a pool of npm's `pg`. */
 export interface PostgresPool {
   // biome-ignore lint/suspicious/noExplicitAny: rows are of any shape
   query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
@@ -34,7 +34,7 @@ export interface PostgresStoreOptions extends SharedStoreOptions {
   create?: boolean;
 }
 
-/** What makes the table, for a role that may not do so itself. */
+/** The statement that makes the table, for a role that may not do so itself. */
 export function postgresStatement(options: Pick<PostgresStoreOptions, "schema" | "table"> = {}): string {
   return `CREATE TABLE IF NOT EXISTS ${tableOf(options)} (key text PRIMARY KEY, value text NOT NULL, version text NOT NULL)`;
 }

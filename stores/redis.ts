@@ -19,7 +19,7 @@ export interface RedisStoreOptions extends SharedStoreOptions {
   url?: string;
   /** Further options of node-redis' `createClient`: `socket`, `username`, `password`, … */
   client?: Record<string, unknown>;
-  /** What the names of all keys begin with. @default "plugin_auth:" */
+  /** The prefix of all keys. @default "plugin_auth:" */
   prefix?: string;
   /** How long a lock outlives a holder that was killed, in milliseconds; it is renewed three times as often. @default 10000 */
   lockMs?: number;

@@ -1,4 +1,4 @@
-/** What every store of this package is: a `CredentialStore` of logins that several machines share, and what else it can do. */
+/** Every store of this package: a `CredentialStore` of logins that several machines share, and what else it can do. */
 import type { CredentialStore } from "../index.js";
 import { Encryption, type EncryptionKey } from "./encryption.ts";
 import { StoreError } from "./store-error.ts";
@@ -22,7 +22,7 @@ export interface StoreCheck {
   fix?: string;
 }
 
-/** What is called while a store watches its engine. */
+/** The callback of a store that watches its engine. */
 export interface StoreListener {
   /** This key was written, on whichever machine. */
   changed(key: string): void;

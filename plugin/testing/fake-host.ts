@@ -22,10 +22,10 @@ export interface FakeHostOptions {
   channel?: unknown;
 }
 
-/** What a plugin exports. */
+/** A plugin's export. */
 export type Plugin = ((api: PluginApi) => unknown) | { id?: string; name?: string; register(api: PluginApi): unknown };
 
-/** What a command printed, and how it ended. */
+/** The output of a command, and its exit code. */
 export interface CommandResult {
   output: string;
   exitCode: number;
@@ -54,7 +54,7 @@ export class FakeHost {
   readonly tools: Tool[] = [];
   /** Actions by their command line: "my-memory login". */
   readonly actions = new Map<string, CommandAction>();
-  /** What was logged: "My Memory: logged in.", "warning: …". */
+  /** The log: "My Memory: logged in.", "warning: …". */
   readonly log: string[] = [];
   /** How often the plugin asked for `api.runtime`. */
   runtimeReads = 0;
@@ -167,7 +167,7 @@ export class FakeHost {
     });
   }
 
-  /** What is answered to a chat message: "/my-memory status", or what follows the last command that was registered. */
+  /** The answer to a chat message: "/my-memory status", or what follows the last command that was registered. */
   async say(text: string, context: ChatContext = {}): Promise<string> {
     const [, name, rest = ""] = /^\/(\S+)\s*([\s\S]*)$/.exec(text) ?? [];
     const command = name === undefined ? this.commands.at(-1) : this.commands.find((known) => known.name === name);
@@ -237,7 +237,7 @@ interface Command {
   options: string[];
 }
 
-/** What commander gives to an action: an argument each, then the options. */
+/** The arguments of an action, as commander gives them: an argument each, then the options. */
 function argumentsOf({ name, args, options }: Command, words: string[]): unknown[] {
   const flags: Record<string, unknown> = {};
   const rest: string[] = [];

@@ -1,4 +1,4 @@
-/** What the tests of a plugin need: an authorization server, a host, a login that is there, and a clock. */
+/** For the tests of plugins: an authorization server, a host, a login that is there, and a clock. */
 export {
   type AuthorizationServerOptions,
   type GrantedLogin,

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** What a command of the plugin has printed so far. */
+/** The output of a command, as it comes. */
 export class Terminal {
   text = "";
   #waiting: (() => boolean)[] = [];
