@@ -643,6 +643,26 @@ export interface LogoutResult {
   leftInKeychain?: Array<string>
 }
 
+/**
+ * Moves the login of the config's account from the file into the config's `store`, or back, with the client that was registered
+ * for it: under both locks, and the tokens stay as they are. Killed in the middle it leaves no two logins and loses none: nobody
+ * is logged in until it is called again, which goes on. Where there is nothing to move it does nothing. Resolves to the status
+ * of the login at its new place.
+ *
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG` also where both places have a login; `STORE_LOCKED`, `STORE_CORRUPT`,
+ * `STORE_VERSION`, `STORE_IO`.
+ *
+ * @example
+ * ```ts
+ * import { moveLogin } from "clawdbot-plugin-auth";
+ * import { redisStore } from "clawdbot-plugin-auth/stores/redis";
+ *
+ * const { path } = await moveLogin({ pluginId: "my-memory", store: redisStore() }, "store");
+ * console.log(path); // the key in the store
+ * ```
+ */
+export declare function moveLogin(config: AuthConfig, to: "store" | "file"): Promise<AuthStatus>
+
 /** What {@link LoginOptions.onPaste} is to ask. */
 export interface PasteRequest {
   /** Ready to print: what to paste, and what was wrong with the last answer. */

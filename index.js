@@ -298,6 +298,10 @@ function listProfiles(config) {
   return atOnce("listProfiles", "profilesAtOnce", config) ?? start("listProfiles", listProfiles, config);
 }
 
+function moveLogin(config, to) {
+  return changing(start("moveLogin", moveLogin, config, undefined, to));
+}
+
 function refreshTokens(config, refreshToken, options) {
   return start("refreshTokens", refreshTokens, config, options, refreshToken);
 }
@@ -312,6 +316,7 @@ module.exports = {
   listProfiles,
   login,
   logout,
+  moveLogin,
   profileOrder,
   refreshTokens,
   status,

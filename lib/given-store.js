@@ -30,13 +30,30 @@ const IDLE = 60_000;
 function listen(native, store, number) {
   const known = listening.get(store);
   if (known !== undefined) {
-    known.timer.refresh();
+    // Where others have replaced the timers, one may be a number.
+    known.timer.refresh?.();
     return;
   }
   let isOver = false;
+  let stop;
+  const end = () => {
+    isOver = true;
+    settle(async () => clearTimeout(timer), ignore);
+    listening.delete(store);
+    native.storeIsLive(number, false);
+    settle(async () => await stop?.(), ignore);
+  };
+  let timer;
+  try {
+    timer = setTimeout(end, IDLE);
+    timer.unref?.();
+  } catch {
+    // Nothing would end it: what was read holds for a second, as for stores that report nothing.
+    return;
+  }
+  listening.set(store, { timer, end });
   const live = (isLive) => native.storeIsLive(number, isLive === true && !isOver);
   const listener = { live, changed: (key) => typeof key === "string" && native.storeHasChanged(number, key) };
-  let stop;
   settle(
     async () => {
       stop = await store.watch(listener);
@@ -44,16 +61,6 @@ function listen(native, store, number) {
     },
     () => live(false),
   );
-  const end = () => {
-    isOver = true;
-    clearTimeout(timer);
-    listening.delete(store);
-    native.storeIsLive(number, false);
-    settle(async () => await stop?.(), ignore);
-  };
-  const timer = setTimeout(end, IDLE);
-  timer.unref?.();
-  listening.set(store, { timer, end });
 }
 
 /** Nobody is to report changes any more, until the next call. */

@@ -3,16 +3,20 @@
  * `npx clawdbot-plugin-auth status <plugin>`: what the plugin's own `status` says, and its exit codes, on hosts whose command
  * line knows no commands of plugins. It needs no host, no gateway and no network.
  *
- * `npx clawdbot-plugin-auth init <plugin>`: a new plugin that logs in.
+ * `npx clawdbot-plugin-auth init <plugin>`: a new plugin that logs in. `move <plugin>`: its logins, between files and a store.
  */
 import { parseArgs } from "node:util";
-import { AuthError, listProfiles, status } from "../index.js";
+import { AuthError, type CredentialStore, listProfiles, status } from "../index.js";
+import { movedText, moveLogins } from "./move.ts";
 import { exitCode, stateInWords, statusText, worst } from "./status-text.ts";
 
 const usage = `Usage: clawdbot-plugin-auth status <plugin id> [--account <name>] [--all] [--json] [--check] [--state-dir <folder>]
          --check    exit with 0: usable; 1: a login is needed; 2: the login itself ends within 24 hours; 3: not known
        clawdbot-plugin-auth init <plugin id> [--name <name>] [--issuer <url>] [--service <url>]
-         writes a plugin that logs in, with a tool and a test, into a folder of that name`;
+         writes a plugin that logs in, with a tool and a test, into a folder of that name
+       clawdbot-plugin-auth move <plugin id> --to postgres | redis | etcd [--options <JSON>] [--account <name>] [--state-dir <folder>]
+         moves logins from files into a store; back with --from in place of --to
+         --options  those of the store; without them the usual variables count: PGHOST, REDIS_URL, ETCDCTL_ENDPOINTS`;
 
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -27,10 +31,13 @@ async function main(args: string[]): Promise<number> {
       name: { type: "string" },
       issuer: { type: "string" },
       service: { type: "string" },
+      to: { type: "string" },
+      from: { type: "string" },
+      options: { type: "string", default: "{}" },
     },
   });
-  const [command, pluginId, ...others] = positionals;
-  if ((command !== "status" && command !== "init") || pluginId === undefined || others.length > 0) {
+  const [command = "", pluginId, ...others] = positionals;
+  if (!["status", "init", "move"].includes(command) || pluginId === undefined || others.length > 0) {
     throw new TypeError("Name a plugin");
   }
   if (command === "init") {
@@ -43,6 +50,16 @@ async function main(args: string[]): Promise<number> {
     ...(values.account !== undefined && { profile: values.account }),
     ...(values["state-dir"] !== undefined && { stateDir: values["state-dir"] }),
   };
+  if (command === "move") {
+    const store = await storeOf(values.to ?? values.from, JSON.parse(values.options));
+    try {
+      const to = values.to === undefined ? "file" : "store";
+      console.log(movedText(await moveLogins({ ...config, store }, to, values.account)));
+    } finally {
+      await store.end();
+    }
+    return 0;
+  }
   const all = values.all ? await listProfiles(config) : [];
   const found = all.length > 0 ? all : [await status(config)];
   if (values.json) {
@@ -58,6 +75,20 @@ async function main(args: string[]): Promise<number> {
     }
   }
   return values.check ? worst(found) : 0;
+}
+
+interface Stores {
+  [name: string]: (options: object) => CredentialStore & { end(): Promise<void> };
+}
+
+async function storeOf(engine: string | undefined, options: object) {
+  if (engine !== "postgres" && engine !== "redis" && engine !== "etcd") {
+    throw new TypeError("Name the store by --to or --from");
+  }
+  // Beside this file where it is built.
+  const stores: Stores = await import(`./stores/${engine}.js`);
+  const make = stores[`${engine}Store`] as Stores[string];
+  return make(options);
 }
 
 main(process.argv.slice(2)).then(

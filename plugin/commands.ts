@@ -1,4 +1,4 @@
-/** `<command> login | logout | status | doctor | accounts`, for `api.registerCli`. */
+/** `<command> login | logout | status | doctor | accounts | move`, for `api.registerCli`. */
 import { createInterface } from "node:readline/promises";
 import { type AuthConfig, doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
 import { addAccountCommands, allAccounts } from "./accounts.ts";
@@ -6,6 +6,7 @@ import { browserCommand, openPage } from "./browser.ts";
 import { type AccountFlags, type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";
 import { Interruption } from "./interruption.ts";
+import { addMoveCommands } from "./move.ts";
 import { pasteable } from "./pasteable-report.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
@@ -81,6 +82,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
     );
 
   addAccountCommands(parent, context);
+  addMoveCommands(parent, context);
   addChatCommands(parent, context);
 }
 

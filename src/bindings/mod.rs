@@ -32,6 +32,7 @@ pub mod import_token;
 pub mod listener;
 pub mod login;
 pub mod logout;
+pub mod move_login;
 pub mod operation;
 mod options;
 pub mod payload;

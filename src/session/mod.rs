@@ -26,6 +26,7 @@ mod lock_wait;
 pub(crate) mod login;
 mod login_state;
 pub(crate) mod logout;
+mod move_login;
 mod mutex;
 mod ownership;
 mod patience;

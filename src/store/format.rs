@@ -117,6 +117,22 @@ impl Document {
         document
     }
 
+    /// A tombstone with a login that is on its way to another place. A login, a refresh or a logout drops it.
+    pub(super) fn carrying(mut self, login: &Self) -> Self {
+        self.set("carried", Some(Value::Object(login.0.clone())));
+        self
+    }
+
+    /// The login that a tombstone carries.
+    pub(super) fn carried(&self) -> Option<Self> {
+        match self.0.get("carried") {
+            Some(Value::Object(members)) if self.0.contains_key("loggedOutAt") => {
+                Some(Self(members.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// When somebody logged out. A given store also keeps a document where nobody ever did: that of the time 0.
     pub(super) fn logged_out_at(&self) -> Option<UnixMillis> {
         let time = Members(&self.0).time("loggedOutAt").ok().flatten();

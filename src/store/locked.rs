@@ -284,6 +284,32 @@ impl Locked {
         }
     }
 
+    /// All members of what is stored. Another program's file has a format of its own: nothing of it.
+    pub(super) fn document(&self) -> Document {
+        match &self.0 {
+            Kept::OwnFile(file) => file.document().clone(),
+            Kept::ForeignFile(_) => Document::default(),
+            Kept::Given(given) => given.document().clone(),
+        }
+    }
+
+    /// Writes a document in place of what was read under the lock. Logins are not moved to other programs' files.
+    ///
+    /// # Errors
+    /// `STORE_LOCKED` if another was faster; `STORE_IO`.
+    pub(super) fn put(
+        &mut self,
+        document: &Document,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<(), Error> {
+        match &mut self.0 {
+            Kept::OwnFile(file) => file.put(document, now, may),
+            Kept::ForeignFile(_) => Ok(()),
+            Kept::Given(given) => given.put(document, now, may),
+        }
+    }
+
     /// The names of secrets in the keychain that were replaced or logged out, as far as they may still be there.
     pub(crate) fn former_secrets(&self) -> Vec<String> {
         match &self.0 {

@@ -24,6 +24,7 @@ pub(crate) mod location;
 pub(crate) mod locked;
 mod marker;
 mod members;
+pub(crate) mod moving;
 pub(crate) mod name;
 pub(crate) mod order;
 pub(crate) mod outcome;

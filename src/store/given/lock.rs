@@ -190,26 +190,61 @@ impl GivenLock {
         Ok(removed)
     }
 
-    /// Writes a document whatever the store holds by now; a damaged value is kept under another key.
+    /// All members of the value.
+    pub(in crate::store) fn document(&self) -> &Document {
+        &self.seen.document
+    }
+
+    /// Writes a document in place of what was read under the lock. A damaged value is kept under another key.
+    ///
+    /// # Errors
+    /// `STORE_LOCKED` if another was faster; `STORE_IO`.
+    pub(in crate::store) fn put(
+        &mut self,
+        document: &Document,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<(), Error> {
+        self.require_lock()?;
+        if self.replaced(document, now, may)? {
+            return Ok(());
+        }
+        Err(keeps_changing(&self.slot.key))
+    }
+
+    /// Writes a document whatever the store holds by now.
     fn overwrite(
         &mut self,
         document: &Document,
         now: UnixMillis,
         may: MayBlock,
     ) -> Result<(), Error> {
-        let Slot { store, key } = &self.slot;
         for _ in 0..TRIES {
-            if let Some(damaged) = self.seen.kept.as_ref().filter(|_| self.seen.is_corrupt) {
-                store.set_aside(key, damaged.value.expose().as_bytes(), now, may)?;
-            }
-            let version = self.seen.kept.as_ref().map(|kept| kept.version.as_str());
-            if let Some(kept) = store.write(key, document, version, may)? {
-                self.seen = Seen::of(Some(kept), key)?;
+            if self.replaced(document, now, may)? {
                 return Ok(());
             }
-            self.seen = Seen::look(&self.slot, may)?;
         }
-        Err(keeps_changing(key))
+        Err(keeps_changing(&self.slot.key))
+    }
+
+    /// Writes a document unless the store holds something else by now, which is then read.
+    fn replaced(
+        &mut self,
+        document: &Document,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<bool, Error> {
+        let Slot { store, key } = &self.slot;
+        if let Some(damaged) = self.seen.kept.as_ref().filter(|_| self.seen.is_corrupt) {
+            store.set_aside(key, damaged.value.expose().as_bytes(), now, may)?;
+        }
+        let written = store.write(key, document, self.version(), may)?;
+        let is_written = written.is_some();
+        self.seen = match written {
+            Some(kept) => Seen::of(Some(kept), key)?,
+            None => Seen::look(&self.slot, may)?,
+        };
+        Ok(is_written)
     }
 
     fn version(&self) -> Option<&str> {

@@ -394,6 +394,27 @@ impl OwnFile {
         Ok(removed)
     }
 
+    /// All members of the file.
+    pub(in crate::store) fn document(&self) -> &Document {
+        &self.seen.document
+    }
+
+    /// Writes a document in place of what was read under the lock. A damaged file is kept beside it.
+    ///
+    /// # Errors
+    /// `STORE_IO`
+    pub(in crate::store) fn put(
+        &mut self,
+        document: &Document,
+        now: UnixMillis,
+        may: MayBlock,
+    ) -> Result<(), Error> {
+        let superseded = self.seen.document.superseded();
+        self.overwrite(&New::of(document.clone(), None, None, superseded), now, may)?;
+        Journal::of(&self.target).discard(&self.seen.stored, may);
+        Ok(())
+    }
+
     /// The names of secrets in the keychain that were replaced or logged out, as far as they may still be there.
     pub(in crate::store) fn former_secrets(&self) -> Vec<String> {
         self.seen.document.former()
