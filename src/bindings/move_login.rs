@@ -54,7 +54,7 @@ pub fn move_login(
         parsed.map(|(config, into_store)| {
             move |_, _| async move {
                 let status = session().move_login(&config, into_store).await?;
-                Ok(Payload::B(auth_status::one(status)))
+                Ok(Payload::B(auth_status::one(&status)))
             }
         }),
     )
