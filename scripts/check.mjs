@@ -86,8 +86,8 @@ async function runNodeTests(passedOn) {
   const options = passedOn.filter((argument) => argument.startsWith("-"));
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
   // What takes half a minute and more is run by `npm run test:long`, or by its name.
-  const example = "examples/memory-plugin";
-  const folders = names.length === 0 ? ["__test__", example] : ["__test__", "__test__/long", example];
+  const examples = ["examples/memory-plugin", "examples/migration/after"];
+  const folders = names.length === 0 ? ["__test__", ...examples] : ["__test__", "__test__/long", ...examples];
   const files = folders
     .flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(folder, name)))
     .filter((path) => path.endsWith(".test.ts"))
