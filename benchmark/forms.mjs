@@ -137,14 +137,15 @@ async function fetches(scratch, port, rounds) {
   const url = `http://127.0.0.1:${port}/notes?q=1`;
   const headers = { accept: "application/json" };
   const bearer = { ...headers, Authorization: `Bearer ${"a".repeat(800)}` };
-  const { signal } = new AbortController();
+  // One of its own for each call, as tools have it.
+  const signal = () => new AbortController().signal;
   const read = (ask) => async () => (await ask()).text();
   return interleaved(
     calls({
       fetch: read(() => fetch(url, { headers: bearer })),
       "the kit's fetch": read(() => auth.fetch(url, { headers })),
-      "fetch, { signal }": read(() => fetch(url, { headers: bearer, signal })),
-      "the kit's fetch, { signal }": read(() => auth.fetch(url, { headers, signal })),
+      "fetch, { signal }": read(() => fetch(url, { headers: bearer, signal: signal() })),
+      "the kit's fetch, { signal }": read(() => auth.fetch(url, { headers, signal: signal() })),
     }),
     { rounds, count: 100 },
   );
