@@ -41,9 +41,19 @@ export async function loggedIn(auth: PluginAuth | AuthConfig, login: TestLogin =
   if (!isOver) {
     return importToken(owner, { access, ...token });
   }
-  // Only a token that has not ended is taken.
-  const end = clock.now() + 20;
-  await importToken(owner, { access, ...token, expires: end });
-  await setTimeout(end - clock.now() + 1);
+  // Only a token that has not ended is taken: one that ends soon, and later on a machine that is busy.
+  for (const life of [20, 500, 10_000]) {
+    const end = clock.now() + life;
+    try {
+      await importToken(owner, { access, ...token, expires: end });
+    } catch (error) {
+      if (life < 10_000 && clock.now() >= end) {
+        continue;
+      }
+      throw error;
+    }
+    await setTimeout(Math.max(0, end - clock.now()) + 1);
+    break;
+  }
   return status(config);
 }
