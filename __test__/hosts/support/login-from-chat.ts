@@ -1,5 +1,6 @@
 /** A login from where the user is: the whole life in a real Telegram chat, and what must not happen there. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { appendFileSync, cpSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
@@ -71,6 +72,7 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
   await step("strangers and groups see no code", () => nobodyElse(on));
   await step("a whole life", () => wholeLife(on, gateway));
   await step("a logout ends the login that waits; its code is worth nothing", () => oldCode(on));
+  await step("the web chat, a client of the gateway", () => fromWebChat(on));
   await step("the model begins the login that a failed tool needs", () => begunByModel(on));
   await step("a reload in the middle", () => reloaded(on, gateway));
   await step("the gateway is killed in the middle", () => killed(on, gateway));
@@ -157,6 +159,10 @@ async function wholeLife(on: ChatHost, gateway: Gateway): Promise<void> {
   assert.equal(answered, 200, text);
   assert.match(await telegram.ask(`/${plugin} status`, { from: ada }, /^Chat Demo:/), /: logged in/);
   assert.match(await telegram.ask(login, { from: bob }, /logged in already|To log in/), /is logged in already/);
+  if (!saysLittle(host.id)) {
+    // As Telegram's menu has it.
+    await telegram.ask(`/${plugin.replace("-", "_")} status`, { from: ada }, /^Chat Demo: logged in/);
+  }
   const page = await exchange(`http://127.0.0.1:${host.port}/plugins/${plugin}/callback?code=x&state=y`);
   assert.equal(page.status, 400);
   assert.match(page.text, /This page belongs to no login here/);
@@ -177,6 +183,28 @@ async function oldCode({ telegram, login: config }: ChatHost): Promise<void> {
   assert.match(await telegram.ask(`/${plugin} status`, { from: bob }, /^Chat Demo:/), /not logged in/);
   await telegram.ask(`/${plugin} cancel`, { from: bob }, /given up/);
   assert.equal((await status(config)).state, "logged_out");
+}
+
+async function fromWebChat({ host, login: config }: ChatHost): Promise<void> {
+  const say = (args: string) => {
+    const message = `/${plugin} ${args}`;
+    return host.gatewayCall("chat.send", { sessionKey: "main", message, idempotencyKey: randomUUID() });
+  };
+  const heard = async (pattern: RegExp) => {
+    for (;;) {
+      const history = JSON.stringify(await host.gatewayCall("chat.history", { sessionKey: "main", limit: 50 }));
+      const found = pattern.exec(history)?.[0];
+      if (found !== undefined) {
+        return found;
+      }
+    }
+  };
+  await say("login");
+  await new Person().approve(await heard(/http[^\s"\\]+\?user_code=[\w-]+/));
+  await until(config, "valid");
+  await say("status");
+  await heard(/Chat Demo: logged in/);
+  await logout(config);
 }
 
 async function begunByModel({ telegram, model, host, login: config }: ChatHost): Promise<void> {
