@@ -90,7 +90,8 @@ async function choice(names, isWanted) {
 
 /** Each has its own home, port and servers. */
 function tested(chosen, files, options = []) {
-  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", "--test-timeout=1200000", ...options];
+  const limit = files.some((file) => file.startsWith("chat.")) ? 3_600_000 : 1_200_000;
+  const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${limit}`, ...options];
   return run(process.execPath, ["--import", "tsx", ...runner, ...files.map((file) => join(tests, file))], {
     env: {
       PLUGIN_AUTH_HOSTS: JSON.stringify(chosen),

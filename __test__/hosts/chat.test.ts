@@ -6,7 +6,8 @@ import { hostsOwnLogin, loginFromChat } from "./support/login-from-chat.ts";
 // They wait as much as they work.
 describe("a login from a chat", { concurrency: 2 }, () => {
   for (const { id } of hosts) {
-    test(id, { timeout: 900_000 }, (t) => loginFromChat(t, id));
+    // Shorter than that of the file, so that what was started is ended.
+    test(id, { timeout: 1_800_000 }, (t) => loginFromChat(t, id));
   }
 });
 
