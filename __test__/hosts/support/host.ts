@@ -36,6 +36,9 @@ const token = "test-token";
 /** The hosts wait 10 s for an answer by themselves, which is short where the machine is busy. */
 const patience = ["--timeout", "60000"];
 
+/** The environment of a host and of what it starts names its home so; other processes of a test have the home alone. */
+const mark = "PLUGIN_AUTH_HOST_OF";
+
 export interface Finished extends ChildExit {
   stdout: string;
   stderr: string;
@@ -158,7 +161,7 @@ export class Host {
   }
 
   /**
-   * Ends all processes of this home, and waits for that. openclaw 2026.4 starts itself again after a change of its
+   * Ends all of its processes, and waits for that. openclaw 2026.4 starts itself again after a change of its
    * configuration: detached, and the child of nobody.
    */
   async endAll(signal: NodeJS.Signals): Promise<void> {
@@ -172,7 +175,7 @@ export class Host {
     }
   }
 
-  /** Whether any process of this home runs. */
+  /** Whether any of its processes runs. */
   get isAlive(): boolean {
     return processesOf(this.home).length > 0;
   }
@@ -192,6 +195,7 @@ export class Host {
       env: this.home.env({
         PATH: `${dirname(nodeBinary(node))}${delimiter}${process.env.PATH ?? ""}`,
         NO_COLOR: "1",
+        [mark]: this.home.path,
         npm_config_registry: this.#registry,
         npm_config_audit: "false",
         npm_config_update_notifier: "false",
@@ -280,7 +284,7 @@ export class Gateway {
 function processesOf({ path }: TempHome): number[] {
   const isOfHome = (pid: string) => {
     try {
-      return `\0${readFileSync(`/proc/${pid}/environ`, "utf8")}`.includes(`\0HOME=${path}\0`);
+      return `\0${readFileSync(`/proc/${pid}/environ`, "utf8")}`.includes(`\0${mark}=${path}\0`);
     } catch {
       return false;
     }
