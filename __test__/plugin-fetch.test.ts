@@ -134,7 +134,9 @@ test("origins: as the config names them, subdomains only by a wildcard; else tho
   }
 });
 
-test("a 401 whose body breaks off is a 401", async (t) => {
+test("a 401 whose body breaks off is a 401", {
+  skip: process.platform === "win32" ? "there a connection that breaks off is reset, answer and all" : false,
+}, async (t) => {
   const { auth, service, state } = await plugin(t);
   const api = await service({
     "/broken": (request) =>

@@ -70,6 +70,7 @@ async function main(workplace) {
     const folder = join(workplace, "empty");
     await step("install, no scripts, in an empty folder", () => installInto(folder, registry));
     await step(`use: ESM, CommonJS, a login over https, on Node ${nodeMajors.join(", ")}`, () => use(folder));
+    await step("use: Bun and Deno, a login over https, worker threads", () => useElsewhere(folder));
     await step("use: TypeScript under node16, nodenext, bundler", () => compile(folder));
     await step("bundle: esbuild, rollup, webpack, ncc, bun", () => tryBundlers(folder, join(workplace, "away")));
     await step("other platforms get their own binary, and only that", () => installElsewhere(workplace, registry));
@@ -125,6 +126,25 @@ async function use(folder) {
   const smoke = join(root, "__test__", "prebuilt", "smoke.cjs");
   const programs = [["modules.mjs"], ["modules.cjs"], [smoke, join(folder, "node_modules", name)]];
   await Promise.all(nodes().flatMap((node) => programs.map((args) => output(node, args, { cwd: folder, env }))));
+}
+
+/** Runtimes that are not Node; npm has both. */
+async function useElsewhere(folder) {
+  const packages = join(here, "node_modules");
+  const runtimes = [
+    [join(packages, "@oven", "bun-linux-x64", "bin", "bun"), "run"],
+    [join(packages, "@deno", "linux-x64-glibc", "deno"), "run", "--allow-all", "--quiet"],
+  ].filter(([program]) => existsSync(program));
+  if (running.name === "linux-x64-gnu") assert.equal(runtimes.length, 2);
+  const authority = join(root, "__test__", "fixtures", "tls", "authority.pem");
+  const env = { NODE_EXTRA_CA_CERTS: authority, DENO_DIR: join(folder, "deno"), DENO_NO_UPDATE_CHECK: "1" };
+  const smoke = [join(root, "__test__", "prebuilt", "smoke.cjs"), join(folder, "node_modules", name)];
+  const programs = [["modules.mjs"], ["modules.cjs"], ["workers.mjs"], smoke];
+  await Promise.all(
+    runtimes.flatMap(([runtime, ...how]) =>
+      programs.map((args) => output(runtime, [...how, ...args], { cwd: folder, env })),
+    ),
+  );
 }
 
 async function compile(folder) {
