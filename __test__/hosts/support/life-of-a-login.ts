@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { appendFileSync, readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import { type AuthConfig, status } from "../../../index.js";
+import { type AuthConfig, logout, status } from "../../../index.js";
 import manifest from "../../../package.json" with { type: "json" };
 import { AuthorizationServer, clients } from "../../support/authorization-server.ts";
 import { Child } from "../../support/child.ts";
@@ -256,7 +256,7 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
   });
   if (telegram !== undefined) {
     await step("log out, and log in from a private chat in Telegram: the tools work", async (at) => {
-      await logOut(t, on);
+      await logout(login);
       await logInFromChat({ ...on, telegram }, "Team Memory");
       await assertToolsWork(at, "ada likes marmalade");
     });
