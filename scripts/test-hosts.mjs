@@ -127,7 +127,7 @@ function writeTable() {
   const cells = hosts.map(({ id, node }) => {
     const { date = "", commands, steps, seconds = "" } = runs.get(id) ?? {};
     const by = commands === undefined ? "" : commands ? "command line" : "gateway method";
-    return `| ${id} | ${node} | ${by} | ${steps === undefined ? "not passed" : `passed, ${steps} steps`} | ${seconds} | ${date} |`;
+    return `| ${id} | ${node} | ${by} | ${steps === undefined ? "not seen yet" : `passed, ${steps} steps`} | ${seconds} | ${date} |`;
   });
   const header = ["| Host | Node | Login by | Life of a login | Seconds | Date |", "|---|---|---|---|---|---|"];
   const page = join(root, "docs", "hosts.md");
