@@ -412,26 +412,36 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     assert.deepEqual(await server.requests({ endpoint: "revocation" }), []);
   });
 
-  test("who lost the lock without knowing overwrites nothing, and what it got is revoked", async (t) => {
-    const { server, store, config, expire } = await loggedIn(t);
-    expire();
-    readAnew(config, store);
-    const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
-    const token = getValidAccessToken(config);
-    await held.arrived;
-    const theirs = {
-      ...store.json(),
-      access: "theirs",
-      refresh: "theirs",
-      expires: Date.now() + 3_600_000,
-      refreshedAt: Date.now(),
-    };
-    store.put(theirs);
-    await held.release();
-    assert.equal(await token, "theirs");
-    assert.deepEqual(store.json(), theirs);
-    await until(async () => (await server.requests({ endpoint: "revocation" })).length === 1);
-  });
+  for (const [what, createdAt, revocations] of [
+    ["the same login, refreshed: revoking would end it", undefined, 0],
+    ["another login: what came is revoked", 1, 1],
+  ] as const) {
+    test(`who lost the lock without knowing overwrites nothing; ${what}`, async (t) => {
+      const { server, store, config, expire } = await loggedIn(t);
+      expire();
+      readAnew(config, store);
+      const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });
+      const token = getValidAccessToken(config);
+      await held.arrived;
+      const theirs = {
+        ...store.json(),
+        ...(createdAt !== undefined && { createdAt }),
+        access: "theirs",
+        refresh: "theirs",
+        expires: Date.now() + 3_600_000,
+        refreshedAt: Date.now(),
+      };
+      store.put(theirs);
+      await held.release();
+      assert.equal(await token, "theirs");
+      assert.deepEqual(store.json(), theirs);
+      const sent = async () => (await server.requests({ endpoint: "revocation" })).length;
+      if (revocations > 0) await until(async () => (await sent()) === revocations);
+      // A logout waits for nothing that is under way, and sends its own after it: two tokens.
+      await logout(config);
+      assert.equal(await sent(), revocations + 2);
+    });
+  }
 
   test("a lock that ends by itself before anything was sent: nothing is sent", async (t) => {
     const { server, store, config, expire } = await loggedIn(t);

@@ -202,12 +202,20 @@ impl Locked {
                 reserved: Some(Reserved(room)),
             }),
         }?;
+        let Some(stored) = self.stored().credential() else {
+            return Ok(saved);
+        };
         // A server that gives the same tokens to whoever asks twice gave them to another as well: they are in use.
-        let is_same = self
-            .stored()
-            .credential()
-            .is_some_and(|stored| stored.identity == credential.snapshot().identity);
-        Ok(if is_same { Saved::Written } else { saved })
+        if stored.identity == credential.snapshot().identity {
+            return Ok(Saved::Written);
+        }
+        // Another has refreshed the same login, maybe with what came here. RFC 7009 §2.1: with a refresh token the server "SHOULD also
+        // invalidate all access tokens based on the same authorization grant", and many end the grant itself.
+        let is_same_login = stored.created_at() == credential.created_at;
+        Ok(match saved {
+            Saved::Superseded if is_same_login => Saved::LeftToProgram,
+            saved => saved,
+        })
     }
 
     /// Stores a login, whatever was there. A damaged file is kept beside it.

@@ -11,8 +11,8 @@ pub(crate) enum Saved {
     Written,
     /// The store no longer holds the refresh token that was spent, so it wins; what the lock has read says what it holds.
     Superseded,
-    /// What another program did meanwhile wins, and what came is not revoked: that would end its login, or it has logged out,
-    /// which is not about what came for the token that was stored.
+    /// What another did meanwhile wins, and what came is not revoked: that would end its login. It has refreshed the same login, or it
+    /// is another program, whose logout is not about what came for the token that was stored.
     LeftToProgram,
 }
 
