@@ -28,6 +28,7 @@ const tasks = {
   soak: "processes that are killed while they refresh, for as long as you want",
   "soak:kills": "more kills at random",
   "soak:host": "a gateway that runs and reloads, for as long as you want",
+  "soak:stores": "one login on four machines, while engines and networks fail, for as long as you want",
   help: "this list",
 };
 

@@ -12,6 +12,7 @@ const asLong = { PLUGIN_AUTH_KILLS: "40", PLUGIN_AUTH_WRITES: "10000" };
 const long = [
   aMinute,
   ["test-keychains.mjs"],
+  ["soak-stores.mjs", "--minutes", "10", "--stop", "30"],
   ["test-prosody.mjs"],
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],

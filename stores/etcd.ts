@@ -195,6 +195,8 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
   const post = async (path: string, body: object, headers: Record<string, string> = {}) => {
     const send = url.protocol === "https:" ? https.request : http.request;
     const request = send(new URL(path, url), { method: "POST", headers, agent: false, ...secure });
+    // Whoever waits for it is told otherwise; without a listener it would end the process.
+    request.on("error", () => {});
     request.end(JSON.stringify(body));
     const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
     return { request, response };

@@ -90,7 +90,8 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
     const { pg } = await ready();
     const client = new pg.Client(settings);
     const broken = new Promise<never>((_, reject) => {
-      client.once("error", reject);
+      // Each of them: one without a listener would end the process.
+      client.on("error", reject);
       client.once("end", () => reject(new StoreError("CONNECTION_ENDED", "The connection has ended.")));
     });
     broken.catch(() => {});

@@ -19,7 +19,9 @@ export interface Engine {
   readonly told: StoreTold;
   readonly port: number;
   /** The same by another port, which leads there. */
-  toldThrough(port: number): StoreTold;
+  toldThrough(port: number, host?: string): StoreTold;
+  /** Stops it in the middle of whatever it does, or lets it go on. */
+  freeze(isFrozen: boolean): void;
   /** By SIGKILL or the like: connections are broken, what was confirmed stays. */
   stop(): Promise<void>;
   startAgain(): Promise<void>;
@@ -55,7 +57,7 @@ abstract class Program implements Engine {
     return this.toldThrough(this.port);
   }
 
-  abstract toldThrough(port: number): StoreTold;
+  abstract toldThrough(port: number, host?: string): StoreTold;
   protected abstract readonly command: string[];
   abstract breakLocks(): Promise<void>;
   /** Whether it takes requests. */
@@ -77,10 +79,14 @@ abstract class Program implements Engine {
     }
   }
 
+  freeze(isFrozen: boolean): void {
+    this.#process?.kill(isFrozen ? "SIGSTOP" : "SIGCONT");
+  }
+
   async stop(): Promise<void> {
     const running = this.#process;
     this.#process = undefined;
-    if (running === undefined || running.exitCode !== null) return;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
     const ended = once(running, "close");
     running.kill("SIGKILL");
     await ended;
@@ -90,20 +96,29 @@ abstract class Program implements Engine {
 export class Redis extends Program {
   static readonly unavailable = engine("redis-server") === undefined ? "Redis is not installed" : false;
 
-  static async start(lifetime: Lifetime): Promise<Redis> {
-    const redis = new Redis(lifetime, await freePort());
+  /** `isOpen`: for other machines as well. */
+  static async start(lifetime: Lifetime, isOpen = false): Promise<Redis> {
+    const redis = new Redis(lifetime, await freePort(), isOpen);
     await redis.startAgain();
     return redis;
   }
 
-  toldThrough(port: number): StoreTold {
-    return { engine: "redis", options: { url: `redis://127.0.0.1:${port}` } };
+  readonly #isOpen: boolean;
+
+  private constructor(lifetime: Lifetime, port: number, isOpen: boolean) {
+    super(lifetime, port);
+    this.#isOpen = isOpen;
+  }
+
+  toldThrough(port: number, host = "127.0.0.1"): StoreTold {
+    return { engine: "redis", options: { url: `redis://${host}:${port}` } };
   }
 
   protected get command(): string[] {
     const { program = "" } = engine("redis-server") ?? {};
     const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
-    return [program, "--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.folder, ...durable];
+    const bound = this.#isOpen ? ["--bind", "0.0.0.0", "--protected-mode", "no"] : ["--bind", "127.0.0.1"];
+    return [program, "--port", `${this.port}`, ...bound, "--dir", this.folder, ...durable];
   }
 
   async breakLocks(): Promise<void> {
@@ -135,21 +150,25 @@ export class Redis extends Program {
 export class Etcd extends Program {
   static readonly unavailable = engine("etcd") === undefined ? "etcd is not installed" : false;
 
-  static async start(lifetime: Lifetime): Promise<Etcd> {
-    const etcd = new Etcd(lifetime, await freePort(), await freePort());
+  /** `isOpen`: for other machines as well. */
+  static async start(lifetime: Lifetime, isOpen = false): Promise<Etcd> {
+    const etcd = new Etcd(lifetime, await freePort(), await freePort(), isOpen);
     await etcd.startAgain();
     return etcd;
   }
 
   readonly #peerPort: number;
 
-  private constructor(lifetime: Lifetime, port: number, peerPort: number) {
+  readonly #isOpen: boolean;
+
+  private constructor(lifetime: Lifetime, port: number, peerPort: number, isOpen: boolean) {
     super(lifetime, port);
     this.#peerPort = peerPort;
+    this.#isOpen = isOpen;
   }
 
-  toldThrough(port: number): StoreTold {
-    return { engine: "etcd", options: { hosts: `http://127.0.0.1:${port}` } };
+  toldThrough(port: number, host = "127.0.0.1"): StoreTold {
+    return { engine: "etcd", options: { hosts: `http://${host}:${port}` } };
   }
 
   protected get command(): string[] {
@@ -158,7 +177,12 @@ export class Etcd extends Program {
     const peer = `http://127.0.0.1:${this.#peerPort}`;
     return [
       ...[program, "--data-dir", join(this.folder, "data"), "--name", "one"],
-      ...["--listen-client-urls", client, "--advertise-client-urls", client],
+      ...[
+        "--listen-client-urls",
+        this.#isOpen ? `http://0.0.0.0:${this.port}` : client,
+        "--advertise-client-urls",
+        client,
+      ],
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `one=${peer}`],
     ];
   }

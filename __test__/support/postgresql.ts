@@ -1,7 +1,7 @@
 /** A real PostgreSQL server of a test's own, in a temp folder and on a port of loopback that was free. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -26,19 +26,24 @@ export class PostgreSql implements Engine {
   readonly port: number;
   #server: ChildProcess | undefined;
 
-  static async start(lifetime: Lifetime): Promise<PostgreSql> {
+  /** `isOpen`: for other machines as well, and durable. */
+  static async start(lifetime: Lifetime, isOpen = false): Promise<PostgreSql> {
     const folder = mkdtempSync(join(tmpdir(), "plugin-auth-pg-"));
-    const database = new PostgreSql(folder, await freePort());
+    const database = new PostgreSql(folder, await freePort(), isOpen);
     lifetime.after(async () => {
       await database.stop();
       rmSync(folder, { recursive: true, force: true });
     });
     cpSync(PostgreSql.#template ?? database.#initialize(), join(folder, "data"), { recursive: true });
+    if (isOpen) appendFileSync(join(folder, "data", "pg_hba.conf"), "host all all 10.77.0.0/16 trust\n");
     await database.startAgain();
     return database;
   }
 
-  private constructor(folder: string, port: number) {
+  readonly #isOpen: boolean;
+
+  private constructor(folder: string, port: number, isOpen: boolean) {
+    this.#isOpen = isOpen;
     this.#folder = folder;
     this.port = port;
     this.connection = { host: "127.0.0.1", port, user: "plugin", database: "postgres" };
@@ -47,7 +52,8 @@ export class PostgreSql implements Engine {
   async startAgain(): Promise<void> {
     const [program = "", ...args] = this.#command("postgres", [
       ...["-D", join(this.#folder, "data"), "-p", `${this.port}`, "-k", this.#folder],
-      ...["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=100"],
+      ...["-c", `listen_addresses=${this.#isOpen ? "0.0.0.0" : "127.0.0.1"}`, "-c", "max_connections=100"],
+      ...["-c", `fsync=${this.#isOpen ? "on" : "off"}`],
     ]);
     this.#server = spawn(program, args, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
     let log = "";
@@ -76,8 +82,21 @@ export class PostgreSql implements Engine {
     return this.toldThrough(this.port);
   }
 
-  toldThrough(port: number): StoreTold {
-    return { engine: "postgres", options: { client: { ...this.connection, port } } };
+  toldThrough(port: number, host = "127.0.0.1"): StoreTold {
+    return { engine: "postgres", options: { client: { ...this.connection, port, host } } };
+  }
+
+  /** The server and the processes of its connections. */
+  freeze(isFrozen: boolean): void {
+    const { pid } = this.#server ?? {};
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+    for (const one of [`${pid}`, ...children].filter(Boolean)) {
+      try {
+        process.kill(Number(one), isFrozen ? "SIGSTOP" : "SIGCONT");
+      } catch {
+        // That connection has ended.
+      }
+    }
   }
 
   /** The lock of whoever holds one ends, as when a connection breaks. */
