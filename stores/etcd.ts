@@ -220,9 +220,13 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
   const created = new Promise<void>((resolve) => {
     begun = resolve;
   });
+  const lines = createInterface({ input: response });
+  // A response that breaks off has no end, by which reading its lines would end.
+  response.on("error", () => {});
+  response.once("close", () => lines.close());
   const broken = (async (): Promise<never> => {
     try {
-      for await (const line of createInterface({ input: response })) {
+      for await (const line of lines) {
         const { result } = JSON.parse(line) as {
           result?: { created?: boolean; canceled?: boolean; events?: { kv: { key: string } }[] };
         };
