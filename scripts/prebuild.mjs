@@ -1,23 +1,29 @@
 // Builds the binaries that are published, two for each platform (one knows the keychain), into npm/<platform>/, and checks what each asks of the system it runs on.
 //
-//   node scripts/prebuild.mjs                    what this machine can build: on Linux, the four Linux platforms
+//   node scripts/prebuild.mjs                    those of this system: on Linux, the four Linux platforms
 //   node scripts/prebuild.mjs linux-x64-gnu …    only these, by npm's name or Rust's
 //
 // Linux is built with zig as C compiler and linker (cargo-zigbuild): it links against any glibc, musl too, and for any
-// processor. Both come from PyPI, into target/tools. macOS and Windows are built on macOS and Windows.
+// processor. Both come from PyPI, into target/tools. macOS links there as well, with stubs of what zig lacks
+// (macos-stubs.mjs): to be looked at, and compared with what the workflow builds on macOS. Windows is built on Windows.
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { delimiter, join, relative } from "node:path";
+import { basename, delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { libraries as built } from "./build.mjs";
 import { output, run } from "./command.mjs";
 import { readElf } from "./elf.mjs";
+import { readMachO } from "./mach-o.mjs";
+import { macosStubs } from "./macos-stubs.mjs";
 import { keychainBuildOf, platformOf, platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
 /** What every Linux since 2014 has; Rust's own floor. */
 const glibc = "2.17";
+
+/** The oldest macOS that Node 18 runs on is older; Rust's own floor for arm64. */
+const macos = "11.0";
 
 /** What the default binary may have, in bytes: hosts copy it into every capture of a plugin. */
 const largest = 2_900_000;
@@ -50,7 +56,8 @@ async function prebuild(platform) {
   await addTarget(target);
   const sysroot = (await output("rustc", ["--print", "sysroot"])).trim();
   // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
-  const ownStd = os === "linux" && (await hasRustSource());
+  const isLinked = os !== "win32" && process.platform === "linux";
+  const ownStd = os !== "win32" && (await hasRustSource());
   const flags = [
     // Panics name source files: without the folders of the machine that built them.
     `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
@@ -67,12 +74,13 @@ async function prebuild(platform) {
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
     // Its name within itself, which is else the path that it was linked to.
     ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
+    ...(os === "darwin" && isLinked ? (await macosStubs()).map((option) => `-Clink-arg=${option}`) : []),
   ];
   // Lets the stable compiler take options that begin with -Z.
-  const env = { CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" };
+  const env = { MACOSX_DEPLOYMENT_TARGET: macos, CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" };
   let command = ["build", "--target", target];
   const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size"] : [];
-  if (os === "linux") {
+  if (isLinked) {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
     command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
   }
@@ -102,6 +110,9 @@ const libraries = {
   musl: /^libc\.(so|musl-.+\.so\.1)$/,
 };
 
+const ofMacos =
+  /^(\/usr\/lib\/lib(System\.B|iconv\.2|charset\.1|objc\.A)\.dylib|\/System\/Library\/Frameworks\/\w+\.framework\/Versions\/A\/\w+)$/;
+
 /** @returns {string} What there is to say about a binary that is as it should be. */
 export function check(platform) {
   const path = join(platform.folder, platform.binary);
@@ -124,6 +135,20 @@ export function check(platform) {
     const foreign = elf.libraries.filter((library) => !libraries[platform.libc].test(library));
     if (foreign.length > 0) problems.push(`it needs ${foreign.join(", ")}`);
     facts.push(`needs ${elf.libraries.join(", ")}`, ...(highest ? [`highest symbol ${highest}`] : []));
+  }
+  if (platform.os === "darwin") {
+    const found = readMachO(path);
+    if (found.cpu !== platform.cpu) problems.push(`it is for ${found.cpu}`);
+    if (byVersion(found.minos, macos) > 0) problems.push(`it needs macOS ${found.minos}`);
+    if (found.name !== `@rpath/${platform.binary}`) problems.push(`it calls itself ${found.name}`);
+    if (!found.whole || found.signature === "none") problems.push("it is not signed, or not whole");
+    const foreign = found.libraries.filter((library) => !ofMacos.test(library));
+    if (foreign.length > 0) problems.push(`it needs ${foreign.join(", ")}`);
+    const homeless = [...found.wanted].filter(([, library]) => library === "").map(([name]) => name);
+    if (homeless.length > 0) problems.push(`no library has ${homeless.join(", ")}`);
+    if (!found.exported.includes("_napi_register_module_v1")) problems.push("it is no addon");
+    facts.push(`macOS ${found.minos}`, `needs ${found.libraries.map((path) => basename(path)).join(", ")}`);
+    facts.push(`signed ${found.signature}`);
   }
   if (problems.length > 0) throw new Error(`${relative(root, path)}: ${problems.join("; ")}.`);
   return `${relative(root, path)}: ${facts.join(", ")}`;

@@ -46,7 +46,6 @@ const testFiles = [
   "plugin-service",
   "refresh-token",
   "status-command",
-  "store",
 ];
 
 /**
