@@ -101,7 +101,6 @@ export async function hostsOwnLogin(t: TestContext, id: HostId): Promise<void> {
     },
   });
   const gateway = await startChat(on);
-  t.after(() => t.diagnostic(JSON.stringify(telegram.sent, null, 1)));
   const shown = await telegram.ask("/login my-model", { from: ada }, code);
   const before = telegram.sent.length;
   await new Person().approve(`${server.issuer}/device?user_code=${codeIn(shown)}`);
