@@ -24,7 +24,7 @@ export const protections = [
   },
   {
     protection: "The kernel lock",
-    find: "Self::try_acquire_by(protected, fs4::FileExt::try_lock, may)",
+    find: "Self::try_acquire_by(protected, TRY_LOCK, may)",
     replace: "Self::try_acquire_by(protected, |_: &File| Ok(()), may)",
     tests: {
       "stopped-holder": ["^others wait as long"],
