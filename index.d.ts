@@ -102,6 +102,27 @@ export interface PendingLogin {
 export declare function beginLogin(config: AuthConfig, options?: BeginLoginOptions): Promise<PendingLogin>;
 
 /**
+ * A login as plugins keep it by hand: the members of this type, or what is found in the wild instead: `access_token`,
+ * `accessToken`, `token`; `refresh_token`, `refreshToken`; `expires_at`, `expiresAt`, `expiry_date`, `expiry`, `expires_on`
+ * (Unix seconds or milliseconds, or an ISO date), `expires_in` with `created_at`; `scope`; `client_id`, `client_secret`,
+ * `token_endpoint`, `redirect_uri`; all of it in `tokens`, `token`, `credentials`, `oauth` or `auth`. A refresh token alone is enough.
+ */
+export interface AdoptedLogin {
+  /** The access token. */
+  access?: string
+  /** The refresh token. */
+  refresh?: string
+  /** When the access token ends, Unix milliseconds or seconds. @default unknown: valid until rejected */
+  expires?: number | string | Date
+  /** What it was granted for. */
+  scopes?: Array<string>
+  /** The client that it was issued to, where the config names none: it is used for the next login as well. */
+  clientId?: string
+  /** The secret of that client. */
+  clientSecret?: string
+}
+
+/**
  * Where to authenticate, as which client, and whose credential it is. One object serves every call.
  *
  * Unknown names are refused with `INVALID_CONFIG`, which suggests the nearest known one.
@@ -138,9 +159,11 @@ export interface AuthConfig {
   issuer?: string
   /**
    * How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
-   * §4.1 with PKCE, RFC 8252). @default the device flow where the server offers it, else the browser
+   * §4.1 with PKCE, RFC 8252). `client_credentials`: nobody does, the client itself gets the tokens (RFC 6749 §4.4), at the first
+   * call, from the same store under the same lock; it takes `clientId`, and `clientSecret` or `clientKey`.
+   * @default the device flow where the server offers it, else the browser
    */
-  flow?: "device_code" | "authorization_code" | (string & {})
+  flow?: "device_code" | "authorization_code" | "client_credentials" | (string & {})
   /**
    * Where the browser comes back to: http on 127.0.0.1, [::1] or localhost, with a port or
    * on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
@@ -207,6 +230,34 @@ export interface AuthConfig {
    * sends none. May not name a parameter that this library sets.
    */
   extraParameters?: Record<string, string>
+  /**
+   * Added to the authorization request alone, or to the request for a device code: `access_type` at Google,
+   * `approval_prompt` at Strava, `actor` at Linear. They go before `extraParameters`. May not name a parameter that this
+   * library sets.
+   */
+  authorizationParameters?: Record<string, string>
+  /**
+   * Members of the token answer that are kept with the login, and shown in `status().tokenResponse`: `["team"]` at Slack.
+   * None whose name speaks of a token, a secret, a password or an assertion; nor are such members inside of them kept.
+   */
+  tokenResponse?: Array<string>
+  /**
+   * A token from elsewhere, used before the stored login, or behind it: where nobody is logged in, or a login is needed.
+   * `status().source` says which one is in use.
+   */
+  token?: OutsideToken
+  /**
+   * Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
+   * `["http://api:8080"]` in a compose network. {@link doctor} and the status warn of each.
+   */
+  allowHttp?: Array<string>
+  /**
+   * A login that the plugin kept before it used this library, which is taken over once, under the lock, while nobody is
+   * logged in and nobody has logged out: the path of a JSON file (with `~`), several, or a function that gives
+   * {@link AdoptedLogin} or nothing. A file is renamed `*.adopted` then. What `credentials.json` in the plugin's install
+   * folder holds is taken over in any case, under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot` too.
+   */
+  adopt?: string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>)
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
   stateDir?: string
   /** The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`. */
@@ -321,8 +372,10 @@ export interface AuthStatus {
   issuer?: string
   /** The client that it was issued to. */
   clientId?: string
-  /** Whose login it is, as the server says. */
+  /** Whose login it is, as the server says. For people to read; nothing of it is verified. */
   account?: LoginAccount
+  /** The members of the token answer that {@link AuthConfig.tokenResponse} names. */
+  tokenResponse?: Record<string, unknown>
   /** The scopes that were granted. */
   scopes?: Array<string>
   /** Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them. */
@@ -347,6 +400,8 @@ export interface AuthStatus {
   refreshedAt?: number
   /** Where the tokens lie, once they are stored. */
   storage?: "file" | "keychain"
+  /** Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the config. */
+  source?: "login" | "env" | "config"
   /** The last failure that is still of consequence. */
   lastError?: LastError
   /**
@@ -662,6 +717,16 @@ export interface LogoutResult {
  * ```
  */
 export declare function moveLogin(config: AuthConfig, to: "store" | "file"): Promise<AuthStatus>
+
+/** A token that the user has set, in place of a login or behind it. */
+export interface OutsideToken {
+  /** The environment variable that holds it. Read at each call; blank is none. */
+  env?: string
+  /** The token itself, for example from the plugin's configuration; after `env`. */
+  value?: string
+  /** Used only where the stored login cannot be. @default false */
+  behindLogin?: boolean
+}
 
 /** What {@link LoginOptions.onPaste} is to ask. */
 export interface PasteRequest {

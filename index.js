@@ -20,12 +20,15 @@ function imageFor(name, config) {
   return images.imageFor(name, config);
 }
 
-let givenStore;
-function numbered(image, config) {
-  if (config?.store === undefined) return config;
-  givenStore ??= require("./lib/given-store.js");
-  return givenStore.numbered(image, config);
+let nativeConfig;
+/** The config as native code takes it. */
+function natively(image, config) {
+  if (config?.store === undefined && typeof config?.adopt !== "function") return config;
+  nativeConfig ??= require("./lib/native-config.js").nativeConfig;
+  return nativeConfig(image, config);
 }
+
+let givenStore;
 
 let Content;
 function contentOf(config) {
@@ -36,6 +39,22 @@ function contentOf(config) {
 let call;
 function start(name, caller, config, options, argument) {
   call ??= require("./lib/call.js");
+  if (hasAdoption(config)) return adopting(name, caller, config, options, argument);
+  return call.start(name, caller, config, options, argument);
+}
+
+/** Whether the plugin knows of a login, or looks as if. */
+function hasAdoption(config) {
+  try {
+    return typeof config?.adopt === "function";
+  } catch {
+    return false;
+  }
+}
+
+async function adopting(name, caller, config, options, argument) {
+  const { adopt, isBefore } = require("./lib/adoption.js");
+  if (isBefore(name, config)) await adopt(name, caller, config, options);
   return call.start(name, caller, config, options, argument);
 }
 
@@ -47,7 +66,30 @@ const FEW = 32;
 // Most calls are for the one that was found last.
 let latest;
 
+/** Whether the config names a token from outside, or looks as if. */
+function hasToken(config) {
+  try {
+    return config?.token !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function outside() {
+  return require("./lib/outside-token.js");
+}
+
 function getValidAccessToken(config, options) {
+  if (!hasToken(config)) return storedToken(config, options);
+  return outside().fromOutside(
+    config,
+    options,
+    () => storedToken(config, options),
+    (token) => token,
+  );
+}
+
+function storedToken(config, options) {
   const fresh = freshToken(config, options);
   if (fresh !== undefined) return fresh.promise;
   return tokenOf(start("getValidAccessToken", getValidAccessToken, config, options));
@@ -127,7 +169,7 @@ function look(config, known) {
   const copy = content === undefined ? config : content.copy;
   const image = imageFor("getValidAccessToken", copy);
   if (copy.store !== config.store || copy.storage !== config.storage) return undefined;
-  const fresh = image.native?.freshToken(numbered(image, copy)) ?? null;
+  const fresh = image.native?.freshToken(natively(image, copy)) ?? null;
   if (fresh === null) {
     // There is more to do, or a failure to be told. What was handed out is not kept for it.
     if (known !== undefined) byContent = byContent.filter((one) => one !== known);
@@ -159,6 +201,16 @@ async function resolved(value) {
 }
 
 function authorizationHeaders(config, request, options) {
+  if (!hasToken(config)) return storedAuthorization(config, request, options);
+  return outside().fromOutside(
+    config,
+    options,
+    () => storedAuthorization(config, request, options),
+    (token) => ({ Authorization: `Bearer ${token}` }),
+  );
+}
+
+function storedAuthorization(config, request, options) {
   const fresh = freshToken(config, options);
   if (fresh?.header !== undefined && isTaken(request)) return resolved({ Authorization: fresh.header });
   return authorized(config, request, options, fresh);
@@ -174,7 +226,7 @@ async function authorized(config, given, options, fresh) {
     const isKnown = turn === 0 && fresh?.native !== undefined;
     const image = isKnown ? fresh : imageFor("authorizationHeaders", config);
     if (isKnown) ask(fresh);
-    const signed = image.native.authorizationHeaders(isKnown ? undefined : numbered(image, config), request);
+    const signed = image.native.authorizationHeaders(isKnown ? undefined : natively(image, config), request);
     if (Array.isArray(signed)) {
       take(request);
       const [Authorization, DPoP] = signed;
@@ -267,6 +319,10 @@ async function changing(answer) {
 }
 
 function status(config) {
+  return hasToken(config) ? outside().outsideStatus(config, () => storedStatus(config)) : storedStatus(config);
+}
+
+function storedStatus(config) {
   return atOnce("status", "statusAtOnce", config) ?? start("status", status, config);
 }
 
@@ -276,11 +332,13 @@ let json;
 function atOnce(name, look, config) {
   try {
     const image = imageFor(name, config);
-    const said = image.native[look](numbered(image, config));
+    const said = image.native[look](natively(image, config));
     if (said === null) return undefined;
     images.watchOver(image);
     json ??= require("./lib/json.js");
-    return resolved(json.read(said));
+    const status = json.read(said);
+    // The plugin may know of a login.
+    return typeof config?.adopt === "function" && status.state === "logged_out" ? undefined : resolved(status);
   } catch {
     // It has a failure to tell.
     return undefined;
@@ -288,10 +346,21 @@ function atOnce(name, look, config) {
 }
 
 function doctor(config, options) {
-  const report = start("doctor", doctor, config, options);
+  const report = checked(start("doctor", doctor, config, options), config);
   if (typeof config?.store?.inspect !== "function") return report;
   givenStore ??= require("./lib/given-store.js");
   return givenStore.inspected(report, config.store);
+}
+
+/** The report, with what is looked into on this side. */
+async function checked(report, config) {
+  const found = await report;
+  const more = [
+    ...(hasToken(config) ? outside().outsideCheck(config) : []),
+    ...(config.allowHttp === undefined ? [] : require("./lib/unencrypted.js").unencryptedChecks(config)),
+  ];
+  if (more.length === 0) return found;
+  return { ...found, ok: found.ok && more.every(({ level }) => level !== "error"), checks: [...found.checks, ...more] };
 }
 
 function listProfiles(config) {

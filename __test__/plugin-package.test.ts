@@ -14,6 +14,8 @@ for (const node of [18, 24] as const) {
     const child = Child.start(t, "plugin-modules.mjs", { node, env: TempHome.create(t).env() });
     const { names, exported, same } = await child.event("modules");
     assert.deepEqual(names, [
+      "browserAuthMethod",
+      "changesChannel",
       "configSchema",
       "deviceCodeAuthMethod",
       "loginNeeded",

@@ -2,9 +2,10 @@
 
 // A native call: its events become callbacks, its outcome settles the promise, the signal cancels it.
 const { AuthError } = require("./auth-error.js");
-const { numbered, release, use } = require("./given-store.js");
+const { release, use } = require("./given-store.js");
 const { imageFor, watchOver } = require("./images.js");
 const { read } = require("./json.js");
+const { nativeConfig } = require("./native-config.js");
 const { saveBeforeExit } = require("./shared.js");
 
 /** Loaded where something has failed. */
@@ -85,7 +86,7 @@ function start(name, caller, config, options, argument) {
     // What only takes a fresh token sends nothing: no exit has to wait for it, and it needs no certificates.
     saveBeforeExit();
     bringCertificates(image);
-    const operation = image.native[name](numbered(image, config), options, listener, argument);
+    const operation = image.native[name](nativeConfig(image, config), options, listener, argument);
     use(config);
     signal?.addEventListener?.("abort", onAbort, { once: true });
   });

@@ -6,11 +6,18 @@ import {
   type AuthStatus,
   authorizationHeaders,
   getValidAccessToken,
+  type LoginOptions,
+  type LogoutResult,
+  login,
+  logout,
   type ResourceRequest,
+  type SignalOptions,
   status,
   type TokenOptions,
 } from "../index.js";
 import { authorizedFetch, type Sender } from "./authorized-fetch.ts";
+import type { Changes } from "./changes.ts";
+import { plainly, type Say } from "./messages.ts";
 import { Refusals } from "./refusals.ts";
 
 /** An account of the plugin's user, which is logged in or not. */
@@ -30,8 +37,14 @@ export interface Account {
    * read only once (a stream, a `Request` of more than 1 MiB). The token goes to https URLs of the login's `origins` (and http on loopback); elsewhere this is plain `fetch`.
    */
   fetch(input: string | URL | Request, init?: RequestInit | null): Promise<Response>;
-  /** The state of the login, and where its token may go: no network call, no token. */
-  status(): Promise<AuthStatus & { origins: string[] }>;
+  /** The state of the login, and where its token may go: no network call, no token. `unencrypted`: those without TLS. */
+  status(): Promise<AuthStatus & { origins: string[]; unencrypted?: string[] }>;
+  /** Logs in, in words of your own: `onVerification` shows the code or the page. */
+  login(options: LoginOptions): Promise<AuthStatus>;
+  /** Logs out. */
+  logout(options?: SignalOptions): Promise<LogoutResult>;
+  /** The config of this login, for the package's own functions; to be asked for again each time. */
+  config(): AuthConfig;
 }
 
 export interface AccountSource extends Pick<Sender, "origins" | "isRejected"> {
@@ -42,10 +55,13 @@ export interface AccountSource extends Pick<Sender, "origins" | "isRejected"> {
   title: string;
   /** What logs this account in: "run `openclaw my-memory login` in a terminal". */
   loginAdvice(): string;
+  say: Say;
+  changes: Changes;
 }
 
-export function account({ profile, config, title, loginAdvice, ...source }: AccountSource): Account {
-  const explainedError = (error: unknown) => (error instanceof AuthError ? explain(error, title, loginAdvice) : error);
+export function account({ profile, config, title, loginAdvice, say, changes, ...source }: AccountSource): Account {
+  const explainedError = (error: unknown) =>
+    error instanceof AuthError ? explain(error, title, loginAdvice, say, profile) : error;
   const explained = async <Result>(call: () => Promise<Result>): Promise<Result> => {
     try {
       return await call();
@@ -53,13 +69,51 @@ export function account({ profile, config, title, loginAdvice, ...source }: Acco
       throw explainedError(error);
     }
   };
-  const authorize = (request: ResourceRequest, options?: TokenOptions) =>
-    authorizationHeaders(config(), request, options);
+  /** Who keeps what was fetched for a person hears of another one before the token is used. */
+  let lastToken: string | undefined;
+  const noticed = async <Result>(call: () => Promise<Result>, token: (result: Result) => string): Promise<Result> => {
+    if (!changes.areWanted) {
+      return call();
+    }
+    try {
+      const result = await call();
+      if (token(result) !== lastToken) {
+        await changes.look();
+        lastToken = token(result);
+      }
+      return result;
+    } catch (error) {
+      if (error instanceof AuthError && error.needsLogin) {
+        await changes.look();
+      }
+      throw error;
+    }
+  };
+  const ask = (options?: TokenOptions) =>
+    noticed(
+      () => getValidAccessToken(config(), options),
+      (token) => token,
+    );
+  const authorize = async (request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders> => {
+    if (!source.origins.isUnencrypted(request.url)) {
+      return noticed(
+        () => authorizationHeaders(config(), request, options),
+        ({ Authorization }) => Authorization,
+      );
+    }
+    const token = await ask(options);
+    if ((await status(config())).dpop) {
+      throw new TypeError(
+        `This login is bound to a key, which proves nothing to ${new URL(request.url).origin}: use https there.`,
+      );
+    }
+    return { Authorization: `Bearer ${token}` };
+  };
   const sender: Sender = { ...source, authorize, explained: explainedError, refusals: new Refusals() };
   /** What the plugin said of it, until another takes its place. */
   let rejectedToken: string | undefined;
   const token = async (options?: TokenOptions) => {
-    const valid = await getValidAccessToken(config(), rejectedToken ? { rejectedToken, ...options } : options);
+    const valid = await ask(rejectedToken ? { rejectedToken, ...options } : options);
     rejectedToken = valid === rejectedToken ? rejectedToken : undefined;
     return valid;
   };
@@ -79,16 +133,37 @@ export function account({ profile, config, title, loginAdvice, ...source }: Acco
     },
     authorizationHeaders: (request, options) => explained(() => authorize(request, options)),
     fetch: (input, init) => authorizedFetch(sender, input, init),
-    status: () => explained(async () => ({ ...(await status(config())), origins: [...source.origins.list] })),
+    status: () =>
+      explained(async () => {
+        const { unencrypted } = source.origins;
+        const found = { ...(await status(config())), origins: [...source.origins.list] };
+        return unencrypted.length === 0 ? found : { ...found, unencrypted };
+      }),
+    login: (options) => explained(() => done(login(config(), options))),
+    logout: (options) => explained(() => done(logout(config(), options))),
+    config,
   };
+
+  async function done<Result>(change: Promise<Result>): Promise<Result> {
+    const result = await change;
+    await (changes.areWanted ? changes.look() : undefined);
+    return result;
+  }
 }
 
 /** The same error; where a login fixes it, its message says in one sentence how, for the model and for the user. */
-export function explain(error: AuthError, title: string, loginAdvice: () => string): AuthError {
+export function explain(
+  error: AuthError,
+  title: string,
+  loginAdvice: () => string,
+  say: Say = plainly,
+  account = "default",
+): AuthError {
   if (error.needsLogin) {
     const before = error.message;
     const reason = error.code === "LOGIN_REQUIRED" ? `${title} needs a login` : before.replace(/[.!]?$/, "");
-    error.message = `${reason}: ${loginAdvice()}, then try again.`;
+    const advice = loginAdvice();
+    error.message = say("loginNeeded", { text: `${reason}: ${advice}, then try again.`, account, advice, reason });
     // Others may have made it something else than text.
     if (typeof error.stack === "string") {
       error.stack = error.stack.replace(before, () => error.message);

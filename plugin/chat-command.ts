@@ -115,7 +115,7 @@ async function answer(context: ChatCommandContext, given: ChatContext): Promise<
         : "No login is under way.";
     case "logout":
       await cancelLogin(config, from);
-      return logoutText(await logout(config), title);
+      return logoutText(await logout(config), title, context.say);
     case "status": {
       const login = await pendingLogin(config, from);
       // The path of a file is of use in a terminal alone.

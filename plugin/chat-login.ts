@@ -4,6 +4,7 @@ import { now, type SharedLogin, shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
 import { sender } from "./chat-message.ts";
 import { type Conversation, ownerOf } from "./conversation.ts";
+import type { Say } from "./messages.ts";
 import { beginLogin, type LoginContext, loginKey } from "./pending-login.ts";
 import { asWhom, personOf } from "./status-text.ts";
 
@@ -14,6 +15,7 @@ export interface ChatLoginContext extends LoginContext {
   /** The command in the chat: `/my-memory`. */
   chatCommand: string;
   loginCommand(profile: string | undefined): string;
+  say: Say;
   runtime(): unknown;
   /** Where the browser comes back to; nothing where that is this machine. */
   redirectUri?: string | undefined;
@@ -93,7 +95,7 @@ export async function chatLogin(
       }
     };
     login.outcome.then(
-      (outcome) => announce(loggedIn(title, outcome, login)),
+      (outcome) => announce(loggedIn(context, outcome, login)),
       (error: unknown) => announce(notLoggedIn(context, error)),
     );
   }
@@ -102,11 +104,12 @@ export async function chatLogin(
 
 /** Hands over what the browser shows. */
 export async function pasteIntoLogin(
-  { title, chatCommand }: ChatLoginContext,
+  context: ChatLoginContext,
   config: AuthConfig,
   conversation: Conversation,
   text: string,
 ): Promise<string> {
+  const { chatCommand } = context;
   const login = await pendingLogin(config, conversation);
   if (login === undefined) {
     throw new Refused(`No login waits for anything. Begin one with \`${chatCommand} login\`.`);
@@ -120,7 +123,7 @@ export async function pasteIntoLogin(
     login.isAnswered = false;
     throw new Refused(ended);
   }
-  return loggedIn(title, ended, login);
+  return loggedIn(context, ended, login);
 }
 
 /** Ends the login of this chat; whether there was one. Its person knows, and gets no message about it. */
@@ -134,23 +137,24 @@ export async function cancelLogin(config: AuthConfig, conversation: Conversation
 }
 
 /** In the words of the chat. */
-export function inChat(error: unknown, { title, chatCommand }: ChatLoginContext): string | undefined {
+export function inChat(error: unknown, { title, chatCommand, say }: ChatLoginContext): string | undefined {
   if (error instanceof Refused) {
     return error.message;
   }
   return error instanceof AuthError
-    ? explain(error, title, () => `send \`${chatCommand} login\` in a private chat`).message
+    ? explain(error, title, () => `send \`${chatCommand} login\` in a private chat`, say).message
     : undefined;
 }
 
-function loggedIn(title: string, outcome: AuthStatus, { before }: SharedLogin): string {
+function loggedIn({ title, say }: ChatLoginContext, outcome: AuthStatus, { before }: SharedLogin): string {
   const { scopes, missingScopes } = outcome;
   // Whoever had another approve the code gets to read it.
   const isOther =
     before !== undefined && outcome.account !== undefined && personOf(before) !== personOf(outcome.account);
   const replaced = isOther ? ` Until now it was ${personOf(before)}.` : "";
   const lacking = missingScopes?.length ? ` The server did not grant ${missingScopes.join(" ")}.` : "";
-  return `Logged in to ${title}${asWhom(outcome)}${scopes?.length ? `, for ${scopes.join(" ")}` : ""}.${replaced}${lacking}`;
+  const text = `Logged in to ${title}${asWhom(outcome)}${scopes?.length ? `, for ${scopes.join(" ")}` : ""}.`;
+  return say("loggedIn", { text, account: outcome.profile }) + replaced + lacking;
 }
 
 function notLoggedIn(context: ChatLoginContext, error: unknown): string {

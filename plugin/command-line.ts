@@ -3,6 +3,7 @@ import { type AuthConfig, AuthError } from "../index.js";
 import { explain } from "./account.ts";
 import type { AllowedSenders } from "./allowed-senders.ts";
 import { inTerminal, strayProfile } from "./host.ts";
+import type { Say } from "./messages.ts";
 
 export interface CommandContext {
   title: string;
@@ -10,8 +11,9 @@ export interface CommandContext {
   defaultProfile(): string | undefined;
   config(profile: string | undefined): AuthConfig;
   loginCommand(profile: string | undefined): string;
-  /** Where the token is sent. */
-  origins: { list: readonly string[] };
+  say: Say;
+  /** Where the token is sent, and where without TLS. */
+  origins: { list: readonly string[]; unencrypted: readonly string[] };
   /** Who may log in from a chat, where there is a command for that. */
   chat?: { senders: AllowedSenders; invite(): Promise<{ message: string }> };
 }
@@ -45,7 +47,7 @@ export async function reported(
       throw error;
     }
     process.exitCode = 1;
-    failed(explain(error, context.title, () => inTerminal(context.loginCommand(profile))));
+    failed(explain(error, context.title, () => inTerminal(context.loginCommand(profile)), context.say, profile));
   }
 }
 

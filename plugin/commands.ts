@@ -17,7 +17,7 @@ const silence = 30_000;
 
 /** Adds the subcommands to the plugin's own command. */
 export function addCommands(parent: PluginCommand, context: CommandContext): void {
-  const { title } = context;
+  const { title, say } = context;
   const subcommand = (name: string, description: string) =>
     parent.command(name).description(description).option("--account <name>", "the account, where you have several");
 
@@ -36,7 +36,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
     )
     .action((flags: AccountFlags & { withoutKeychain?: boolean }) =>
       reported(context, flags, async (config) => {
-        print(logoutText(await logout(flags.withoutKeychain ? { ...config, storage: "file" } : config), title));
+        print(logoutText(await logout(flags.withoutKeychain ? { ...config, storage: "file" } : config), title, say));
       }),
     );
 
@@ -52,7 +52,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
           print(JSON.stringify(flags.all ? found : found[0], null, 2));
         }
         for (const account of flags.json ? [] : found) {
-          print(statusText(account, title, context.origins.list));
+          print(statusText(account, title, context.origins.list, context.origins.unencrypted));
           if (exitCode(account) !== 0) {
             print(`  Log in with: ${context.loginCommand(all.length > 0 ? account.profile : profile)}`);
           }
@@ -181,7 +181,8 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
           },
         });
         const granted = scopes?.length ? `, for ${scopes.join(" ")}` : "";
-        screen.done(`Logged in to ${title}${asWhom({ account, profile })}${granted}.`);
+        const text = `Logged in to ${title}${asWhom({ account, profile })}${granted}.`;
+        screen.done(context.say("loggedIn", { text, account: profile }));
         if (missingScopes?.length) {
           screen.say(`  The server did not grant ${missingScopes.join(" ")}.`);
         }

@@ -4,6 +4,7 @@ import { type SharedLogin, shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
 import { firstAccount, plainName } from "./accounts.ts";
 import { type GatewayMethod, type GatewayRequest, inTerminal } from "./host.ts";
+import type { Say } from "./messages.ts";
 import { beginLogin, loginKey } from "./pending-login.ts";
 
 export interface GatewayContext {
@@ -13,7 +14,8 @@ export interface GatewayContext {
   defaultProfile(): string | undefined;
   config(profile: string | undefined): AuthConfig;
   loginCommand(profile: string | undefined): string;
-  origins: { list: string[] };
+  say: Say;
+  origins: { list: string[]; unencrypted: string[] };
   /** Where the browser comes back to, if the gateway serves that. */
   redirectUri?: string | undefined;
   /** The address of a page that shows the login, if the gateway serves one. */
@@ -63,7 +65,9 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
           throw error;
         }
         const { code, message, retryable } =
-          error instanceof NotTaken ? error : explain(error, title, () => inTerminal(context.loginCommand(name)));
+          error instanceof NotTaken
+            ? error
+            : explain(error, title, () => inTerminal(context.loginCommand(name)), context.say, name);
         respond(false, undefined, { code, message, retryable });
       }
     };
@@ -98,6 +102,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       return {
         ...(await status(config)),
         origins: context.origins.list,
+        ...(context.origins.unencrypted.length > 0 && { unencrypted: context.origins.unencrypted }),
         loginPending: pendingLogins.has(key),
         ...(lastLoginError !== undefined && { lastLoginError }),
       };

@@ -49,6 +49,9 @@ export interface ToolContext {
 
 /** A command of commander, as far as it is used. */
 export interface PluginCommand {
+  /** Its own word, and the command that it belongs to; by these the kit knows how it is called. */
+  name?(): string;
+  readonly parent?: PluginCommand | null | undefined;
   command(name: string): PluginCommand;
   description(text: string): PluginCommand;
   option(flags: string, description: string): PluginCommand;
@@ -138,20 +141,29 @@ export interface CommandLine {
   id: string;
   /** The account, where it is not the one that is meant without being named. */
   account: string | undefined;
+  /** What the plugin says to print instead. */
+  own?: string | ((account: string | undefined) => string) | undefined;
 }
 
 /** The exact command that logs in, on this host. */
 export function loginCommand(
-  { command, id, account }: CommandLine,
+  { command, id, account, own }: CommandLine,
   host: HostName = hostName(),
   env: NodeJS.ProcessEnv = process.env,
 ): string {
+  if (typeof own === "function") {
+    return own(account);
+  }
+  const flag = account === undefined ? "" : ` --account ${quoted(account)}`;
+  if (own !== undefined && !withoutPluginCommands.includes(host)) {
+    return own.replaceAll("{host}", program(host, env)) + flag;
+  }
   if (withoutPluginCommands.includes(host) || command === undefined) {
     const params = account === undefined ? "" : ` --params ${quoted(JSON.stringify({ account }))}`;
     return `${program(host, env)} gateway call ${quoted(`${id}.login`)}${params}`;
   }
   // Not --profile: from openclaw 2026.4.15 on the host takes that for its own, wherever it stands on the line.
-  return `${program(host, env)} ${command} login${account === undefined ? "" : ` --account ${quoted(account)}`}`;
+  return `${program(host, env)} ${command} login${flag}`;
 }
 
 /**
@@ -167,7 +179,7 @@ export function inTerminal(command: string): string {
 
 /** The exact command that prints the word by which somebody may log in from a chat. */
 export function allowCommand(
-  { command, id }: Omit<CommandLine, "account">,
+  { command, id }: Pick<CommandLine, "command" | "id">,
   host: HostName = hostName(),
   env: NodeJS.ProcessEnv = process.env,
 ): string {

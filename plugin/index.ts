@@ -22,6 +22,7 @@
  */
 export type { Account } from "./account.ts";
 export type { Who } from "./allowed-senders.ts";
+export { changesChannel, type LoginChange } from "./changes.ts";
 export type { ChatCommand, ChatOptions } from "./chat-command.ts";
 export { configSchema, uiHints } from "./config-schema.ts";
 export type { ChatContext, Conversation } from "./conversation.ts";
@@ -36,8 +37,12 @@ export type {
 } from "./host.ts";
 export { loginNeeded } from "./login-needed.ts";
 export type { LoginTool, LoginToolOptions } from "./login-tool.ts";
+export type { MessageFacts, MessageName, Messages } from "./messages.ts";
 export { type PluginAuth, type PluginAuthOptions, pluginAuth, type RegisteringApi } from "./plugin-auth.ts";
 export {
+  type BrowserAuthMethod,
+  type BrowserAuthOptions,
+  browserAuthMethod,
   type DeviceCodeAuthMethod,
   type DeviceCodeAuthOptions,
   deviceCodeAuthMethod,

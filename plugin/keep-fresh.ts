@@ -19,6 +19,8 @@ export interface KeepFreshContext {
   isKeptFresh: boolean;
   title: string;
   logger: { warn(message: string): void };
+  /** The plugin is unloaded. */
+  stopped(): void;
   /** Somebody must be logged in without being named; of other accounts only those are looked at that are. */
   isExpected: boolean;
   defaultProfile(): string | undefined;
@@ -141,6 +143,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     },
     async stop() {
       stop.abort();
+      context.stopped();
       // An approval from now on would be for a copy that is gone.
       endLogins(context.pluginId);
       clearTimeout(timer);

@@ -1,10 +1,15 @@
+import { unencrypted } from "../lib/unencrypted.js";
+
 /** The origins that get the token: `origins`, else those of `resource`, else that of the first request. */
 export class Origins {
   /** Those that are known by now. */
   readonly list: string[];
   readonly #matches: ((url: URL) => boolean)[];
+  /** Those on other machines to which a token may travel without TLS. */
+  readonly unencrypted: string[];
 
-  constructor(origins: string[] | undefined, resource: string[] = []) {
+  constructor(origins: string[] | undefined, resource: string[] = [], allowHttp: string[] = []) {
+    this.unencrypted = unencrypted({ allowHttp });
     const resources = resource.map(parsed).filter((url) => /^https?:$/.test(url?.protocol ?? ""));
     this.list = [...(origins ?? resources.map((url) => url?.origin ?? ""))];
     this.#matches = this.list.map(matcher);
@@ -18,14 +23,22 @@ export class Origins {
     }
     // A token is a secret: it travels encrypted, or does not leave the machine.
     const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-    if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopback)) {
-      throw new TypeError(`An access token goes to https URLs only (http on loopback), not to ${url.origin}.`);
+    const isSafe = url.protocol === "https:" || (url.protocol === "http:" && isLoopback);
+    if (!isSafe && !this.isUnencrypted(url.href)) {
+      throw new TypeError(
+        `An access token goes to https URLs only (http on loopback), not to ${url.origin}. On a network of your own, name it: allowHttp: [${JSON.stringify(url.origin)}].`,
+      );
     }
     if (isFirst) {
       this.#matches.push(matcher(url.origin));
       this.list.push(url.origin);
     }
     return true;
+  }
+
+  /** Whether that URL is of an origin that `allowHttp` names. */
+  isUnencrypted(url: string): boolean {
+    return this.unencrypted.includes(parsed(url)?.origin ?? "");
   }
 }
 

@@ -1,9 +1,10 @@
 /** Everything a plugin needs for a login of its own, from one call in `register(api)`. */
-import type { AuthConfig } from "../index.js";
+import { type AuthConfig, listProfiles, type OutsideToken, status } from "../index.js";
 import { loadFrom } from "../lib/images.js";
 import { type Account, account } from "./account.ts";
 import { plainName } from "./accounts.ts";
 import { AllowedSenders } from "./allowed-senders.ts";
+import { Changes, type LoginChange } from "./changes.ts";
 import { type ChatCommandContext, type ChatOptions, chatCommand } from "./chat-command.ts";
 import { addCommands } from "./commands.ts";
 import { type ChatContext, conversation } from "./conversation.ts";
@@ -21,19 +22,33 @@ import {
 import { keepFresh } from "./keep-fresh.ts";
 import { loginRoutes, pageOf } from "./login-page.ts";
 import { type LoginTool, type LoginToolOptions, loginTool } from "./login-tool.ts";
+import { type Messages, wording } from "./messages.ts";
 import { Origins } from "./origins.ts";
 
 /**
  * Where to authenticate, as the package's `AuthConfig` says, and how the plugin is called. `issuer`, `clientId` and
  * `clientSecret` of the user's `plugins.entries.<id>.config` go before those that are given here.
  */
-export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profile"> {
+export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profile" | "token"> {
   /** @default api.id */
   pluginId?: string;
   /** The plugin, as its users call it. @default api.name */
   title?: string;
-  /** The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. @default api.id */
+  /**
+   * The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. Gateway methods are called after it
+   * as well. @default api.id
+   */
   command?: string | false;
+  /**
+   * What to print as the command that logs in, where it is one of your own: "{host} memory auth login" (`{host}` is the program of
+   * the host), with `--account` behind it where an account is meant; or a function that gives all of it.
+   * @default that of `command`, or of the command that `addCommands` was given
+   */
+  loginCommand?: string | ((account: string | undefined) => string);
+  /** The sentences that tools, commands and chats show, as texts or by a function. @default those of the kit */
+  messages?: Messages;
+  /** As in `AuthConfig`; `config` names a member of the user's `plugins.entries.<id>.config` that holds the token, after `env`. */
+  token?: OutsideToken & { config?: string };
   /** The account, or how a tool's context decides on it. @default by `order`, else the stored order, else "default" */
   profile?: string | ((context: ToolContext) => string | undefined);
   /** Every agent of the host has a login of its own, named by its id. @default false */
@@ -62,6 +77,12 @@ export interface PluginAuth extends Account {
   config(account?: string): AuthConfig;
   /** The account of a tool's context, `api.registerTool((context) => …)`, or the one of this name. */
   account(context: ToolContext | string): Account;
+  /**
+   * Calls it when somebody logs in or out, when tokens are renewed, and when a login is needed: here at once, of other processes at the
+   * next call or within two seconds. So that what was fetched for one person is not shown to another. The function that
+   * comes back ends it. The same goes to the channel `clawdbot-plugin-auth:login` of `node:diagnostics_channel`.
+   */
+  onChange(listener: (change: LoginChange) => void): () => void;
   /** Adds the subcommands to a command of your own; with `command: false`. */
   addCommands(parent: PluginCommand): void;
   /**
@@ -93,15 +114,22 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     );
   }
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
+  if (typeof title !== "string" || title.trim() === "") {
+    throw new TypeError("pluginAuth: `title` must be the name of the plugin, as its users call it.");
+  }
   const {
     keepFresh: isKeptFresh = true,
     origins: named,
     isRejected,
     chat = false,
     callbackRoute = false,
+    loginCommand: ownCommand,
+    messages,
+    token,
     ...auth
   } = rest;
-  const origins = new Origins(named, auth.resource);
+  const say = wording(messages, title);
+  const origins = new Origins(named, auth.resource, auth.allowHttp);
   loadFrom(api.rootDir);
   if (perAgent === true && profile !== undefined) {
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
@@ -130,16 +158,22 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       ...(name !== undefined && accountIn(auth, pluginId, name)),
       clientName: auth.clientName ?? title,
       ...(stateDir !== undefined && { stateDir }),
-    };
+      // An earlier login and a token from outside are those of one account.
+      ...(name === defaultProfile() ? outsideToken(token, api.pluginConfig) : { adopt: undefined }),
+    } as AuthConfig;
     configs.set(name, made);
     return made;
   };
 
+  /** Where the subcommands are. */
+  let commandPath = command === false ? undefined : command;
+  const methodsId = command === false ? api.id : command;
   const login = (name: string | undefined) =>
     loginCommand({
-      command: command === false ? undefined : command,
-      id: api.id,
+      command: commandPath,
+      id: methodsId,
       account: name === defaultProfile() ? undefined : name,
+      own: ownCommand,
     });
   const nameOf = (name: string | undefined) => plainName(name ?? auth.order?.[0] ?? "default", pluginId);
   const chatOptions: ChatOptions | undefined = chat === true ? {} : chat || undefined;
@@ -155,18 +189,26 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
         ? inChat
         : `${inChat} in a private chat, or ${terminal}`;
   };
+  const changes = new Changes({
+    pluginId,
+    async statuses() {
+      const meant = config(defaultProfile());
+      const [all, one] = await Promise.all([listProfiles(meant), status(meant)]);
+      return [...all.filter(({ profile }) => profile !== one.profile), one];
+    },
+  });
   const accounts = new Map<string, Account>();
   const accountOf = (name: string | undefined, place: "chat" | "terminal" | "unknown" = "unknown"): Account => {
     const key = JSON.stringify([name, place]);
     const known = accounts.get(key);
-    const calls = { config: () => config(name), loginAdvice: () => loginAdvice(name, place) };
+    const calls = { config: () => config(name), loginAdvice: () => loginAdvice(name, place), say, changes };
     const found = known ?? account({ profile: nameOf(name), title, origins, isRejected, ...calls });
     accounts.set(key, found);
     return found;
   };
 
   const senders = new AllowedSenders(() => ({ pluginId, stateDir: auth.stateDir ?? stateDirOf(api) }));
-  const inviteCommand = allowCommand({ command: command === false ? undefined : command, id: api.id });
+  const inviteCommand = allowCommand({ command: command === false ? undefined : command, id: methodsId });
   const invite = async () => {
     const word = await senders.invite();
     const message = `Send this to the bot in a private chat within ten minutes:\n\n  ${chatName} allow ${word}\n\nWhoever sends it first may log in to ${title} from there.`;
@@ -183,7 +225,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     : undefined;
   const redirectUri = auth.flow === "authorization_code" ? pages?.redirectUri : undefined;
 
-  const commands = { title, defaultProfile, config, loginCommand: login, origins };
+  const commands = { title, defaultProfile, config, loginCommand: login, origins, say };
   const chatContext: ChatCommandContext = {
     ...commands,
     pluginId,
@@ -207,28 +249,37 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   }
   const methods = gatewayMethods({
     ...commands,
-    id: api.id,
+    id: methodsId,
     logger: api.logger,
     redirectUri,
     pageOf: pages && ((pending) => pageOf(pages, pending)),
     invite,
   });
-  api.registerGatewayMethod?.(`${api.id}.login`, methods.login, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${methodsId}.login`, methods.login, { scope: "operator.admin" });
   if (auth.flow !== "device_code") {
-    api.registerGatewayMethod?.(`${api.id}.login.paste`, methods.paste, { scope: "operator.admin" });
+    api.registerGatewayMethod?.(`${methodsId}.login.paste`, methods.paste, { scope: "operator.admin" });
   }
-  api.registerGatewayMethod?.(`${api.id}.logout`, methods.logout, { scope: "operator.admin" });
-  api.registerGatewayMethod?.(`${api.id}.doctor`, methods.doctor, { scope: "operator.admin" });
-  api.registerGatewayMethod?.(`${api.id}.status`, methods.status, { scope: "operator.read" });
+  api.registerGatewayMethod?.(`${methodsId}.logout`, methods.logout, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${methodsId}.doctor`, methods.doctor, { scope: "operator.admin" });
+  api.registerGatewayMethod?.(`${methodsId}.status`, methods.status, { scope: "operator.read" });
   if (chatOptions !== undefined) {
-    api.registerGatewayMethod?.(`${api.id}.chat.allow`, methods.chatAllow, { scope: "operator.admin" });
+    api.registerGatewayMethod?.(`${methodsId}.chat.allow`, methods.chatAllow, { scope: "operator.admin" });
     api.registerCommand?.(chatCommand(chatContext));
   }
   for (const route of pages === undefined ? [] : loginRoutes(pages)) {
     api.registerHttpRoute?.(route);
   }
   const isExpected = typeof profile !== "function" && perAgent !== true;
-  const service = { ...commands, id: `${api.id}-login`, pluginId, logger: api.logger, isExpected, isKeptFresh };
+  const stopped = () => changes.stop();
+  const service = {
+    ...commands,
+    id: `${api.id}-login`,
+    pluginId,
+    logger: api.logger,
+    isExpected,
+    isKeptFresh,
+    stopped,
+  };
   api.registerService?.(keepFresh(service));
 
   return {
@@ -243,13 +294,47 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
     status: () => accountOf(defaultProfile()).status(),
     config: (name) => config(name ?? defaultProfile()),
+    login: (loginOptions) => accountOf(defaultProfile()).login(loginOptions),
+    logout: (logoutOptions) => accountOf(defaultProfile()).logout(logoutOptions),
+    onChange: (listener) => changes.on(listener),
     account: (context) =>
       typeof context === "string"
         ? accountOf(context)
         : accountOf(profileOf(context), context.messageChannel ? "chat" : "unknown"),
-    addCommands: (parent) => addCommands(parent, commandLine),
+    addCommands: (parent) => {
+      commandPath = pathOf(parent) ?? commandPath;
+      addCommands(parent, commandLine);
+    },
     loginTool: (toolOptions) => loginTool({ ...chatContext, id: api.id }, toolOptions),
   };
+}
+
+/** Deeper than any command tree. */
+const deepest = 8;
+
+/** The words behind the host's name that call a command; nothing where it does not know them. */
+function pathOf(command: PluginCommand): string | undefined {
+  const words: string[] = [];
+  // The one above all others is the host.
+  for (let at: PluginCommand | null | undefined = command; at?.parent; at = at.parent) {
+    const word = at.name?.();
+    // What stands in for a command need not know.
+    if (typeof word !== "string" || words.length === deepest) {
+      return undefined;
+    }
+    words.unshift(word);
+  }
+  return words.length === 0 ? undefined : words.join(" ");
+}
+
+/** As the package takes it. */
+function outsideToken(token: PluginAuthOptions["token"], userConfig: Record<string, unknown> = {}) {
+  if (typeof token !== "object" || token === null) {
+    return token === undefined ? undefined : { token };
+  }
+  const { config: member, ...given } = token;
+  const configured = member === undefined ? undefined : userConfig[member];
+  return { token: configured === undefined || configured === "" ? given : { ...given, value: configured } };
 }
 
 /** The options that name an account: in the host's file by the host's id, whichever provider it is of. */

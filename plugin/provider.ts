@@ -1,5 +1,13 @@
 /** For hosts that keep tokens themselves: the device flow as an auth method of `api.registerProvider`. */
-import { type AuthConfig, AuthError, authorizeDevice, refreshTokens, type TokenSet } from "../index.js";
+import {
+  type AuthConfig,
+  AuthError,
+  authorizeDevice,
+  type CredentialStore,
+  login,
+  refreshTokens,
+  type TokenSet,
+} from "../index.js";
 import { now } from "../lib/shared.js";
 
 /** Where to authenticate, and what the host is to keep. There is no store: the host is it. */
@@ -22,6 +30,7 @@ export interface DeviceCodeAuthOptions
     | "credentialsFormat"
     | "agentId"
     | "profileId"
+    | "adopt"
   > {
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;
@@ -60,6 +69,7 @@ export interface HostCredential {
 interface AuthContext {
   prompter: {
     note(message: string, title?: string): Promise<void>;
+    text(question: { message: string }): Promise<string>;
     deviceCode?: (shown: { title: string; code: string; expiresInMinutes?: number; message?: string }) => Promise<void>;
     progress(label: string): { update(message: string): void; stop(message?: string): void };
   };
@@ -97,6 +107,95 @@ export function deviceCodeAuthMethod(options: DeviceCodeAuthOptions): DeviceCode
         ...(defaultModel !== undefined && { defaultModel }),
       };
     },
+  };
+}
+
+/** Where to authenticate through the browser. */
+export interface BrowserAuthOptions extends DeviceCodeAuthOptions {
+  /** As in `AuthConfig`. */
+  redirectUri?: string;
+  /** As in `AuthConfig`. */
+  authorizationEndpoint?: string;
+}
+
+export interface BrowserAuthMethod extends Omit<DeviceCodeAuthMethod, "kind"> {
+  kind: "oauth";
+}
+
+/**
+ * For the `auth` of a provider: the authorization code flow with PKCE, caught on this machine, or pasted where the browser is on
+ * another. Give the same options to {@link refreshOAuth}.
+ */
+export function browserAuthMethod(options: BrowserAuthOptions): BrowserAuthMethod {
+  const { provider, id = "browser", label = "Log in with the browser", hint, configPatch, defaultModel } = options;
+  return {
+    id,
+    label,
+    kind: "oauth",
+    ...(hint !== undefined && { hint }),
+    async run(context: AuthContext) {
+      const tokens = await authorizeInBrowser(options, context);
+      return {
+        profiles: [{ profileId: options.profileId ?? `${provider}:default`, credential: credential(provider, tokens) }],
+        ...(configPatch !== undefined && { configPatch }),
+        ...(defaultModel !== undefined && { defaultModel }),
+      };
+    },
+  };
+}
+
+async function authorizeInBrowser(options: BrowserAuthOptions, context: AuthContext): Promise<TokenSet> {
+  const { prompter, signal, isRemote } = context;
+  const kept = new Map<string, string>();
+  const waiting = prompter.progress("Waiting for the browser …");
+  try {
+    await login(
+      { ...authConfig(options), flow: "authorization_code", store: memory(kept) },
+      {
+        ...(signal !== undefined && { signal }),
+        ...(isRemote === true && { remote: true }),
+        onVerification: ({ message }) => prompter.note(message, options.label ?? "Log in with the browser"),
+        ...(isRemote !== true && { openUrl: (url: string) => context.openUrl(url) }),
+        onPaste: ({ message, signal }) =>
+          // What a person types into a question that is over nobody reads.
+          Promise.race([
+            prompter.text({ message }),
+            new Promise<string>((give) => signal.addEventListener("abort", () => give(""))),
+          ]),
+      },
+    );
+  } catch (error) {
+    waiting.stop("Not logged in.");
+    throw error;
+  }
+  waiting.stop("Approved.");
+  const documents = [...kept.values()].map((text) => JSON.parse(text));
+  const tokens = documents.find((document) => typeof document.access === "string");
+  // Of a client that was registered just now.
+  const clients = documents.flatMap((document) => document.clients ?? []);
+  const { clientSecret } = clients.find(({ clientId }: { clientId?: string }) => clientId === tokens.clientId) ?? {};
+  return { ...tokens, ...(clientSecret !== undefined && { clientSecret }) };
+}
+
+/** A store for the length of one login: the host keeps what comes of it. */
+function memory(kept: Map<string, string>): CredentialStore {
+  let version = 0;
+  const versions = new Map<string, string>();
+  return {
+    async read(key) {
+      const value = kept.get(key);
+      return value === undefined ? undefined : { value, version: versions.get(key) ?? "" };
+    },
+    async write(key, value, expected) {
+      if (versions.get(key) !== expected) {
+        return undefined;
+      }
+      version += 1;
+      kept.set(key, value);
+      versions.set(key, `${version}`);
+      return `${version}`;
+    },
+    withLock: (_key, work) => work(),
   };
 }
 

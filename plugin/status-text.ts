@@ -1,6 +1,7 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
 import type { AuthStatus, DoctorReport, LoginAccount, LogoutResult } from "../index.js";
 import { now } from "../lib/shared.js";
+import { plainly, type Say } from "./messages.ts";
 
 /** 0: usable. 2: usable, but the login itself ends within 24 hours. 1: a login is needed. */
 export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
@@ -37,11 +38,19 @@ export function asWhom({ account, profile: name }: { account?: LoginAccount | un
   return person !== "" ? `, as ${person}${profile && ` (${profile})`}` : profile && `, ${profile}`;
 }
 
-/** Several lines, one fact each. `origins`: where the token is sent, as far as the config says. */
-export function statusText(status: AuthStatus, title: string, origins: readonly string[] = []): string {
+/**
+ * Several lines, one fact each. `origins`: where the token is sent, as far as the config says; `unencrypted`: and where without TLS.
+ */
+export function statusText(
+  status: AuthStatus,
+  title: string,
+  origins: readonly string[] = [],
+  unencrypted: readonly string[] = [],
+): string {
   const facts: [string, string | undefined][] = [
     ["account", status.profile],
     ["person", personOf(status.account)],
+    ["from", source(status)],
     ["server", status.issuer],
     ["scopes", status.scopes?.join(" ")],
     [
@@ -52,12 +61,20 @@ export function statusText(status: AuthStatus, title: string, origins: readonly 
     ["ends", loginEnd(status)],
     ["bound", status.dpop ? "to a key of this login (DPoP)" : undefined],
     ["sent to", origins.join(" ")],
+    [
+      "warning",
+      unencrypted.length === 0 ? undefined : `the token travels without encryption to ${unencrypted.join(" ")}`,
+    ],
     ["skipped", status.skipped?.map(({ message }) => message).join(" ")],
     ["file", status.path],
     ["problem", status.lastError?.message],
   ];
   const lines = facts.flatMap(([name, fact]) => (fact ? [`  ${name.padEnd(9)}${fact}`] : []));
   return [`${title}: ${stateInWords(status)}`, ...lines].join("\n");
+}
+
+function source({ source }: AuthStatus): string | undefined {
+  return source === "env" ? "the environment" : source === "config" ? "the configuration" : undefined;
 }
 
 function token({ state, expiresAt, refreshable, imported }: AuthStatus): string | undefined {
@@ -82,15 +99,19 @@ function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined 
 }
 
 /** What a logout came to; a line more for each entry that the keychain has kept. */
-export function logoutText({ removed, revoked, leftInKeychain = [] }: LogoutResult, title: string): string {
+export function logoutText(
+  { removed, revoked, leftInKeychain = [] }: LogoutResult,
+  title: string,
+  say: Say = plainly,
+): string {
   if (!removed) {
-    return `Nobody was logged in to ${title}.`;
+    return say("notLoggedIn", { text: `Nobody was logged in to ${title}.` });
   }
   const told = revoked ? "the server has revoked the tokens" : "the server was not told";
   const left = leftInKeychain.map(
     (entry) => `  Still in the keychain: ${entry}. Remove it with the system's own tool.`,
   );
-  return [`Logged out of ${title}; ${told}.`, ...left].join("\n");
+  return [say("loggedOut", { text: `Logged out of ${title}; ${told}.` }), ...left].join("\n");
 }
 
 /** A line for each check, and one below it for what to do. */

@@ -110,6 +110,7 @@ const STORE: [(&str, &[&str], &[&str]); 7] = [
         &[
             "credential",
             "credentials_format",
+            "earlier_login",
             "format",
             "json_text",
             "key",

@@ -86,7 +86,7 @@ export type EndpointName =
 export interface RequestMatch {
   endpoint?: EndpointName;
   /** The last part of grant_type: "device_code" is a poll, "refresh_token" a refresh. */
-  grant?: "authorization_code" | "device_code" | "refresh_token";
+  grant?: "authorization_code" | "client_credentials" | "device_code" | "refresh_token";
   method?: string;
   path?: string;
   clientId?: string;

@@ -39,8 +39,12 @@ pub struct AuthConfig {
     /// server is needed; beside a `resource` it chooses one of several servers.
     pub issuer: Option<String>,
     /// How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
-    /// §4.1 with PKCE, RFC 8252). @default the device flow where the server offers it, else the browser
-    #[napi(ts_type = "\"device_code\" | \"authorization_code\" | (string & {})")]
+    /// §4.1 with PKCE, RFC 8252). `client_credentials`: nobody does, the client itself gets the tokens (RFC 6749 §4.4), at the first
+    /// call, from the same store under the same lock; it takes `clientId`, and `clientSecret` or `clientKey`.
+    /// @default the device flow where the server offers it, else the browser
+    #[napi(
+        ts_type = "\"device_code\" | \"authorization_code\" | \"client_credentials\" | (string & {})"
+    )]
     pub flow: Option<String>,
     /// Where the browser comes back to: http on 127.0.0.1, [::1] or localhost, with a port or
     /// on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
@@ -100,6 +104,29 @@ pub struct AuthConfig {
     /// sends none. May not name a parameter that this library sets.
     #[napi(ts_type = "Record<string, string>")]
     pub extra_parameters: Option<()>,
+    /// Added to the authorization request alone, or to the request for a device code: `access_type` at Google,
+    /// `approval_prompt` at Strava, `actor` at Linear. They go before `extraParameters`. May not name a parameter that this
+    /// library sets.
+    #[napi(ts_type = "Record<string, string>")]
+    pub authorization_parameters: Option<()>,
+    /// Members of the token answer that are kept with the login, and shown in `status().tokenResponse`: `["team"]` at Slack.
+    /// None whose name speaks of a token, a secret, a password or an assertion; nor are such members inside of them kept.
+    pub token_response: Option<Vec<String>>,
+    /// A token from elsewhere, used before the stored login, or behind it: where nobody is logged in, or a login is needed.
+    /// `status().source` says which one is in use.
+    #[napi(ts_type = "OutsideToken")]
+    pub token: Option<()>,
+    /// Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
+    /// `["http://api:8080"]` in a compose network. {@link doctor} and the status warn of each.
+    pub allow_http: Option<Vec<String>>,
+    /// A login that the plugin kept before it used this library, which is taken over once, under the lock, while nobody is
+    /// logged in and nobody has logged out: the path of a JSON file (with `~`), several, or a function that gives
+    /// {@link AdoptedLogin} or nothing. A file is renamed `*.adopted` then. What `credentials.json` in the plugin's install
+    /// folder holds is taken over in any case, under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot` too.
+    #[napi(
+        ts_type = "string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>)"
+    )]
+    pub adopt: Option<()>,
     /// The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it
     pub state_dir: Option<String>,
     /// The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`.
@@ -136,6 +163,38 @@ pub struct AuthConfig {
     pub request_timeout_ms: Option<f64>,
     /// How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000
     pub lock_timeout_ms: Option<f64>,
+}
+
+/// A token that the user has set, in place of a login or behind it.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct OutsideToken {
+    /// The environment variable that holds it. Read at each call; blank is none.
+    pub env: Option<String>,
+    /// The token itself, for example from the plugin's configuration; after `env`.
+    pub value: Option<String>,
+    /// Used only where the stored login cannot be. @default false
+    pub behind_login: Option<bool>,
+}
+
+/// A login as plugins keep it by hand: the members of this type, or what is found in the wild instead: `access_token`,
+/// `accessToken`, `token`; `refresh_token`, `refreshToken`; `expires_at`, `expiresAt`, `expiry_date`, `expiry`, `expires_on`
+/// (Unix seconds or milliseconds, or an ISO date), `expires_in` with `created_at`; `scope`; `client_id`, `client_secret`,
+/// `token_endpoint`, `redirect_uri`; all of it in `tokens`, `token`, `credentials`, `oauth` or `auth`. A refresh token alone is enough.
+#[napi(object, object_from_js = false, object_to_js = false)]
+pub struct AdoptedLogin {
+    /// The access token.
+    pub access: Option<String>,
+    /// The refresh token.
+    pub refresh: Option<String>,
+    /// When the access token ends, Unix milliseconds or seconds. @default unknown: valid until rejected
+    #[napi(ts_type = "number | string | Date")]
+    pub expires: Option<f64>,
+    /// What it was granted for.
+    pub scopes: Option<Vec<String>>,
+    /// The client that it was issued to, where the config names none: it is used for the next login as well.
+    pub client_id: Option<String>,
+    /// The secret of that client.
+    pub client_secret: Option<String>,
 }
 
 /// The config of a call.

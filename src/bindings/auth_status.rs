@@ -26,8 +26,11 @@ pub struct AuthStatus {
     pub issuer: Option<String>,
     /// The client that it was issued to.
     pub client_id: Option<String>,
-    /// Whose login it is, as the server says.
+    /// Whose login it is, as the server says. For people to read; nothing of it is verified.
     pub account: Option<LoginAccount>,
+    /// The members of the token answer that {@link AuthConfig.tokenResponse} names.
+    #[napi(ts_type = "Record<string, unknown>")]
+    pub token_response: Option<()>,
     /// The scopes that were granted.
     pub scopes: Option<Vec<String>>,
     /// Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them.
@@ -51,6 +54,9 @@ pub struct AuthStatus {
     /// Where the tokens lie, once they are stored.
     #[napi(ts_type = "\"file\" | \"keychain\"")]
     pub storage: Option<String>,
+    /// Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the config.
+    #[napi(ts_type = "\"login\" | \"env\" | \"config\"")]
+    pub source: Option<String>,
     /// The last failure that is still of consequence.
     pub last_error: Option<LastError>,
     /// Accounts of an order that come before this one and need a login. Where all do, this is the status of the first, and
@@ -59,7 +65,7 @@ pub struct AuthStatus {
 }
 
 /// The person at the server.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LoginAccount {
     /// `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token.
     pub id: Option<String>,
@@ -149,6 +155,10 @@ impl Json {
                 self.text(name, text);
             }
             self.0.push('}');
+        }
+        if let Some(members) = &status.token_response {
+            self.0.push_str(",\"tokenResponse\":");
+            self.0.push_str(&members.to_string());
         }
         self.texts(",\"scopes\":", status.scopes.as_deref());
         self.texts(",\"missingScopes\":", status.missing_scopes.as_deref());

@@ -8,9 +8,9 @@ use crate::session::import_token::ImportedToken as Parsed;
 
 use super::auth_config::auth_config;
 use super::auth_status;
-use super::listener::ListenerFunction;
+use super::listener::{Listener, ListenerFunction};
 use super::operation::{Operation, start};
-use super::options::object;
+use super::options::{member, object};
 use super::payload::Payload;
 use super::process::{session, settle_before_exit};
 
@@ -50,20 +50,26 @@ pub struct ImportedToken {
 pub fn import_token(
     env: Env,
     config: Unknown<'_>,
-    _options: Unknown<'_>,
+    options: Unknown<'_>,
     listener: ListenerFunction<'_>,
     token: Unknown<'_>,
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
-    let parsed = auth_config(&config)
-        .and_then(|config| Ok((config, Parsed::parse(object(&token, "token")?)?)));
+    // `adopt` in lib/adoption.js: what the plugin knows is asked for under the lock.
+    let parsed = auth_config(&config).and_then(|config| {
+        let is_adoption = member(&options, "onPaste")?.is_some();
+        let token = (!is_adoption).then(|| Parsed::parse(object(&token, "token")?));
+        Ok((config, token.transpose()?))
+    });
     start(
         &listener,
         parsed.map(|(config, token)| {
-            |cancellation: std::sync::Arc<_>, _| async move {
-                let status = session()
-                    .import_token(&config, token, &cancellation)
-                    .await?;
+            |cancellation: std::sync::Arc<_>, listener: Listener| async move {
+                let session = session();
+                let status = match token {
+                    Some(token) => session.import_token(&config, token, &cancellation).await,
+                    None => session.adopt_told(&config, &listener, &cancellation).await,
+                }?;
                 Ok(Payload::B(auth_status::one(&status)))
             }
         }),

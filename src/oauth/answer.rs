@@ -282,6 +282,7 @@ fn form(text: &str) -> Option<Members> {
 }
 
 /// The members of an answer; zeroed when dropped. RFC 6749 §5.1: "The client MUST ignore unrecognized value names".
+#[derive(Default)]
 pub(crate) struct Members(pub(super) Map<String, Value>);
 
 impl Members {

@@ -19,6 +19,9 @@ use crate::time::Clock;
 const WHAT: &str = "The access token could not be refreshed";
 const LOG_IN: &str = "Log in again.";
 
+/// In place of a refresh token: the client's own credentials are the grant (RFC 6749 §4.4).
+pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
+
 /// The refresh request.
 pub(crate) struct RefreshRequest<'a> {
     /// The token endpoint.
@@ -278,15 +281,24 @@ fn passing(answer: &Answer, refusal: Option<&ErrorResponse>, error: Error) -> Re
 impl RefreshRequest<'_> {
     fn form(&self) -> Form {
         let mut form = Form::new();
-        // RFC 6749 §6: 'grant_type REQUIRED. Value MUST be set to "refresh_token".' scope is left out: "if omitted is
-        // treated as equal to the scope originally granted".
-        form.append("grant_type", "refresh_token");
-        form.append("refresh_token", self.refresh_token.expose());
+        if self.refresh_token.expose() == CLIENT_CREDENTIALS {
+            // RFC 6749 §4.4.2: 'grant_type REQUIRED. Value MUST be set to "client_credentials".' The scope is among `extra`.
+            form.append("grant_type", CLIENT_CREDENTIALS);
+        } else {
+            self.append_grant(&mut form);
+        }
         for resource in self.resources {
             form.append("resource", resource);
         }
         form.append_all(self.extra);
         form
+    }
+
+    fn append_grant(&self, form: &mut Form) {
+        // RFC 6749 §6: 'grant_type REQUIRED. Value MUST be set to "refresh_token".' scope is left out: "if omitted is
+        // treated as equal to the scope originally granted".
+        form.append("grant_type", "refresh_token");
+        form.append("refresh_token", self.refresh_token.expose());
     }
 }
 

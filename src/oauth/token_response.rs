@@ -38,6 +38,8 @@ pub(crate) struct TokenResponse {
     pub(crate) resource_url: Option<String>,
     /// `sub`: whose tokens they are, where the server says it here (atproto).
     pub(crate) subject: Option<String>,
+    /// Everything else.
+    pub(crate) rest: Box<Members>,
     /// How long the refresh token is still valid; nothing if the server did not say.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// What was wrong with a member that nobody needs, and was left out.
@@ -117,6 +119,7 @@ impl TokenResponse {
                 resource_url: spared(members.take_text("resource_url"), &mut flaw),
                 subject: spared(members.take_text("sub"), &mut flaw)
                     .and_then(|subject| Secrets::default().description(&subject)),
+                rest: Box::new(Members(std::mem::take(&mut members.0))),
                 refresh_lifetime,
                 flaw,
             }),

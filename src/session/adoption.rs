@@ -2,16 +2,26 @@
 
 use std::sync::Arc;
 
-use crate::blocking::{MayBlock, blocking};
-use crate::error::Error;
+use std::path::PathBuf;
+
+use crate::blocking::{Look, MayBlock, blocking};
+use crate::error::{Error, ErrorCode};
+use crate::oauth::client::ClientAuthentication;
+use crate::oauth::refresh::CLIENT_CREDENTIALS;
 use crate::store::credential::{NewCredential, Snapshot, Stored};
+use crate::store::earlier_login::EarlierLogin;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
-use crate::store::reading::{handwritten, is_unfinished};
+use crate::store::reading::{handwritten, is_nothing, is_unfinished};
+use crate::store::registration::{Shelf, StoredClient};
 
 use super::Session;
-use super::config::AuthConfig;
+use super::auth_status::AuthStatus;
+use super::cancellation::Cancellation;
+use super::config::{AuthConfig, Flow};
+use super::device_tokens::Observer;
 use super::ownership;
+use super::refresh_attempts::CRITICAL_SECTION;
 use super::refusals::login_required;
 
 impl Session {
@@ -22,17 +32,65 @@ impl Session {
         location: &Location,
         config: &AuthConfig,
     ) -> Result<Snapshot, Error> {
-        let whose = location.clone();
+        let (session, whose, asked) = (Arc::clone(self), location.clone(), config.clone());
         let may_be_there = blocking(move |may| {
-            let handwritten = handwritten(&whose, may.into())?;
+            let handwritten = session.handwritten(&asked, &whose, may.into())?;
             Ok::<_, Error>(handwritten.is_some() || is_unfinished(&whose, may))
         });
         if !may_be_there.await?? {
-            return Err(login_required(config));
+            // Another may have brought it in just now.
+            return match self.present(config).await?.1 {
+                Stored::Credential(credential) => Ok(credential),
+                _ => Err(login_required(config)),
+            };
         }
         let locked = self.lock(location, config.lock_timeout).await?;
         let (session, whose, config) = (Arc::clone(self), location.clone(), config.clone());
-        blocking(move |may| session.adopt_under_lock(locked, &whose, &config, may)).await?
+        blocking(move |may| session.adopt_under_lock(locked, &whose, &config, None, may)).await?
+    }
+
+    /// Takes over the login that the plugin knows of, if it says one: asked under the lock, while nothing is stored.
+    pub(crate) async fn adopt_told(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        observer: &dyn Observer,
+        cancellation: &Cancellation,
+    ) -> Result<AuthStatus, Error> {
+        let config = self.first_account(config).await?;
+        let (location, stored) = self.present(&config).await?;
+        if stored == Stored::Nothing {
+            let locked = self.lock(&location, config.lock_timeout);
+            let locked = cancellation.guard(locked).await?;
+            if *locked.stored() == Stored::Nothing {
+                let told = tokio::time::timeout(CRITICAL_SECTION, observer.paste(String::new()));
+                let told = cancellation.guard(async { Ok(told.await.ok()) }).await?;
+                let login = told
+                    .and_then(|text| EarlierLogin::parse(PathBuf::new(), text.expose().as_bytes()));
+                let (session, asked) = (Arc::clone(self), config.clone());
+                let adopted = blocking(move |may| {
+                    session.adopt_under_lock(locked, &location, &asked, login, may)
+                });
+                match adopted.await? {
+                    Err(error) if error.code() != ErrorCode::LoginRequired => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        self.status(&config).await
+    }
+
+    /// A login that was written by hand, while nothing is stored.
+    pub(super) fn handwritten(
+        &self,
+        config: &AuthConfig,
+        location: &Location,
+        look: Look,
+    ) -> Result<Option<EarlierLogin>, Error> {
+        match handwritten(location, &config.adopt, &*self.environment, look)? {
+            Some(found) => Ok(Some(found)),
+            None if is_nothing(location, look) => Ok(of_client(config)),
+            None => Ok(None),
+        }
     }
 
     fn adopt_under_lock(
@@ -40,6 +98,7 @@ impl Session {
         mut locked: Locked,
         location: &Location,
         config: &AuthConfig,
+        told: Option<EarlierLogin>,
         may: MayBlock,
     ) -> Result<Snapshot, Error> {
         locked.open(may)?;
@@ -48,13 +107,64 @@ impl Session {
             Stored::LoggedOut | Stored::Sealed(_) => return Err(login_required(config)),
             Stored::Nothing => {}
         }
-        let Some(handwritten) = handwritten(location, may.into())? else {
+        let found = match told {
+            Some(told) => Some(told),
+            None => self.handwritten(config, location, may.into())?,
+        };
+        let Some(handwritten) = found else {
             return Err(login_required(config));
         };
-        let credential = bind(config, handwritten.credential(self.clock.now()))?;
+        let mut credential = bind(config, handwritten.credential(self.clock.now()))?;
+        keep_client(&mut credential, &handwritten, config, location, may)?;
         locked.adopt(&handwritten, &credential, may)?;
         Ok(credential.snapshot())
     }
+}
+
+/// The login of a client that logs in by itself; nothing for a flow in which a person does.
+pub(super) fn of_client(config: &AuthConfig) -> Option<EarlierLogin> {
+    (config.flow == Flow::ClientCredentials).then(|| {
+        let text = format!("{{\"refresh\":\"{CLIENT_CREDENTIALS}\"}}");
+        EarlierLogin::parse(PathBuf::new(), text.as_bytes())
+    })?
+}
+
+/// A client that the config does not name was registered by the plugin: it is kept as one of ours, for the next login too.
+fn keep_client(
+    credential: &mut NewCredential,
+    handwritten: &EarlierLogin,
+    config: &AuthConfig,
+    location: &Location,
+    may: MayBlock,
+) -> Result<(), Error> {
+    let server = credential
+        .issuer
+        .as_ref()
+        .or(credential.token_endpoint.as_ref());
+    let (None, Some(client_id), Some(server)) = (&config.client_id, &credential.client_id, server)
+    else {
+        return Ok(());
+    };
+    let secret = handwritten.client_secret().cloned();
+    let authentication = match (&config.client_authentication, &secret) {
+        (Some(authentication), _) => *authentication,
+        (None, Some(_)) => ClientAuthentication::ClientSecretBasic,
+        (None, None) => ClientAuthentication::None,
+    };
+    let client = StoredClient {
+        client_id: client_id.clone(),
+        client_secret: secret,
+        secret_expires_at: None,
+        authentication: authentication.as_str().to_owned(),
+        redirect_uri: handwritten.redirect_uri().map(str::to_owned),
+        scopes: None,
+        registration_client_uri: None,
+        registration_access_token: None,
+        created_at: credential.refreshed_at,
+    };
+    Shelf::of(location, server).save_with(&client, may)?;
+    credential.registered_client = true;
+    Ok(())
 }
 
 /// The present config becomes the owner of an adopted login; a login of another client or server is refused.
@@ -93,6 +203,7 @@ pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCreden
                 .client_authentication
                 .map(|authentication| authentication.as_str().to_owned())
         }),
+        scopes: adopted.scopes.map(|scopes| config.split(scopes)),
         ..adopted
     }
 }

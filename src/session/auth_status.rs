@@ -1,5 +1,7 @@
 //! What `status` says of a login.
 
+use serde_json::Value;
+
 use crate::error::ErrorCode;
 use crate::time::UnixMillis;
 
@@ -44,6 +46,8 @@ pub(crate) struct AuthStatus {
     pub(crate) client_id: Option<String>,
     pub(crate) scopes: Option<Vec<String>>,
     pub(crate) account: Option<Account>,
+    /// Members of the token answer that the config names.
+    pub(crate) token_response: Option<Value>,
     pub(crate) missing_scopes: Option<Vec<String>>,
     pub(crate) expires_at: Option<UnixMillis>,
     /// When neither token is good any more, if known.

@@ -187,8 +187,10 @@ impl Session {
                 .unwrap_or_else(|| is_remote(&*self.environment))
         };
         let asks = observer.can_paste() && (listener.is_none() || is_remote());
-        let mut asks_for_consent =
-            asks_for_consent(&attempt.config.scopes, &attempt.config.extra_parameters);
+        let mut asks_for_consent = asks_for_consent(
+            &attempt.config.scopes,
+            &attempt.config.authorization_parameters,
+        );
         // Where the browser comes here first, it is sent on with a request that was pushed at that moment: the server may keep
         // one for no more than a minute.
         let start = listener
@@ -508,7 +510,7 @@ impl<'a> Attempt<'a> {
             audience: self.config.audience.as_deref(),
             resources: &self.config.resource,
             asks_for_consent,
-            extra: &self.config.extra_parameters,
+            extra: &self.config.authorization_parameters,
         })
     }
 

@@ -56,6 +56,7 @@ impl AuthorizationServer {
         let mut config = config.clone();
         let has_start = match config.flow {
             Flow::DeviceCode => config.device_authorization_endpoint.is_some(),
+            Flow::ClientCredentials => true,
             Flow::AuthorizationCode(_) => config.authorization_endpoint.is_some(),
             Flow::Offered(_) => {
                 config.device_authorization_endpoint.is_some()

@@ -24,6 +24,8 @@ pub(crate) enum Flow {
     DeviceCode,
     /// RFC 6749 §4.1, with the redirect URI
     AuthorizationCode(RedirectUri),
+    /// RFC 6749 §4.4: nobody logs in, the client itself does.
+    ClientCredentials,
     /// Not said: the device flow where the server offers it, else the browser.
     Offered(RedirectUri),
 }
@@ -59,6 +61,12 @@ pub(crate) struct AuthConfig {
     pub(crate) pkce: bool,
     pub(crate) dpop: bool,
     pub(crate) extra_parameters: Vec<(String, String)>,
+    /// Those of the request that a person approves: these and the extra ones.
+    pub(crate) authorization_parameters: Vec<(String, String)>,
+    /// Members of token answers that are kept.
+    pub(crate) token_response: Vec<String>,
+    /// Files of earlier logins.
+    pub(crate) adopt: Vec<String>,
     pub(crate) state_dir: Option<String>,
     pub(crate) credentials_path: Option<String>,
     pub(crate) credentials_format: Option<Format>,
@@ -88,7 +96,7 @@ impl WantedStorage {
     }
 }
 
-const OPTIONS: [&str; 35] = [
+const OPTIONS: [&str; 40] = [
     "pluginId",
     "profile",
     "order",
@@ -114,6 +122,11 @@ const OPTIONS: [&str; 35] = [
     "pkce",
     "dpop",
     "extraParameters",
+    "authorizationParameters",
+    "tokenResponse",
+    "token",
+    "allowHttp",
+    "adopt",
     "stateDir",
     "credentialsPath",
     "credentialsFormat",
@@ -144,6 +157,7 @@ impl AuthConfig {
             .text("pluginId")?
             .ok_or_else(|| invalid("`pluginId` is missing: give the id of your plugin."))?;
         let account = Account::take(&mut options, &plugin_id)?;
+        let extra_parameters = options.parameters("extraParameters")?;
         let config = Self {
             profile: account.profile,
             accounts: account.accounts,
@@ -177,7 +191,17 @@ impl AuthConfig {
             resource: options.list("resource", resource)?,
             pkce: options.flag("pkce")?,
             dpop: options.flag("dpop")?,
-            extra_parameters: options.parameters("extraParameters")?,
+            authorization_parameters: {
+                let mut all = extra_parameters.clone();
+                for (name, value) in options.parameters("authorizationParameters")? {
+                    all.retain(|(other, _)| *other != name);
+                    all.push((name, value));
+                }
+                all
+            },
+            extra_parameters,
+            token_response: options.list("tokenResponse", kept_member)?,
+            adopt: options.adopt()?,
             state_dir: options.text("stateDir")?,
             credentials_path: options.text("credentialsPath")?,
             storage: options
@@ -223,8 +247,11 @@ impl AuthConfig {
         other
     }
 
-    /// From now on for this account alone.
+    /// From now on for this account alone. An earlier login is that of the account that is meant first.
     pub(super) fn mean(&mut self, profile: String) {
+        if self.profile != profile {
+            self.adopt.clear();
+        }
         self.accounts = Some(vec![profile.clone()]);
         self.profile = profile;
     }
@@ -248,10 +275,21 @@ impl AuthConfig {
                 format.name()
             )));
         }
+        if self.credentials_format.is_some() && !self.adopt.is_empty() {
+            return Err(invalid(
+                "`adopt` brings a login into a place of our own, and `credentialsFormat` is another program's: leave one of them out.",
+            ));
+        }
         let has_key = self.client_authentication == Some(ClientAuthentication::PrivateKeyJwt);
         if has_key != self.client_key.is_some() {
             return Err(invalid(
                 "`clientAuthentication: \"private_key_jwt\"` and `clientKey`, the path of a private key, go together: give both.",
+            ));
+        }
+        // RFC 6749 §4.4: it "MUST only be used by confidential clients".
+        if self.flow == Flow::ClientCredentials && self.client_secret.is_none() && !has_key {
+            return Err(invalid(
+                "`flow: \"client_credentials\"` needs `clientId`, and `clientSecret` or `clientKey`: the client itself logs in.",
             ));
         }
         match (self.client_authentication, &self.client_secret) {
@@ -294,7 +332,7 @@ impl AuthConfig {
     /// What a client is registered for.
     pub(crate) fn redirect_uri(&self) -> Option<&RedirectUri> {
         match &self.flow {
-            Flow::DeviceCode => None,
+            Flow::DeviceCode | Flow::ClientCredentials => None,
             Flow::AuthorizationCode(redirect_uri) | Flow::Offered(redirect_uri) => {
                 Some(redirect_uri)
             }
@@ -358,6 +396,15 @@ impl Options<'_> {
         }
     }
 
+    /// One path, or several.
+    fn adopt(&mut self) -> Result<Vec<String>, Error> {
+        const NAME: &str = "adopt";
+        if let Some(Value::Array(_)) = self.0.get(NAME) {
+            return self.list(NAME, |_| Ok(()));
+        }
+        Ok(self.text(NAME)?.into_iter().collect())
+    }
+
     fn scope_delimiter(&mut self) -> Result<char, Error> {
         const NAME: &str = "scopeDelimiter";
         match self.0.remove(NAME).as_ref().map(Value::as_str) {
@@ -373,15 +420,16 @@ impl Options<'_> {
         match (self.text("flow")?.as_deref(), redirect_uri) {
             (None, redirect_uri) => Ok(Flow::Offered(uri(redirect_uri))),
             (Some("device_code"), None) => Ok(Flow::DeviceCode),
-            (Some("device_code"), Some(_)) => Err(invalid(
-                "`redirectUri` is given, which the device flow has no use for: set `flow` to \"authorization_code\", or leave \
+            (Some("client_credentials"), None) => Ok(Flow::ClientCredentials),
+            (Some("device_code" | "client_credentials"), Some(_)) => Err(invalid(
+                "`redirectUri` is given, which this flow has no use for: set `flow` to \"authorization_code\", or leave \
                  it out.",
             )),
             (Some("authorization_code"), redirect_uri) => {
                 Ok(Flow::AuthorizationCode(uri(redirect_uri)))
             }
             _ => Err(invalid(
-                "`flow` must be \"device_code\" or \"authorization_code\".",
+                "`flow` must be \"device_code\", \"authorization_code\" or \"client_credentials\".",
             )),
         }
     }
@@ -609,6 +657,21 @@ pub(super) fn profiles(
         profiles.push(profile);
     }
     Ok(profiles)
+}
+
+/// Whether a member of an answer may be shown: a secret is kept where it is used from, and nowhere else.
+pub(super) fn is_shown(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let secrets = ["token", "secret", "password", "assertion"];
+    !secrets.iter().any(|word| name.contains(word))
+}
+
+fn kept_member(name: &str) -> Result<(), &'static str> {
+    if is_shown(name) {
+        Ok(())
+    } else {
+        Err("is a token or a secret, which is not shown")
+    }
 }
 
 pub(super) fn scope(text: &str) -> Result<(), &'static str> {

@@ -114,7 +114,7 @@ impl Session {
                 audience: config.audience.as_deref(),
                 resources: &config.resource,
                 pkce: pkce.as_ref(),
-                extra: &config.extra_parameters,
+                extra: &config.authorization_parameters,
             };
             let timeout = config.request_timeout;
             let ask = || async {
@@ -242,7 +242,10 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
         not_bound(config)?;
-        if matches!(config.flow, Flow::AuthorizationCode(_)) {
+        if matches!(
+            config.flow,
+            Flow::AuthorizationCode(_) | Flow::ClientCredentials
+        ) {
             return Err(invalid(
                 "authorizeDevice is the device flow: leave `flow` out, or call `login`, which knows \"authorization_code\" too.",
             ));

@@ -395,6 +395,9 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
         Flow::Offered(_) if has_device => {
             return flow(&of_flow(config, Flow::DeviceCode), metadata);
         }
+        Flow::ClientCredentials => {
+            return Finding::ok(NAME, "The client itself logs in: nobody is asked.");
+        }
         Flow::DeviceCode => (
             &config.device_authorization_endpoint,
             metadata.and_then(|metadata| metadata.device_authorization_endpoint.as_ref()),

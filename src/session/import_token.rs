@@ -15,6 +15,7 @@ use super::adoption::owned_by;
 use super::auth_status::AuthStatus;
 use super::cancellation::Cancellation;
 use super::config::{AuthConfig, Options, invalid, known_names, scope, wrong_type};
+use super::login::in_any_case;
 
 /// What is imported.
 pub(crate) struct ImportedToken {
@@ -131,6 +132,7 @@ impl Session {
                 resource: None,
                 required_scopes: None,
                 subject: None,
+                token_response: None,
             },
         );
         let location = self.located(config).await?;
@@ -141,7 +143,7 @@ impl Session {
             &credential,
             storage,
             cancellation,
-            |_, _| Ok(()),
+            in_any_case,
         )
         .await?;
         self.status(config).await

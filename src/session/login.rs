@@ -20,6 +20,7 @@ use super::cancellation::Cancellation;
 use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
 use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
+use super::named_members::named_members;
 use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
 
 /// What a person has approved, and as what it was asked for.
@@ -44,6 +45,9 @@ impl Session {
         // Before a person is troubled: what would make saving fail.
         config.names_a_server()?;
         let (storage, before) = cancellation.guard(self.storage(config, &location)).await?;
+        if config.flow == Flow::ClientCredentials {
+            return Box::pin(self.log_in_as_client(config, &location, storage, cancellation)).await;
+        }
         let begun = Box::pin(self.begin_login(config, &location, observer));
         let Some(pending) = cancellation.guard(begun).await? else {
             return self.status(config).await;
@@ -115,7 +119,7 @@ impl Session {
         self.add_required_scopes(&mut config, location).await;
         let config = &config;
         let (client, outcome) = match &config.flow {
-            Flow::Offered(_) => return Err(server.offers_no_flow()),
+            Flow::Offered(_) | Flow::ClientCredentials => return Err(server.offers_no_flow()),
             Flow::DeviceCode => {
                 server.device_authorization_endpoint()?;
                 let (client, asked) = self.ask_as_client(config, location, &server).await?;
@@ -210,6 +214,7 @@ impl Session {
         response: TokenResponse,
     ) -> NewCredential {
         let now = self.clock.now();
+        let token_response = named_members(config, &response, None);
         NewCredential {
             access: response.access,
             refresh: response.refresh,
@@ -238,6 +243,7 @@ impl Session {
             resource_url: response.resource_url,
             resource: server.resource.clone(),
             required_scopes: None,
+            token_response,
             subject: response.subject,
         }
     }
@@ -284,6 +290,12 @@ impl Session {
         drop(unsettled);
         saved
     }
+}
+
+/// Whatever is there.
+#[expect(clippy::unnecessary_wraps, reason = "what `store` asks may refuse")]
+pub(super) fn in_any_case(_: &Locked, _: MayBlock) -> Result<(), Error> {
+    Ok(())
 }
 
 /// Where this login is kept, once and for all: only the next login chooses anew.

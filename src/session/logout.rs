@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::dpop::DpopKey;
+use crate::oauth::refresh::CLIENT_CREDENTIALS;
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::store::credential::{Snapshot, Stored};
 use crate::store::location::Location;
@@ -162,10 +163,11 @@ impl Session {
         let key = key.and_then(|key| DpopKey::from_stored(key).ok());
         let mut revoked = true;
         // RFC 7009 §2.1: revoking the refresh token SHOULD revoke its access tokens too; not every server does.
-        let tokens = removed
-            .refresh
+        let refresh = removed.refresh.as_ref();
+        let refresh = refresh.filter(|refresh| refresh.expose() != CLIENT_CREDENTIALS);
+        let tokens = refresh
             .iter()
-            .map(|refresh| (refresh, "refresh_token"))
+            .map(|refresh| (*refresh, "refresh_token"))
             .chain([(&removed.access, "access_token")]);
         for (token, hint) in tokens {
             let request = RevocationRequest {
@@ -178,7 +180,7 @@ impl Session {
             let outcome = revoke(&*self.http, &request, config.request_timeout).await;
             // RFC 7009 §2.1: with its refresh token an access token goes as well, and a server may no longer know it by then.
             let is_gone = |error: &Error| {
-                hint == "access_token" && removed.refresh.is_some() && error.status() == Some(400)
+                hint == "access_token" && refresh.is_some() && error.status() == Some(400)
             };
             revoked &= outcome.as_ref().is_ok() || revoked && outcome.is_err_and(|e| is_gone(&e));
         }

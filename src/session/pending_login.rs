@@ -196,7 +196,7 @@ fn asked_for(config: &AuthConfig) -> Option<Fingerprint> {
     parts.extend(config.scopes.iter().map(String::as_str));
     parts.push("resource");
     parts.extend(config.resource.iter().map(String::as_str));
-    for (name, value) in &config.extra_parameters {
+    for (name, value) in &config.authorization_parameters {
         parts.extend([name.as_str(), value.as_str()]);
     }
     Some(Fingerprint::of(&parts))

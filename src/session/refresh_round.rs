@@ -12,7 +12,7 @@ use crate::oauth::dpop::{DPOP, DpopKey};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover};
 use crate::oauth::protected_resource::locate;
-use crate::oauth::refresh::{RefreshFailure, RefreshRequest};
+use crate::oauth::refresh::{CLIENT_CREDENTIALS, RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
 use crate::secret::Fingerprint;
@@ -33,6 +33,7 @@ use super::handover::Save;
 use super::landing::Landing;
 use super::last_refresh::{UNCLEAR_REFUSAL, binding, blocked};
 use super::lock_wait::Waited;
+use super::named_members::named_members;
 use super::ownership;
 use super::refresh_attempts::CRITICAL_SECTION;
 use super::refusals::{cannot_refresh, is_passing, login_required, whose};
@@ -295,6 +296,14 @@ impl Session {
         // RFC 9449 §5: a public client "MUST present a DPoP proof for the same key that was used to obtain the refresh token".
         let key = current.dpop_key().map(DpopKey::from_stored).transpose();
         let key = key.map_err(RefreshFailure::Failed)?;
+        let is_client = refresh_token.secret().expose() == CLIENT_CREDENTIALS;
+        let mut extra = config.extra_parameters.clone();
+        if is_client {
+            let scope = Some(config.scope()).filter(|scope| !scope.is_empty());
+            extra.extend(scope.map(|scope| ("scope".to_owned(), scope)));
+            let audience = config.audience.clone();
+            extra.extend(audience.map(|audience| ("audience".to_owned(), audience)));
+        }
         let request = RefreshRequest {
             endpoint: &server.token_endpoint,
             client: &prepared.client,
@@ -302,7 +311,7 @@ impl Session {
             resources: &config.resources(current.resource()),
             dpop: key.as_ref().map(|key| self.dpop(key)),
             json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
-            extra: &config.extra_parameters,
+            extra: &extra,
         };
         let effort = match purpose.effort {
             Effort::Full if self.is_down(prepared) => Effort::Impatient,
@@ -561,8 +570,8 @@ impl Session {
         let key = credential.dpop_key.as_ref();
         let key = key.and_then(|key| DpopKey::from_stored(key).ok());
         let (token, hint) = match &credential.refresh {
-            Some(refresh) => (refresh, "refresh_token"),
-            None => (&credential.access, "access_token"),
+            Some(refresh) if refresh.expose() != CLIENT_CREDENTIALS => (refresh, "refresh_token"),
+            _ => (&credential.access, "access_token"),
         };
         let request = RevocationRequest {
             endpoint: &endpoint,
@@ -612,12 +621,15 @@ fn merged(
         .refresh
         .as_ref()
         .is_some_and(|new| new != request.refresh_token);
+    let token_response = named_members(config, &response, current.token_response());
     let refresh_expires = told.or_else(|| current.refresh_expires().filter(|_| !is_new));
     NewCredential {
         access: response.access,
         // RFC 6749 §6: "The authorization server MAY issue a new refresh token"; where it does not, the old one stays.
         refresh: response
             .refresh
+            // RFC 6749 §4.4.3: "A refresh token SHOULD NOT be included"; the client needs none.
+            .filter(|_| request.refresh_token.expose() != CLIENT_CREDENTIALS)
             .or_else(|| Some(request.refresh_token.clone())),
         expires: response.lifetime.map(|lifetime| now.plus(lifetime)),
         refresh_expires,
@@ -648,6 +660,7 @@ fn merged(
         subject: response
             .subject
             .or_else(|| current.subject().map(str::to_owned)),
+        token_response,
     }
 }
 
@@ -670,6 +683,7 @@ fn rotated_only(
         id_token: None,
         resource_url: None,
         subject: None,
+        rest: Box::default(),
         refresh_lifetime: rotated.lifetime,
         flaw: None,
     };

@@ -12,7 +12,6 @@ use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::key::Key;
 use crate::store::location::Location;
 use crate::store::profiles::profiles;
-use crate::store::reading::handwritten;
 use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
@@ -186,7 +185,8 @@ impl Session {
             return Ok(nothing(location));
         }
         // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
-        let adoptable = handwritten(location, look)
+        let adoptable = self
+            .handwritten(config, location, look)
             .ok()
             .flatten()
             .and_then(|handwritten| bind(config, handwritten.credential(self.clock.now())).ok());
@@ -261,6 +261,7 @@ impl Session {
             client_id: credential.client_id().map(str::to_owned),
             scopes: credential.scopes().map(<[String]>::to_vec),
             account: account(credential.subject(), None),
+            token_response: credential.token_response().cloned(),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
             login_ends_at,
@@ -348,6 +349,7 @@ fn nothing(location: &Location) -> AuthStatus {
         client_id: None,
         scopes: None,
         account: None,
+        token_response: None,
         missing_scopes: None,
         expires_at: None,
         login_ends_at: None,

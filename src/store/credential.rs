@@ -55,6 +55,8 @@ pub(crate) struct NewCredential {
     pub(crate) required_scopes: Option<Vec<String>>,
     /// `sub`: whose it is, if the server said so.
     pub(crate) subject: Option<String>,
+    /// Members of the token answer that the config names. None of them is a secret.
+    pub(crate) token_response: Option<Value>,
 }
 
 impl NewCredential {
@@ -86,6 +88,7 @@ impl NewCredential {
             resource: new.resource,
             required_scopes: new.required_scopes,
             subject: new.subject,
+            token_response: new.token_response,
             ..Outline::unknown(secrets.identity())
         };
         Snapshot::new(outline, secrets)
@@ -148,6 +151,7 @@ pub(crate) struct Outline {
     pub(super) resource: Option<String>,
     pub(super) required_scopes: Option<Vec<String>>,
     pub(super) subject: Option<String>,
+    pub(super) token_response: Option<Value>,
     /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
     pub(super) is_refreshed_ahead: bool,
     /// Whether its server is first asked in JSON, as the program does that logged in.
@@ -263,6 +267,7 @@ impl Outline {
             resource: None,
             required_scopes: None,
             subject: None,
+            token_response: None,
             is_refreshed_ahead: true,
             is_refreshed_in_json: false,
             last_refresh: None,
@@ -347,6 +352,11 @@ impl Outline {
     /// Whose it is, if the server said so.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
+    }
+
+    /// Members of the token answer that the config names.
+    pub(crate) fn token_response(&self) -> Option<&Value> {
+        self.token_response.as_ref()
     }
 
     /// Whether it may be refreshed before it must be.
@@ -467,6 +477,7 @@ pub(super) mod tests {
             resource: None,
             required_scopes: None,
             subject: None,
+            token_response: None,
         }
     }
 

@@ -94,6 +94,7 @@ impl Document {
             credential.required_scopes.as_deref().map(Value::from),
         );
         document.set("subject", text(&credential.subject));
+        document.set("tokenResponse", credential.token_response.clone());
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -395,6 +396,7 @@ pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Ou
         resource: members.text("resource")?,
         required_scopes: members.texts("requiredScopes")?,
         subject: members.text("subject")?,
+        token_response: members.present("tokenResponse").cloned(),
         last_refresh: last_refresh(members)?,
         ..Outline::unknown(identity)
     })

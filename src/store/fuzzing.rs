@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::credential::{NewCredential, Snapshot, Stored};
+use super::earlier_login::EarlierLogin;
 use super::format::{self, Document};
 use super::journal::{Journal, Secrets, Worth};
 use super::name;
-use super::own::handwritten::Handwritten;
 use super::registration::{StoredClient, StoredList};
 use super::sidecar::SmallDocument as _;
 use crate::blocking::MayBlock;
@@ -100,6 +100,7 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
         required_scopes: Some(snapshot.required_scopes().to_vec())
             .filter(|scopes| !scopes.is_empty()),
         subject: snapshot.subject().map(str::to_owned),
+        token_response: snapshot.token_response().cloned(),
         scopes: snapshot.scopes().map(<[String]>::to_vec),
         id_token: snapshot.id_token().cloned(),
         issuer: snapshot.issuer().map(str::to_owned),
@@ -211,7 +212,7 @@ pub(crate) fn leftover_file(input: &[u8]) {
 
 pub(crate) fn handwritten_login(input: &[u8]) {
     let Some(login) =
-        Handwritten::parse(PathBuf::from("/extensions/memory/credentials.json"), input)
+        EarlierLogin::parse(PathBuf::from("/extensions/memory/credentials.json"), input)
     else {
         return;
     };

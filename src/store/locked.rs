@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::keychain::Person;
 use crate::secret::Secret;
 use crate::store::credential::{LastRefresh, NewCredential, Snapshot, Stored};
+use crate::store::earlier_login::EarlierLogin;
 use crate::store::foreign;
 use crate::store::foreign::file::ForeignFile;
 use crate::store::format::Document;
@@ -19,7 +20,7 @@ use crate::store::location::{Location, Place};
 use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::store::own;
 use crate::store::own::file::OwnFile;
-use crate::store::own::handwritten::Handwritten;
+use crate::store::own::handwritten;
 use crate::store::sealed::Storage;
 use crate::time::UnixMillis;
 
@@ -350,14 +351,19 @@ impl Locked {
     /// `STORE_IO`.
     pub(crate) fn adopt(
         &mut self,
-        handwritten: &Handwritten,
+        login: &EarlierLogin,
         credential: &NewCredential,
         may: MayBlock,
     ) -> Result<(), Error> {
         match &mut self.0 {
-            Kept::OwnFile(file) => file.adopt(handwritten, credential, may),
-            // Handwritten logins are adopted by our own files alone.
-            Kept::ForeignFile(_) | Kept::Given(_) => Ok(()),
+            Kept::OwnFile(file) => file.adopt(login, credential, may),
+            Kept::Given(given) => {
+                given.store_login(credential, may)?;
+                handwritten::retire(login, may);
+                Ok(())
+            }
+            // A config that names a format adopts nothing.
+            Kept::ForeignFile(_) => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod credential;
 pub(crate) mod credentials_format;
+pub(crate) mod earlier_login;
 mod foreign;
 mod format;
 #[cfg(any(test, fuzzing))]

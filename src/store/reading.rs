@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use crate::blocking::{Look, MayBlock};
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::fs::regular_file::RegularFile;
 use crate::store::credential::{Outline, Snapshot, Stored};
+use crate::store::earlier_login::EarlierLogin;
 use crate::store::foreign;
 use crate::store::given;
 use crate::store::location::{Location, Place};
 use crate::store::own;
-use crate::store::own::handwritten::Handwritten;
 use crate::store::sealed;
+use crate::store::state_folder::adopted_paths;
 
 /// Reads without a lock. A missing file or folder is [`Stored::Nothing`].
 ///
@@ -64,17 +66,32 @@ pub(super) fn opened(
     }
 }
 
-/// A login that was written by hand, but only while there is neither credential nor tombstone in its new place.
+/// Whether nobody has logged in there yet, or out.
+pub(crate) fn is_nothing(location: &Location, look: Look) -> bool {
+    matches!(read(location, look), Ok(Stored::Nothing))
+}
+
+/// A login that was written by hand, at one of these paths or where plugin authors keep it, but only while there is neither
+/// credential nor tombstone in its new place.
 ///
 /// # Errors
 /// `STORE_IO` if there is a file that must not or cannot be read.
-pub(crate) fn handwritten(location: &Location, look: Look) -> Result<Option<Handwritten>, Error> {
+pub(crate) fn handwritten(
+    location: &Location,
+    adopt: &[String],
+    environment: &dyn Environment,
+    look: Look,
+) -> Result<Option<EarlierLogin>, Error> {
+    let mut paths = adopted_paths(adopt, environment)?;
     match &location.0 {
-        Place::Own(place) if matches!(read(location, look), Ok(Stored::Nothing)) => {
-            Handwritten::of(place, look)
-        }
-        _ => Ok(None),
+        Place::Own(place) => paths.extend(place.handwritten(environment)),
+        Place::Given(_) => {}
+        Place::Foreign(_) => return Ok(None),
     }
+    if paths.is_empty() || !is_nothing(location, look) {
+        return Ok(None);
+    }
+    own::handwritten::first(paths, look)
 }
 
 /// Whether a killed process may have left a login that the next holder of the lock brings in, though nothing is stored.
@@ -93,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorCode;
-    use crate::store::location::tests::in_state_dir;
+    use crate::store::location::tests::{FixedEnvironment, in_state_dir};
 
     #[test]
     fn reading_needs_neither_lock_nor_folder() {
@@ -122,11 +139,19 @@ mod tests {
     fn it_is_looked_for_only_where_nothing_is_stored() {
         let folder = TempDir::new().unwrap();
         let location = in_state_dir(folder.path(), "demo", "default");
-        assert!(handwritten(&location, Look::LONG).unwrap().is_none());
-        let old = location.handwritten_path().unwrap();
+        assert!(
+            handwritten(&location, &[], &FixedEnvironment::default(), Look::LONG)
+                .unwrap()
+                .is_none()
+        );
+        let old = location
+            .handwritten_path(&FixedEnvironment::default())
+            .unwrap();
         std::fs::create_dir_all(old.parent().unwrap()).unwrap();
         std::fs::write(&old, r#"{"access":"a"}"#).unwrap();
-        let found = handwritten(&location, Look::LONG).unwrap().unwrap();
+        let found = handwritten(&location, &[], &FixedEnvironment::default(), Look::LONG)
+            .unwrap()
+            .unwrap();
         assert_eq!(found.path(), old);
 
         std::fs::create_dir_all(location.own_folder().unwrap()).unwrap();
@@ -137,11 +162,17 @@ mod tests {
         ] {
             std::fs::write(location.path(), stored).unwrap();
             assert!(
-                handwritten(&location, Look::LONG).unwrap().is_none(),
+                handwritten(&location, &[], &FixedEnvironment::default(), Look::LONG)
+                    .unwrap()
+                    .is_none(),
                 "{stored}"
             );
         }
         let work = in_state_dir(folder.path(), "demo", "work");
-        assert!(handwritten(&work, Look::LONG).unwrap().is_none());
+        assert!(
+            handwritten(&work, &[], &FixedEnvironment::default(), Look::LONG)
+                .unwrap()
+                .is_none()
+        );
     }
 }

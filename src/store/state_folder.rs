@@ -75,11 +75,29 @@ pub(super) fn candidates(environment: &dyn Environment) -> Vec<PathBuf> {
         let home = expanded(HOME_VARIABLE, &home, environment).ok()?;
         Some(home.join(".openclaw"))
     });
-    let usual = environment
+    named
+        .chain(moved)
+        .chain(home_folders(environment))
+        .collect()
+}
+
+/// The hosts' state folders in this user's home folder, wherever any host keeps its state.
+pub(super) fn home_folders(environment: &dyn Environment) -> impl Iterator<Item = PathBuf> {
+    environment
         .home()
         .into_iter()
-        .flat_map(|home| STATE_DIRS.iter().map(move |folder| home.join(folder)));
-    named.chain(moved).chain(usual).collect()
+        .flat_map(|home| STATE_DIRS.iter().map(move |folder| home.join(folder)))
+}
+
+/// The files of earlier logins.
+pub(super) fn adopted_paths(
+    adopt: &[String],
+    environment: &dyn Environment,
+) -> Result<Vec<PathBuf>, Error> {
+    let paths = adopt
+        .iter()
+        .map(|text| option_path("adopt", text, environment));
+    paths.collect()
 }
 
 /// A file that the config names.

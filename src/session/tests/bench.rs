@@ -129,6 +129,7 @@ impl Bench {
             resource: None,
             required_scopes: None,
             subject: None,
+            token_response: None,
         }
     }
 

@@ -118,6 +118,7 @@ fn login(refresh: Option<&str>) -> Snapshot {
         resource: None,
         required_scopes: None,
         subject: None,
+        token_response: None,
     }
     .snapshot()
 }

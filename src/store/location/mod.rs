@@ -232,9 +232,9 @@ impl Location {
 
     /// Where a login is kept by hand.
     #[cfg(test)]
-    pub(super) fn handwritten_path(&self) -> Option<PathBuf> {
+    pub(super) fn handwritten_path(&self, environment: &dyn Environment) -> Option<PathBuf> {
         match &self.0 {
-            Place::Own(place) => place.handwritten(),
+            Place::Own(place) => place.handwritten(environment).into_iter().next(),
             Place::Foreign(_) | Place::Given(_) => None,
         }
     }

@@ -468,7 +468,8 @@ fn only_profiles_are_listed() {
 #[test]
 fn the_handwritten_file_is_the_default_profiles() {
     let of = |plugin_id: &str, profile: &str| {
-        in_state_dir(Path::new("/s"), plugin_id, profile).handwritten_path()
+        in_state_dir(Path::new("/s"), plugin_id, profile)
+            .handwritten_path(&FixedEnvironment::default())
     };
     assert_eq!(
         of("demo", "default").unwrap(),
@@ -484,5 +485,8 @@ fn the_handwritten_file_is_the_default_profiles() {
         assert_eq!(of(tricky, "default"), None, "{tricky}");
     }
     assert_eq!(of("demo", "work"), None);
-    assert_eq!(at_path(Path::new("/x/c.json")).handwritten_path(), None);
+    assert_eq!(
+        at_path(Path::new("/x/c.json")).handwritten_path(&FixedEnvironment::default()),
+        None
+    );
 }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 use crate::store::name::{self, DEFAULT_PROFILE};
 use crate::store::sidecar::Sidecar;
-use crate::store::state_folder::candidates;
+use crate::store::state_folder::{candidates, home_folders};
 
 /// The place of one login.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -171,9 +171,12 @@ impl Place {
         others
     }
 
-    /// Where plugin authors keep a login by hand. Such a file knows no profiles, so it can only be the default one's.
-    pub(in crate::store) fn handwritten(&self) -> Option<PathBuf> {
-        let plugin = self.plugin.as_ref()?;
+    /// Where plugin authors keep a login by hand: in this state folder, or in a host's usual one, as many write it
+    /// whatever the state folder is. Such a file knows no profiles, so it can only be the default one's.
+    pub(in crate::store) fn handwritten(&self, environment: &dyn Environment) -> Vec<PathBuf> {
+        let Some(plugin) = &self.plugin else {
+            return Vec::new();
+        };
         let id = plugin.plugin_id.as_str();
         // The id is a path here, unencoded, as the hosts write it: `name` or `@scope/name`, and no other.
         let is_id = match id.split_once('/') {
@@ -182,9 +185,13 @@ impl Place {
             }
             None => name::is_plain(id),
         };
-        (is_id && self.profile == DEFAULT_PROFILE).then(|| {
-            let folder = plugin.state_dir.join("extensions").join(id);
-            folder.join("credentials.json")
-        })
+        let folders = std::iter::once(plugin.state_dir.clone()).chain(home_folders(environment));
+        folders
+            .filter(|_| is_id && self.profile == DEFAULT_PROFILE)
+            .map(|folder| {
+                let folder = folder.join("extensions").join(id);
+                folder.join("credentials.json")
+            })
+            .collect()
     }
 }

@@ -29,7 +29,8 @@ use crate::store::outcome::{Removed, SaveFailure, Saved};
 use crate::store::sealed::{self, CAN_OPEN, NewName, OpenedMembers, Storage};
 use crate::time::UnixMillis;
 
-use crate::store::own::handwritten::Handwritten;
+use crate::store::earlier_login::EarlierLogin;
+use crate::store::own::handwritten;
 use crate::store::own::place::Place;
 
 /// What a new credential may be larger than the present one.
@@ -440,7 +441,7 @@ impl OwnFile {
     /// `STORE_IO`.
     pub(in crate::store) fn adopt(
         &mut self,
-        handwritten: &Handwritten,
+        login: &EarlierLogin,
         credential: &NewCredential,
         may: MayBlock,
     ) -> Result<(), Error> {
@@ -449,13 +450,13 @@ impl OwnFile {
         }
         // Recorded with the same write: whatever becomes of the old file, this login came from it.
         let document = Document::of_credential(Document::default(), credential, None, None)
-            .with_adopted(handwritten.path(), handwritten.digest());
+            .with_adopted(login.path(), login.digest());
         self.overwrite(
             &New::of(document, None, None, Vec::new()),
             credential.refreshed_at,
             may,
         )?;
-        handwritten.retire(may);
+        handwritten::retire(login, may);
         Ok(())
     }
 

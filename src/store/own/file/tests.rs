@@ -7,7 +7,7 @@ use crate::store::credential::tests::sample;
 use crate::store::location::Location;
 #[cfg(unix)]
 use crate::store::location::tests::at_path;
-use crate::store::location::tests::in_state_dir;
+use crate::store::location::tests::{FixedEnvironment, in_state_dir};
 use crate::store::reading;
 
 const DIGITS: &str = "0123456789abcdef";
@@ -636,14 +636,22 @@ fn a_logout_without_space_for_a_tombstone_still_removes_the_credential() {
 #[test]
 fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     let state = State::empty();
-    let old = state.location.handwritten_path().unwrap();
+    let old = state
+        .location
+        .handwritten_path(&FixedEnvironment::default())
+        .unwrap();
     std::fs::create_dir_all(old.parent().unwrap()).unwrap();
     let text = r#"{"access_token":"a0","refresh_token":"r0"}"#;
     std::fs::write(&old, text).unwrap();
     let mut locked = state.lock();
-    let handwritten = reading::handwritten(&state.location, Look::LONG)
-        .unwrap()
-        .unwrap();
+    let handwritten = reading::handwritten(
+        &state.location,
+        &[],
+        &FixedEnvironment::default(),
+        Look::LONG,
+    )
+    .unwrap()
+    .unwrap();
     let credential = handwritten.credential(UnixMillis(5));
     locked
         .adopt(&handwritten, &credential, MayBlock::in_test())
@@ -657,9 +665,14 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     // Somebody restores it, and adopts again what was found before.
     std::fs::write(&old, text).unwrap();
     assert!(
-        reading::handwritten(&state.location, Look::LONG)
-            .unwrap()
-            .is_none()
+        reading::handwritten(
+            &state.location,
+            &[],
+            &FixedEnvironment::default(),
+            Look::LONG
+        )
+        .unwrap()
+        .is_none()
     );
     locked.replace(&sample("a1", None)).unwrap();
     locked
@@ -670,9 +683,14 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     locked.log_out(UnixMillis(6), MayBlock::in_test()).unwrap();
     assert!(state.text().contains("\"adopted\""));
     assert!(
-        reading::handwritten(&state.location, Look::LONG)
-            .unwrap()
-            .is_none()
+        reading::handwritten(
+            &state.location,
+            &[],
+            &FixedEnvironment::default(),
+            Look::LONG
+        )
+        .unwrap()
+        .is_none()
     );
     locked
         .adopt(&handwritten, &credential, MayBlock::in_test())
@@ -683,7 +701,10 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
 #[test]
 fn a_logout_before_any_login_stops_adoption_too() {
     let state = State::empty();
-    let old = state.location.handwritten_path().unwrap();
+    let old = state
+        .location
+        .handwritten_path(&FixedEnvironment::default())
+        .unwrap();
     std::fs::create_dir_all(old.parent().unwrap()).unwrap();
     std::fs::write(&old, r#"{"access":"a0"}"#).unwrap();
     assert!(
@@ -694,9 +715,14 @@ fn a_logout_before_any_login_stops_adoption_too() {
             .is_none()
     );
     assert!(
-        reading::handwritten(&state.location, Look::LONG)
-            .unwrap()
-            .is_none()
+        reading::handwritten(
+            &state.location,
+            &[],
+            &FixedEnvironment::default(),
+            Look::LONG
+        )
+        .unwrap()
+        .is_none()
     );
     assert!(old.exists());
 }

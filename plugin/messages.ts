@@ -1,0 +1,51 @@
+/** The sentences that tools, commands and chats show, as the plugin words them. */
+
+/**
+ * `loginNeeded`: a tool or a command needs a login; `loggedIn`, `loggedOut`: that is done; `notLoggedIn`: there was nobody to
+ * log out.
+ */
+export type MessageName = "loginNeeded" | "loggedIn" | "loggedOut" | "notLoggedIn";
+
+/** What a sentence is made of; in a text each stands as `{title}`, `{account}` … */
+export interface MessageFacts {
+  /** The sentence of the kit. */
+  text: string;
+  /** The plugin. */
+  title: string;
+  /** The account; "default" where there is but one. */
+  account: string;
+  /** Of `loginNeeded`: what to do: "run `openclaw my-memory login` in a terminal". */
+  advice: string;
+  /** Of `loginNeeded`: why. */
+  reason: string;
+}
+
+/** Texts, or a function that gives one. Where it gives none, the sentence is the kit's. */
+export type Messages =
+  | { readonly [Name in MessageName]?: string }
+  | ((name: MessageName, facts: MessageFacts) => string | undefined);
+
+/** The sentence to show. */
+export type Say = (name: MessageName, facts: Partial<MessageFacts> & Pick<MessageFacts, "text">) => string;
+
+export const plainly: Say = (_name, { text }) => text;
+
+export function wording(messages: Messages | undefined, title: string): Say {
+  if (messages === undefined) {
+    return plainly;
+  }
+  return (name, given) => {
+    const facts: MessageFacts = { title, account: "default", advice: "", reason: "", ...given };
+    if (typeof messages !== "function") {
+      return (
+        messages[name]?.replace(/\{(\w+)\}/g, (whole, fact) => facts[fact as keyof MessageFacts] ?? whole) ?? facts.text
+      );
+    }
+    try {
+      return messages(name, facts) ?? facts.text;
+    } catch {
+      // What says that a login is needed must not hide it.
+      return facts.text;
+    }
+  };
+}

@@ -1,0 +1,49 @@
+//! The client credentials grant (RFC 6749 §4.4): a login without a person. It is kept as one that has a refresh token, a mark in
+//! whose place the client's own credentials are spent: so all that is promised of a refresh holds here as well.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::store::location::Location;
+use crate::store::sealed::Storage;
+
+use super::Session;
+use super::adoption::{of_client, owned_by};
+use super::auth_status::AuthStatus;
+use super::cancellation::Cancellation;
+use super::config::AuthConfig;
+use super::login::in_any_case;
+use super::token_request::TokenRequest;
+
+impl Session {
+    /// Logs the client in, and gets its first token.
+    pub(super) async fn log_in_as_client(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        location: &Location,
+        storage: Storage,
+        cancellation: &Cancellation,
+    ) -> Result<AuthStatus, Error> {
+        if let Some(login) = of_client(config) {
+            let credential = owned_by(config, login.credential(self.clock.now()));
+            self.store(
+                config,
+                location,
+                &credential,
+                storage,
+                cancellation,
+                in_any_case,
+            )
+            .await?;
+        }
+        let request = TokenRequest {
+            config: config.clone(),
+            rejected: None,
+            was_accepted: false,
+            required_scope: None,
+            hold: None,
+        };
+        self.access_token(request, cancellation).await?;
+        self.status(config).await
+    }
+}
