@@ -427,6 +427,57 @@ for (const name of names) {
   });
 }
 
+const refusals: [string, keyof typeof engines, (engine: Engine) => [() => Promise<unknown>, () => Promise<unknown>]][] =
+  [
+    [
+      "is a replica that cannot be written",
+      "redis",
+      (engine) => [
+        () => (engine as Redis).send("REPLICAOF 127.0.0.1 1"),
+        () => (engine as Redis).send("REPLICAOF NO ONE"),
+      ],
+    ],
+    [
+      "has no memory left",
+      "redis",
+      (engine) => [
+        () => (engine as Redis).send("CONFIG SET maxmemory 1"),
+        () => (engine as Redis).send("CONFIG SET maxmemory 0"),
+      ],
+    ],
+    [
+      "has lost its table",
+      "postgres",
+      (engine) => [
+        () => (engine as PostgreSql).query("ALTER TABLE plugin_auth RENAME TO elsewhere"),
+        () => (engine as PostgreSql).query("ALTER TABLE elsewhere RENAME TO plugin_auth"),
+      ],
+    ],
+    [
+      "has used up its quota",
+      "etcd",
+      (engine) => [() => (engine as Etcd).alarm(true), () => (engine as Etcd).alarm(false)],
+    ],
+  ];
+
+for (const [what, name, faults] of refusals) {
+  test(`${name}: it ${what}: nothing is sent and nothing is lost`, { skip: engines[name].unavailable }, async (t) => {
+    const { login } = await SharedLogin.create(t, name);
+    const token = await getValidAccessToken(login.config);
+    const [begin, end] = faults(login.engine);
+    await begin();
+    await rejection(getValidAccessToken(login.config, { rejectedToken: token }), "STORE_IO");
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 0);
+    const { ok } = await doctor(login.config);
+    assert.equal(ok, false, "and the doctor says so");
+    await end();
+    const renewed = await getValidAccessToken(login.config, { rejectedToken: token });
+    assert.notEqual(renewed, token);
+    assert.equal((await login.kept()).access, renewed);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 1);
+  });
+}
+
 test("postgres: pgbouncer in transaction mode is refused, in session mode it works", {
   skip: PostgreSql.unavailable || PgBouncer.unavailable,
 }, async (t) => {

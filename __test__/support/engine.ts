@@ -199,6 +199,14 @@ export class Etcd extends Program {
     );
   }
 
+  /** As when its quota is used up, or has room again. */
+  async alarm(isOn: boolean): Promise<void> {
+    const told = await fetch(`http://127.0.0.1:${this.port}/v3/maintenance/status`, { method: "POST", body: "{}" });
+    const { header } = (await told.json()) as { header: { member_id: string } };
+    const action = isOn ? "ACTIVATE" : "DEACTIVATE";
+    await this.#post("/v3/maintenance/alarm", { action, memberID: header.member_id, alarm: "NOSPACE" });
+  }
+
   async #post(path: string, body: object): Promise<void> {
     await fetch(`http://127.0.0.1:${this.port}${path}`, { method: "POST", body: JSON.stringify(body) });
   }
