@@ -413,10 +413,10 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
   });
 
   for (const [what, createdAt, revocations] of [
-    ["the same login, refreshed: revoking would end it", undefined, 0],
-    ["another login: what came is revoked", 1, 1],
+    ["the same login, which revoking would end", undefined, 0],
+    ["another login, so what came is revoked", 1, 1],
   ] as const) {
-    test(`who lost the lock without knowing overwrites nothing; ${what}`, async (t) => {
+    test(`${what}: who lost the lock without knowing overwrites nothing`, async (t) => {
       const { server, store, config, expire } = await loggedIn(t);
       expire();
       readAnew(config, store);
