@@ -33,16 +33,19 @@ test("the steps of the page turn the plugin before into the plugin after", (t) =
   assert.deepEqual(files(folder), files(example("after")));
 });
 
-test("whoever was logged in before stays logged in after", async (t) => {
-  const { stateDir } = TempHome.create(t);
+test("whoever was logged in before stays logged in after, whatever the state folder", async (t) => {
+  const home = TempHome.create(t);
+  const { HOME: oldHome } = process.env;
+  process.env.HOME = home.path;
   const server = await startAuthorizationServer({ approval: "automatic", accessTokenLifetime: 5 });
   const pluginConfig = { authServer: server.issuer };
   const hosts = [before, after].map((plugin) => {
-    const host = fakeHost({ pluginConfig, stateDir });
+    const host = fakeHost({ pluginConfig });
     host.register(plugin);
     return host;
   });
   t.after(async () => {
+    process.env.HOME = oldHome;
     await Promise.all([...hosts.map((host) => host.close()), server.close()]);
   });
   const [old, now] = hosts as [(typeof hosts)[0], (typeof hosts)[0]];
@@ -58,7 +61,7 @@ test("whoever was logged in before stays logged in after", async (t) => {
   await assert.rejects(menu(old), /Not logged in/);
   await old.run("tea login");
   assert.equal(await menu(old), "Earl Grey");
-  const file = join(stateDir, "extensions", "tea-shop", "credentials.json");
+  const file = join(home.path, ".openclaw", "tea-shop", "auth.json");
   assert.ok(existsSync(file));
 
   assert.equal(await menu(now), "Earl Grey");

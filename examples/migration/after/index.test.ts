@@ -4,7 +4,7 @@ import { mock, test } from "node:test";
 import { fakeHost, startAuthorizationServer } from "clawdbot-plugin-auth/testing";
 import plugin from "./index.ts";
 
-test("the menu needs a login", async (t) => {
+test("the menu is kept for the one who is logged in", async (t) => {
   const server = await startAuthorizationServer({ approval: "automatic" });
   const host = fakeHost({ pluginConfig: { authServer: server.issuer } });
   t.after(() => Promise.all([host.close(), server.close()]));
@@ -20,7 +20,11 @@ test("the menu needs a login", async (t) => {
   await assert.rejects(menu(), /Tea Shop needs a login: run `openclaw tea login` in a terminal/);
   await host.run("tea login");
   assert.equal(await menu(), "Earl Grey");
+  assert.equal(await menu(), "Earl Grey");
   assert.equal(answers, 1);
   await host.run("tea logout");
   await assert.rejects(menu(), /Tea Shop needs a login/);
+  await host.run("tea login");
+  assert.equal(await menu(), "Earl Grey");
+  assert.equal(answers, 2);
 });

@@ -19,6 +19,12 @@ export default {
       clientId: config.oauthClient ?? "tea-shop-plugin",
       scopes: ["menu", "offline_access"],
       command: "tea",
+      adopt: "~/.openclaw/tea-shop/auth.json",
+    });
+
+    let menu: string | undefined;
+    auth.onChange(() => {
+      menu = undefined;
     });
 
     api.registerTool({
@@ -26,7 +32,8 @@ export default {
       description: "What there is to drink.",
       parameters: { type: "object", properties: {} },
       async execute() {
-        const menu = await textOf(await auth.fetch(`${apiUrl}/menu`, { signal: AbortSignal.timeout(10_000) }));
+        await auth.getValidAccessToken();
+        menu ??= await textOf(await auth.fetch(`${apiUrl}/menu`, { signal: AbortSignal.timeout(10_000) }));
         return { content: [{ type: "text", text: menu }] };
       },
     });

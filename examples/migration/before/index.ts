@@ -1,9 +1,8 @@
 /** A plugin with a login that it does itself, as many have it: three files, and what they leave out. */
 import { login, refresh, type Server } from "./device-flow.ts";
-import { clear, keepIn, load } from "./store.ts";
+import { clear, load } from "./store.ts";
 
 interface Api {
-  runtime?: unknown;
   pluginConfig?: Record<string, unknown> | undefined;
   registerTool(tool: object): void;
   // biome-ignore lint/suspicious/noExplicitAny: commander's program
@@ -26,8 +25,6 @@ export default {
     const config = (api.pluginConfig ?? {}) as TeaConfig;
     const { authServer = "https://auth.tea.example.com", apiUrl = "https://api.tea.example.com" } = config;
     const server: Server = { issuer: authServer, clientId: config.oauthClient ?? "tea-shop-plugin" };
-
-    keepIn((api.runtime as { state: { resolveStateDir(): string } }).state.resolveStateDir());
 
     const isAuthenticated = () => load() !== undefined;
 

@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 
 export interface Tokens {
@@ -8,13 +9,7 @@ export interface Tokens {
   expires_at: number;
 }
 
-let folder = "";
-
-export function keepIn(stateDir: string): void {
-  folder = join(stateDir, "extensions", "tea-shop");
-}
-
-const file = () => join(folder, "credentials.json");
+const file = () => join(homedir(), ".openclaw", "tea-shop", "auth.json");
 
 export function load(): Tokens | undefined {
   try {
