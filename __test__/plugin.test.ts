@@ -82,6 +82,8 @@ test("registering only registers: api.runtime is not touched, and twice is once 
       "my-memory accounts order get",
       "my-memory accounts order set <accounts...>",
       "my-memory accounts order clear",
+      "my-memory move store",
+      "my-memory move file",
     ],
   );
   assert.deepEqual(
