@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { authorizationHeaders, doctor, getValidAccessToken, importToken, logout, status } from "../index.js";
 import { pluginAuth } from "../plugin/index.ts";
-import { FakeHost } from "./support/fake-host.ts";
+import { FakeHost } from "../plugin/testing/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";

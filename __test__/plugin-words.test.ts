@@ -15,9 +15,9 @@ import {
   pluginAuth,
   refreshOAuth,
 } from "../plugin/index.ts";
+import { FakeHost, type FakeHostOptions } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer, clients } from "./support/authorization-server.ts";
 import { approve } from "./support/browser-login.ts";
-import { FakeHost, type FakeHostOptions } from "./support/fake-host.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";

@@ -1,2 +1,0 @@
-// For tests that are under way elsewhere.
-export { FakeHost, type FakeHostOptions } from "../../plugin/testing/fake-host.ts";
