@@ -87,10 +87,27 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
     // The lock is a key of a lease, which ends with its holder.
     async withLock(key, work, { signal }) {
       const client = await ready();
-      const lease = client.lease(lockSeconds, { autoKeepAlive: true });
-      const lost = new Promise<never>((_, reject) => {
-        lease.on("lost", () => reject(new StoreError("LOCK_LOST", "The lock has ended while it was held.")));
-      });
+      // Kept alive here: after a broken connection the client's own way may do so twice, and end only one of them.
+      const lease = client.lease(lockSeconds, { autoKeepAlive: false });
+      const end = new AbortController();
+      const renewed = async (): Promise<void> => {
+        const turn = (lockSeconds * 1_000) / 3;
+        let until = performance.now() + 3 * turn;
+        for (;;) {
+          await pause(turn, undefined, { signal: end.signal }).catch(() => {});
+          if (end.signal.aborted) return;
+          const sent = performance.now();
+          const isAlive = await within(lease.keepaliveOnce(), { timeoutMs: turn }).then(
+            () => true,
+            () => false,
+          );
+          if (isAlive) until = sent + 3 * turn;
+          else if (lease.revoked() || performance.now() + turn >= until) {
+            throw new StoreError("LOCK_LOST", "The lock has ended while it was held.");
+          }
+        }
+      };
+      const lost = renewed();
       lost.catch(() => {});
       const name = `${prefix}lock:${key}`;
       const take = async () => {
@@ -108,6 +125,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
         }
         await Promise.race([work(), lost]);
       } finally {
+        end.abort();
         // Ends the lease, and with it the lock.
         await within(lease.revoke(), { timeoutMs }).catch(() => lease.release?.());
       }
