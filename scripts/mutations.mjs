@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symli
 import { dirname, join } from "node:path";
 import { libraries } from "./build.mjs";
 import { output } from "./command.mjs";
-import { protections } from "./protections.mjs";
+import { patternOf, protections } from "./protections.mjs";
 import { root } from "./setup.mjs";
 
 const copy = join(root, "target", "mutations");
@@ -42,10 +42,9 @@ function sources(folder = copy, below = ["src", "lib", "plugin", "index.js"]) {
 }
 
 /** Applies it; what brings the file back, or nothing where it does not stand in exactly one place. */
-function takeOut({ find, replace }) {
-  const words = find.split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  // Comments may lie between two lines.
-  const pattern = new RegExp(words.join("(?:\\s|//[^\\n]*\\n)+"), "g");
+function takeOut(entry) {
+  const { replace } = entry;
+  const pattern = patternOf(entry);
   const found = sources().flatMap((path) => {
     const text = readFileSync(path, "utf8");
     return [...text.matchAll(pattern)].map((match) => ({ path, text, match }));

@@ -1,0 +1,9 @@
+export interface Protection {
+  protection: string;
+  find: string;
+  replace: string;
+  tests: Record<string, string[]>;
+}
+
+export function patternOf(entry: Pick<Protection, "find">): RegExp;
+export const protections: Protection[];
