@@ -75,6 +75,7 @@ const STORE: [(&str, &[&str], &[&str]); 7] = [
             "cache",
             "inspection",
             "locked",
+            "moving",
             "order",
             "pending_login",
             "profiles",

@@ -32,6 +32,7 @@ fn end_of(bench: &Bench) -> Value {
 }
 
 fn logs_in(write: &dyn Fn(&str, Value)) {
+    write("createdAt", json!(1_700_000_000_000_i64));
     write("access", json!("b1"));
     write("refresh", json!("s1"));
     write("expires", json!(1_700_000_000_000_i64 + 3_600_000));
@@ -126,6 +127,7 @@ fn moved_to(http: ScriptedClient, bench: Bench) -> Bench {
 async fn a_stale_credential_that_came_in_between_is_refreshed_in_its_turn() {
     let bench = meanwhile(
         |write| {
+            write("createdAt", json!(1_700_000_000_000_i64));
             write("access", json!("b1"));
             write("refresh", json!("s1"));
         },

@@ -163,7 +163,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_somebody_restored_meanwhile_wins_and_its_tokens_are_revoked() {
+async fn a_login_that_somebody_restored_meanwhile_wins_and_nothing_of_it_is_revoked() {
     let (bench, path) = broken(3600);
     assert_eq!(bench.token().await.unwrap(), "a2");
     mend_disk(&path);
@@ -176,7 +176,8 @@ async fn a_login_that_somebody_restored_meanwhile_wins_and_its_tokens_are_revoke
     );
     pass(31).await;
     assert_eq!(bench.token().await.unwrap(), "b1");
-    assert_eq!(bench.revoked(), ["r2"]);
+    // It is the same login, from a copy: the server may end it with any of its tokens.
+    assert!(bench.revoked().is_empty());
     bench.session.settle(Duration::from_hours(1));
 }
 
