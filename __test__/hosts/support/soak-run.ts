@@ -260,8 +260,9 @@ async function soak(): Promise<void> {
     console.log(
       `\na copy that the host keeps takes ${(ours.perCopy / 1e6).toFixed(2)} MB, ${times.toFixed(2)} times one without a login`,
     );
-    // Of a few reloads the collector's own doings are more than what is kept.
-    check(reloads < 10 || times <= 1.1, `a copy that is kept takes ${times.toFixed(2)} times one without a login`);
+    // Of a few reloads the collector's own doings are more than what is kept. Where a host keeps no copies, so is what the library takes once.
+    const isAsLittle = theirs.perCopy < 1e6 ? ours.perCopy <= theirs.perCopy + 0.3e6 : times <= 1.1;
+    check(reloads < 10 || isAsLittle, `a copy that is kept takes ${times.toFixed(2)} times one without a login`);
   }
   for (const one of candidates) {
     for (const failure of new Set(one.failures)) console.log(`${one.name}: ${failure}`);
