@@ -191,8 +191,7 @@ describe("by its URL alone", { concurrency: 3 }, () => {
 
   for (const kind of ["fastmcp", "sdk"]) {
     test(`${kind} of Python`, async (t) => {
-      const isFastmcp = kind === "fastmcp";
-      await life(t, await pythonServer(t, kind), { canRevoke: isFastmcp, canRaise: isFastmcp });
+      await life(t, await pythonServer(t, kind), { canRevoke: kind === "fastmcp" });
     });
   }
 
