@@ -103,6 +103,7 @@ describe("changed while a refresh is under way", { concurrency: 6 }, () => {
     const { holder, other, outcome, release } = await underWay(login);
     const copied = JSON.stringify({
       ...login.old,
+      createdAt: Date.now(),
       access: "copied",
       refresh: "copied",
       expires: Date.now() + 3_600_000,
