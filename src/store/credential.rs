@@ -60,6 +60,15 @@ pub(crate) struct NewCredential {
 }
 
 impl NewCredential {
+    /// Whether that is the same login, refreshed by another. A program's own file does not say when its login began: there it never is.
+    pub(super) fn is_of_login(&self, stored: &Snapshot) -> bool {
+        self.created_at != UnixMillis::default()
+            && self.created_at == stored.created_at
+            && self.issuer == stored.issuer
+            && self.token_endpoint == stored.token_endpoint
+            && self.client_id == stored.client_id
+    }
+
     /// What a reader of the file would know, once this is stored.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let new = self.clone();

@@ -212,11 +212,8 @@ impl Locked {
         }
         // Another has refreshed the same login, maybe with what came here. RFC 7009 §2.1: with a refresh token the server "SHOULD also
         // invalidate all access tokens based on the same authorization grant", and many end the grant itself.
-        // A program's file does not say when its login began.
-        let began = stored.created_at();
-        let is_same_login = began != UnixMillis::default() && began == credential.created_at;
         Ok(match saved {
-            Saved::Superseded if is_same_login => Saved::LeftToProgram,
+            Saved::Superseded if credential.is_of_login(stored) => Saved::LeftToProgram,
             saved => saved,
         })
     }
