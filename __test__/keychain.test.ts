@@ -49,6 +49,18 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     assert.equal(await login.server.stored("RefreshToken"), 0);
   });
 
+  test("what a login has replaced and removed is not named for ever, whoever logs in each time", async (t) => {
+    const login = await KeychainLogin.create(t);
+    for (let turn = 0; turn < 4; turn += 1) {
+      const plugin = await login.plugin();
+      await plugin.call("importToken", [login.config, { access: `imported-${turn}` }]);
+      await plugin.end();
+    }
+    const { formerSecrets, secretsId } = login.stored as { formerSecrets?: string[]; secretsId?: string };
+    assert.ok((formerSecrets ?? []).length <= 1, `${formerSecrets?.length} former entries are named`);
+    assert.deepEqual(login.keyring.accounts(), [secretsId]);
+  });
+
   test("the key of a DPoP login lies there as well, and other processes prove it", async (t) => {
     const login = await KeychainLogin.prepare(t, { dpop: "nonce" }, { clientId: "bound", dpop: true });
     assert.equal((await login.logIn(await login.plugin())).dpop, true);

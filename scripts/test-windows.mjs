@@ -183,10 +183,10 @@ function wine(args, env = {}) {
     `mount --bind "${join(root, "node_modules")}" "$0/lab/node_modules"`,
   ];
   const variables = {
-    WINEPREFIX: "/root/wine",
+    WINEPREFIX: "/opt/wine",
     WINEDEBUG: "-all",
     XDG_RUNTIME_DIR: "/tmp",
-    HOME: "/root",
+    HOME: "/opt",
     PATH: "/usr/bin:/bin",
     ...env,
   };
@@ -223,7 +223,7 @@ function node(major) {
 
 /** Windows itself, once: some ten seconds. Wine's server writes the registry down when it ends. */
 async function setUpWine() {
-  if (existsSync(join(system, "root", "wine", "system.reg"))) return;
+  if (existsSync(join(system, "opt", "wine", "system.reg"))) return;
   await wine(["sh", "-c", "wineboot -i; wine winecfg -v win10; wineserver -w"]);
 }
 

@@ -298,7 +298,7 @@ impl OwnFile {
             Storage::File => None,
             Storage::Keychain(reach) => Some(NewName::new(&self.target, reach, may)?),
         };
-        let superseded = self.seen.document.superseded();
+        let superseded = self.superseded(may);
         self.overwrite(
             &New::of(document, secrets_id, None, superseded),
             credential.refreshed_at,
@@ -374,7 +374,7 @@ impl OwnFile {
     ) -> Result<Option<Removed>, Error> {
         let removed = self.seen.stored.credential().map(Removed::of);
         let document = Document::of_logout(now).with_adopted_of(&self.seen.document);
-        let superseded = self.seen.document.superseded();
+        let superseded = self.superseded(may);
         let tombstone = New::of(document, None, None, superseded.clone());
         // Also where there is one: a login that was begun after that has to find a later one.
         if let Err(error) = self.overwrite(&tombstone, now, may) {
@@ -410,10 +410,16 @@ impl OwnFile {
         now: UnixMillis,
         may: MayBlock,
     ) -> Result<(), Error> {
-        let superseded = self.seen.document.superseded();
+        let superseded = self.superseded(may);
         self.overwrite(&New::of(document.clone(), None, None, superseded), now, may)?;
         Journal::of(&self.target).discard(&self.seen.stored, may);
         Ok(())
+    }
+
+    /// What a document that takes the place of this one has to remove. What is gone by now is not taken along: the list would grow for ever.
+    fn superseded(&mut self, may: MayBlock) -> Vec<String> {
+        self.seen.document.forget_former(Person::Away, may);
+        self.seen.document.superseded()
     }
 
     /// The names of secrets in the keychain that were replaced or logged out, as far as they may still be there.
