@@ -1,6 +1,6 @@
 //! Reads every source of this crate and checks how the files depend on each other.
 //!
-//! Files and code that only tests see do not count: that is what stands below `#[cfg(test)]`, wherever it stands.
+//! Files and code that only tests see do not count: everything below `#[cfg(test)]`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -161,7 +161,7 @@ fn the_store_imports_only_downward() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// What a kind of store does otherwise than the others, the store does.
+/// Checks that nothing outside the store handles a difference between the kinds of store.
 #[test]
 fn nobody_outside_the_store_names_a_kind_of_store() {
     let is_kind = |file: &str| {
@@ -401,7 +401,7 @@ fn read(folder: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) {
 
 type ModulePath = Vec<String>;
 
-/// What the sources say of each other.
+/// The references that sources make to each other.
 #[derive(Default)]
 struct House {
     /// The modules, with the file that each is in.
@@ -439,7 +439,7 @@ struct Written {
     segments: Vec<String>,
 }
 
-/// What one pass over the tokens finds.
+/// The result of one pass over the tokens.
 #[derive(Default)]
 struct Reading {
     /// `mod name;`, and whether only tests see it.
@@ -792,7 +792,7 @@ impl Reading {
         }
     }
 
-    /// What follows `use`, or stands between two commas of a group in it.
+    /// Reads the path after `use`, or one item of a group in it.
     fn use_tree(&mut self, tokens: &[TokenTree], before: &[String], module: &[String]) {
         let (mut segments, length) = path(tokens);
         // `use ::name` is another crate.
@@ -877,7 +877,7 @@ fn path(tokens: &[TokenTree]) -> (Vec<String>, usize) {
     (segments, length)
 }
 
-/// Whether what this attribute stands before is compiled for tests and fuzzing alone.
+/// Whether this attribute compiles its item for tests and fuzzing alone.
 fn is_of_tests(attribute: &Group) -> bool {
     let tokens: Vec<TokenTree> = attribute.stream().into_iter().collect();
     match tokens.as_slice() {

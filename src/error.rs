@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What went wrong, as the stable `code` of the JavaScript `AuthError`.
+/// The kind of failure: the stable `code` of the JavaScript `AuthError`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorCode {
     /// An option is missing, unknown, of the wrong type or out of range.
@@ -106,7 +106,7 @@ impl ErrorCode {
     }
 }
 
-/// What the authorization server said, cleaned of control characters and of our own secrets (RFC 6749 §5.2).
+/// The authorization server's error, cleaned of control characters and of this library's secrets (RFC 6749 §5.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OauthError {
     /// `error`
@@ -135,7 +135,7 @@ struct Details {
 }
 
 impl Error {
-    /// An error whose `retryable` and `needs_login` follow from its code until said otherwise.
+    /// Creates an error; its code decides `retryable` and `needs_login` until they are set.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self(Box::new(Details {
             code,
@@ -164,7 +164,7 @@ impl Error {
         self
     }
 
-    /// Says that a login mends it.
+    /// States that a login fixes it.
     #[must_use]
     pub(crate) fn needing_login(mut self) -> Self {
         self.0.needs_login = true;
@@ -204,7 +204,7 @@ impl Error {
         self.0.scopes.as_deref()
     }
 
-    /// Says whether the same request may fare better soon, whatever the code is for a caller.
+    /// Sets whether the same request may succeed soon, independent of the code that a caller sees.
     #[must_use]
     pub(crate) fn passing(mut self, passes: bool) -> Self {
         self.0.passes = Some(passes);
@@ -216,7 +216,7 @@ impl Error {
         self.0.code
     }
 
-    /// What happened and what to do next.
+    /// A sentence: the failure, and the next step for the user.
     pub(crate) fn message(&self) -> &str {
         &self.0.message
     }
@@ -231,12 +231,12 @@ impl Error {
         self.0.passes.unwrap_or(self.0.retryable)
     }
 
-    /// Whether a login mends it.
+    /// Whether a login fixes it.
     pub(crate) fn needs_login(&self) -> bool {
         self.0.needs_login
     }
 
-    /// What the server said, if it spoke OAuth.
+    /// The server's OAuth error, if it sent one.
     pub(crate) fn oauth(&self) -> Option<&OauthError> {
         self.0.oauth.as_ref()
     }

@@ -1,7 +1,7 @@
-//! What must hold for whatever bytes: one function for each fuzz target of `fuzz/`, which panics where it does not.
+//! The rules that hold for any input: one function for each fuzz target of `fuzz/`. It panics where a rule is broken.
 //!
-//! The properties lie beside what they are about, in the `fuzzing.rs` of each layer. A test below runs them on every
-//! input of the kept corpora, `npm run fuzz` on new ones.
+//! Each layer keeps its rules in a `fuzzing.rs`. A test below runs them on every input of the kept corpora, `npm run
+//! fuzz` on new ones.
 
 pub use all::*;
 
@@ -67,7 +67,7 @@ mod tests {
             let Some((name, what)) = line.split_once(" = ") else {
                 continue;
             };
-            // What only the build with the keychain has is not fuzzed.
+            // Inputs of the build with the keychain are not fuzzed.
             let is_left_out = name.starts_with("napi")
                 || what.contains("optional = true")
                 || what.contains("dep:");

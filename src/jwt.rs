@@ -1,4 +1,4 @@
-//! What a JWT says, read without verifying it: a hint, never a proof.
+//! Reads the claims of a JWT without verifying them: hints, never proofs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

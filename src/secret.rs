@@ -1,4 +1,4 @@
-//! What must never be printed: tokens, codes and client secrets.
+//! Values that must never be printed: tokens, codes and client secrets.
 
 use std::alloc::System;
 use std::fmt;
@@ -12,8 +12,8 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::error::{Error, ErrorCode};
 
-/// All memory of the addon is zeroed when it is freed: what HTTP, TLS and JSON libraries make of a secret on its way
-/// would otherwise stay behind. Node and V8 have allocators of their own.
+/// Zeroes all memory of the addon when it is freed. Otherwise copies of secrets in HTTP, TLS and JSON libraries would
+/// stay in memory. Node and V8 have their own allocators.
 #[global_allocator]
 static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
@@ -32,7 +32,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether they are the same. How long it takes tells nothing: what is compared are hashes, which nobody can steer.
+    /// Compares two secrets by their hashes. An attacker cannot choose hashes, so the duration reveals nothing.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.fingerprint() == other.fingerprint()
     }
@@ -76,7 +76,7 @@ impl Fingerprint {
         Self(hex.to_owned())
     }
 
-    /// Its 64 hexadecimal digits.
+    /// The hash as 64 hexadecimal digits.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -236,7 +236,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that follows tokio's, which tests pause, and whose wall time tests move.
+/// A clock for tests: it follows tokio's clock, which tests pause, and tests move its wall time.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct TestClock {

@@ -77,12 +77,13 @@ pub struct AuthConfig {
     pub client_metadata_url: Option<String>,
     /// Shown to the person by the server when a client is registered. @default pluginId
     pub client_name: Option<String>,
-    /// More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours.
+    /// More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over this library's own.
     #[napi(ts_type = "Record<string, unknown>")]
     pub client_metadata: Option<()>,
     /// Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource`
     pub scopes: Option<Vec<String>>,
-    /// What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " "
+    /// The separator between scopes where a server departs from RFC 6749 §3.3: "," at Linear, Strava and Slack.
+    /// @default " "
     #[napi(ts_type = "\" \" | \",\" | (string & {})")]
     pub scope_delimiter: Option<String>,
     /// The API that the token is for, at Auth0 and others; sent with the (device) authorization request.
@@ -109,8 +110,8 @@ pub struct AuthConfig {
     /// library sets.
     #[napi(ts_type = "Record<string, string>")]
     pub authorization_parameters: Option<()>,
-    /// Members of the token answer that are kept with the login, and shown in `status().tokenResponse`: `["team"]` at Slack.
-    /// None whose name speaks of a token, a secret, a password or an assertion; nor are such members inside of them kept.
+    /// Members of the token answer to keep with the login, shown in `status().tokenResponse`: `["team"]` at Slack.
+    /// Members whose names contain token, secret, password or assertion are never kept, at any depth.
     pub token_response: Option<Vec<String>>,
     /// A token from elsewhere, used before the stored login, or behind it: where nobody is logged in, or a login is needed.
     /// `status().source` says which one is in use.
@@ -119,10 +120,10 @@ pub struct AuthConfig {
     /// Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
     /// `["http://api:8080"]` in a compose network. {@link doctor} and the status warn of each.
     pub allow_http: Option<Vec<String>>,
-    /// A login that the plugin kept before it used this library, which is taken over once, under the lock, while nobody is
-    /// logged in and nobody has logged out: the path of a JSON file (with `~`), several, or a function that gives
-    /// {@link AdoptedLogin} or nothing. A file is renamed `*.adopted` then. What `credentials.json` in the plugin's install
-    /// folder holds is taken over in any case, under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot` too.
+    /// Takes over, once, a login that the plugin kept before it used this library: the path of a JSON file (with `~`),
+    /// several paths, or a function that returns {@link AdoptedLogin} or nothing. It is used under the lock, and only
+    /// while nobody is logged in and nobody has logged out. The file is then renamed `*.adopted`. A `credentials.json`
+    /// in the plugin's install folder is always taken over, also under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
     #[napi(
         ts_type = "string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>)"
     )]
@@ -139,15 +140,16 @@ pub struct AuthConfig {
         ts_type = "\"auth-profiles\" | \"claude-code\" | \"codex\" | \"qwen-code\" | \"pi\" | \"kimi-code\" | \"mcp-remote\" | \"gemini-cli\" | (string & {})"
     )]
     pub credentials_format: Option<String>,
-    /// With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main"
+    /// With `credentialsFormat: "auth-profiles"`: the host's agent that owns the logins. @default "main"
     pub agent_id: Option<String>,
-    /// With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
-    /// `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here. With `"pi"`: the provider
-    /// under whose name pi keeps the login. @default pluginId, as a provider
+    /// With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`, or a provider; of a provider's logins,
+    /// the host's `order`, else its `lastGood`, selects one. A `profile` here means `"<pluginId>:<profile>"`. With
+    /// `"pi"`: the provider under which pi keeps the login. @default pluginId, as a provider
     pub profile_id: Option<String>,
-    /// Keeps logins in a store of the plugin's own instead of in files, for several machines that share one: one of them
-    /// refreshes, and all use what it got. What another machine stores is seen within a second. Excludes `credentialsPath`,
-    /// `credentialsFormat` and `storage`; {@link listProfiles} knows the accounts that the config or the order names.
+    /// Keeps logins in the plugin's own store instead of in files, for several machines that share them: one machine
+    /// refreshes, and all use the new token. A token stored by another machine is seen within a second. Excludes
+    /// `credentialsPath`, `credentialsFormat` and `storage`. {@link listProfiles} lists only accounts that the config
+    /// or the order names.
     #[napi(ts_type = "CredentialStore")]
     pub store: Option<()>,
     /// Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
@@ -168,7 +170,7 @@ pub struct AuthConfig {
 /// A token that the user has set, in place of a login or behind it.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct OutsideToken {
-    /// The environment variable that holds it. Read at each call; blank is none.
+    /// The environment variable that holds the token. It is read at each call; a blank value counts as unset.
     pub env: Option<String>,
     /// The token itself, for example from the plugin's configuration; after `env`.
     pub value: Option<String>,
@@ -189,7 +191,7 @@ pub struct AdoptedLogin {
     /// When the access token ends, Unix milliseconds or seconds. @default unknown: valid until rejected
     #[napi(ts_type = "number | string | Date")]
     pub expires: Option<f64>,
-    /// What it was granted for.
+    /// The granted scopes.
     pub scopes: Option<Vec<String>>,
     /// The client that it was issued to, where the config names none: it is used for the next login as well.
     pub client_id: Option<String>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::session::auth_status::{self as status, Skipped, State};
 use crate::time::UnixMillis;
 
-/// What is known of one login. Never holds a token.
+/// The state of one login. Never holds a token.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct AuthStatus {
     /// `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
@@ -26,7 +26,7 @@ pub struct AuthStatus {
     pub issuer: Option<String>,
     /// The client that it was issued to.
     pub client_id: Option<String>,
-    /// Whose login it is, as the server says. For people to read; nothing of it is verified.
+    /// The account at the server, as the server describes it. For people to read; none of it is verified.
     pub account: Option<LoginAccount>,
     /// The members of the token answer that {@link AuthConfig.tokenResponse} names.
     #[napi(ts_type = "Record<string, unknown>")]
@@ -45,13 +45,13 @@ pub struct AuthStatus {
     pub refreshable: bool,
     /// True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}.
     pub dpop: Option<bool>,
-    /// It was brought by {@link importToken}.
+    /// The login was stored by {@link importToken}.
     pub imported: Option<bool>,
     /// When the person logged in, Unix milliseconds.
     pub created_at: Option<f64>,
     /// When the tokens were last renewed, Unix milliseconds.
     pub refreshed_at: Option<f64>,
-    /// Where the tokens lie, once they are stored.
+    /// Where the tokens are kept, once they are stored.
     #[napi(ts_type = "\"file\" | \"keychain\"")]
     pub storage: Option<String>,
     /// Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the config.
@@ -92,7 +92,7 @@ pub struct SkippedProfile {
 pub struct LastError {
     /// As in {@link AuthError}.
     pub code: String,
-    /// What happened and what to do next.
+    /// A sentence: the failure, and the next step.
     pub message: String,
     /// When, Unix milliseconds.
     pub at: f64,
@@ -122,12 +122,12 @@ pub(super) fn several(all: &[status::AuthStatus]) -> String {
     json.0
 }
 
-/// Writes what is there: what is not has no member. The first member of each object is always there, so that every other one
-/// comes after a comma.
+/// Writes JSON objects; a member without a value is left out. The first member of each object always has a value, so
+/// that every other one follows a comma.
 struct Json(String);
 
 impl Json {
-    /// For so many statuses.
+    /// Creates a writer with room for about `count` statuses.
     fn for_about(count: usize) -> Self {
         Self(String::with_capacity(count.saturating_mul(512)))
     }

@@ -18,9 +18,9 @@ use super::process::session;
 /// The request that {@link authorizationHeaders} are for.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct ResourceRequest {
-    /// Its HTTP method.
+    /// The HTTP method of the request.
     pub method: String,
-    /// Its URL: https, or http on loopback.
+    /// The URL of the request: https, or http on loopback.
     pub url: String,
     /// The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by host and port)
     /// until another is given.

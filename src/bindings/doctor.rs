@@ -22,10 +22,10 @@ pub struct DoctorOptions {
     pub fix: Option<bool>,
 }
 
-/// Looks for what keeps the login from working: place, permissions, format, lock and leftovers of the files, the login itself,
-/// the clock, the way to the server, its metadata, the client. Changes nothing unless `fix` is true.
+/// Checks everything that a login needs: place, permissions, format, lock and leftovers of the files, the login
+/// itself, the clock, the connection to the server, its metadata, the client. Changes nothing unless `fix` is true.
 ///
-/// Rejects with an {@link AuthError}: `INVALID_CONFIG`. What is found is never a rejection.
+/// Rejects with an {@link AuthError}: `INVALID_CONFIG`. A finding is never a rejection.
 ///
 /// @example
 /// ```ts

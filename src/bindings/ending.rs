@@ -1,4 +1,4 @@
-//! What must be done before a process ends, or a host lets go of a plugin.
+//! Work to finish before a process ends, or before a host unloads a plugin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::operation::start;
 use super::payload::Payload;
 use super::process::session;
 
-/// Blocks until no refresh that was sent waits to be saved, for so many milliseconds at most. From here on none is sent,
-/// until there is another call.
+/// Blocks until every refresh that was sent is saved, for at most the given milliseconds. From then on no refresh is
+/// sent, until the next call.
 #[napi(skip_typescript)]
 pub fn leave(limit: u32) {
     session().leave(milliseconds(limit));
 }
 
-/// Resolves when no refresh that was sent waits to be saved, after so many milliseconds at the latest.
+/// Resolves when every refresh that was sent is saved, or after the given milliseconds.
 #[napi(skip_typescript)]
 pub fn settled(limit: u32, listener: ListenerFunction<'_>) -> napi::Result<()> {
     const NOTHING: Payload = Payload::H(None);
     if session().is_settled() {
-        // Without a thread, where there is none.
+        // Starts no thread if there is none.
         Listener::new(&listener, Arc::default())?.settle(Ok(NOTHING));
         return Ok(());
     }

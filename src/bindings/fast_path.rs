@@ -29,12 +29,14 @@ pub fn fresh_token(env: Env, config: Unknown<'_>) -> Option<Token> {
     })
 }
 
-/// Where this thread writes what it asks of `isFresh`, stamp and due: the array that was given first, by whatever copy of
-/// the JavaScript, so that none asks another's question. A function without arguments is called twice as fast.
+/// The array that carries the arguments of `isFresh` (stamp) and its result (due) on this thread. The first copy of
+/// the JavaScript that offers one decides, so all copies share it. A function without arguments is called twice as
+/// fast.
 #[napi(skip_typescript)]
 pub fn ask_through(offered: Float64Array, itself: ObjectRef<false>) -> &'static ObjectRef<false> {
     let question = QUESTION.get().unwrap_or_else(|| {
-        // It lives as long as the JavaScript thread, whose end it must not outlive by running code: hence leaked.
+        // It is leaked on purpose: it lives as long as the JavaScript thread, and no destructor may run after that
+        // thread ends.
         Box::leak(Box::new((offered, itself)))
     });
     QUESTION.set(Some(question));
@@ -62,7 +64,7 @@ pub(super) fn last_asked() -> Option<(SlotId, u32)> {
     watches::place(stamp)
 }
 
-/// What this JavaScript thread was given: one watch for each credential file, of the contents that it read last.
+/// The watches that this JavaScript thread holds: one for each credential file, of the contents that it read last.
 mod watches {
     use std::cell::RefCell;
 
@@ -72,10 +74,10 @@ mod watches {
         static WATCHES: RefCell<Vec<Option<(f64, Watch)>>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// So many slots have room in the integers that a double holds, beside 32 bits of generation.
+    /// The number of slots that fit into the integers of a double, beside 32 bits of generation.
     const SLOTS: u32 = 1 << 20;
 
-    /// Keeps the watch in place of the slot's last one, whose stamp then no longer holds.
+    /// Stores the watch in its slot. The slot's previous watch is dropped, and its stamp becomes invalid.
     pub(super) fn keep(slot: SlotId, generation: u32, watch: Watch) -> Option<f64> {
         if slot.0 >= SLOTS {
             return None;

@@ -22,7 +22,7 @@ use super::process::session;
 /// How long a `read` or `write` may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one try for a lock waits. Who goes on trying keeps his place.
+/// How long one try for a lock waits. A caller that tries again keeps its place in the queue.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where logins are kept instead of in files, for several machines that share one: a database. All three may be called
@@ -52,7 +52,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// ```
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct CredentialStore {
-    /// What is kept under that key, exactly as it was written, with its version; undefined where nothing is.
+    /// Returns the value under that key, exactly as it was written, with its version; undefined where there is no
+    /// value.
     #[napi(ts_type = "(key: string) => KeptValue | undefined | Promise<KeptValue | undefined>")]
     pub read: (),
     /// Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
@@ -76,7 +77,7 @@ pub struct CredentialStore {
         ts_type = "(listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>"
     )]
     pub watch: Option<()>,
-    /// What {@link doctor} says of the engine.
+    /// Checks the engine for {@link doctor}.
     #[napi(ts_type = "() => Promise<Array<DoctorCheck>>")]
     pub inspect: Option<()>,
 }
@@ -86,7 +87,7 @@ pub struct CredentialStore {
 pub struct KeptValue {
     /// As it was given to `write`.
     pub value: String,
-    /// What `write` resolved to.
+    /// The value that `write` resolved to.
     pub version: String,
 }
 
@@ -100,7 +101,7 @@ pub fn give_store(env: Env, listener: ListenerFunction<'_>) -> napi::Result<u32>
         changed: Condvar::new(),
     });
     let mut stores = stores();
-    // Never given twice: what is remembered of a login goes by it.
+    // An id is never reused: the cached state of a login is keyed by it.
     stores.last = stores.last.wrapping_add(1);
     let id = stores.last;
     let keeper: Arc<dyn Keeper> = Arc::new(Askers(Arc::clone(&asker)));
@@ -121,7 +122,7 @@ pub fn forget_store(store: u32) {
     };
     let (.., asker) = stores.all.swap_remove(at);
     drop(stores);
-    // What is remembered of its logins holds the asker.
+    // The cached state of its logins holds the asker.
     drop(lock(&asker.listener).take());
 }
 
@@ -141,7 +142,7 @@ pub fn store_has_changed(store: u32, key: String) {
     }
 }
 
-/// What a function of the plugin's store came to.
+/// The result of a call to a function of the plugin's store.
 #[napi(skip_typescript)]
 pub fn answer_store(store: u32, request: u32, answer: Unknown<'_>) {
     let Some((_, asker)) = find(store) else {
@@ -196,7 +197,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Asks the functions of one store, on the JavaScript thread that gave it.
 struct Asker {
-    /// None once the store is forgotten.
+    /// `None` once the store is forgotten.
     listener: Mutex<Option<Listener>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -205,7 +206,7 @@ struct Asker {
 #[derive(Default)]
 struct State {
     last: u32,
-    /// What was asked, and what came of it so far.
+    /// The requests to the store, with their results so far.
     requests: Vec<Request>,
 }
 
@@ -215,7 +216,7 @@ struct Request {
     /// The lock that it is for, until that is granted.
     lock: Option<String>,
     answer: Option<Vec<String>>,
-    /// Who waits for it.
+    /// The number of threads that wait for the result.
     waiters: usize,
     is_granted: bool,
     has_ended: bool,
@@ -332,7 +333,7 @@ impl State {
     }
 }
 
-/// So that a held lock can hold its asker.
+/// Lets a held lock own its asker.
 struct Askers(Arc<Asker>);
 
 impl Keeper for Askers {
@@ -386,7 +387,7 @@ impl Keeper for Askers {
     fn try_lock(&self, key: &str, _: MayBlock) -> Result<Option<Box<dyn Held>>, Error> {
         let asker = &self.0;
         let id = asker.lock().wait_for(key);
-        // Said at every try: who is silent for long waits no more.
+        // Repeat this at every try: a caller that is silent for long loses its place.
         let is_told = asker.tell("lock", id, vec![key.to_owned()]);
         let (mut state, _) = asker
             .changed

@@ -1,6 +1,6 @@
 /* Generated from the doc comments in src/bindings. */
 
-/** What a rejection of this library is about; each has its own way out, see the README. */
+/** The kind of a rejection. Each has its own remedy: see docs/reference/errors.md. */
 export type AuthErrorCode =
   | "INVALID_CONFIG"
   | "NETWORK"
@@ -39,7 +39,7 @@ export type AuthErrorCode =
 export declare class AuthError extends Error {
   private constructor();
   readonly name: "AuthError";
-  /** What went wrong; stable. */
+  /** The kind of failure; stable. */
   readonly code: AuthErrorCode;
   /** Whether the same call may succeed later, without anybody doing anything. */
   readonly retryable: boolean;
@@ -55,7 +55,7 @@ export declare class AuthError extends Error {
   readonly status?: number;
   /** How long to wait before trying again, in milliseconds. */
   readonly retryAfterMs?: number;
-  /** With `SCOPE_REQUIRED`: what the service asks for. The next login asks for it as well. */
+  /** With `SCOPE_REQUIRED`: the scopes that the service requires. The next login requests them as well. */
   readonly scopes?: string[];
 }
 
@@ -72,14 +72,14 @@ export interface BeginLoginOptions {
 
 /** A login that waits for a person. */
 export interface PendingLogin {
-  /** What the person needs: the code and where to enter it, or the page to open. */
+  /** Instructions for the person: the code and where to enter it, or the page to open. */
   readonly verification: Verification;
   /** How it ends, as {@link login} does. It keeps the process alive; nobody has to wait for it. */
   readonly done: Promise<AuthStatus>;
   /**
-   * With `flow: "authorization_code"`: what the browser shows in the end, as {@link LoginOptions.onPaste} takes it. Resolves when
-   * the login is complete. Rejects with `INVALID_RESPONSE` where that was not it: three tries in all; and as `done` does.
-   */
+   * With `flow: "authorization_code"`: takes the address or code that the browser shows in the end, as {@link
+   * LoginOptions.onPaste} does. Resolves when the login is complete. Rejects with `INVALID_RESPONSE` where the text
+   * was wrong, three tries in all; else as `done` does. */
   paste(text: string): Promise<void>;
   /** Ends the login, for all who wait for it: nothing is stored any more. */
   cancel(): void;

@@ -23,7 +23,7 @@ pub struct ImportedToken {
     pub refresh: Option<String>,
     /// When the access token ends, Unix milliseconds. @default the `exp` of a JWT, else unknown: valid until rejected
     pub expires: Option<f64>,
-    /// What it was granted for.
+    /// The granted scopes.
     pub scopes: Option<Vec<String>>,
 }
 
@@ -55,7 +55,7 @@ pub fn import_token(
     token: Unknown<'_>,
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
-    // `adopt` in lib/adoption.js: what the plugin knows is asked for under the lock.
+    // `adopt` in lib/adoption.js: the plugin's own login is asked for under the lock.
     let parsed = auth_config(&config).and_then(|config| {
         let is_adoption = member(&options, "onPaste")?.is_some();
         let token = (!is_adoption).then(|| Parsed::parse(object(&token, "token")?));

@@ -1,4 +1,4 @@
-//! What a native call reports to `index.js`, in the order in which it happened.
+//! Reports the events of a native call to `index.js`, in their order.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Listener {
     }
 
     fn tell(&self, kind: &str, payload: Payload) {
-        // An environment that is being torn down has nobody left to tell.
+        // An environment that is being torn down has no JavaScript left to call.
         self.told(kind, payload);
     }
 
@@ -66,7 +66,7 @@ impl Listener {
         status == Status::Ok
     }
 
-    /// The same, without keeping the event loop alive.
+    /// Reports without keeping the event loop alive.
     #[expect(
         deprecated,
         reason = "a queue that is weak by its type would be a second one, of several kilobytes"

@@ -19,17 +19,18 @@ use super::process::{session, settle_before_exit};
 /// How a login talks to the person.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LoginOptions {
-    /// Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects
-    /// with ends the login and is passed on unchanged.
+    /// Called once with the code and where to enter it, or with the page to open: print `message`. If it throws or
+    /// rejects, the login ends with that same error.
     #[napi(ts_type = "(verification: Verification) => void | Promise<void>")]
     pub on_verification: (),
     /// Called with the URL to open, which is always http(s). Its failure never ends the login.
     #[napi(ts_type = "(url: string) => void | Promise<void>")]
     pub open_url: Option<()>,
-    /// Asks the person for what the browser shows at the end of an authorization code flow, when it cannot come back by itself:
-    /// `redirectUri` is not on this machine, its port is taken, or the session is remote. Resolve to the address of the last
-    /// page, to the code, or to `code#state`; called again, three times in all, when that was not it. `request.signal` aborts
-    /// when there is nothing to be asked any more. What it throws or rejects with ends the login and is passed on unchanged.
+    /// Asks the person for the address or code that the browser shows at the end of an authorization code flow, where
+    /// the browser cannot return by itself: `redirectUri` is not on this machine, its port is taken, or the session is
+    /// remote. Resolve to the address of the last page, to the code, or to `code#state`. A wrong text leads to another
+    /// call, three in all. `request.signal` aborts when the text is no longer needed. If it throws or rejects, the
+    /// login ends with that same error.
     #[napi(ts_type = "(request: PasteRequest) => Promise<string>")]
     pub on_paste: Option<()>,
     /// The person's browser is on another machine, so `onPaste` is called at once; this machine waits for the browser all the
@@ -43,10 +44,10 @@ pub struct LoginOptions {
     pub signal: Option<()>,
 }
 
-/// What {@link LoginOptions.onPaste} is to ask.
+/// The request that {@link LoginOptions.onPaste} shows to the person.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct PasteRequest {
-    /// Ready to print: what to paste, and what was wrong with the last answer.
+    /// Ready to print: the text to paste, and why the last one was wrong.
     pub message: String,
     /// The browser has come back by itself, or the login is over.
     #[napi(ts_type = "AbortSignal")]
@@ -96,13 +97,14 @@ pub(super) fn login_options(options: &Unknown<'_>) -> Result<Person, Error> {
     })
 }
 
-/// Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow with PKCE
-/// (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. What was stored before stays until then.
+/// Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow
+/// with PKCE (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. A previous credential
+/// stays until then.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
 /// `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
-/// `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` is also that nobody came back from
-/// the browser within 10 minutes.
+/// `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` also means that the
+/// browser did not return within 10 minutes.
 ///
 /// @example
 /// ```ts

@@ -24,9 +24,9 @@ pub struct SignalOptions {
 
 /// Removes the credential even where the server fails, and revokes it at the server where that can be done (RFC 7009).
 ///
-/// Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
-/// call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not
-/// told, and `leftInKeychain` names what stays.
+/// Revocation needs the tokens. While the system's keychain keeps them and cannot be opened, the login stays, and the
+/// call rejects with `STORE_IO`. With `storage: "file"` in the config the login is removed anyway: the server is not
+/// informed, and `leftInKeychain` names the entries that stay.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
 ///

@@ -22,13 +22,13 @@ pub struct Operation(Arc<Cancellation>, Arc<Pasted>);
 
 #[napi]
 impl Operation {
-    /// Asks the call to stop; false when it is too late and its outcome stands.
+    /// Asks the call to stop; false when it is too late to change its outcome.
     #[napi]
     pub fn cancel(&self) -> bool {
         self.0.cancel()
     }
 
-    /// What the person answered to the last question.
+    /// Passes on the person's answer to the last question.
     #[napi]
     pub fn paste(&self, text: Unknown<'_>) {
         // Nothing is what is pasted where it cannot be read.
@@ -37,8 +37,8 @@ impl Operation {
     }
 }
 
-/// Runs `work` on the runtime and settles the listener with what comes of it. A refusal of the arguments goes the same
-/// way, so that no function of the API ever throws synchronously.
+/// Runs `work` on the runtime and settles the listener with its result. An error in the arguments is reported the same
+/// way, so that no function of the API throws synchronously.
 pub(super) fn start<Work, Future>(
     listener: &ListenerFunction<'_>,
     work: Result<Work, Error>,

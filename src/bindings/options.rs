@@ -126,7 +126,7 @@ impl Known {
     }
 }
 
-/// A member of options that were checked; undefined where there is none.
+/// Reads a member of checked options; undefined where it is absent.
 pub(super) fn member<'a>(options: &Unknown<'a>, name: &str) -> Result<Option<Unknown<'a>>, Error> {
     let unreadable = |_| invalid("The options cannot be read.");
     if options.get_type().map_err(unreadable)? == ValueType::Undefined {

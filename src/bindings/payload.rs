@@ -33,7 +33,7 @@ pub struct Token {
     pub token: String,
     /// True where it is of no use without a proof.
     pub bound: Option<bool>,
-    /// Names the watch that `isFresh` asks; absent: there is none.
+    /// The id of the watch that `isFresh` asks; absent where there is no watch.
     pub stamp: Option<f64>,
     /// Boot time until which it may be handed out again, in seconds.
     pub due: Option<f64>,
@@ -87,7 +87,7 @@ impl From<device_tokens::TokenSet> for TokenSet {
     }
 }
 
-/// What a logout did.
+/// The result of a logout.
 #[napi(object, object_from_js = false)]
 pub struct LogoutResult {
     /// The server confirmed that the tokens are revoked.
@@ -99,14 +99,14 @@ pub struct LogoutResult {
     pub left_in_keychain: Option<Vec<String>>,
 }
 
-/// What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1).
+/// The page, and the code, with which a person approves the login (RFC 8628 §3.2, RFC 6749 §4.1.1).
 #[napi(object, object_from_js = false)]
 pub struct Verification {
     /// The code to enter. Empty in the authorization code flow, which has none.
     pub user_code: String,
     /// The page to enter it on; in the authorization code flow, the page to open. http(s).
     pub verification_uri: String,
-    /// The same page with the code filled in, where the server offers it.
+    /// The page with the code filled in, where the server offers it.
     pub verification_uri_complete: Option<String>,
     /// When the code ends, or the wait for the browser, Unix milliseconds.
     pub expires_at: f64,
@@ -148,7 +148,7 @@ pub struct ProgressEvent {
     pub next_poll_at: Option<f64>,
     /// When the code ends, or the wait for the browser, Unix milliseconds.
     pub expires_at: f64,
-    /// What the server or the network said; with `waiting`, why a browser that came back was refused.
+    /// The message of the server or the network; with `waiting`, why a request from a browser was refused.
     pub detail: Option<String>,
 }
 
@@ -173,12 +173,12 @@ impl From<Progress> for ProgressEvent {
     }
 }
 
-/// What `AuthError` is made of. @internal
+/// The members of an `AuthError`. @internal
 #[napi(object, object_from_js = false)]
 pub struct ErrorDetails {
     /// The stable code.
     pub code: String,
-    /// What happened and what to do next.
+    /// A sentence: the failure, and the next step.
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
@@ -218,7 +218,7 @@ impl From<&Error> for ErrorDetails {
     }
 }
 
-/// What {@link doctor} found. Never holds a token.
+/// The findings of {@link doctor}. Never holds a token.
 #[napi(object, object_from_js = false)]
 pub struct DoctorReport {
     /// No check that was not fixed is an error.
@@ -236,11 +236,11 @@ pub struct DoctorCheck {
     /// `warning`: it works, but not as well as it should; `error`: it does not.
     #[napi(ts_type = "\"ok\" | \"warning\" | \"error\"")]
     pub level: String,
-    /// What was found.
+    /// The finding.
     pub message: String,
-    /// What to do, where the message does not say so.
+    /// The next step, where the message does not contain it.
     pub fix: Option<String>,
-    /// It was found, and is fixed.
+    /// The problem was found, and is fixed.
     pub fixed: Option<bool>,
 }
 

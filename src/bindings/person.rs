@@ -1,4 +1,4 @@
-//! The person who logs in: what a call knows of them, and what they paste.
+//! The person who logs in, as far as a call knows: their session, and the text they paste.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,14 +6,14 @@ use tokio::sync::Notify;
 
 use crate::secret::Secret;
 
-/// What a login knows of the person.
+/// The session of the person who logs in.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Person {
     pub(super) can_paste: bool,
     pub(super) is_remote: Option<bool>,
 }
 
-/// What a person pasted, on its way from JavaScript to the login that asked.
+/// The text that a person pasted, on its way from JavaScript to the login that asked for it.
 #[derive(Default)]
 pub(super) struct Pasted {
     text: Mutex<Option<Secret>>,

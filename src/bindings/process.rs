@@ -43,7 +43,7 @@ pub(super) fn http() -> &'static Arc<NativeClient> {
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// How often the runtime's thread looks whether it has anything left to do.
 const LOOK: Duration = Duration::from_secs(5);
-/// After so many looks without work it ends.
+/// The runtime ends after this many looks without work.
 const IDLE_LOOKS: u32 = 6;
 
 /// The runtime, while there is one, and how much work it was given so far.
@@ -114,7 +114,7 @@ async fn idle(metrics: RuntimeMetrics) {
     loop {
         tokio::time::sleep(LOOK).await;
         let mut runtime = runtime();
-        // Work that is under way may give more; where there is none, only `spawn` does, which waits for us.
+        // Work that is under way may create more. Without any, only `spawn` creates work, and it waits for this check.
         if metrics.num_alive_tasks() > 0 || runtime.works != seen {
             seen = runtime.works;
             looks = 0;

@@ -15,9 +15,9 @@ use super::options::json;
 use super::payload::Payload;
 use super::process::session;
 
-/// The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:
-/// reads it, or sets it to the given names or ids; null removes it. Resolves to the order that then holds, null where there
-/// is none.
+/// Reads or sets the order in which the plugin's accounts are used. The store keeps it, for configs that name neither
+/// `profile` nor `order`. Names or ids set it; null removes it. Resolves to the order now in effect, or null without
+/// one.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
 ///
@@ -52,7 +52,7 @@ pub fn profile_order(
     )
 }
 
-/// None: only asked for.
+/// Reads the names of an order; `None` if the caller only asks for it.
 fn names(order: &Unknown<'_>) -> Result<Option<Vec<String>>, Error> {
     if matches!(order.get_type(), Ok(ValueType::Undefined)) {
         return Ok(None);

@@ -44,7 +44,7 @@ pub fn status(
     )
 }
 
-/// The same without a thread; null where one has to look.
+/// Answers without a thread; null where the disk has to be read.
 #[napi(skip_typescript)]
 pub fn status_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
     let config = auth_config(&config).ok()?;
@@ -86,7 +86,7 @@ pub fn list_profiles(
     )
 }
 
-/// The same without a thread; null where one has to look.
+/// Answers without a thread; null where the disk has to be read.
 #[napi(skip_typescript)]
 pub fn profiles_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
     let config = auth_config(&config).ok()?;

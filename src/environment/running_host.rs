@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 
-/// What the running host heeds, as bits: three variables, three folders, and its own logins. None where no host is known.
+/// The places that the running host reads, as bits: three variables, three folders, and its own logins. No bit is set
+/// where no host is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunningHost(u32);
 
 impl RunningHost {
-    /// Its own logins are in auth-profiles.json.
+    /// The host keeps its own logins in auth-profiles.json.
     const AUTH_PROFILES: u32 = 64;
 
     /// That of this process.
@@ -38,7 +39,7 @@ impl RunningHost {
         self.heeds_variable(index + 3)
     }
 
-    /// None where no host is known.
+    /// `None` where no host is known.
     pub(crate) fn reads_auth_profiles(self) -> Option<bool> {
         self.is_known().then_some(self.0 & Self::AUTH_PROFILES != 0)
     }

@@ -1,8 +1,8 @@
 //! Replacing a file so that a crash at any instant leaves the old or the new contents, whole.
 //!
-//! Order of a write: reserve (temp file, allocated) → write → truncate → fsync → rename → fsync of the folder. A temp
-//! file that was written whole outlives its writer: it may be the only copy of what it holds, and whoever takes the
-//! lock next decides about it.
+//! Order of a write: reserve (temp file, allocated) → write → truncate → fsync → rename → fsync of the folder. A
+//! complete temp file outlives its writer, because it may be the only copy of its data. The next holder of the lock
+//! decides about it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -41,7 +41,7 @@ impl Reservation {
     /// Reserves `size` bytes beside `target`.
     ///
     /// # Errors
-    /// `STORE_IO` for whatever would make a later write or rename fail, as far as it can be known.
+    /// `STORE_IO` for anything that would make a later write or rename fail, as far as it can be known.
     pub(crate) fn new(target: &Path, size: u64, _: MayBlock) -> Result<Self, Error> {
         require_replaceable(target)?;
         let folder = Folder::of(target, Attempt::Write)
@@ -73,7 +73,8 @@ impl Reservation {
         self.file.rewind()?;
         self.file.write_all(contents)?;
         self.file.set_len(contents.len() as u64)?;
-        // Whole even if the disk cannot promise to keep it: better than nothing, should this process end now.
+        // The file is complete even if the disk cannot promise to keep it. If the process ends now, that is better
+        // than nothing.
         self.is_whole = true;
         sync(&self.file)
     }
@@ -143,7 +144,7 @@ impl Reservation {
         }
     }
 
-    /// Removes the temp file even though it was written whole: what it holds is not wanted.
+    /// Removes the temp file even though it is complete: its contents are not wanted.
     pub(crate) fn discard(mut self) {
         self.is_whole = false;
     }
@@ -271,11 +272,11 @@ fn allocate(file: &mut File, size: u64) -> io::Result<()> {
         file.write_all(zeros.get(..step).unwrap_or(&zeros))?;
         left -= step as u64;
     }
-    // Network file systems tell only now that there is no space.
+    // Network file systems report a full disk only now.
     sync(file)
 }
 
-/// Some file systems have no fsync; on those that have one, its failure is ours.
+/// Some file systems have no fsync; where they have one, its failure counts as a failed write.
 fn sync(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error)
@@ -368,7 +369,7 @@ mod unix {
         use crate::fs::io_failure;
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
         // Comparing st_dev would miss bind mounts within one disk. Old kernels and sandboxes have no statx: there the
-        // rename itself tells.
+        // rename itself fails.
         let Ok(found) = rustix::fs::statx(
             CWD,
             target,

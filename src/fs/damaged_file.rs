@@ -1,4 +1,4 @@
-//! Keeping what cannot be understood, for whoever wants to look at it.
+//! Keeps files that cannot be read as credentials, for a person to look at.
 
 use std::ffi::OsString;
 use std::io;

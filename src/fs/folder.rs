@@ -1,5 +1,4 @@
-//! The folder that a file lies in, held open: what is done in it happens in that very folder, whatever its path leads to
-//! by then.
+//! A folder, held open. Operations on its files stay in that folder, even if its path leads elsewhere by then.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,10 +14,10 @@ use crate::fs::io_failure::{self, Attempt};
 
 /// Why something cannot be used.
 pub(super) enum Refusal {
-    /// It is not there.
+    /// The folder does not exist.
     #[cfg_attr(not(unix), expect(dead_code, reason = "Windows finds out later"))]
     Missing,
-    /// It must not, or it failed.
+    /// Access is refused, or opening failed.
     Failed(Error),
 }
 
@@ -46,7 +45,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
         .map_err(|error| io_failure::explain(&error, Attempt::Write, to))
 }
 
-/// Removes a file; false if there is none.
+/// Removes a file; false if it does not exist.
 pub(super) fn unlink(path: &Path) -> Result<bool, Error> {
     let removed = match Folder::of(path, Attempt::Remove) {
         Ok(folder) => folder.unlink(name(path)),
@@ -97,8 +96,8 @@ mod unix {
     pub(in crate::fs) struct Folder(OwnedFd);
 
     impl Folder {
-        /// Opens the folder of a file. A link in its place, or in that of the folder above, counts if it is ours or
-        /// root's: who else made one might lead us to any place.
+        /// Opens the folder of a file. A link in its place, or in that of the folder above, is followed only if this
+        /// user or root owns it: a link of anybody else could lead to any place.
         pub(in crate::fs) fn of(file: &Path, attempt: Attempt) -> Result<Self, Refusal> {
             let fail = |errno: Errno| match errno {
                 Errno::NOENT => Refusal::Missing,
@@ -162,7 +161,7 @@ mod windows {
 
     /// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, `ERROR_DELETE_PENDING`
     const HELD: [i32; 3] = [32, 33, 303];
-    /// What Windows also says to replacing or removing a file that is held.
+    /// The error with which Windows also refuses to replace or remove an open file.
     const ACCESS_DENIED: i32 = 5;
 
     /// Only a path: Windows lets nobody else into a user's profile, and links take a privilege there.

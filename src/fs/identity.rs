@@ -12,7 +12,7 @@ use unix as system;
 #[cfg(not(unix))]
 use windows as system;
 
-/// What changes when a file is replaced, removed or written: device, inode, link count, size and times.
+/// The marks that change when a file is replaced, removed or written: device, inode, link count, size and times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(system::Facts);
 
@@ -27,7 +27,7 @@ impl Identity {
         present(system::of_path(path)).map(|facts| facts.map(Self))
     }
 
-    /// Whether both are the same file, whatever was written to it in between.
+    /// Whether both are the same file, even if its contents changed.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.0.is_same_file(&other.0)
     }
@@ -46,12 +46,12 @@ impl Identity {
     }
 }
 
-/// Whether `fstat` of a held descriptor tells at once what others did: not so on network and FUSE file systems.
+/// Whether `fstat` of an open descriptor shows others' changes at once. Network and FUSE file systems do not.
 pub(crate) fn is_local(file: &File) -> bool {
     system::is_local(file)
 }
 
-/// The same for what may come to lie in a folder.
+/// Whether files in this folder will be local in that sense.
 #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
 pub(crate) fn is_local_folder(folder: &Path) -> bool {
     File::open(folder).is_ok_and(|folder| is_local(&folder))

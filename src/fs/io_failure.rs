@@ -1,4 +1,4 @@
-//! What the operating system refused, as a sentence that says what to do next. The one place where that happens.
+//! Turns a failure of the operating system into a sentence that names the next step. Nothing else does.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorCode};
 
-/// What was being done when it failed.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     /// Opening or reading a file.

@@ -21,7 +21,7 @@ use crate::secret::hex;
 /// Room in the lock file for who holds it, taken beforehand so that a note can be written on a full disk.
 const NOTE_BYTES: usize = 512;
 
-/// What every note begins with.
+/// The start of every note.
 const PROCESS: &str = "process ";
 
 /// How often a lock file is opened again because somebody deleted it between opening and locking.
@@ -36,7 +36,7 @@ pub(crate) struct Lock {
     passing_at: Option<PathBuf>,
 }
 
-/// What a lock was found to be.
+/// The state of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probe {
     pub(crate) is_held: bool,
@@ -47,7 +47,7 @@ type TryLock = fn(&File) -> Result<(), TryLockError>;
 
 #[cfg(unix)]
 const TRY_LOCK: TryLock = fs4::FileExt::try_lock;
-/// Whoever has it open holds it. `LockFileEx` would keep others from reading who the holder is.
+/// A process that has it open holds it. `LockFileEx` would keep others from reading who the holder is.
 #[cfg(not(unix))]
 const TRY_LOCK: TryLock = |_| Ok(());
 
@@ -124,8 +124,8 @@ impl Lock {
             is_local_fallback,
             passing_at: None,
         };
-        // Takes the room and replaces what a killed holder has left. Those who wait learn whom they wait for: a holder
-        // that is stopped can no longer tell.
+        // Reserves the space and replaces the note of a killed holder. A waiting process can name its holder this way,
+        // even a holder that is stopped.
         drop(lock.write_note(&this_process()));
         lock
     }
@@ -135,12 +135,12 @@ impl Lock {
         self.is_local_fallback
     }
 
-    /// Tells others who holds the lock and why. Best effort.
+    /// Publishes who holds the lock and why, for others that wait. Best effort.
     pub(crate) fn note(&self, text: &str, _: MayBlock) {
         drop(self.write_note(&format!("{}: {text}", this_process())));
     }
 
-    /// A lock whose file goes when it is dropped, and by [`Lock::withdraw`]: for what others may end.
+    /// Takes a lock that others may end: its file is deleted when it is dropped, or by [`Lock::withdraw`].
     ///
     /// # Errors
     /// `STORE_IO` if the lock file cannot be made.
@@ -160,12 +160,12 @@ impl Lock {
         }))
     }
 
-    /// A text of any length for others, in the place of a note: what [`Lock::published`] reads. Best effort.
+    /// Publishes a text of any length in place of a note, for [`Lock::published`]. Best effort.
     pub(crate) fn publish(&self, text: &[u8], _: MayBlock) {
         drop(self.write(text));
     }
 
-    /// What the present holder has published. Only meaningful while the lock is held.
+    /// Reads the text that the present holder has published. Only meaningful while the lock is held.
     pub(crate) fn published(protected: &Path, may: MayBlock) -> Option<Vec<u8>> {
         paths(protected).into_iter().find_map(|path| {
             let file = crate::fs::regular_file::RegularFile::read(&path, may.into()).ok()??;
@@ -181,8 +181,8 @@ impl Lock {
             .is_some_and(|path| !is_still_at(&self.file, path))
     }
 
-    /// Deletes the lock file of [`Lock::try_acquire_passing`]. Whoever comes next locks another file, at once; so its holder looks
-    /// whether it is withdrawn before it does what the lock protects.
+    /// Deletes the lock file of [`Lock::try_acquire_passing`]. The next process locks a new file at once, so the
+    /// holder must check that its lock was not withdrawn before it acts.
     pub(crate) fn withdraw(protected: &Path, may: MayBlock) {
         for path in paths(protected) {
             #[cfg(not(unix))]
@@ -191,7 +191,7 @@ impl Lock {
         }
     }
 
-    /// Who the present holder is, and what it noted. Only meaningful while the lock is held.
+    /// Describes the present holder, with its note. Only meaningful while the lock is held.
     pub(crate) fn holder(protected: &Path, _: MayBlock) -> Option<String> {
         paths(protected).iter().find_map(|path| read_note(path))
     }
@@ -305,7 +305,7 @@ fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
     Ok(None)
 }
 
-/// None where that alone says that another holds it.
+/// `None` if the open itself shows that another process holds it.
 #[cfg(unix)]
 fn open(path: &Path) -> Result<Option<File>, Error> {
     use rustix::fs::OFlags;
@@ -366,7 +366,7 @@ fn local_path(protected: &Path, may: MayBlock) -> Result<PathBuf, Error> {
     Ok(folder.join(local_name(protected)))
 }
 
-/// The same for all processes of the user, whatever their `TMPDIR`.
+/// The folder for locks, which does not depend on `TMPDIR`: it is one for all processes of the user.
 fn local_folder() -> PathBuf {
     let shared = Path::new("/tmp");
     let root = if cfg!(unix) && shared.is_dir() {
@@ -405,7 +405,7 @@ fn read_note(path: &Path) -> Option<String> {
     let room = lock_file.bytes()?;
     let text = room.get(..NOTE_BYTES)?.split(|byte| *byte == 0).next()?;
     let text = String::from_utf8_lossy(text).trim().to_owned();
-    // In place of the lock file may lie something else of ours, which is nobody's business.
+    // A file of this user that is not a lock may be in this place. Its contents are never shown.
     text.starts_with(PROCESS).then_some(text)
 }
 
@@ -508,7 +508,7 @@ mod tests {
         let path = folder.path().join("a.json");
         let file = open(&sidecar(&path)).unwrap().unwrap();
         Lock::withdraw(&path, MayBlock::in_test());
-        // Whoever opened the deleted one and locks it must notice.
+        // A process that opened the deleted file and locks it must notice.
         assert!(!is_still_at(&file, &sidecar(&path)));
         let lock = take(&path).unwrap();
         assert!(is_still_at(&lock.file, &sidecar(&path)));

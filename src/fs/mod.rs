@@ -1,7 +1,6 @@
 //! The disk, without knowing what is stored: locks, atomic writes, private folders, file identity.
 //!
-//! All of it is synchronous. Nothing here trusts a path: what is opened must be a regular file of the user that runs
-//! this process.
+//! All of it is synchronous. No path is trusted: a file must be a regular file of the user that runs this process.
 
 pub(crate) mod atomic_write;
 pub(crate) mod damaged_file;

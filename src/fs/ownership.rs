@@ -1,4 +1,4 @@
-//! Whose a file is. Another user's file is never read as a credential and never replaced, not even by root.
+//! Checks the owner of a file. Another user's file is never read as a credential and never replaced, not even by root.
 
 #[cfg(unix)]
 use std::path::Path;
@@ -44,19 +44,19 @@ fn foreign(owner: u32, us: u32, path: &Path) -> String {
     )
 }
 
-/// The same about what was denied because it is another user's: the file, or else the folder that it is in.
+/// Says so where access was denied because another user owns the file, or else its folder.
 #[cfg(unix)]
 pub(super) fn why_denied(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let us = rustix::process::geteuid().as_raw();
     let owner = |path: &Path| Some(path.symlink_metadata().ok()?.uid());
     let (at, its_owner) = path.ancestors().find_map(|at| Some((at, owner(at)?)))?;
-    // Only inside of what is ours: the system's own folders are root's, and are to stay so.
+    // Only inside of this user's folders: the system's own folders belong to root, and must stay so.
     let is_inside = owner(at.parent()?) == Some(us);
     (its_owner != us && is_inside).then(|| foreign(its_owner, us, at))
 }
 
-/// For a test that only root can make: says that it is skipped, whoever reads the output of tests that pass.
+/// Reports that a test is skipped because only root can set it up, even in the output of passing tests.
 #[cfg(all(test, unix))]
 pub(crate) fn skipped_without_root() -> bool {
     use std::io::Write as _;

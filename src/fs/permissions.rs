@@ -1,4 +1,4 @@
-//! Who may do what with a file or folder.
+//! The permissions of a file or folder.
 
 use std::io;
 use std::path::Path;
@@ -7,10 +7,10 @@ use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 
-/// What others and we may do.
+/// The permissions of this user and of others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permissions {
-    /// The permission bits; 0 where there are none.
+    /// The permission bits; 0 on systems without them.
     pub(crate) mode: u32,
     /// Group or others have any permission.
     pub(crate) is_open_to_others: bool,

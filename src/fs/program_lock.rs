@@ -38,7 +38,7 @@ pub(crate) struct Protocol {
     pub(crate) mark: Mark,
     /// How long a mark counts that is not renewed.
     pub(crate) stale: Duration,
-    /// How often we renew ours: well within what is stale.
+    /// How often this library renews its lock: well within the time after which others take it for stale.
     pub(crate) renewal: Duration,
 }
 
@@ -175,7 +175,7 @@ impl Held {
             _ => create(path).and_then(|mut file| {
                 let written = file.write_all(self.text().as_bytes());
                 if written.is_err() {
-                    // Ours, and everybody would wait for it.
+                    // This lock is the library's own, and every other process would wait for it.
                     drop(remove(path, self.protocol.mark));
                 }
                 written
@@ -295,7 +295,8 @@ fn wall_age(modified: SystemTime, now: UnixMillis) -> Duration {
     now.duration_since(modified).unwrap_or_default()
 }
 
-/// Its time; none if it is gone. A mark of another kind was not made by the protocol, and is not ours to remove.
+/// The time of the mark; `None` if it is gone. A mark of another kind was not made by this protocol and must not be
+/// removed.
 fn modified(path: &Path, mark: Mark) -> io::Result<Option<SystemTime>> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() == (mark == Mark::Folder) => {
@@ -437,7 +438,7 @@ mod tests {
             .unwrap()
         }
 
-        /// As a holder that was killed so many seconds ago left it.
+        /// Leaves the lock as a holder does that was killed `seconds_ago`.
         fn leave(&self, seconds_ago: i64) {
             std::fs::create_dir(self.folder()).unwrap();
             self.age(seconds_ago);
@@ -494,7 +495,7 @@ mod tests {
         let first = place.take().unwrap();
         let taken_at = modified(&place.folder(), Mark::Folder).unwrap().unwrap();
         place.age(31);
-        // A time has whole milliseconds; who comes half a minute later has another.
+        // Times have whole milliseconds; a lock taken half a minute later must show a later one.
         while SystemTime::now() < taken_at + Duration::from_millis(1) {
             std::thread::yield_now();
         }
@@ -544,7 +545,7 @@ mod tests {
         );
         assert!(place.folder().is_file());
         std::fs::remove_file(place.folder()).unwrap();
-        // Somebody keeps something in it: as good as held, whatever its age.
+        // A folder with contents counts as held at any age: something uses it.
         place.leave(3600);
         std::fs::write(place.folder().join("x"), "").unwrap();
         place.age(3600);

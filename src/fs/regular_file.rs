@@ -28,15 +28,15 @@ pub(crate) struct RegularFile {
 }
 
 impl RegularFile {
-    /// Reads the file at a path whose links were resolved before; none if nothing is there.
+    /// Reads the file at a path without links; `None` if nothing is there.
     ///
     /// # Errors
-    /// `STORE_IO` for what is not a regular file of ours, or cannot be read.
+    /// `STORE_IO` if it is not a regular file of this user, or cannot be read.
     pub(crate) fn read(path: &Path, _: Look) -> Result<Option<Self>, Error> {
         Self::load(path)
     }
 
-    /// The same for the file of a lock, which is let go of anywhere.
+    /// Reads the file of a lock. A lock may be released on any thread, so this asks for no proof.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, Error> {
         let Some(file) = open(path)? else {
             return Ok(None);
@@ -59,7 +59,7 @@ impl RegularFile {
                     bytes,
                 });
             }
-            // Somebody writes in place: what was read may be half old, half new.
+            // Another process writes in place: the contents read may be half old, half new.
             identity = after;
         }
         let bytes = read_whole(&file)?;
@@ -76,7 +76,7 @@ impl RegularFile {
         self.bytes.as_ref().map(|bytes| bytes.as_slice())
     }
 
-    /// What the file was when it was read.
+    /// The identity of the file when it was read.
     pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
@@ -87,7 +87,7 @@ impl RegularFile {
         &self.file
     }
 
-    /// The descriptor, to be held: none where it would not tell what others did.
+    /// The descriptor to hold; `None` where it would not show others' changes.
     pub(crate) fn into_held(self) -> Option<File> {
         #[cfg(unix)]
         return Some(self.file).filter(crate::fs::identity::is_local);
@@ -148,7 +148,8 @@ mod unix {
     use crate::fs::io_failure::{self, Attempt};
     use crate::fs::ownership;
 
-    /// Opens a regular file of ours; links are not followed and nothing blocks. `CREATE` makes it 0600 whatever the umask.
+    /// Opens a regular file of this user; links are not followed and nothing blocks. `CREATE` makes it 0600 under any
+    /// umask.
     pub(in crate::fs) fn open_with(
         path: &Path,
         flags: OFlags,
@@ -191,8 +192,8 @@ mod unix {
         }
     }
 
-    /// A file of ours with a second name may be any file of ours: where hard links are free for all (macOS, or Linux
-    /// with `fs.protected_hardlinks=0`), others can put it here.
+    /// Whether the file has one name only. A second name may belong to any file of this user: where hard links are
+    /// unrestricted (macOS, or Linux with `fs.protected_hardlinks=0`), others can put it here.
     pub(in crate::fs) fn has_one_name(stat: &Stat) -> bool {
         stat.st_nlink <= 1
     }

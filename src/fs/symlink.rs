@@ -1,4 +1,4 @@
-//! Where a file really is. The link stays; what it leads to is read, locked and replaced.
+//! Resolves links. The link stays; the file that it leads to is read, locked and replaced.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::fs::io_failure::{self, Attempt};
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Follows the links of the last path component. What they lead to need not exist yet.
+/// Follows the links of the last path component. The target need not exist yet.
 ///
 /// # Errors
 /// `STORE_IO` for a link of another user, a circle, or a folder that may not be searched.
@@ -18,7 +18,7 @@ pub(crate) fn resolve(path: &Path, _: Look) -> Result<PathBuf, Error> {
     follow(path, |_owner| false)
 }
 
-/// The same for the folder that a file lies in, where root's links count too: `/var/run` is one.
+/// Resolves the links of the folder of a file, where root's links count too: `/var/run` is one.
 #[cfg(unix)]
 pub(super) fn resolve_folder(path: &Path) -> Result<PathBuf, Error> {
     follow(path, |owner| owner == 0)
@@ -48,8 +48,8 @@ struct Link {
     to: PathBuf,
 }
 
-/// Whose link that is and where it leads; none if it is something else. Of one and the same link, even if another takes
-/// its place meanwhile.
+/// The owner and the target of a link, both of the same link even if another replaces it meanwhile; `None` if it is no
+/// link.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn read_link(path: &Path) -> io::Result<Option<Link>> {
     use std::ffi::OsString;

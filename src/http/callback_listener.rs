@@ -41,7 +41,8 @@ const STYLE_HASH: &str = "sha256-4nhbT8b+Nm4oow8GP/oFVKtpqwChrASr58lb0O5obgc=";
 pub(crate) struct LoopbackAddress {
     /// A loopback IP address, or `localhost`.
     pub(crate) host: String,
-    /// What that is: both families of localhost, since a browser may take either, and nobody else may listen on the other.
+    /// The loopback addresses to listen on. For localhost both families: a browser may take either, and no other
+    /// program may listen on the other.
     pub(crate) addresses: Vec<IpAddr>,
     /// Nothing: any that is free.
     pub(crate) port: Option<u16>,
@@ -49,7 +50,7 @@ pub(crate) struct LoopbackAddress {
     pub(crate) path: String,
 }
 
-/// What a visitor is shown. Only what stands in the program: a request cannot put anything into it.
+/// The page that a visitor sees. All its text is part of the program: a request cannot put anything into it.
 #[derive(Debug)]
 pub(crate) struct Page {
     /// Such as "200 OK".
@@ -72,7 +73,7 @@ pub(crate) enum Arrival {
 
 /// Somebody asked for the path.
 pub(crate) struct Visit {
-    /// What stood behind the `?`.
+    /// The text after the `?`.
     pub(crate) query: Secret,
     stream: TcpStream,
 }
@@ -109,7 +110,7 @@ pub(crate) struct CallbackListener {
     arriving: Vec<BoxFuture<'static, Option<Arrival>>>,
 }
 
-/// What a request has to ask for.
+/// The host and path that a request must ask for.
 struct Site {
     /// The values that a `Host` header may have.
     authorities: Vec<String>,
@@ -302,7 +303,7 @@ impl Site {
     /// The query of a request for the path, and whether it is for the beginning of a login.
     fn judge(&self, head: &[u8]) -> Result<(Secret, bool), Rejected> {
         const BAD: Rejected = rejected("400 Bad Request");
-        // Not every program keeps to ASCII in its cookies, and none of them matters here.
+        // Some programs put more than ASCII into their cookies, and no cookie matters here.
         let head_text = String::from_utf8_lossy(head);
         let mut lines = head_text.split("\r\n");
         let mut request = lines.next().unwrap_or_default().split(' ');
@@ -333,7 +334,7 @@ impl Site {
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(BAD);
         };
-        // A website whose name was made to mean 127.0.0.1 (DNS rebinding) comes with that name.
+        // A website that made its name mean 127.0.0.1 (DNS rebinding) sends that name.
         if !self
             .authorities
             .iter()
@@ -385,7 +386,7 @@ fn respond(stream: TcpStream, status: &str, content_type: &str, more: &str, body
          frame-ancestors 'none'{more}\r\n\r\n{body}",
         body.len()
     );
-    // Who went away misses a page, and nothing else.
+    // A visitor that went away misses a page, and nothing else.
     drop(
         stream
             .into_std()
@@ -538,7 +539,7 @@ mod tests {
             let head = format!("{line} HTTP/1.1\r\n{host}\r\nCookie: ");
             format!("{head:x<LONGEST_HEAD$}")
         };
-        // What is said to the person has to be about this login.
+        // A message to the person must be about this login.
         for (head, status, is_told) in [
             (
                 format!("GET /callback?x HTTP/1.1\r\n{host}.evil"),

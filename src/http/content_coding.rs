@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110 §8.4): none is asked for, and some come all the same, from caches and proxies on the way. gzip and
-//! zlib are known by their first bytes, with a header that says so or without.
+//! Content codings (RFC 9110 §8.4). No request asks for one, but caches and proxies on the way apply some anyway. gzip
+//! and zlib are known by their first bytes, with or without a header that names them.
 
 use zeroize::Zeroizing;
 
@@ -10,14 +10,15 @@ use super::inflate::inflate;
 pub(super) enum Unreadable {
     /// Decoded, it is larger than allowed.
     TooLarge,
-    /// It is damaged, or cut short.
+    /// The body is damaged, or cut short.
     Broken,
 }
 
 /// No DEFLATE stream is denser.
 const DENSEST: usize = 1032;
 
-/// What was compressed, of at most that size; nothing if the body is not. `coding`: the value of `Content-Encoding`.
+/// Decompresses a body to at most that size; `None` if the body is not compressed. `coding`: the value of
+/// `Content-Encoding`.
 pub(super) fn decode(
     body: &[u8],
     coding: &str,
@@ -51,7 +52,7 @@ fn decode_once(
     };
     let room = most.min(compressed.len().saturating_mul(DENSEST));
     let mut decoded = Zeroizing::new(Vec::with_capacity(room));
-    // What cannot be inflated was a text.
+    // A body that cannot be inflated was plain text.
     Ok(inflate(compressed, &mut decoded, room).map(|_| decoded))
 }
 
@@ -159,7 +160,7 @@ mod tests {
             assert!(gunzip(&PLAIN[..length], 1000).is_err(), "{length}");
         }
         assert_eq!(gunzip(PLAIN, TEXT.len() - 1), Err(Unreadable::TooLarge));
-        // It holds more than it says.
+        // The body holds more than its header says.
         let mut liar = PLAIN.to_vec();
         let at = liar.len() - 4;
         liar[at] = 3;

@@ -1,7 +1,7 @@
-//! What TLS computes with: ring, without what nobody needs, so that the linker leaves 100 KB out.
+//! The cryptography of TLS: ring, without unneeded parts, so that the linker leaves 100 KB out.
 //!
-//! Without `ChaCha20-Poly1305`: RFC 8446 §9.1 says of AES-128-GCM that a "TLS-compliant application MUST implement" it, and only
-//! SHOULD of the other. Without what signs with a client's private key: none is ever loaded.
+//! Without `ChaCha20-Poly1305`: RFC 8446 §9.1 says of AES-128-GCM that a "TLS-compliant application MUST implement"
+//! it, and only SHOULD of the other. Without signing by a client's private key: no such key is ever loaded.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ impl Endpoint {
         if url.fragment().is_some() {
             return Err("must not contain a fragment (#)".to_owned());
         }
-        // It is named in messages, and kept in the credential file.
+        // The URL is named in messages, and kept in the credential file.
         if url.as_str().len() > LONGEST {
             return Err("must not be longer than 2048 characters".to_owned());
         }

@@ -1,4 +1,4 @@
-//! What must hold for whatever comes over a connection, and for whatever is taken for the URL of an endpoint.
+//! The rules that hold for any bytes on a connection, and for any text taken as the URL of an endpoint.
 
 #![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
 
@@ -51,7 +51,7 @@ pub(crate) fn answer(input: &[u8]) {
     WIRE.with(|wire| wire.runtime.block_on(answered(wire, input)));
 }
 
-/// RFC 9112, and whatever else a port may say.
+/// Checks the answer to any bytes that a port may send, RFC 9112 or not.
 async fn answered(wire: &Wire, input: &[u8]) {
     let url = format!("http://{}:{}/token", wire.address(), wire.port);
     let Ok(url) = Endpoint::parse(&url) else {
@@ -83,7 +83,7 @@ async fn answered(wire: &Wire, input: &[u8]) {
                 more => read += more,
             }
         }
-        // Who has read enough may have gone.
+        // A reader that has enough may have closed the connection.
         drop(stream.write_all(input).await);
         drop(stream.shutdown().await);
         // Until the client goes, so that the port of neither side stays taken.
@@ -215,7 +215,7 @@ pub(crate) fn endpoint(input: &[u8]) {
             assert!(shown.len() <= endpoint.as_str().len() + 1);
             assert!(shown.len() < 2100, "{shown}");
         }
-        // It completes a sentence, and quotes nothing.
+        // The reason completes a sentence, and quotes nothing.
         Err(reason) => assert!(reason.starts_with("must ") && reason.len() < 80),
     }
 }

@@ -4,7 +4,7 @@
 /// The compressed data, bit by bit.
 struct Bits<'a> {
     bytes: &'a [u8],
-    /// What was taken from the first byte already.
+    /// The number of bits already read from the first byte.
     used: u32,
 }
 

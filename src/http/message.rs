@@ -1,4 +1,4 @@
-//! What is sent, what comes back, and what can go wrong in between.
+//! Requests, answers, and the failures in between.
 
 use std::fmt;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Form {
         }
     }
 
-    /// The same parameters as a JSON object.
+    /// The parameters as a JSON object.
     pub(crate) fn to_json(&self) -> String {
         let members: serde_json::Map<String, serde_json::Value> =
             url::form_urlencoded::parse(self.0.as_bytes())
@@ -68,13 +68,13 @@ impl Form {
     }
 }
 
-/// What a request carries.
+/// The method and contents of a request.
 pub(crate) enum Body {
     /// GET, without a body.
     Get,
-    /// GET of whatever is there, of which the head alone is read: a stream of events may never end.
+    /// GET, of which only the head of the answer is read: a stream of events may never end.
     Probe,
-    /// The same by POST of `{}`: MCP servers of 2026-07-28 answer to nothing else.
+    /// A probe by POST of `{}`: MCP servers of 2026-07-28 answer to nothing else.
     ProbeByPost,
     /// POST of a form.
     Form(Form),
@@ -98,7 +98,7 @@ impl fmt::Debug for Body {
 pub(crate) struct Request {
     /// Where it goes.
     pub(crate) url: Endpoint,
-    /// What it carries.
+    /// The method and contents.
     pub(crate) body: Body,
     /// The whole value of the `Authorization` header.
     pub(crate) authorization: Option<Secret>,
@@ -108,7 +108,7 @@ pub(crate) struct Request {
     pub(crate) timeout: Duration,
 }
 
-/// One answer, whatever its status.
+/// One answer, of any status.
 pub(crate) struct Response {
     /// The HTTP status.
     pub(crate) status: u16,
@@ -137,7 +137,7 @@ impl fmt::Debug for Response {
     }
 }
 
-/// Why there is no answer. What it means for a request that must not be sent twice is in the kind.
+/// Why there is no answer. The kind decides whether a request that must not be sent twice may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// DNS, connect, TLS or proxy: the request never left.
@@ -160,7 +160,7 @@ pub(crate) enum FailureKind {
 /// A request without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What it means.
+    /// The kind of failure.
     pub(crate) kind: FailureKind,
     /// The cause in words, such as "connection refused": never a URL, a header or a body.
     pub(crate) detail: String,

@@ -28,7 +28,7 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends one request, once: no redirects, no retries.
 pub(crate) trait HttpClient: Send + Sync {
-    /// The answer, whatever its status, or why there is none.
+    /// Sends a request. Resolves to the answer, of any status, or to the failure.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>>;
 
     /// Host and port of the proxy on the way there, if there is one.

@@ -86,11 +86,11 @@ pub(super) fn only_for_http(lookup: Lookup<'_>) -> bool {
     first(&["http_proxy", "HTTP_PROXY"], lookup).is_some()
 }
 
-/// What is reached without the proxy.
+/// The hosts that are reached without the proxy.
 pub(super) struct NoProxy(String);
 
 impl NoProxy {
-    /// What `no_proxy` or `NO_PROXY` lists.
+    /// Reads `no_proxy` or `NO_PROXY`.
     pub(super) fn from_environment(lookup: Lookup<'_>) -> Self {
         let listed = first(&["no_proxy", "NO_PROXY"], lookup);
         Self(listed.map_or_else(String::new, |(_, list)| list.to_ascii_lowercase()))
@@ -221,7 +221,7 @@ mod tests {
                 "proxy:1",
                 "http://ada:can%40ary@proxy:1/",
             ),
-            // What curl and browsers forgive.
+            // Spellings that curl and browsers accept.
             (
                 "http://ada:can@ary@proxy:1",
                 "proxy:1",

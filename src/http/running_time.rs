@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 /// Time is counted in steps of this.
 const STEP: Duration = Duration::from_millis(250);
 
-/// What the work comes to, or none once it has taken that long.
+/// Resolves to the result of the work, or to `None` once it has taken that long.
 pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

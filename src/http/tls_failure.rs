@@ -8,9 +8,9 @@ use super::FailureKind;
 pub(super) struct TlsFailure {
     /// A certificate's; one of TLS, where no later try can succeed; else a transient one.
     pub(super) kind: FailureKind,
-    /// What is wrong, as a part of a sentence whose subject is the server or its certificate.
+    /// The problem, as a part of a sentence with the server or its certificate as its subject.
     pub(super) what: String,
-    /// What to do next, a sentence; nothing for what is transient.
+    /// The next step, as a sentence; empty for a transient problem.
     pub(super) next: String,
 }
 
@@ -18,7 +18,7 @@ const OPERATOR: &str = "Tell the server's operator.";
 const CLOCK: &str = "Set this machine's clock if it is wrong; else the server's operator has to renew the certificate.";
 const REISSUE: &str = "The server's operator has to get a new one, with CA:FALSE and the host name in subjectAltName.";
 const FOR_CLIENTS: &str = "it was not issued for a server (extendedKeyUsage has no serverAuth)";
-/// What rustls-platform-verifier makes of the same.
+/// The error of rustls-platform-verifier for the same certificate.
 const NO_SERVER: &str = "certificate had invalid extensions";
 const NO_TLS: &str = "what answers there does not speak TLS (the port of plain HTTP, or a network that wants you to sign in first)";
 const CHECK_PORT: &str = "Check the host and port of the configured URL, and the proxy settings.";
@@ -28,7 +28,7 @@ const CLIENT_CERTIFICATE: &str =
     "the server wants a client certificate, which this program does not have";
 
 impl TlsFailure {
-    /// `named` is the environment variable whose certificates are trusted as well, where there is one.
+    /// Explains an error. `named` is the environment variable with further trusted certificates, where it is set.
     pub(super) fn read(error: &Error, named: Option<&str>) -> Self {
         let tls = |what: &str, next: &str| Self {
             kind: FailureKind::Tls,
@@ -186,7 +186,7 @@ fn certificate(problem: &CertificateError, named: Option<&str>) -> (String, Stri
 
 fn unfit(error: &webpki::Error) -> (&'static str, &'static str) {
     match error {
-        // RFC 5280 §4.2.1.9; `openssl req -x509` makes such certificates unless told otherwise.
+        // RFC 5280 §4.2.1.9; `openssl req -x509` makes such certificates by default.
         webpki::Error::CaUsedAsEndEntity => (
             "it is an authority's own (CA:TRUE), which may not stand for a server",
             REISSUE,

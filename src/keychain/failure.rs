@@ -10,29 +10,29 @@ use crate::error::{Error, ErrorCode};
 #[cfg(feature = "keychain")]
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
-/// Why the keychain did not do what it was asked. What a person does about it in the program that answers stands at the
-/// end, as a sentence after a space, or is empty.
+/// Why a request to the keychain failed. The last part is the person's next step in the program that answers: a
+/// sentence after a space, or empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// There is none, or it does not answer.
+    /// There is no keychain, or it does not answer.
     #[cfg(feature = "keychain")]
     Unreachable(String),
-    /// It would have to ask a person for a password first. That of Windows is never locked.
+    /// The keychain would have to ask a person for a password first. That of Windows is never locked.
     #[cfg(all(feature = "keychain", not(windows)))]
     Locked(String),
-    /// It has no keyring for new entries; those that it had may come back.
+    /// There is no keyring for new entries; earlier keyrings may come back.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     NoKeyring(String),
-    /// It does not have the keyring of this name now, which has taken the entry.
+    /// The keyring of this name, which holds the entry, is not there now.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     Elsewhere(String, String),
-    /// It asked a person for a permission and did not get it.
+    /// The keychain asked a person for permission and did not get it.
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     Declined(String),
-    /// It answered with a failure.
+    /// The keychain answered with a failure.
     #[cfg(feature = "keychain")]
     Refused(String),
-    /// It took longer than [`LIMIT`].
+    /// The call took longer than [`LIMIT`].
     #[cfg(feature = "keychain")]
     TimedOut,
     /// This build knows none.
@@ -42,7 +42,7 @@ pub(crate) enum Failure {
 
 #[cfg(feature = "keychain")]
 impl Failure {
-    /// What happened, and what to do.
+    /// A sentence: the failure, and the next step.
     fn sentence(&self) -> String {
         match self {
             Self::Unreachable(why) => format!(
@@ -109,7 +109,7 @@ impl Failure {
     }
 }
 
-/// What a program says, in one short line of letters, digits and ASCII.
+/// Shortens a program's message to one line of letters, digits and ASCII.
 #[cfg(feature = "keychain")]
 pub(super) fn clean(text: &str) -> String {
     /// Enough for a sentence.

@@ -31,7 +31,8 @@ use parts::Entries;
 /// Whether this build can reach a keychain at all.
 pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "keychain");
 
-/// What holds one of these exists only in a build that can reach a keychain: elsewhere it costs nothing, not even code.
+/// Proof that this build can reach a keychain. In other builds the type has no value, so the code that needs one is
+/// left out.
 #[cfg(feature = "keychain")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reach;
@@ -46,11 +47,11 @@ impl Reach {
     pub(crate) const OURS: Option<Self> = None;
 }
 
-/// What [`probe`] writes: no secret, for a crash may leave it.
+/// The value that [`probe`] writes. It is no secret, because a crash may leave it behind.
 const TRIAL: &str = "clawdbot-plugin-auth tries whether it can write here";
 
-/// What the names of new secrets end with: the keyring of Linux that takes them, since it may be closed, or of a program that
-/// is not there, when they are asked for.
+/// The suffix of the names of new secrets. On Linux it names the keyring, because the keyring may be closed, or belong
+/// to a program that is not running, when the secret is read.
 pub(crate) fn home(_: MayBlock) -> String {
     #[cfg(all(feature = "keychain", target_os = "linux"))]
     return home_of_new_entries().unwrap_or_default();
@@ -72,13 +73,13 @@ pub(crate) fn put(
     })
 }
 
-/// The secret of that name; none if there is none, or none that is whole.
+/// Reads the secret of that name; `None` if there is none, or it is incomplete.
 pub(crate) fn get(name: &str, _: MayBlock) -> Result<Option<Secret>, Failure> {
     let name = name.to_owned();
     within(Person::Away, move |entries| parts::get(entries, &name))
 }
 
-/// What became of secrets that were to be removed.
+/// The result of removing secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Removal {
     /// The names to be tried again later: those that failed; and from a program that writes later than it says, those that
@@ -98,8 +99,9 @@ impl Removal {
     }
 }
 
-/// Removes the secrets of those names, each as far as that can be done. `spared` stays where the keychain writes later than
-/// it says: what has replaced it may not be written yet. A program that asks a person first keeps all where nobody is.
+/// Removes the secrets of those names, as far as possible. `spared` stays where the keychain reports success before it
+/// has written: its replacement may not be written yet. A program that asks a person first keeps all of them in a
+/// session without a person.
 pub(crate) fn remove(
     names: &[String],
     spared: Option<&str>,
@@ -132,7 +134,7 @@ pub(crate) fn remove(
     removed.unwrap_or_else(|_| Removal::failed(names))
 }
 
-/// Which of these names the keychain has.
+/// Lists which of these names the keychain has.
 pub(crate) fn held(names: &[String], _: MayBlock) -> Result<Vec<String>, Failure> {
     let mut names = names.to_vec();
     within(Person::Away, move |entries| {
@@ -155,8 +157,8 @@ pub(crate) fn unlock(_: MayBlock) {
     let _is_unlocked: Result<(), Failure> = unlock_with_a_person();
 }
 
-/// Tries whether secrets can be kept: writes, reads and removes one that is none. It stays with a program that asks a person
-/// before it removes one.
+/// Checks whether secrets can be kept: writes, reads and removes a test value. The value stays with a program that
+/// asks a person before it removes an entry.
 pub(crate) fn probe(name: &str, _: MayBlock) -> Result<Reach, Failure> {
     let name = name.to_owned();
     within(Person::Away, move |entries| {

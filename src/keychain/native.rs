@@ -29,8 +29,8 @@ const ENTRY_LIMIT: usize = 2560;
 #[cfg(not(windows))]
 const ENTRY_LIMIT: usize = usize::MAX;
 
-/// Runs work that is waited for that long. Neither system can be told to give up: a call that asks a person goes on
-/// without us, on its own thread.
+/// Runs `work` and waits that long for it. Neither system can cancel a call: one that asks a person goes on by itself,
+/// on its own thread.
 pub(super) fn within<T: Send + 'static>(
     _person: Person,
     work: impl FnOnce(&mut dyn Entries) -> Result<T, Failure> + Send + 'static,
@@ -130,7 +130,7 @@ fn failure(error: &Error) -> Failure {
     }
 }
 
-/// It would have asked: errSecAuthFailed, errSecInteractionNotAllowed, errSecInteractionRequired.
+/// The call would have asked a person: errSecAuthFailed, errSecInteractionNotAllowed, errSecInteractionRequired.
 #[cfg(target_os = "macos")]
 fn wants_a_person(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let error = cause.downcast_ref::<security_framework::base::Error>();

@@ -1,14 +1,14 @@
-//! One secret in as many entries as the keychain needs for it: Windows takes 2,560 bytes in each.
+//! One secret in as many entries as the keychain needs for it: Windows allows 2,560 bytes in each.
 //!
-//! The first entry says how many there are and is written last and removed last: a secret whose writer was killed is
-//! none, and can be removed whole.
+//! The first entry holds their number, and is written last and removed last. So a secret is incomplete if its writer
+//! was killed, and can still be removed whole.
 
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use crate::secret::Secret;
 
-/// What all our entries have in common.
+/// The text that all entries of this library share.
 #[cfg(feature = "keychain")]
 pub(super) const SERVICE: &str = "clawdbot-plugin-auth";
 
@@ -23,20 +23,19 @@ pub(super) trait Entries {
     /// Writes one, in place of the one of that name. Where a person would be asked before one is removed, one of `spent`
     /// becomes it.
     fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure>;
-    /// Reads one, if it is there. That there is none is said only where all keyrings could be asked.
+    /// Reads an entry. `None` means that all keyrings could be asked, and none has it.
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
-    /// Removes all of that name; says whether there was one. That there was none is said only where all keyrings could be
-    /// asked.
+    /// Removes every entry of that name; says whether there was one. `false` means that all keyrings could be asked.
     fn remove(&mut self, name: &str) -> Result<bool, Failure>;
 }
 
-/// What the first entry begins with: the number of entries.
+/// The number of digits that begin the first entry: they count the entries.
 const DIGITS: usize = 6;
 
-/// What a writer can have written: a credential file is no longer.
+/// The most bytes of a secret: a credential file is not longer.
 const LONGEST: usize = 4 * 1024 * 1024;
 
-/// The number of entries that a writer can have made, whatever the first one says.
+/// The most entries that a writer can have made, whichever number the first entry holds.
 fn most(entries: &dyn Entries) -> usize {
     LONGEST.div_ceil(entries.limit()) + usize::from(entries.limit() <= LONGEST)
 }
@@ -93,7 +92,7 @@ pub(super) fn get(entries: &mut dyn Entries, name: &str) -> Result<Option<Secret
 pub(super) fn remove(entries: &mut dyn Entries, name: &str) -> Result<bool, Failure> {
     let most = most(entries);
     if most > 1 {
-        // What is known of it, and what a killed writer has left beyond that.
+        // The entries that the first one counts, and those that a killed writer left beyond them.
         let known = match entries.get(name)? {
             Some(head) => opened(&head).map_or(1, |(count, _)| count.min(most)),
             None => 1,

@@ -13,32 +13,32 @@ use crate::error::{Error, ErrorCode, OauthError};
 use crate::http::{Body, Endpoint, Failure, Form, HttpClient, Request, Response};
 use crate::secret::Secret;
 
-/// What is wrong with an answer, as a part of a sentence: "`expires_in` is not a number".
+/// The flaw of an answer, as a part of a sentence: "`expires_in` is not a number".
 pub(crate) type Malformed = String;
 
-/// What helps where a firewall refuses what is no browser.
+/// The next step where a firewall blocks requests that do not come from a browser.
 pub(super) const BLOCKED: &str =
     "Try from another network, or ask the server's operator to let this program through.";
 
 /// No lifetime is taken for longer.
 pub(super) const CENTURY: Duration = Duration::from_hours(24 * 36_525);
 
-/// An endpoint's answer, whatever its status.
+/// An endpoint's answer, of any status.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Who answered.
+    /// The endpoint that answered.
     pub(crate) endpoint: Endpoint,
     /// The HTTP status.
     pub(crate) status: u16,
     /// How long the server asked us to wait.
     pub(crate) retry_after: Option<Duration>,
-    /// How far the server's clock and ours are apart, where a proof was dated by ours.
+    /// The difference between the server's clock and this one, where a proof carried this clock's time.
     pub(crate) clock_skew: Duration,
     /// How long ago the request was sent.
     pub(crate) age: Duration,
     /// The request proved possession of a key (RFC 9449).
     pub(crate) has_proof: bool,
-    /// The body is a page of markup, which no OAuth endpoint sends: a gateway's, or a captive portal's.
+    /// The body is a page of markup. No OAuth endpoint sends one, so it comes from a gateway or a captive portal.
     pub(crate) is_page: bool,
     /// The body.
     pub(crate) content: Content,
@@ -131,7 +131,7 @@ impl Answer {
         }
     }
 
-    /// What happened, what the server said, and what to do next.
+    /// Makes an error: the failure, the server's words, and the next step.
     pub(crate) fn error(
         &self,
         code: ErrorCode,
@@ -162,7 +162,7 @@ impl Answer {
         }
     }
 
-    /// An answer that is no OAuth, by its status; `next` is for a person to do.
+    /// Makes an error for an answer that is not an OAuth response, by its status; `next` is the person's next step.
     pub(crate) fn not_oauth(&self, what: &str, said: Option<&OauthError>, next: &str) -> Error {
         const LATER: &str = "The server has a problem; try again later.";
         if self.is_passing_failure() {
@@ -250,7 +250,7 @@ impl Content {
     }
 }
 
-/// What a sentence is about that stands alone; a page is a gateway's, and speaks of no login.
+/// The subject of a sentence that comes without a code. A page comes from a gateway, and is never about the login.
 fn plain_subject(text: &str) -> Subject {
     const LONGEST: usize = 300;
     let is_sentence = text.len() <= LONGEST && !text.contains(['<', '{']);
@@ -286,7 +286,7 @@ fn form(text: &str) -> Option<Members> {
 pub(crate) struct Members(pub(super) Map<String, Value>);
 
 impl Members {
-    /// Whether there is such a member with a value: null and the empty string are none.
+    /// Whether there is such a member with a value. Null and the empty string count as absent.
     pub(crate) fn has(&self, name: &str) -> bool {
         !matches!(self.0.get(name), None | Some(Value::Null)) && self.text(name) != Some("")
     }
@@ -301,7 +301,7 @@ impl Members {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    /// Takes a string out; null and the empty string are none.
+    /// Takes a string out. Null and the empty string count as absent.
     pub(crate) fn take_text(&mut self, name: &str) -> Result<Option<String>, Malformed> {
         match self.0.get_mut(name).map(Value::take) {
             None | Some(Value::Null) => Ok(None),

@@ -23,7 +23,7 @@ const START_AGAIN: &str = "Start the login again.";
 pub(crate) struct AuthorizationCodeRequest<'a> {
     /// The token endpoint.
     pub(crate) endpoint: &'a Endpoint,
-    /// Who asks: the client of the authorization request.
+    /// The client of the authorization request.
     pub(crate) client: &'a Client,
     /// `code`
     pub(crate) code: &'a Secret,

@@ -16,7 +16,7 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) scope: &'a str,
     /// `state`
     pub(crate) state: &'a Secret,
-    /// What the challenge is made from.
+    /// The verifier of the challenge.
     pub(crate) pkce: &'a PkceVerifier,
     /// `audience`, which is Auth0's
     pub(crate) audience: Option<&'a str>,
@@ -84,7 +84,7 @@ fn page(endpoint: &Endpoint, client_id: &str, parameters: &Form) -> String {
         '?'
     };
     let query = format!("{}&{}", query.as_str(), parameters.as_str());
-    // In a form a space is "+"; in a URL that is a plus to whoever goes by RFC 3986. A plus itself is %2B in both.
+    // In a form a space is "+"; in a URL, RFC 3986 reads that as a plus. A plus itself is %2B in both.
     let query = query.replace('+', "%20");
     format!("{}{own}{query}", endpoint.as_str())
 }

@@ -1,4 +1,5 @@
-//! What the browser brings back (RFC 6749 §4.1.2, §4.1.2.1), and whether it belongs to the login that waits.
+//! Reads the authorization response that the browser brings back (RFC 6749 §4.1.2, §4.1.2.1), and checks that it
+//! belongs to the waiting login.
 
 use url::{Url, form_urlencoded};
 
@@ -9,7 +10,7 @@ use crate::secret::Secret;
 
 const START_AGAIN: &str = "Start the login again.";
 
-/// What the answer to our own request has.
+/// The values that the response to this request must have.
 pub(crate) struct Expected<'a> {
     /// `state`
     pub(crate) state: &'a Secret,
@@ -19,7 +20,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) has_iss: bool,
     /// The request had a `prompt=consent` that nobody asked for.
     pub(crate) asks_for_consent: bool,
-    /// Who is to be named in messages.
+    /// The server's name for messages.
     pub(crate) server: &'a str,
 }
 
@@ -35,9 +36,10 @@ pub(crate) fn refuses_prompt(error: &Error) -> bool {
 /// Why there is no code.
 #[derive(Debug)]
 pub(crate) enum NoCode {
-    /// It is not the answer to our request, as a part of a sentence: what we wait for may still come.
+    /// The response belongs to another request, for the reason given as a part of a sentence. The right one may still
+    /// come.
     NotOurs(&'static str),
-    /// It is, and the login has failed.
+    /// The response belongs to this request, and the login has failed.
     Refused(Error),
 }
 
@@ -48,7 +50,7 @@ use NoCode::{NotOurs, Refused};
 pub(crate) struct Pasted {
     /// `code`
     pub(crate) code: Secret,
-    /// Its `state` was compared; without one only the server can tell whose code it is.
+    /// The `state` was compared. Without a `state`, only the server can say which login the code belongs to.
     pub(crate) is_ours: bool,
 }
 
@@ -108,7 +110,7 @@ pub(crate) fn read_pasted(text: &Secret, expected: &Expected<'_>) -> Result<Past
         let is_answer = |name: &str| {
             form_urlencoded::parse(query.expose().as_bytes()).any(|(found, _)| found == name)
         };
-        // The page to open, for example, whose state is ours.
+        // For example, the page to open, which carries the same `state`.
         if !is_answer("code") && !is_answer("error") {
             return Err(NO_CODE);
         }
@@ -139,7 +141,7 @@ fn is_code(code: &Secret) -> bool {
 }
 
 impl Expected<'_> {
-    /// RFC 9207 §2.4, against a server that passes another's answer off as its own (mix-up).
+    /// RFC 9207 §2.4, against a server that presents another server's response as its own (mix-up).
     fn check_issuer(&self, iss: Option<&Secret>) -> Result<(), NoCode> {
         let Some(issuer) = self.issuer else {
             return Ok(());
@@ -171,7 +173,7 @@ impl Expected<'_> {
         )))
     }
 
-    /// What may be the matter and the caller has not asked for.
+    /// A likely cause that the caller has not asked for.
     fn added(&self, code: ErrorCode, said: &str) -> &'static str {
         let is_suspect = match code {
             ErrorCode::OauthError => true,
@@ -311,7 +313,7 @@ mod tests {
                 assert!(error.message().contains(ISSUER));
             }
         }
-        // RFC 9207 §2 has it in errors as well: who promises it is not believed without.
+        // RFC 9207 §2 has `iss` in errors as well: a server that promises it is not believed without it.
         let query = "error=access_denied&state=the-state";
         for (has_iss, code) in [
             (true, ErrorCode::IssuerMismatch),
@@ -322,7 +324,7 @@ mod tests {
             }));
             assert_eq!(error.code(), code);
         }
-        // Neither is another server's error ours.
+        // Another server's error is not accepted either.
         let error = refusal(code(
             "error=access_denied&state=the-state&iss=https://evil.example",
         ));

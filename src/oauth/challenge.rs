@@ -1,4 +1,5 @@
-//! What a protected resource asks of who comes without a token, or with too little of one (RFC 9110 §11.6.1, RFC 6750 §3).
+//! Reads the challenge of a protected resource to a request with no token or too small a scope (RFC 9110 §11.6.1, RFC
+//! 6750 §3).
 
 /// One challenge.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Challenge {
     }
 }
 
-/// Reads the challenges of a header. What cannot be read is left out.
+/// Reads the challenges of a header. Unreadable ones are left out.
 pub(crate) fn challenges(header: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     for item in items(header) {

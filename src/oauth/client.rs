@@ -1,4 +1,4 @@
-//! Who asks: the client and how it authenticates (RFC 6749 §2.3).
+//! The client and how it authenticates (RFC 6749 §2.3).
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) enum ClientAuthentication {
 }
 
 impl ClientAuthentication {
-    /// Its registered name.
+    /// The registered name of the method.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -36,7 +36,7 @@ impl ClientAuthentication {
         }
     }
 
-    /// The method of that name, if it is one of ours.
+    /// Finds the method of that name, if it is supported.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         [
             Self::None,
@@ -54,7 +54,7 @@ impl ClientAuthentication {
     }
 }
 
-/// What assertions are made with, and the server that they are for.
+/// The key of assertions, and the server that they are for.
 #[derive(Clone, Debug)]
 pub(crate) struct Assertions {
     /// The key.
@@ -79,7 +79,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The same, with a clock to date its assertions by.
+    /// Sets the clock that dates assertions.
     pub(crate) fn at(mut self, clock: &SharedClock) -> Self {
         if let Some(assertions) = &mut self.assertions {
             assertions.clock = Some(clock.clone());
@@ -129,7 +129,7 @@ impl Client {
             return ClientAuthentication::None;
         }
         // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'. In the server's own order: mcp 2.3.0 lists
-        // "client_secret_post" first, and wants `client_id` in the body whatever the method.
+        // "client_secret_post" first, and requires `client_id` in the body for every method.
         let known = |name: &String| {
             [
                 ClientAuthentication::ClientSecretBasic,
@@ -146,7 +146,7 @@ impl Client {
             .unwrap_or(ClientAuthentication::ClientSecretBasic)
     }
 
-    /// What must never show up in a message: the secret, plain and as the header has it.
+    /// Values that must never appear in a message: the secret, plain and as encoded for the header.
     pub(crate) fn secrets(&self) -> Vec<Secret> {
         let Some(secret) = &self.secret else {
             return Vec::new();

@@ -21,7 +21,7 @@ const LIFETIME_S: i64 = 60;
 const MAKE_ONE: &str = "must hold a private key for ES256 (P-256), as PKCS#8 in PEM or as a JWK: `openssl genpkey -algorithm EC \
                         -pkeyopt ec_paramgen_curve:P-256` makes one";
 
-/// A private key on the curve P-256, whose public half the server has.
+/// A private key on the curve P-256. The server has its public half.
 pub(crate) struct ClientKey {
     pair: EcdsaKeyPair,
     /// `kid`, where a JWK has one.

@@ -30,7 +30,7 @@ const TIMER_SLACK: Duration = Duration::from_secs(1);
 pub(crate) struct DeviceAccessTokenRequest<'a> {
     /// The token endpoint.
     pub(crate) endpoint: &'a Endpoint,
-    /// Who asks.
+    /// The client that polls.
     pub(crate) client: &'a Client,
     /// `device_code`
     pub(crate) device_code: &'a Secret,
@@ -44,7 +44,7 @@ pub(crate) struct DeviceAccessTokenRequest<'a> {
     pub(crate) extra: &'a [(String, String)],
 }
 
-/// What is going on while we wait.
+/// An event while the login waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PollEvent {
     /// The person has not decided yet.
@@ -54,7 +54,7 @@ pub(crate) enum PollEvent {
         next_poll_in: Duration,
         interval: Duration,
     },
-    /// A poll failed in a way that passes.
+    /// A poll failed for a transient reason.
     Retrying {
         next_poll_in: Duration,
         reason: Error,
@@ -155,7 +155,7 @@ fn expired(endpoint: &Endpoint, last_failure: Option<&Error>) -> Error {
     Error::new(ErrorCode::DeviceCodeExpired, message)
 }
 
-/// What one poll came to.
+/// The result of one poll.
 enum Polled {
     Tokens(Box<TokenResponse>),
     Undecided(PollOutcome),
@@ -207,10 +207,10 @@ async fn poll(
 fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
     let reason = failure.to_error(endpoint);
     match failure.kind {
-        // RFC 8628 §3.5: "On encountering a connection timeout, clients MUST unilaterally reduce their polling frequency
-        // before retrying."
-        // A certificate that was good for the code and is not any more is a captive portal's, and that passes too.
-        // So does its page, however large.
+        // RFC 8628 §3.5: "On encountering a connection timeout, clients MUST unilaterally reduce their polling
+        // frequency before retrying."
+        // A certificate that was valid for the code request and now is not belongs to a captive portal: transient. Its
+        // page is transient too, of any size.
         FailureKind::NotSent
         | FailureKind::Broken
         | FailureKind::TimedOut
@@ -224,8 +224,8 @@ fn failed(failure: &Failure, endpoint: &Endpoint) -> Polled {
     }
 }
 
-/// Whether it says nothing about the login. This server has given a code and speaks OAuth (RFC 6749 §5.2: in a 400 or 401):
-/// what is no OAuth comes from something before it.
+/// Whether the answer says nothing about the login. This server has issued a code and speaks OAuth (RFC 6749 §5.2: in
+/// a 400 or 401); an answer that is not an OAuth response comes from a gateway in between.
 fn is_no_verdict(answer: &Answer, refusal: Option<&ErrorResponse>) -> bool {
     let has_code = refusal.is_some_and(|refusal| refusal.kind != ErrorKind::NoCode);
     Meaning::of(answer, refusal).passes() || !has_code && !matches!(answer.status, 400 | 401)

@@ -25,7 +25,7 @@ const WHAT: &str = "The login could not be started";
 pub(crate) struct DeviceAuthorizationRequest<'a> {
     /// The device authorization endpoint.
     pub(crate) endpoint: &'a Endpoint,
-    /// Who asks.
+    /// The client that asks.
     pub(crate) client: &'a Client,
     /// `scope`, as it is sent; empty for none.
     pub(crate) scope: &'a str,
@@ -180,7 +180,8 @@ impl DeviceAuthorization {
     }
 }
 
-/// A positive number of seconds. What cannot be read counts as absent: a person waits, and the defaults are good.
+/// Reads a positive number of seconds. An unreadable value counts as absent: a person waits, and the defaults are
+/// good.
 fn seconds(members: &Members, name: &str) -> Option<Duration> {
     members
         .number(name)

@@ -13,7 +13,7 @@ use crate::http::Endpoint;
 use crate::secret::{Secret, random_secret, sha256_base64url};
 use crate::time::Clock;
 
-/// The one `alg` that we sign with: what RFC 9449 §11.6 names as secure, and what every server that offers `DPoP` knows.
+/// The only `alg` for proofs. RFC 9449 §11.6 names it as secure, and every server that offers `DPoP` knows it.
 pub(crate) const ALGORITHM: &str = "ES256";
 
 /// The `token_type` of bound tokens, and the scheme of the requests that carry them (RFC 9449 §5, §7.1).
@@ -42,10 +42,10 @@ impl DpopKey {
         Self::from_stored(&Secret::new(URL_SAFE_NO_PAD.encode(document)))
     }
 
-    /// The key as [`DpopKey::stored`] gave it.
+    /// Reads a key from the form of [`DpopKey::stored`].
     ///
     /// # Errors
-    /// `STORE_CORRUPT` when it is none.
+    /// `STORE_CORRUPT` when the value is not a key.
     pub(crate) fn from_stored(stored: &Secret) -> Result<Self, Error> {
         let document = URL_SAFE_NO_PAD.decode(stored.expose()).map(Zeroizing::new);
         let pair = document.ok().and_then(|document| {
@@ -102,9 +102,9 @@ fn header(pair: &EcdsaKeyPair) -> String {
 /// Everything that proofs are made with.
 #[derive(Clone, Copy)]
 pub(crate) struct Dpop<'a> {
-    /// What the tokens are bound to.
+    /// The key that the tokens are bound to.
     pub(crate) key: &'a DpopKey,
-    /// What servers want to see in proofs.
+    /// The nonces that servers require in proofs.
     pub(crate) nonces: &'a Nonces,
     /// For `iat`.
     pub(crate) clock: &'a dyn Clock,
@@ -122,8 +122,8 @@ impl Dpop<'_> {
         url: &Endpoint,
         token: Option<&Secret>,
     ) -> Result<Secret, Error> {
-        // RFC 9449 §4.2: jti by "at least 96 bits of pseudorandom data"; ours are 256. htu is the target URI "without query
-        // and fragment parts", and so is an endpoint printed; parsing has normalized the rest.
+        // RFC 9449 §4.2: jti by "at least 96 bits of pseudorandom data"; here 256. htu is the target URI "without
+        // query and fragment parts", and so is an endpoint printed; parsing has normalized the rest.
         let mut claims = format!(
             r#"{{"jti":"{}","htm":"{method}","htu":"{url}","iat":{}"#,
             random_secret()?.expose(),
@@ -166,12 +166,12 @@ fn unsigned() -> Error {
 pub(crate) struct Nonces(Mutex<Vec<(String, String)>>);
 
 impl Nonces {
-    /// So many servers are remembered; the oldest is forgotten, and will ask for a nonce again.
+    /// The most servers remembered. The oldest is forgotten, and will ask for a nonce again.
     const MOST: usize = 64;
     /// Longer ones would not pass through the header that they came in.
     const LONGEST: usize = 4096;
 
-    /// Takes over what a server supplied; what is no nonce is ignored.
+    /// Remembers a nonce that a server supplied. A malformed nonce is ignored.
     pub(crate) fn learn(&self, server: &Endpoint, nonce: &str) {
         // RFC 9449 §8.1, RFC 6749 appendix A: NQCHAR = %x21 / %x23-5B / %x5D-7E. So none needs an escape in JSON.
         let is_nqchar = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
@@ -214,7 +214,7 @@ pub(crate) mod tests {
     const NOW: UnixMillis = UnixMillis(1_562_262_616_999);
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Header and claims of a proof whose signature is good.
+    /// Verifies the signature of a proof and returns its header and claims.
     pub(crate) fn verified(proof: &str) -> (Value, Value) {
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
         let (signed, signature) = proof.rsplit_once('.').unwrap();
@@ -228,7 +228,7 @@ pub(crate) mod tests {
         (header, serde_json::from_slice(&decode(claims)).unwrap())
     }
 
-    /// Who signed it.
+    /// The public key that signed the proof.
     pub(crate) fn signer(proof: &str) -> Value {
         verified(proof).0["jwk"].clone()
     }
@@ -391,7 +391,7 @@ pub(crate) mod tests {
         assert_eq!(again.header, key.header);
         assert_eq!(again.stored(), key.stored());
         assert_ne!(DpopKey::generate().unwrap().header, key.header);
-        // What lies in the file is not what goes out.
+        // The stored form must not go out.
         assert!(!header(&key.pair).contains(key.stored().expose()));
     }
 

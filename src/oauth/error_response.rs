@@ -1,4 +1,4 @@
-//! What a refusal means (RFC 6749 §5.2, RFC 8628 §3.5): by the `error` value, whatever the HTTP status.
+//! Classifies an error response (RFC 6749 §5.2, RFC 8628 §3.5): by its `error` value, under any HTTP status.
 
 use std::time::Duration;
 
@@ -146,13 +146,13 @@ const SUBJECTS: [&str; 6] = [
 /// A refusal, cleaned for showing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ErrorResponse {
-    /// What it means.
+    /// The meaning of the code.
     pub(crate) kind: ErrorKind,
-    /// What the server said; `error` is empty where it gave no code.
+    /// The server's words; `error` is empty where it gave no code.
     pub(crate) oauth: OauthError,
-    /// What its words are about.
+    /// The subject of its words.
     pub(crate) subject: Subject,
-    /// Its words say that the server is busy, whatever its code.
+    /// Its words say that the server is busy, under any code.
     is_busy: bool,
     /// The new `interval` of a `slow_down`.
     pub(crate) interval: Option<Duration>,
@@ -224,7 +224,7 @@ impl ErrorResponse {
             _ if self.kind == InvalidClient => {
                 "Check clientId, clientSecret and clientAuthentication."
             }
-            // RFC 9449 §5: what such a server says to a request without a proof.
+            // RFC 9449 §5: such a server answers so to a request without a proof.
             "use_dpop_nonce" | "invalid_dpop_proof" if !answer.has_proof => {
                 "The server wants tokens that are bound to a key: set `dpop: true` and log in again."
             }
@@ -280,7 +280,7 @@ fn words(members: &Members) -> Words {
     )
 }
 
-/// What the code means beside such words, and what the refusal is about.
+/// Corrects the meaning of a code by the words beside it, and names their subject.
 fn believed(kind: ErrorKind, words: &Words) -> (ErrorKind, Subject) {
     match kind {
         // RFC 6749 §5.2 invalid_grant is about the grant; of a client's proof it says invalid_client, of a parameter
@@ -303,7 +303,7 @@ fn is_set(error: &Value) -> bool {
     }
 }
 
-/// What the refusal means, and the code that says so.
+/// Classifies a refusal, and returns the code that decided.
 fn classify(members: &Members) -> (ErrorKind, Option<String>) {
     // RFC 6749 §5.2: "error REQUIRED. A single ASCII error code"
     let own = members.text("error").map(str::trim);
@@ -348,7 +348,7 @@ fn classify(members: &Members) -> (ErrorKind, Option<String>) {
     }
 }
 
-/// What a code means that we know.
+/// The meaning of a known code.
 pub(super) fn known(code: &str) -> Option<ErrorKind> {
     KNOWN
         .iter()
@@ -356,7 +356,7 @@ pub(super) fn known(code: &str) -> Option<ErrorKind> {
         .map(|(_, kind)| *kind)
 }
 
-/// The first known code that stands in the text as a word.
+/// Finds the first known code that occurs in the text as a word.
 fn known_within(text: &str) -> Option<(&'static str, ErrorKind)> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .find_map(|word| {

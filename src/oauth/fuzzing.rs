@@ -1,4 +1,4 @@
-//! What must hold whatever an authorization server answers.
+//! The rules that hold for any answer of an authorization server.
 
 #![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
 
@@ -91,7 +91,7 @@ impl Played {
         self.members()?.get(name)?.as_str().map(str::to_owned)
     }
 
-    /// What was sent and what the answer holds, none of which may be shown.
+    /// The values that were sent or that the answer holds; none of them may be shown.
     fn secrets(&self, sent: &[&'static str]) -> Vec<String> {
         let members = self.members().unwrap_or_default();
         let theirs = SECRET_MEMBERS
@@ -173,7 +173,7 @@ fn refusal() -> Response {
     }
 }
 
-/// Time that passes only while somebody sleeps.
+/// A clock that advances only while a task sleeps.
 struct SleepersClock(tokio::time::Instant);
 
 impl Clock for SleepersClock {
@@ -475,7 +475,7 @@ pub(crate) fn token_response(input: &[u8]) {
         Err(error) => check_error(error, &[CLIENT_SECRET, DEVICE_CODE], &[&played]),
     }
     let refreshed = parties.refresh(&PlayingServer::new([&played]));
-    // The same answer means the same tokens in both grants.
+    // One answer means the same tokens in both grants.
     assert_eq!(polled.is_ok(), refreshed.is_ok());
     match refreshed {
         Ok(tokens) => check_tokens(&tokens, &played),
@@ -506,7 +506,7 @@ pub(crate) fn error_response(input: &[u8]) {
         check_error(&error, &[CLIENT_SECRET, DEVICE_CODE], &[&played]);
         let is_pending = matches!(said.as_str(), "authorization_pending" | "slow_down");
         assert!(!is_pending || server.asked().len() == 2, "given up");
-        // RFC 8628 §3.5, whatever the status.
+        // RFC 8628 §3.5, under any status.
         let expected = match said.as_str() {
             "access_denied" | "authorization_declined" => Some(ErrorCode::AccessDenied),
             "expired_token" => Some(ErrorCode::DeviceCodeExpired),
@@ -516,7 +516,7 @@ pub(crate) fn error_response(input: &[u8]) {
     }
     if let Err(failure) = parties.refresh(&PlayingServer::new([&played])) {
         check_refresh_failure(&failure, &played);
-        // RFC 6749 §5.2, whatever the status; other words than the code's may mean something else.
+        // RFC 6749 §5.2, under any status; words that differ from the code's may change its meaning.
         let has_words = played.members().is_some_and(|members| members.len() > 1);
         if said == "invalid_grant" && !has_words {
             assert!(matches!(failure, RefreshFailure::Refused(_)), "{failure:?}");
@@ -567,7 +567,7 @@ pub(crate) fn registration(input: &[u8]) {
             let end = registration.secret_expires_at;
             assert!(end.is_none_or(|end| end > UnixMillis(0)));
         }
-        // What an answer says that was not asked for is no secret of ours.
+        // Values of an answer that were not asked for are no secrets of this library.
         Err(error) => check_error(
             &error,
             &[],
@@ -608,7 +608,7 @@ pub(crate) fn redirect(input: &[u8]) {
             assert_eq!(ask(&refreshed), (false, 1));
         }
         3 => {
-            // A body may say that the login is pending, whatever the status; then it is asked about once more.
+            // A body may say under any status that the login is pending; then there is one more poll.
             let (approved, polls) = ask(&|s| parties.poll(s).map(drop));
             assert!(!approved && polls <= 2);
         }
@@ -635,7 +635,7 @@ pub(crate) fn server_text(input: &[u8]) {
         assert!(description.chars().count() <= 301);
         let removed = "[removed]";
         let is_of_ours = removed.contains(&secret) || secret.contains('…');
-        // What a secret itself hides on a terminal, nobody can find in what is shown.
+        // A secret with invisible characters cannot be found in a message, which hides them.
         if secret.len() >= 4 && is_printable(&secret) && !is_of_ours {
             let rest = description.replace(removed, "\n");
             assert!(!rest.contains(&secret), "{secret:?} in {description:?}");
@@ -646,7 +646,7 @@ pub(crate) fn server_text(input: &[u8]) {
     if let Some(url) = safe_url(&text) {
         assert!(is_safe_to_open(&url), "{url:?}");
         assert_eq!(safe_url(&url).as_deref(), Some(url.as_str()));
-        // What is shown is where it leads.
+        // The address shown is the address opened.
         assert_eq!(
             Url::parse(&url).ok(),
             Url::parse(visible(&text).trim()).ok()

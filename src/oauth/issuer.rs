@@ -23,7 +23,7 @@ impl Issuer {
         if endpoint.url().query().is_some() {
             return Err("must not contain a query (?)".to_owned());
         }
-        // RFC 3986 §2: a URI is ASCII. What a URL parser forgives would differ from what the server's metadata says, and
+        // RFC 3986 §2: a URI is ASCII. The corrections of a URL parser would differ from the server's metadata, and
         // could hide something where the issuer is shown.
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(

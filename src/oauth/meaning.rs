@@ -1,16 +1,17 @@
-//! Whether an answer is the server's verdict or passes: the one rule for every endpoint.
+//! Decides whether an answer is the server's verdict or transient: one rule for every endpoint.
 
 use super::answer::{Answer, Content};
 use super::error_response::{ErrorKind, ErrorResponse};
 
-/// What an answer without what was asked for means for the request.
+/// The meaning of an answer that lacks the requested values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The server has decided, or there is no such server.
     Verdict,
-    /// It passes, and nothing can have come of the request: even what may be sent only once may be sent again.
+    /// Transient, and the request cannot have had an effect: even a request that may be sent only once may be
+    /// repeated.
     Untouched,
-    /// It passes; something may have come of the request all the same.
+    /// Transient, but the request may have had an effect.
     Passing,
 }
 
@@ -33,7 +34,7 @@ impl Meaning {
             // request".
             408 | 425 | 429 => Self::Untouched,
             503 if answer.retry_after.is_some() => Self::Untouched,
-            // No OAuth endpoint sends markup, so it was not reached.
+            // No OAuth endpoint sends markup, so the request did not reach it.
             ..500 if answer.is_page => Self::Untouched,
             _ => Self::Passing,
         }

@@ -1,4 +1,4 @@
-//! What an authorization server says about itself (RFC 8414, `OpenID` Connect Discovery).
+//! Reads the metadata of an authorization server (RFC 8414, `OpenID` Connect Discovery).
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// `dpop_signing_alg_values_supported` (RFC 9449 §5.1)
     pub(crate) dpop_signing_alg_values_supported: Option<Vec<String>>,
-    /// The endpoints that are named and cannot be used: they count as not named, and matter to whoever needs one.
+    /// Endpoints that are named but unusable: they count as absent, and callers that need one report the reason.
     pub(crate) flaws: Vec<Flaw>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct AuthorizationServerMetadata {
 pub(crate) struct Flaw {
     /// The member.
     pub(crate) name: &'static str,
-    /// What is wrong with it, as the rest of a sentence.
+    /// The flaw, as the rest of a sentence.
     pub(crate) reason: String,
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn discover(
                 }
                 known = Some(metadata);
             }
-            // It has proved itself; what another address lacks or suffers from takes nothing away.
+            // This document is proved; a missing or broken document at another address changes nothing.
             (_, Some(_)) => {}
             (Ok(other), None) => asked.push((url, other)),
             (Err(error), None) => return Err(error),
@@ -133,14 +133,14 @@ pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<Vec<Endpoint>, Error> {
     paths.iter().map(endpoint).collect()
 }
 
-/// What was found at one address.
+/// The result of a request to one address.
 enum Document {
     Believed(Box<AuthorizationServerMetadata>),
-    /// It names another issuer.
+    /// The document names another issuer.
     Foreign(String),
     /// The server failed; it may be there later.
     Failing(Error),
-    /// There is none, in words; or it may be there soon.
+    /// There is no document, for the given reason; or there may be one soon.
     Missing(String, Meaning),
 }
 
@@ -246,7 +246,7 @@ fn mismatch(issuer: &Issuer, url: &Endpoint, told: &str) -> Error {
 }
 
 impl AuthorizationServerMetadata {
-    /// What is wrong with that endpoint.
+    /// The flaw of that endpoint, if it has one.
     pub(crate) fn flaw(&self, name: &str) -> Option<&Flaw> {
         self.flaws.iter().find(|flaw| flaw.name == name)
     }
@@ -332,8 +332,8 @@ fn endpoint(
         return Err("is empty".to_owned());
     }
     let endpoint = Endpoint::parse(text)?;
-    // RFC 8414 §2 lets endpoints lie on any host, and large providers make use of it. But a server on the network has no
-    // business to send requests to this machine.
+    // RFC 8414 §2 lets endpoints be on any host, and large providers make use of it. But a server on the network must
+    // not send requests to this machine.
     if endpoint.is_loopback() && !may_be_loopback {
         return Err("leads to this machine".to_owned());
     }
@@ -571,7 +571,7 @@ mod tests {
             let told = "something in front of the server refused this program";
             assert!(error.message().contains(told), "{error}");
         }
-        // The files of some object stores: what is not there is forbidden.
+        // Some object stores answer "forbidden" for a missing file.
         let whole = document(&format!("{DEVICE_MEMBER}{TOKEN_MEMBER}"));
         let http = ScriptedClient::new()
             .answer(403, "<Error>AccessDenied</Error>")

@@ -10,7 +10,7 @@ const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// What came of a poll that did not end the login.
+/// The result of a poll that did not end the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PollOutcome {
     /// `authorization_pending`
@@ -20,11 +20,11 @@ pub(crate) enum PollOutcome {
         interval: Option<Duration>,
         retry_after: Option<Duration>,
     },
-    /// No OAuth answer: connection error, timeout, 5xx, 408 or 429.
+    /// Not an OAuth response: connection error, timeout, 5xx, 408 or 429.
     Failed { retry_after: Option<Duration> },
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Wait so long, then poll.

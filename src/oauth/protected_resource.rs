@@ -14,7 +14,7 @@ use crate::http::{Body, Endpoint, HttpClient, Request};
 
 /// RFC 9728 §3
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-/// More are not asked: nobody has so many.
+/// The most servers asked: no real resource names more.
 const MOST_SERVERS: usize = 8;
 
 /// A resource, and the authorization server that it names.
@@ -22,20 +22,20 @@ const MOST_SERVERS: usize = 8;
 pub(crate) struct ProtectedResource {
     /// `resource`, as tokens are to be asked for (RFC 8707).
     pub(crate) identifier: String,
-    /// What a token needs: those of the challenge, else `scopes_supported`.
+    /// The scopes that a token needs: those of the challenge, else `scopes_supported`.
     pub(crate) scopes: Vec<String>,
     /// The authorization server.
     pub(crate) server: AuthorizationServerMetadata,
 }
 
-/// Its metadata document, if it has one.
+/// The metadata document of the resource, if it has one.
 struct Document {
     identifier: String,
     authorization_servers: Vec<String>,
     scopes: Vec<String>,
 }
 
-/// What was asked and did not help, as parts of sentences.
+/// The requests that failed, as parts of sentences.
 #[derive(Default)]
 struct Tried(Vec<String>);
 
@@ -97,7 +97,7 @@ pub(crate) async fn locate(
     })
 }
 
-/// What it answers to a request without a token.
+/// Reads the challenge in the answer to a request without a token.
 async fn challenges_of(
     http: &dyn HttpClient,
     url: &Endpoint,
@@ -196,7 +196,7 @@ async fn first_usable(
     tried: &mut Tried,
 ) -> Option<AuthorizationServerMetadata> {
     for text in servers.iter().take(MOST_SERVERS) {
-        // A resource on the network has no business to send requests to this machine.
+        // A resource on the network must not send requests to this machine.
         let issuer = usable(text, resource.is_loopback()).and_then(|_| Issuer::found(text));
         let outcome = match issuer {
             Ok(issuer) => discover(http, &issuer, timeout).await,
@@ -297,7 +297,7 @@ mod tests {
     const RESOURCE: &str = "https://mcp.example/mcp";
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A network: what each URL answers; everything else is 404.
+    /// A scripted network: the answer of each URL; everything else is 404.
     fn network(pages: &[(&str, &str)], challenge: &str) -> ScriptedClient {
         let pages: Vec<(String, String)> = pages
             .iter()

@@ -52,7 +52,7 @@ impl Shape {
         response(status, &self.body)
     }
 
-    /// What a login or refresh must make of it, in the words of [`outcome`].
+    /// The expected result of a login or refresh, in the words of [`outcome`].
     fn expected(&self) -> &'static str {
         let (step, variant) = self.step.split_once('.').unwrap();
         match (step, variant) {
@@ -134,7 +134,7 @@ async fn device_authorization(parties: &Parties, answer: Response) -> &'static s
     }
 }
 
-/// Plays the answer, then one that ends the login, and tells from the time in between what the answer meant.
+/// Plays the answer, then one that ends the login. The time between the two shows how the answer was classified.
 async fn token(parties: &Parties, answer: Response) -> &'static str {
     let http = ScriptedClient::new()
         .respond(answer)

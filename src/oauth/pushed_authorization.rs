@@ -13,10 +13,10 @@ use crate::http::{Endpoint, Form, HttpClient};
 const WHAT: &str = "The login could not be started";
 const NEXT: &str = "Check the configured scopes, resource and redirectUri.";
 
-/// Sends the request; what comes back is `request_uri`.
+/// Sends the request and returns the `request_uri` of the answer.
 ///
 /// # Errors
-/// Those of a refusal, and `INVALID_RESPONSE` for what is no answer.
+/// Those of a refusal, and `INVALID_RESPONSE` for a malformed answer.
 pub(crate) async fn push(
     http: &dyn HttpClient,
     endpoint: &Endpoint,

@@ -95,7 +95,7 @@ impl RedirectUri {
         self.loopback.as_ref()
     }
 
-    /// The same with that port, where it has none of its own.
+    /// Adds that port, unless the URI has one.
     pub(crate) fn at_port(&self, port: u16) -> Self {
         let mut uri = self.clone();
         if let Some(place) = uri.loopback.as_mut().filter(|place| place.port.is_none()) {

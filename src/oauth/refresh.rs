@@ -1,4 +1,4 @@
-//! Refreshing an access token (RFC 6749 §6): exactly one attempt. What may follow is in the failure.
+//! Refreshes an access token (RFC 6749 §6): exactly one attempt. The failure says whether another may follow.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) const CLIENT_CREDENTIALS: &str = "client_credentials";
 pub(crate) struct RefreshRequest<'a> {
     /// The token endpoint.
     pub(crate) endpoint: &'a Endpoint,
-    /// Who asks: the client that the refresh token was issued to.
+    /// The client that the refresh token was issued to.
     pub(crate) client: &'a Client,
     /// `refresh_token`
     pub(crate) refresh_token: &'a Secret,
@@ -51,7 +51,8 @@ pub(crate) enum RefreshFailure {
     ClientRejected(Error),
     /// The request never left.
     NotSent(Error),
-    /// Reset, 5xx or no OAuth after sending: the server may have spent the refresh token. One replay is allowed.
+    /// Reset, 5xx, or not an OAuth response after sending: the server may have spent the refresh token. One replay is
+    /// allowed.
     Lost(Error),
     /// No answer in time, after sending.
     TimedOut(Error),
@@ -155,8 +156,8 @@ async fn understood_json(
     Ok((!is_misunderstood).then_some(answer))
 }
 
-/// A success that is no OAuth: a captive portal answered, or a gateway cut the answer off. It passes, and where the server
-/// has answered all the same, its answer is lost.
+/// A success that is not an OAuth response: a captive portal answered, or a gateway cut the answer off. It is
+/// transient; if the server did answer, its answer is lost.
 fn no_tokens(answer: &Answer) -> RefreshFailure {
     RefreshFailure::Lost(answer.error(
         ErrorCode::ServerError,
@@ -182,7 +183,7 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
     if refusal.is_passing(answer) || refusal.kind == ErrorKind::SlowDown {
         let error = refusal.to_error(answer, WHAT, "Try again later.");
         return match refusal.kind {
-            // It was repeated with the nonce already.
+            // The request was already repeated with the nonce.
             ErrorKind::UseDpopNonce => RefreshFailure::Failed(error),
             _ => passing(answer, Some(refusal), error),
         };
@@ -198,7 +199,7 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
             RefreshFailure::Refused(ended(answer, Some(refusal)))
         }
         (ErrorKind::NoCode, _) => not_oauth(answer, Some(refusal)),
-        // The request is well-formed, and the client was good for the login: a refusal of the token, in whatever code.
+        // The request is well-formed, and the client was valid for the login: so the token is refused, under any code.
         (_, Subject::Login) if !is_strict => {
             RefreshFailure::RefusedUnclear(ended(answer, Some(refusal)))
         }
@@ -540,7 +541,7 @@ mod tests {
             "unclear",
             LoginRequired,
         ),
-        // What no login cures.
+        // Failures that no login fixes.
         (
             400,
             r#"{"error":"invalid_request","error_description":"Missing parameter: resource"}"#,

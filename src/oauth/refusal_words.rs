@@ -1,7 +1,7 @@
-//! What a refusal speaks of. Servers give codes that do not fit: the words beside them are the better witness of whether
-//! the login has ended, the request was wrong, or the server was only busy.
+//! Finds the subject of a refusal in its words. Servers send codes that do not fit; the words beside them show better
+//! whether the login has ended, the request was wrong, or the server was only busy.
 
-/// What a refusal is about.
+/// The subject of a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The refresh token, or the grant, session or person behind it: no longer good.
@@ -28,10 +28,10 @@ const BUSY: &str = concat!(
     "频繁|稍后|稍後|繁忙|处理中|處理中|混雑|しばらく|잠시|너무 많",
 );
 
-/// What is over, however busy the server is.
+/// Words for a login that has ended, which outweigh a busy server.
 const OVER: &str = " revoke| expired| terminated| reuse";
 
-/// What is said of a request that this client may not make.
+/// Words for a request that this client may not make.
 const INABILITY: &str = concat!(
     " grant type| not authorized to| not authorised to| not allowed| not permitted| not supported|",
     " unsupported| not enabled",
@@ -39,7 +39,7 @@ const INABILITY: &str = concat!(
 
 const CLIENT: &str = " client| application| consumer key| api key| apikey";
 
-/// What a client proves itself with.
+/// Words for the proof of a client.
 const CLIENT_PROOF: &str =
     " client secret| client authentication| client credential| client assertion| client id ";
 
@@ -80,8 +80,8 @@ const TAKEN_BACK: &str = " revoke| withdrawn| deauthori| session";
 pub(super) struct Words(String);
 
 impl Words {
-    /// The words of those texts. Names of code (`RefreshToken`, `refresh_token`) fall apart into theirs; paths are left out,
-    /// because every token endpoint has "token" in its own.
+    /// Splits the texts into words. Names of code (`RefreshToken`, `refresh_token`) become several words; paths are
+    /// left out, because every token endpoint has "token" in its own.
     pub(super) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         const LONGEST: usize = 2000;
         let mut words = String::from(" ");
@@ -129,7 +129,7 @@ impl Words {
         missing && !self.have(REFRESH_TOKEN)
     }
 
-    /// What they are about.
+    /// The subject of these words.
     pub(super) fn subject(&self) -> Subject {
         let has_ended = self.have(ENDED);
         if self.have(INABILITY) {

@@ -38,7 +38,7 @@ pub(crate) struct RegistrationRequest<'a> {
     pub(crate) redirect_uri: Option<&'a str>,
     /// `jwks`, for `private_key_jwt`.
     pub(crate) jwks: Option<Value>,
-    /// Further members from the configuration; they win, and null takes one of ours out.
+    /// Further members from the configuration; they win, and null removes a default member.
     pub(crate) metadata: &'a Map<String, Value>,
 }
 
@@ -454,7 +454,7 @@ mod tests {
             "response_types":["code"],"grant_types":["authorization_code"],"application_type":"web","client_uri":"https://m.example"});
         let asked = Some(ClientAuthentication::ClientSecretBasic);
         run_with(&http, asked, metadata).await.unwrap_err();
-        // nothing of ours is left to change, so there is no second try
+        // no default member is left to change, so there is no second try
         let [document] = &documents(&http)[..] else {
             panic!("one request")
         };
@@ -576,7 +576,7 @@ mod tests {
             assert_eq!(asked_for(&http), asked);
             assert_eq!(registration.client.authentication.as_str(), asked[1]);
         }
-        // What the config says is said once; so is what clientMetadata says.
+        // A value of the config is sent once, and so is a value of clientMetadata.
         for (authentication, metadata) in [
             (Some(ClientAuthentication::None), json!({})),
             (None, json!({"token_endpoint_auth_method": "none"})),

@@ -38,7 +38,8 @@ pub(crate) async fn revoke(
     let mut secrets = Secrets::new(request.client.secrets());
     secrets.add(request.token.clone());
     let mut answer = send(http, request, true, timeout).await?;
-    // RFC 7009 §2.1: "token_type_hint OPTIONAL", and ours alone: who refuses it is asked without.
+    // RFC 7009 §2.1: "token_type_hint OPTIONAL", and only this library adds it: a server that refuses it is asked
+    // without.
     let refuses_hint = ErrorResponse::read(&answer, "", &secrets).is_some_and(|refusal| {
         refusal.oauth.error == "unsupported_token_type" || refusal.mentions("token_type_hint")
     });
@@ -46,7 +47,7 @@ pub(crate) async fn revoke(
         answer = send(http, request, false, timeout).await?;
     }
     match ErrorResponse::read(&answer, "", &secrets) {
-        // RFC 7009 §2.2: "invalid tokens do not cause an error response"; some servers send one all the same.
+        // RFC 7009 §2.2: "invalid tokens do not cause an error response"; some servers send one anyway.
         Some(refusal)
             if matches!(
                 refusal.kind,

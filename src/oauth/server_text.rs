@@ -1,4 +1,4 @@
-//! What a server says is not trusted: on a terminal, in a browser, or with the secrets it was told.
+//! Cleans a server's text, which is not trusted on a terminal, in a browser, or with secrets that were sent to it.
 
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
@@ -116,7 +116,8 @@ pub(crate) fn safe_url(text: &str) -> Option<String> {
     })
 }
 
-/// Unicode categories Cc, Cf, Zl and Zp, and letters that show nothing: what can reorder or hide text on a terminal.
+/// Unicode categories Cc, Cf, Zl and Zp, and invisible letters: characters that can reorder or hide text on a
+/// terminal.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,

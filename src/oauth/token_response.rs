@@ -30,23 +30,23 @@ pub(crate) struct TokenResponse {
     pub(crate) lifetime: Option<Duration>,
     /// `refresh_token`
     pub(crate) refresh: Option<Secret>,
-    /// `scope`; nothing if the server did not tell.
+    /// `scope`; `None` if the server sent none.
     pub(crate) scopes: Option<Vec<String>>,
     /// `id_token`
     pub(crate) id_token: Option<Secret>,
     /// `resource_url`: where Qwen's tokens are used.
     pub(crate) resource_url: Option<String>,
-    /// `sub`: whose tokens they are, where the server says it here (atproto).
+    /// `sub`: the account of the tokens, where the server names it here (atproto).
     pub(crate) subject: Option<String>,
     /// Everything else.
     pub(crate) rest: Box<Members>,
     /// How long the refresh token is still valid; nothing if the server did not say.
     pub(crate) refresh_lifetime: Option<Duration>,
-    /// What was wrong with a member that nobody needs, and was left out.
+    /// The flaw of an optional member, which was left out.
     pub(crate) flaw: Option<Malformed>,
 }
 
-/// A new refresh token whose access token cannot be used.
+/// A new refresh token that came with an unusable access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RotatedToken {
     /// `refresh_token`
@@ -55,7 +55,7 @@ pub(crate) struct RotatedToken {
     pub(crate) lifetime: Option<Duration>,
 }
 
-/// Why there is no access token to use, and what is to be kept all the same.
+/// Why there is no usable access token, and the values that must be kept anyway.
 #[derive(Debug)]
 pub(crate) struct Unusable {
     /// A part of a sentence.
@@ -150,7 +150,7 @@ fn usable(
     Ok((access, token_type))
 }
 
-/// A member that may be missing; what is wrong with it is noted.
+/// Reads an optional member, and notes its flaw.
 fn spared<T>(member: Result<Option<T>, Malformed>, flaw: &mut Option<Malformed>) -> Option<T> {
     member.unwrap_or_else(|reason| {
         flaw.get_or_insert(reason);
@@ -216,8 +216,8 @@ fn bound(told: Option<String>) -> Result<&'static str, Malformed> {
     match told.unwrap_or_default() {
         told if told.trim().eq_ignore_ascii_case(DPOP) => Ok(DPOP),
         // RFC 9449 §5: "If the access token response contains a different token_type value than DPoP, the access token
-        // protection provided by DPoP is not given. The client MUST discard the response in this case if this protection
-        // is deemed important": who sets `dpop` deems it so.
+        // protection provided by DPoP is not given. The client MUST discard the response in this case if this
+        // protection is deemed important": setting `dpop` makes it important.
         told => Err(format!(
             "{} is not DPoP, so the tokens are not bound to the key that was proved. Turn DPoP on for this client at the \
              server, or log in without `dpop`",
@@ -275,7 +275,7 @@ fn jwt_lifetime(token: &Secret, now: UnixMillis) -> Option<Duration> {
     })
 }
 
-/// The same hint for a token that was issued at another time: RFC 7519 §4.1.4 `exp`.
+/// Reads the expiry of a token that was issued at another time: RFC 7519 §4.1.4 `exp`. A hint.
 pub(crate) fn jwt_expiry(token: &Secret) -> Option<UnixMillis> {
     let exp = jwt_claims(token)?.number("exp").ok().flatten()?;
     Some(UnixMillis::default().plus(positive_seconds(exp)?))
@@ -503,7 +503,7 @@ pub(crate) mod tests {
                 .lifetime
                 .map(|lifetime| lifetime.as_secs())
         };
-        // exp - iat, even where the server's clock is far from ours
+        // exp - iat, even where the server's clock differs much from this one
         assert_eq!(
             lifetime(r#"{"exp":1000600,"iat":1000000}"#, "null"),
             Some(600)

@@ -10,32 +10,32 @@ use super::refusals::is_passing;
 
 /// An advisory refresh may cost its one caller this much at most.
 const ADVISORY_WAIT: Duration = Duration::from_secs(5);
-/// So much life must be left to a token that is handed out after waiting.
+/// The least remaining life of a token that is handed out after a wait.
 const ADVISORY_MARGIN: Duration = Duration::from_secs(1);
 
-/// What there is to know of a stored access token besides its life.
+/// The usability of a stored access token, apart from its life.
 #[derive(Clone, Debug)]
 pub(super) enum Known {
     /// Nothing against it.
     Nothing,
     /// A service has rejected it.
     Rejected,
-    /// Its credential is not saved yet, and not refreshed before that.
+    /// The credential is not saved yet, and must not be refreshed before that.
     Unsaved(Error),
-    /// It cannot be refreshed, and was refused.
+    /// The token was refused and cannot be refreshed.
     Refused(Error),
     /// The last refresh failed, and none may be tried now.
     Blocked(Error),
 }
 
-/// What to do.
+/// The next step.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Hand it out.
     HandOut,
     /// Fail with this.
     Refuse(Error),
-    /// Refresh, for so long at most: then, and whatever comes of it, the token is handed out.
+    /// Refresh for at most that long; then hand out the present token, even if the refresh failed.
     RefreshAside(Duration),
     /// Wait for a refresh; where it fails, see [`after_failure`].
     Refresh,
@@ -62,8 +62,7 @@ pub(super) fn next_step(freshness: Freshness, known: Known, is_being_refreshed: 
     }
 }
 
-/// What to do once the refresh that was waited for has failed: a failure that passes is no reason to keep back a token that
-/// still lives.
+/// The step after a failed refresh. A transient failure is no reason to withhold a token that is still valid.
 pub(super) fn after_failure(freshness: Freshness, error: Error) -> Step {
     if freshness != Freshness::Expired && is_passing(&error) {
         Step::HandOut

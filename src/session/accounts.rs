@@ -1,4 +1,4 @@
-//! Which account a call means: the one that the config names, else the first of an order that needs no login.
+//! Selects the account of a call: the one that the config names, else the first of an order that needs no login.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Session {
         Ok(named.unwrap_or_else(|| vec![config.profile.clone()]))
     }
 
-    /// The same, off the runtime's thread.
+    /// Lists the accounts, off the runtime's thread.
     pub(super) async fn accounts_of(
         self: &Arc<Self>,
         config: &AuthConfig,
@@ -64,15 +64,15 @@ impl Session {
             .unwrap_or_else(|| config.clone()))
     }
 
-    /// The first account that needs no login; where all do, the first. Call it on a thread that may block.
+    /// The first account that needs no login; where all need one, the first. Call it on a thread that may block.
     ///
     /// # Errors
-    /// Whatever else keeps an account from being looked at: then its login may be good, and nobody else's is taken instead.
+    /// Any other failure to read an account: its login may be valid, so no other account takes its place.
     pub(super) fn choose(&self, config: &AuthConfig, look: Look) -> Result<Chosen, Error> {
         self.choose_of(config, self.names(config, look)?, look)
     }
 
-    /// The same of these accounts.
+    /// Selects one of these accounts.
     pub(super) fn choose_of(
         &self,
         config: &AuthConfig,

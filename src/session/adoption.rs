@@ -1,4 +1,4 @@
-//! A login that others have made becomes one of ours.
+//! Takes over a login that another program or an earlier plugin made.
 
 use std::sync::Arc;
 
@@ -129,7 +129,8 @@ pub(super) fn of_client(config: &AuthConfig) -> Option<EarlierLogin> {
     })?
 }
 
-/// A client that the config does not name was registered by the plugin: it is kept as one of ours, for the next login too.
+/// A client that the config does not name was registered by the plugin. It is kept like a client registered here, for
+/// the next login too.
 fn keep_client(
     credential: &mut NewCredential,
     handwritten: &EarlierLogin,
@@ -173,7 +174,7 @@ pub(super) fn bind(config: &AuthConfig, adopted: NewCredential) -> Result<NewCre
     Ok(owned_by(config, adopted))
 }
 
-/// Whatever the credential does not say of its server and client, the config says.
+/// Fills in server and client from the config where the credential does not name them.
 pub(super) fn owned_by(config: &AuthConfig, adopted: NewCredential) -> NewCredential {
     NewCredential {
         issuer: adopted.issuer.or_else(|| {

@@ -1,4 +1,4 @@
-//! What `status` says of a login.
+//! The result of `status`.
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub(crate) enum State {
     LoggedOut,
 }
 
-/// Whose login it is, as the server says.
+/// The account of a login, as the server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) id: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct LastError {
     pub(crate) at: UnixMillis,
 }
 
-/// What is known of one profile.
+/// The state of one profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthStatus {
     pub(crate) state: State,
@@ -57,7 +57,7 @@ pub(crate) struct AuthStatus {
     pub(crate) imported: bool,
     pub(crate) created_at: Option<UnixMillis>,
     pub(crate) refreshed_at: Option<UnixMillis>,
-    /// Where the tokens lie, if they are stored.
+    /// Whether the keychain holds the tokens; `None` where none are stored.
     pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
     /// The accounts of an order that were passed over.

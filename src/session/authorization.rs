@@ -19,7 +19,7 @@ use super::refusals::login_required;
 pub(crate) struct ResourceRequest {
     pub(crate) method: String,
     pub(crate) url: String,
-    /// What the resource server wants to see in proofs from now on.
+    /// The nonce that the resource server requires in later proofs.
     pub(crate) nonce: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Authorization {
     pub(crate) dpop: Option<Secret>,
 }
 
-/// The same, checked.
+/// A checked target.
 struct Target<'a> {
     method: &'a str,
     url: Endpoint,
@@ -61,9 +61,9 @@ impl<'a> Target<'a> {
 }
 
 impl Session {
-    /// Token and key as they are stored together, whatever was handed out before. Does not look whether the token is fresh.
-    /// None where they have to be fetched or waited for first (a keychain, a plugin's store, a program that is writing its
-    /// file): a token that is asked for does that.
+    /// Returns token and key as they are stored together, even if an older token was handed out. Does not check
+    /// whether the token is fresh. `None` where reading them would wait (a keychain, a plugin's store, a program that
+    /// is writing its file); a request for a token reads them.
     pub(crate) fn authorization(
         &self,
         config: &AuthConfig,
@@ -98,7 +98,7 @@ impl Session {
         self.signed(&location.key(), &credential, &target).map(Some)
     }
 
-    /// The same for what was found to be the stored credential just now. None where it is not known any more.
+    /// Returns the authorization of a credential that was read just now; `None` if it is not known any more.
     pub(crate) fn authorization_of(
         &self,
         slot: SlotId,

@@ -35,7 +35,7 @@ use super::verification::Verification;
 
 /// How long a person has to approve.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
-/// How often the person is told of a request that was refused: every website can make a browser send some.
+/// The most notices to the person about refused requests: any website can make a browser send some.
 const MOST_NOTICES: u32 = 3;
 /// How often the person is asked for what the browser shows.
 const MOST_PASTES: u32 = 3;
@@ -63,7 +63,7 @@ const NOT_OURS: Page = Page {
     text: "A login that waits for you is not changed by it. Return to where you started it.",
 };
 
-/// One login: what the browser is sent out with, and what it must bring back.
+/// One login: the values that go out with the browser and the ones that must come back.
 struct Attempt<'a> {
     config: &'a AuthConfig,
     server: &'a AuthorizationServer,
@@ -73,11 +73,11 @@ struct Attempt<'a> {
     scope: String,
     state: Secret,
     pkce: PkceVerifier,
-    /// What the tokens will be bound to.
+    /// The key that the tokens will be bound to.
     dpop_key: Option<DpopKey>,
 }
 
-/// What is waited for, all at once.
+/// The events that the login waits for, all at once.
 struct Wait<'a> {
     listener: Option<CallbackListener>,
     pasting: Option<BoxFuture<'a, Secret>>,
@@ -88,7 +88,7 @@ struct Wait<'a> {
     deadline: BoxFuture<'a, ()>,
 }
 
-/// What happened first.
+/// The first event.
 enum Event {
     Visit(Visit),
     Start(Visit),
@@ -132,9 +132,10 @@ impl Session {
         Ok((client, outcome))
     }
 
-    /// A client that the server still knows, and the redirect URI that it registered. If the server did not know one of them,
-    /// only the person would see it, on a page that does not send the browser back (RFC 6749 §4.1.2.1); so the port is taken
-    /// before a client registers it, and the token endpoint is asked about a kept client first, with a code that is none.
+    /// A client that the server still knows, with the redirect URI that it registered. If the server did not know one
+    /// of them, only the person would see that, on a page that does not send the browser back (RFC 6749 §4.1.2.1). So
+    /// the port is taken before a client registers it, and a kept client is checked at the token endpoint first, with
+    /// an invalid code.
     async fn registered_client(
         &self,
         config: &AuthConfig,
@@ -274,7 +275,7 @@ impl Session {
                     }
                     let is_ours = sent.take().is_some_and(|sent| sent.is_ours);
                     match outcome {
-                        // It was not the code after all, and whoever pasted it can say what is.
+                        // The text was not the code, and the person who pasted it can correct it.
                         Err(NotRedeemed::CodeRefused(_)) if !is_ours => {
                             wait.pasting = ask("is no code that the server knows")?;
                             continue;
@@ -292,7 +293,7 @@ impl Session {
                             visits.push(visit);
                             continue;
                         }
-                        // A code that is ours goes before one of which nobody knows.
+                        // A code with the right `state` goes before one without a `state`.
                         (Ok(code), None | Some(Pasted { is_ours: false, .. })) => {
                             visits.push(visit);
                             Pasted {
@@ -301,7 +302,7 @@ impl Session {
                             }
                         }
                         (Err(NoCode::Refused(error)), None) => {
-                            // What nobody asked for is no reason to fail: once more without.
+                            // An optional parameter is no reason to fail: try once without it.
                             if asks_for_consent && refuses_prompt(&error) {
                                 asks_for_consent = false;
                                 visit.answer(&ONCE_MORE);
@@ -418,7 +419,7 @@ impl Session {
     }
 }
 
-/// What the person is told meanwhile.
+/// Reports to the person while the login waits.
 struct Report<'a> {
     observer: &'a dyn Observer,
     expires_at: UnixMillis,
@@ -532,7 +533,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What the person is asked for, after what was wrong with the last answer.
+    /// The question to the person, after the reason why the last answer was wrong.
     fn question(&self, wrong: &str) -> String {
         let redirect_uri = self.redirect_uri.as_str();
         let question = if redirect_uri.starts_with("http://") {

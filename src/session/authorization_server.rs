@@ -1,4 +1,4 @@
-//! Which endpoints: those of the config, and what discovery adds.
+//! The endpoints of a login: those of the config, and those that discovery adds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const OFFLINE: &str = "offline_access";
 /// The endpoints of one authorization server.
 pub(super) struct AuthorizationServer {
     pub(super) issuer: Option<String>,
-    /// What asked for by URL has named this server, as tokens are asked for (RFC 8707).
+    /// The resource URL that named this server, in the form for token requests (RFC 8707).
     pub(super) resource: Option<String>,
     pub(super) authorization_endpoint: Option<Endpoint>,
     /// RFC 9207 §3
@@ -41,7 +41,7 @@ pub(super) struct AuthorizationServer {
     pub(super) takes_client_documents: bool,
     /// For `private_key_jwt`.
     pub(super) assertions: Option<Assertions>,
-    /// What the metadata names and nobody can use.
+    /// The unusable endpoints of the metadata.
     flaws: Vec<Flaw>,
 }
 
@@ -95,7 +95,7 @@ impl AuthorizationServer {
             let ask = || discover(&*session.http, issuer, config.request_timeout);
             match session.patiently(patience, ask).await {
                 Ok(metadata) => Some(metadata),
-                // What the config says is enough, and a server without metadata is no reason to fail.
+                // The config alone is enough, so a server without metadata is no reason to fail.
                 Err(error) if complete && error.code() != ErrorCode::IssuerMismatch => None,
                 Err(error) => return Err(error),
             }
@@ -143,7 +143,7 @@ impl AuthorizationServer {
         Ok((server, config))
     }
 
-    /// What its metadata says, where the config does not.
+    /// Adds the values of the metadata that the config does not set.
     fn add(&mut self, metadata: AuthorizationServerMetadata) {
         let or = |known: &mut Option<Endpoint>, told| *known = known.take().or(told);
         or(
@@ -247,13 +247,13 @@ impl AuthorizationServer {
         })
     }
 
-    /// What is wrong with that endpoint of the metadata, for who needs it.
+    /// The flaw of that metadata endpoint, for a caller that needs it.
     pub(super) fn flaw(&self, name: &str, next: &str) -> Option<Error> {
         let flaw = self.flaws.iter().find(|flaw| flaw.name == name)?;
         Some(flaw.to_error(self.key(), next))
     }
 
-    /// What names this server where its registered clients are kept.
+    /// The key under which this server's registered clients are kept.
     pub(super) fn key(&self) -> &str {
         self.issuer
             .as_deref()
@@ -275,7 +275,7 @@ fn check_proofs(config: &AuthConfig, metadata: &AuthorizationServerMetadata) -> 
     )))
 }
 
-/// What the config's client proves itself with to that audience.
+/// The means by which the config's client authenticates to that audience.
 pub(super) async fn assertions(
     session: &Session,
     config: &AuthConfig,

@@ -12,7 +12,7 @@ const COMMITTED: u8 = 2;
 /// Cancelled after the point of no return.
 const HURRIED: u8 = 3;
 
-/// Either cancelled or committed, never both: so a caller who is told `ABORTED` knows that nothing was stored.
+/// Either cancelled or committed, never both: a caller that gets `ABORTED` knows that nothing was stored.
 #[derive(Debug, Default)]
 pub(crate) struct Cancellation {
     state: AtomicU8,
@@ -20,8 +20,7 @@ pub(crate) struct Cancellation {
 }
 
 impl Cancellation {
-    /// Asks the operation to stop. False when it is too late: then it leaves out what it can do without, and its outcome
-    /// stands.
+    /// Asks the operation to stop. False when it is too late: then it skips optional work, and its outcome is kept.
     pub(crate) fn cancel(&self) -> bool {
         let change = |from, to| {
             self.state
@@ -56,7 +55,7 @@ impl Cancellation {
             .unwrap_or_else(|| Err(aborted()))
     }
 
-    /// The same for work that the operation can do without: none when the caller cancels, committed or not.
+    /// Runs optional work: `None` when the caller cancels, committed or not.
     pub(crate) async fn until_cancelled<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let cancelled = self.cancelled.notified();
         tokio::pin!(cancelled);
@@ -73,7 +72,7 @@ impl Cancellation {
     }
 }
 
-/// What a caller gets whose signal fired; the binding adds the signal's reason as `cause`.
+/// The error of a caller that aborted; the binding adds the signal's reason as `cause`.
 pub(super) fn aborted() -> Error {
     Error::new(ErrorCode::Aborted, "The operation was aborted.")
 }

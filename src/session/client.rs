@@ -1,4 +1,4 @@
-//! Which client we are: the one of the config, or one that we registered (RFC 7591).
+//! The client of a login: the one of the config, or one registered here (RFC 7591).
 
 use crate::blocking::{Look, blocking};
 use crate::error::{Error, ErrorCode};
@@ -162,7 +162,7 @@ pub(super) async fn new_registration(
     })
 }
 
-/// Forgets a registered client that the server no longer knows, so that the next login registers anew.
+/// Forgets a registered client that the server no longer knows, so that the next login registers a new one.
 pub(super) async fn forget(
     location: &Location,
     server: &AuthorizationServer,
@@ -214,7 +214,8 @@ pub(super) fn of_credential(
     }))
 }
 
-/// What the client of a stored login proves itself with, at the server that gave the login. Whoever may not wait sends nothing.
+/// The means by which the client of a stored login authenticates at its server. A caller that may not wait sends
+/// nothing.
 fn stored_assertions(
     config: &AuthConfig,
     credential: &Outline,

@@ -1,5 +1,6 @@
-//! The client credentials grant (RFC 6749 §4.4): a login without a person. It is kept as one that has a refresh token, a mark in
-//! whose place the client's own credentials are spent: so all that is promised of a refresh holds here as well.
+//! The client credentials grant (RFC 6749 §4.4): a login without a person. It is stored with a placeholder for a
+//! refresh token; a refresh uses the client's own credentials instead. So every guarantee of a refresh holds here as
+//! well.
 
 use std::sync::Arc;
 

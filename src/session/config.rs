@@ -1,4 +1,4 @@
-//! `AuthConfig`, parsed once: what comes out of here is valid.
+//! `AuthConfig`, parsed once: a value of this type is valid.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) enum Flow {
     Offered(RedirectUri),
 }
 
-/// Where to authenticate, as which client, and whose credential it is.
+/// The authorization server, the client, and the owner of the credential.
 #[derive(Clone, PartialEq)]
 pub(crate) struct AuthConfig {
     pub(crate) plugin_id: String,
@@ -71,7 +71,7 @@ pub(crate) struct AuthConfig {
     pub(crate) credentials_path: Option<String>,
     pub(crate) credentials_format: Option<Format>,
     pub(crate) agent_id: String,
-    /// What the plugin gave to keep logins in.
+    /// The plugin's own store for logins.
     pub(crate) store: Option<PluginStore>,
     pub(crate) storage: WantedStorage,
     pub(crate) refresh_buffer: Duration,
@@ -221,10 +221,10 @@ impl AuthConfig {
         Ok(config)
     }
 
-    /// The same, with logins that are kept in that store.
+    /// Keeps the logins in that store.
     ///
     /// # Errors
-    /// `INVALID_CONFIG` where the config says that they are kept elsewhere.
+    /// `INVALID_CONFIG` where the config keeps them elsewhere.
     pub(crate) fn keeping_in(self, store: PluginStore) -> Result<Self, Error> {
         if self.credentials_path.is_some()
             || self.credentials_format.is_some()
@@ -240,7 +240,7 @@ impl AuthConfig {
         })
     }
 
-    /// The same, for this account alone.
+    /// The config of this account alone.
     pub(super) fn of_account(&self, profile: String) -> Self {
         let mut other = self.clone();
         other.mean(profile);
@@ -329,7 +329,7 @@ impl AuthConfig {
         parts.map(str::to_owned).collect()
     }
 
-    /// What a client is registered for.
+    /// The redirect URI to register.
     pub(crate) fn redirect_uri(&self) -> Option<&RedirectUri> {
         match &self.flow {
             Flow::DeviceCode | Flow::ClientCredentials => None,
@@ -518,7 +518,7 @@ impl Options<'_> {
     }
 }
 
-/// Whose login is meant, and in whose format it is.
+/// The account of a login, and the format of its store.
 struct Account {
     profile: String,
     accounts: Option<Vec<String>>,

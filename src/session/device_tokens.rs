@@ -27,7 +27,7 @@ use super::single_flight::Effort;
 use super::verification::Verification;
 use super::{Session, client};
 
-/// What a login tells the person while it waits.
+/// Receives the events of a login, to show them to the person.
 pub(crate) trait Observer: Send + Sync {
     /// The code is there: show it.
     fn verification(&self, verification: Verification);
@@ -37,7 +37,7 @@ pub(crate) trait Observer: Send + Sync {
     fn can_paste(&self) -> bool {
         false
     }
-    /// The browser is on another machine; nothing: the environment tells.
+    /// Whether the browser is on another machine; `None`: the environment decides.
     fn is_remote(&self) -> Option<bool> {
         None
     }
@@ -141,8 +141,8 @@ impl Session {
         }
     }
 
-    /// The same for a client that we registered. A server may take a registration without a secret and then refuse the client:
-    /// one with a secret is registered in its place.
+    /// Asks as a registered client. A server may accept a registration without a secret and then refuse the client;
+    /// then one with a secret is registered in its place.
     pub(super) async fn ask_as_registered<F>(
         &self,
         config: &AuthConfig,
@@ -160,7 +160,7 @@ impl Session {
             if !is_to_be_replaced {
                 continue;
             }
-            // What the server said of the first client is the reason, if it registers no other.
+            // If it registers no other client, the refusal of the first is the reason.
             let Ok(other) = register(Some(method)).await else {
                 break;
             };
@@ -406,7 +406,7 @@ pub(super) fn client_is_unknown(error: &Error) -> bool {
                 .is_some_and(|oauth| oauth.error == "unauthorized_client")
 }
 
-/// The server wants more of the client than its id, or knows none of that id.
+/// The server wants more of the client than its id, or does not know the id.
 pub(super) fn wants_a_secret(error: &Error) -> bool {
     error.code() == ErrorCode::OauthError
         && match error.oauth() {

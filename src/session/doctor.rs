@@ -1,4 +1,4 @@
-//! What keeps a login from working, and what to do about it.
+//! Finds what keeps a login from working, and names the next step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,14 +28,14 @@ const TOLERATED_SKEW: Duration = Duration::from_secs(30);
 
 const CLIENT: &str = "client";
 
-/// One finding, and whether it was mended.
+/// One finding, and whether it was fixed.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) finding: Finding,
     pub(crate) fixed: bool,
 }
 
-/// What is known without a server.
+/// The results of the checks without a server.
 struct LocalChecks {
     checks: Vec<Check>,
     client: Option<Finding>,
@@ -53,7 +53,7 @@ impl From<Finding> for Check {
 }
 
 impl Session {
-    /// Looks at everything; with `mend`, tightens permissions and finishes or deletes what killed processes left.
+    /// Runs all checks. With `mend`, tightens permissions and finishes or deletes the leftovers of killed processes.
     pub(crate) async fn doctor(
         self: &Arc<Self>,
         config: &AuthConfig,
@@ -67,7 +67,7 @@ impl Session {
         Ok(checks)
     }
 
-    /// What needs no server, and what is known of the client and of the login's issuer without one.
+    /// The checks that need no server, with the client and the login's issuer as far as they are known without one.
     fn local_checks(
         &self,
         config: &AuthConfig,
@@ -98,7 +98,7 @@ impl Session {
         })
     }
 
-    /// Which folder was chosen, and whether a login of this plugin lies in another one.
+    /// The chosen folder, and any login of this plugin in another folder.
     fn place(&self, config: &AuthConfig, location: &Location, may: MayBlock) -> Finding {
         const NAME: &str = "place";
         let (decided_by, rivals) =
@@ -296,8 +296,8 @@ fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
     let mut after = Vec::new();
     let mut refusal = None;
     if mend && before.iter().any(is_mendable) {
-        // Taking the lock is all: whoever takes it tightens what is loose and finishes or deletes leftovers. Where another
-        // holds it, that one has done so, and the check of the lock names it.
+        // Taking the lock is enough: that tightens permissions and finishes or deletes leftovers. If another process
+        // holds it, that process has done so, and the check of the lock names it.
         refusal = Locked::try_acquire(location, may)
             .map(|locked| locked.map(|mut locked| locked.forget_secrets_silently(may)))
             .err();
@@ -348,7 +348,7 @@ fn clock(answer: &Response, clock: &dyn Clock, took: Duration) -> Finding {
     Finding::bad(NAME, Level::Warning, found, fix)
 }
 
-/// Whose tokens the resource takes, and whether the stored login is of that server.
+/// The servers that the resource accepts, and whether one of them issued the stored login.
 fn resource_finding(resource: &str, found: &ProtectedResource, of_login: Option<&str>) -> Finding {
     const NAME: &str = "resource";
     let issuer = found.server.issuer.as_str();
@@ -363,7 +363,7 @@ fn resource_finding(resource: &str, found: &ProtectedResource, of_login: Option<
     }
 }
 
-/// What no login may need, and its operator should know.
+/// Flaws that may not affect any login, but that the server's operator should know.
 fn flaws(metadata: &AuthorizationServerMetadata) -> Vec<Finding> {
     let flaws = metadata.flaws.iter().map(|flaw| {
         Finding::bad(

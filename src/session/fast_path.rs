@@ -22,10 +22,10 @@ pub(crate) struct FreshToken {
     pub(crate) is_bound: bool,
     pub(crate) slot: SlotId,
     pub(crate) generation: u32,
-    /// None: the next call has to read the file again.
+    /// `None`: the next call has to read the file again.
     pub(crate) watch: Option<Watch>,
-    /// When it needs another look. At most [`TRUST`] from now: config, environment, folders and wall clock are then
-    /// looked at anew.
+    /// When the watch expires: at most [`TRUST`] from now. Then config, environment, folders and wall clock are read
+    /// again.
     pub(crate) due: BootInstant,
 }
 

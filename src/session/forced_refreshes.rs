@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::time::BootInstant;
 
-/// So many forced refreshes in [`WINDOW`] mean that a new token does not help.
+/// This many forced refreshes in [`WINDOW`] mean that a new token does not help.
 const LIMIT: usize = 3;
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// What forced refreshes of one login brought lately.
+/// The recent forced refreshes of one login.
 #[derive(Default)]
 pub(super) struct ForcedRefreshes {
     recent: VecDeque<BootInstant>,
@@ -23,7 +23,7 @@ impl ForcedRefreshes {
         now >= self.quiet_until
     }
 
-    /// A forced refresh gave a token. One that fails is no matter of ours: the shared back-off limits those.
+    /// Counts a forced refresh that gave a token. Failed ones are limited by the shared back-off.
     pub(super) fn note(&mut self, now: BootInstant, is_same_token: bool) {
         self.recent.retain(|at| now.since(*at) < WINDOW);
         self.recent.push_back(now);

@@ -1,5 +1,6 @@
-//! A credential that a clock ahead of ours has written (docs/design.md 3.2): it is refreshed for that, because our clock was set
-//! back; if others follow, two clocks differ for good, and each would refresh what the other has written for ever.
+//! A credential written by a clock ahead of this one (docs/design.md 3.2). It is refreshed, because this clock was
+//! probably set back. If more such credentials follow, two clocks differ permanently, and each would keep refreshing
+//! the other's tokens.
 
 use std::time::Duration;
 

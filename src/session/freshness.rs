@@ -18,13 +18,13 @@ pub(super) enum Freshness {
         /// Life left.
         remaining: Duration,
     },
-    /// Every caller waits for the refresh; if that fails in passing, handed out all the same.
+    /// Every caller waits for the refresh; after a transient failure the present token is handed out anyway.
     Mandatory,
     /// Not handed out.
     Expired,
 }
 
-/// What is known of an access token's life.
+/// The life of an access token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetime {
     /// Wall time of the end; none: valid until a resource server rejects it.
@@ -37,7 +37,7 @@ pub(super) struct Lifetime {
     pub(super) exact: bool,
     /// Whether and when it is refreshed.
     pub(super) renewal: Renewal,
-    /// To be refreshed because the clock that wrote it was ahead of ours.
+    /// Must be refreshed because the clock that wrote it was ahead of this one.
     pub(super) from_the_future: bool,
 }
 
@@ -74,12 +74,12 @@ pub(super) struct Assessment {
     pub(super) freshness: Freshness,
     /// Wall time at which a fresh token needs another look; none: never.
     pub(super) due: Option<UnixMillis>,
-    /// The same on the boot clock.
+    /// The due time on the boot clock.
     pub(super) due_on_boot_clock: Option<BootInstant>,
 }
 
 impl Assessment {
-    /// Over, whatever the clocks say.
+    /// Expired, on any clock.
     pub(super) const EXPIRED: Self = Self {
         freshness: Freshness::Expired,
         due: None,
@@ -110,7 +110,7 @@ pub(super) fn assess(
     };
     let total = expires.since(lifetime.refreshed_at);
     let (advisory, mandatory) = if is_ahead {
-        // A token whose whole life is shorter than the buffer must not be refreshed at every call.
+        // A token with a life shorter than the buffer must not be refreshed at every call.
         (
             buffer.min(total / 4),
             Duration::from_mins(1).min(total / 10),

@@ -1,4 +1,4 @@
-//! What must hold for configs, for what a person is shown, and for what is concluded from a file.
+//! The rules that hold for configs, for text shown to a person, and for conclusions from a file.
 
 use std::time::Duration;
 
@@ -68,8 +68,8 @@ pub(crate) fn verification(input: &[u8]) {
     }
 }
 
-/// The names of options, parameters and accounts are no secrets, and errors quote them; what cannot be seen in one is not
-/// printed.
+/// The names of options, parameters and accounts are no secrets, and errors quote them without their invisible
+/// characters.
 fn names_a_secret(value: &Value) -> bool {
     const NAMES: [&str; 5] = ["pluginId", "profile", "profileId", "order", "agentId"];
     let has_it = |text: &str| visible(text).contains("canary-secret");
@@ -144,7 +144,7 @@ pub(crate) fn credential_file(input: &[u8]) {
             from_the_future: is_from_the_future(snapshot.refreshed_at(), NOW),
         };
         let assessment = assess(&lifetime, DAY, NOW, BootInstant::default());
-        // What has ended is never handed out.
+        // An expired token is never handed out.
         let has_ended = snapshot.expires().is_some_and(|expires| expires <= NOW);
         assert_eq!(has_ended, assessment.freshness == Freshness::Expired);
     }

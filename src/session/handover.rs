@@ -1,4 +1,4 @@
-//! What passes from whoever could not save a credential to whoever asks for it.
+//! Passes a credential from a call that could not save it to the next call that needs it.
 
 use std::sync::{Arc, Mutex};
 

@@ -17,7 +17,7 @@ use super::cancellation::Cancellation;
 use super::config::{AuthConfig, Options, invalid, known_names, scope, wrong_type};
 use super::login::in_any_case;
 
-/// What is imported.
+/// The token to import.
 pub(crate) struct ImportedToken {
     access: Secret,
     refresh: Option<Secret>,
@@ -86,7 +86,7 @@ fn expiry(number: &serde_json::Number) -> Result<UnixMillis, Error> {
 }
 
 impl Session {
-    /// Stores the token as the login of the account, whatever was there.
+    /// Stores the token as the login of the account, in place of any other.
     pub(crate) async fn import_token(
         self: &Arc<Self>,
         config: &AuthConfig,

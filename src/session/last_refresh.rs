@@ -1,4 +1,4 @@
-//! What the last failed refresh taught: whom it is about, and what it forbids.
+//! The result of the last failed refresh: the login it applies to, and the requests it rules out.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use super::config::AuthConfig;
 /// A refusal without a reason may be a gateway's: asked again, but rarely. Nothing else stops attempts for longer.
 pub(super) const UNCLEAR_REFUSAL: Duration = Duration::from_hours(1);
 
-/// What the last failed round taught, if it was about what a refresh would send now. Call it on a thread that may block.
+/// The result of the last failed round, if it applies to the request that a refresh would send now. Call it on a
+/// thread that may block.
 pub(super) fn learned(
     config: &AuthConfig,
     location: &Location,
@@ -30,7 +31,7 @@ pub(super) fn learned(
     Ok((last.bound_to == binding(credential, client.as_ref())).then(|| last.clone()))
 }
 
-/// What a failed round is bound to: another token, client or secret makes it void.
+/// Binds a failed round to token, client and secret: another one of them makes it void.
 pub(super) fn binding(credential: &Outline, client: Option<&Client>) -> Fingerprint {
     client.map_or_else(
         || credential.binding("", "", None),

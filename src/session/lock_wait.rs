@@ -12,11 +12,11 @@ use crate::store::locked::Locked;
 
 use super::Session;
 
-/// What waiting ended with.
+/// The end of a wait.
 pub(super) enum Waited<L, T> {
-    /// The lock is ours, the credential freshly read.
+    /// The lock is taken, and the credential was read under it.
     Locked(L),
-    /// What another wrote in the meantime is all we need.
+    /// The credential that another process has written is enough.
     Satisfied(T),
 }
 
@@ -26,11 +26,11 @@ const LONGEST_WAIT: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENT_WAIT: Duration = Duration::from_millis(50);
 
-/// What a waiter wants to find in the file, looked at by a thread that may wait.
+/// The condition that ends a wait, checked by a thread that may block.
 pub(super) type Satisfied = Arc<dyn Fn(MayBlock) -> Option<Snapshot> + Send + Sync>;
 
 impl Session {
-    /// Waits until the lock is ours or `satisfied` finds what it wants in the file. Dropping the future gives up.
+    /// Waits until the lock is taken or the file meets `satisfied`. Dropping the future gives up.
     pub(super) async fn wait_for_lock(
         &self,
         location: &Location,
@@ -40,8 +40,8 @@ impl Session {
         let started = self.clock.boot();
         let mut wait = FIRST_WAIT;
         loop {
-            // Both in one turn of a thread: many processes may be waiting. Who has waited mostly finds what it waits for, and a
-            // look costs a fraction of a try at the lock.
+            // Both in one turn of a thread, because many processes may be waiting. After a wait the condition mostly
+            // holds, and reading costs a fraction of a try at the lock.
             let (whose, look) = (location.clone(), Arc::clone(&satisfied));
             let has_waited = wait > FIRST_WAIT;
             let turn = blocking(move |may| -> Result<_, Error> {
@@ -100,7 +100,7 @@ impl Session {
         Ok(locked)
     }
 
-    /// `status` tells of a lock that excludes less than it should.
+    /// `status` reports a lock that excludes less than it should.
     pub(super) fn note_lock(&self, location: &Location, is_local: bool) {
         let now = self.clock.now();
         self.logins.of(&location.key(), |login| {

@@ -23,7 +23,7 @@ use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
 use super::named_members::named_members;
 use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
 
-/// What a person has approved, and as what it was asked for.
+/// The approved tokens, and the config that asked for them.
 struct Obtained {
     /// With what was left to the server.
     config: AuthConfig,
@@ -33,7 +33,7 @@ struct Obtained {
 }
 
 impl Session {
-    /// Logs in and stores the credential; whatever was stored stays until then.
+    /// Logs in and stores the credential. A previous one stays until then.
     pub(crate) async fn login(
         self: &Arc<Self>,
         config: &AuthConfig,
@@ -42,7 +42,7 @@ impl Session {
     ) -> Result<AuthStatus, Error> {
         let config = &self.first_account(config).await?;
         let location = self.located(config).await?;
-        // Before a person is troubled: what would make saving fail.
+        // Problems that would make saving fail are found before a person is asked.
         config.names_a_server()?;
         let (storage, before) = cancellation.guard(self.storage(config, &location)).await?;
         if config.flow == Flow::ClientCredentials {
@@ -142,7 +142,7 @@ impl Session {
                 client,
                 response,
             }),
-            // Some servers look at the client only here. The next login registers anew.
+            // Some servers check the client only here. The next login registers a new one.
             Err(error) if config.client_id.is_none() && client_is_unknown(&error) => {
                 let known = known(self, location, &server).await?;
                 forget(location, &server, &client.id).await?;
@@ -160,7 +160,7 @@ impl Session {
         }
     }
 
-    /// What a resource missed in the present login is asked for, beside what that login has: MCP, step-up authorization flow.
+    /// Adds the scopes that a resource missed to those of the present login: MCP, step-up authorization flow.
     async fn add_required_scopes(self: &Arc<Self>, config: &mut AuthConfig, location: &Location) {
         let (session, whose) = (Arc::clone(self), location.clone());
         let found = blocking(move |may| {
@@ -267,7 +267,8 @@ impl Session {
         .await?
     }
 
-    /// Puts a new login in place of whatever is there, if `may_store` says so of it; from the lock on, an abort comes too late.
+    /// Stores a new login in place of the present one, if `may_store` allows it. Once the lock is taken, an abort
+    /// comes too late.
     pub(super) async fn store(
         &self,
         config: &AuthConfig,
@@ -292,13 +293,13 @@ impl Session {
     }
 }
 
-/// Whatever is there.
+/// Allows any present login to be replaced.
 #[expect(clippy::unnecessary_wraps, reason = "what `store` asks may refuse")]
 pub(super) fn in_any_case(_: &Locked, _: MayBlock) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where this login is kept, once and for all: only the next login chooses anew.
+/// Chooses the storage of this login. It stays until the next login.
 fn chosen(wanted: WantedStorage, locked: &Locked, may: MayBlock) -> Result<Storage, Error> {
     match wanted {
         WantedStorage::Unsaid | WantedStorage::File => Ok(Storage::File),

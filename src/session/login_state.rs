@@ -16,7 +16,7 @@ use super::handover::Handover;
 use super::mutex::lock;
 use super::single_flight::Flights;
 
-/// What is known of one login.
+/// The in-memory state of one login.
 #[derive(Default)]
 pub(super) struct LoginState {
     /// The refreshed credential that could not be saved yet.
@@ -88,7 +88,8 @@ impl Logins {
         Ok(parsed)
     }
 
-    /// What of it `status` says: the credential that waits for its disk, and since when its lock is only a local one.
+    /// The part of it that `status` reports: the credential that waits for its disk, and since when its lock is only a
+    /// local one.
     pub(super) fn told(&self, key: &Key) -> (Option<Unsaved>, Option<UnixMillis>) {
         self.of(key, |login| (login.unsaved.clone(), login.local_lock))
     }

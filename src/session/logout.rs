@@ -23,7 +23,7 @@ use super::config::{AuthConfig, WantedStorage};
 use super::login_state::LoginState;
 use super::{Session, ownership};
 
-/// What a logout did.
+/// The result of a logout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoggedOut {
     /// The server confirmed the revocation.
@@ -38,10 +38,10 @@ pub(crate) struct LoggedOut {
 const WAY_OUT: &str = " To log out without it, give `storage: \"file\"` (a plugin's command: `logout --without-keychain`): that closes the file, and says what stays in the keychain.";
 
 impl Session {
-    /// Removes the credential whatever the server says, and tells the server.
+    /// Removes the credential, even if revoking fails, and revokes it at the server.
     ///
-    /// First the file is closed, then the tokens are revoked, then the keychain's entries are removed: a server that hangs,
-    /// or a Ctrl-C meanwhile, leaves nobody logged in, and an entry that cannot be removed holds no token of use.
+    /// First the file is closed, then the tokens are revoked, then the keychain's entries are removed. So a server
+    /// that hangs, or a Ctrl-C, leaves nobody logged in, and an entry that cannot be removed holds no usable token.
     pub(crate) async fn logout(
         self: &Arc<Self>,
         config: &AuthConfig,
@@ -188,7 +188,7 @@ impl Session {
     }
 }
 
-/// What was there.
+/// The credential that was stored.
 struct Found {
     client: Result<Option<Client>, Error>,
     was_stored: bool,

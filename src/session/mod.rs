@@ -67,7 +67,7 @@ use self::config::AuthConfig;
 use self::login_state::Logins;
 use self::settling::Settling;
 
-/// What all calls of a process share.
+/// The state that all calls of a process share.
 pub(crate) struct Session {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: SharedClock,
@@ -102,7 +102,7 @@ impl Session {
         self.settling.wait_until_settled(limit, false);
     }
 
-    /// The same for an exit of the process. From here on nothing is sent, until [`Session::stay`].
+    /// Prepares for the exit of the process. From here on nothing is sent, until [`Session::stay`].
     pub(crate) fn leave(&self, limit: Duration) {
         self.settling.set_leaving(true);
         self.settle(limit);
@@ -140,7 +140,7 @@ impl Session {
         )
     }
 
-    /// The same, off the runtime's thread: it looks for the state folder.
+    /// Finds the location of a login, off the runtime's thread, because it searches for the state folder.
     async fn located(self: &Arc<Self>, config: &AuthConfig) -> Result<Location, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| session.location(&config, may.into())).await?

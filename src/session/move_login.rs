@@ -32,7 +32,7 @@ impl Session {
         };
         let file = self.located(&in_file).await?;
         let slot = self.located(config).await?;
-        // Whichever way it goes, in this order: two who move never wait for each other.
+        // In both directions, the locks are taken in this order: two moves never wait for each other.
         let mut locked_file = self.lock(&file, config.lock_timeout).await?;
         let mut locked_slot = self.lock(&slot, config.lock_timeout).await?;
         let now = self.clock.now();

@@ -10,7 +10,7 @@ use super::config::{AuthConfig, is_shown};
 /// As deep as members are kept.
 const DEEPEST: usize = 4;
 
-/// Those of an answer; where it has none of them, what was known before.
+/// The named members of an answer; if it has none of them, the stored ones.
 pub(super) fn named_members(
     config: &AuthConfig,
     response: &TokenResponse,

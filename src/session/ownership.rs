@@ -44,7 +44,7 @@ pub(super) fn check(config: &AuthConfig, credential: &Outline) -> Result<(), Err
         }
         _ => {}
     }
-    // MCP: tokens go to no other resource than the one whose server gave them.
+    // MCP: a token goes only to the resource that named its server.
     if let Some(asked) = config.asked_resource() {
         match (credential.resource(), stored_issuer) {
             (Some(stored), _) if !covers(stored, asked) => {

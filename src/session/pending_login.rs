@@ -1,5 +1,5 @@
-//! One login of an account at a time: whoever asks while one waits for a person shows the same code and gets its outcome, and a
-//! logout ends it wherever it waits.
+//! Allows one login of an account at a time. A second caller shows the same code and gets the same outcome; a logout
+//! ends the login in any process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often a login looks whether somebody has ended it.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// What was stored before the person was asked.
+/// The credential that was stored before the person was asked.
 #[derive(Clone, Copy)]
 pub(super) struct Before {
     had_login: bool,
@@ -101,7 +101,7 @@ impl Session {
                     continue;
                 }
             } else if self.clock.boot().since(started) > config.lock_timeout {
-                // Its process is stopped, or its server answers nobody.
+                // Its process is stopped, or its server does not answer.
                 self.take_place(location).await?;
             }
             tokio::time::sleep(LOOK).await;
@@ -148,7 +148,7 @@ pub(super) async fn show(pending: &PendingLogin, shown: Shown) -> Result<(), Err
     blocking(move |may| pending.show(&shown, may)).await
 }
 
-/// What others are told of a code.
+/// The state of a login with a code, as other processes see it.
 pub(super) fn shown(config: &AuthConfig, asked: &Asked) -> Shown {
     Shown {
         asked_for: asked_for(config).unwrap_or_else(|| Fingerprint::of(&[])),
@@ -159,7 +159,8 @@ pub(super) fn shown(config: &AuthConfig, asked: &Asked) -> Shown {
     }
 }
 
-/// What others are told of a page: it comes back to whoever opened it, so that the next login takes its place.
+/// The state of a login with a page, as other processes see it. The page returns only to its opener, so the next login
+/// takes its place.
 pub(super) fn shown_page() -> Shown {
     Shown {
         asked_for: Fingerprint::of(&[]),
@@ -170,7 +171,7 @@ pub(super) fn shown_page() -> Shown {
     }
 }
 
-/// Tells logins apart that cannot have one code; none where there is no code.
+/// Identifies logins that may share one code; `None` where there is no code.
 fn asked_for(config: &AuthConfig) -> Option<Fingerprint> {
     if matches!(config.flow, Flow::AuthorizationCode(_)) {
         return None;
@@ -202,7 +203,7 @@ fn asked_for(config: &AuthConfig) -> Option<Fingerprint> {
     Some(Fingerprint::of(&parts))
 }
 
-/// What a login gets that a logout or another login has ended.
+/// The error of a login that a logout or another login has ended.
 pub(super) fn was_ended() -> Error {
     Error::new(
         ErrorCode::Aborted,

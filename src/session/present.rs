@@ -1,4 +1,4 @@
-//! A login as it is now: what is stored, or waits for its disk, and how fresh that is.
+//! The present state of a login: stored, or waiting for its disk; and its freshness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Session {
         self.assess_of(&location.key(), credential, buffer)
     }
 
-    /// The same of a login that is known by its key.
+    /// Assesses a login that is known by its key.
     pub(super) fn assess_of(
         &self,
         key: &Key,
@@ -124,7 +124,7 @@ impl Session {
         });
     }
 
-    /// What the last failed round taught, if it was about what a refresh would send now.
+    /// The result of the last failed round, if it applies to the request that a refresh would send now.
     pub(super) async fn last_refresh(
         &self,
         location: &Location,

@@ -1,5 +1,5 @@
-//! How often one refresh token is sent (docs/design.md 3.3): what was surely not sent is tried again, what may have arrived is
-//! replayed once at most.
+//! How often one refresh token is sent (docs/design.md 3.3): a request that surely did not arrive is sent again, one
+//! that may have arrived is replayed once at most.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Session {
             let wait = match &failure {
                 // Nothing left the machine, so nothing was spent.
                 RefreshFailure::NotSent(error) if error.is_retryable() => not_sent.next(),
-                // It is the only refresh token there is, and many servers have a grace window for a replay.
+                // There is no other refresh token, and many servers have a grace window for a replay.
                 RefreshFailure::Lost(_) if replays > 0 => {
                     replays -= 1;
                     Some(WAIT_BEFORE_REPLAY)

@@ -1,5 +1,5 @@
-//! One refresh of one credential, under its lock: what is spent was read under the lock, what comes back is saved before
-//! it is handed out (docs/design.md 3.3, 3.4).
+//! One refresh of one credential, under its lock. The refresh token is read under the lock, and the answer is saved
+//! before it is handed out (docs/design.md 3.3, 3.4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ struct Prepared {
     deadline: BootInstant,
 }
 
-/// What is wrong with an answer that is stored all the same.
+/// A flaw in an answer that is stored anyway.
 struct Defect {
     error: Error,
     /// The access token is still the old one: nothing is handed out.
@@ -76,7 +76,7 @@ struct Server {
     revocation_endpoint: Option<String>,
 }
 
-/// How often a round begins anew because the file changed under the lock.
+/// How often a round starts again because the file changed under the lock.
 const ROUNDS: usize = 2;
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -116,7 +116,7 @@ impl Session {
         ))
     }
 
-    /// None when the file changed meanwhile, in spite of the lock: it wins, and is to be looked at again.
+    /// `None` when the file changed in spite of the lock: the file wins, and is read again.
     async fn refresh_round(
         self: &Arc<Self>,
         location: &Location,
@@ -132,7 +132,7 @@ impl Session {
             Waited::Locked(prepared) => *prepared,
             Waited::Satisfied(credential) => return Ok(Some(credential)),
         };
-        // What is sent belongs to the process: from here on nobody's abort is heard.
+        // From here on the request belongs to the process: a caller's abort does not end it.
         let Some(unsettled) = self.settling.unsettled(location.is_saved_by_the_plugin()) else {
             return Err(aborted());
         };
@@ -391,7 +391,7 @@ impl Session {
         purpose: &Purpose,
     ) -> Result<Waited<Locked, Snapshot>, Error> {
         if purpose.effort == Effort::OneAttempt {
-            // Advisory: whoever holds the lock refreshes, and the valid token is good enough for us.
+            // Advisory: the holder of the lock refreshes, and the present token is still valid.
             return match self.try_lock(location).await? {
                 Some(locked) => Ok(Waited::Locked(locked)),
                 None => Err(Error::new(
@@ -489,7 +489,7 @@ impl Session {
         })
     }
 
-    /// None when the file changed meanwhile.
+    /// `None` when the file changed meanwhile.
     async fn save(
         self: &Arc<Self>,
         location: &Location,
@@ -584,7 +584,7 @@ impl Session {
     }
 }
 
-/// What is said where a resource names another server than the one that a login is of.
+/// The message where a resource names another server than the one that issued a login.
 pub(super) fn moved_to(resource: &str, issuer: &str, found: &str) -> Option<String> {
     (found != issuer).then(|| {
         format!(
@@ -610,7 +610,7 @@ fn merged(
     revocation_endpoint: Option<String>,
     now: UnixMillis,
 ) -> NewCredential {
-    // Whose login it is, where it did not say so itself and the config's issuer has just accepted it.
+    // The owner of the login, where it did not say so itself and the config's issuer has just accepted it.
     let accepted_by = config
         .issuer
         .as_ref()
@@ -694,7 +694,7 @@ fn rotated_only(
     }
 }
 
-/// What was wrong with an answer that was used without it.
+/// The error for a flaw in an answer that was used without the flawed member.
 fn left_out(request: &RefreshRequest<'_>, flaw: &str) -> Error {
     Error::new(
         ErrorCode::InvalidResponse,
@@ -726,7 +726,7 @@ impl Defect {
     }
 }
 
-/// What a failure teaches everybody, and what the caller is told.
+/// Turns a failure into the result for all callers, and the error for this one.
 fn lesson(
     failure: &RefreshFailure,
     credential: &Snapshot,

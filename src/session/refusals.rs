@@ -6,7 +6,8 @@ use super::config::AuthConfig;
 
 /// A failure that says nothing against the login. By its code alone, because a failure read from the file has no more.
 pub(super) fn is_passing(error: &Error) -> bool {
-    // A certificate that is not trusted, or an answer that is no OAuth, is a portal's or a proxy's more often than the server's.
+    // An untrusted certificate, or an answer that is not an OAuth response, comes from a portal or a proxy more often
+    // than from the server.
     matches!(
         error.code(),
         ErrorCode::Network

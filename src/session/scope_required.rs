@@ -54,7 +54,7 @@ impl Session {
             }
         }
         if required.len() > known {
-            // Best effort: the refusal stands whatever becomes of the note.
+            // Best effort: the refusal is reported even if the note fails.
             let lock = self.lock(location, config.lock_timeout.min(LONGEST_WAIT));
             if let Ok(mut locked) = lock.await {
                 drop(blocking(move |may| locked.record_required_scopes(&required, may)).await);

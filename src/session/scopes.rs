@@ -2,15 +2,16 @@
 
 /// The claims of `OpenID` Connect Core §5.4, which Google names by URLs.
 const CLAIMS: [&str; 4] = ["profile", "email", "address", "phone"];
-/// What brings a refresh token is often not listed; the refresh token says it. Core §11; Ory Hydra; X.
+/// The scopes that ask for a refresh token. Servers often do not list them as granted; the refresh token shows the
+/// grant. Core §11; Ory Hydra; X.
 const OFFLINE: [&str; 3] = ["offline_access", "offline", "offline.access"];
 
-/// Whether the wanted scope is among the granted ones, by whatever name.
+/// Whether the wanted scope is among the granted ones, under any of its names.
 pub(super) fn is_granted(wanted: &str, granted: &[String], is_refreshable: bool) -> bool {
     if is_refreshable && OFFLINE.contains(&wanted) {
         return true;
     }
-    // Entra: `<resource>/.default` stands for all that was consented to, which is what is listed.
+    // Entra: `<resource>/.default` means all consented scopes, and those are listed instead.
     if wanted.ends_with("/.default") {
         return !granted.is_empty();
     }

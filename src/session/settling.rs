@@ -24,8 +24,8 @@ struct Counts {
 }
 
 impl Settling {
-    /// From here until the guard is dropped a refresh token is being spent or a new one waits to be saved. None while the
-    /// process exits: what is sent then may not be saved.
+    /// Until the guard is dropped, a refresh token is being spent or a new one waits to be saved. `None` while the
+    /// process exits: an answer might not be saved any more.
     pub(super) fn unsettled(self: &Arc<Self>, by_javascript: bool) -> Option<Unsettled> {
         let mut counts = lock(&self.counts);
         if counts.is_leaving {
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn an_exit_waits_for_what_was_sent_and_lets_nothing_more_be_sent() {
         let settling = Arc::new(Settling::default());
-        // Nothing was sent: none of these waits.
+        // Nothing was sent, so nothing is waited for.
         settling.wait_until_settled(Duration::MAX, true);
         let in_a_given_store = settling.unsettled(true).unwrap();
         assert!(!settling.is_settled());

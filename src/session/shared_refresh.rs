@@ -52,8 +52,8 @@ impl Session {
         Some(outcome.await)
     }
 
-    /// Runs a flight where it is ours, and waits for its outcome. Only an abort leaves it: a caller who stops waiting for another
-    /// reason lets it fly on.
+    /// Runs a flight if this caller opened it, and waits for its outcome. Only an abort leaves the flight; a caller
+    /// that stops waiting for another reason lets it continue.
     async fn flown(
         self: &Arc<Self>,
         location: &Location,

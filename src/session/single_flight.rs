@@ -1,5 +1,5 @@
-//! One refresh per credential in this process, whoever asks. Between processes, and between copies of the addon, the
-//! kernel lock does the same.
+//! One refresh per credential in this process, for any number of callers. Between processes, and between copies of the
+//! addon, the kernel lock does the same.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::store::credential::Snapshot;
 use super::config::AuthConfig;
 use super::mutex::lock;
 
-/// Whatever keeps the caller's event loop alive; opaque here.
+/// Keeps the caller's event loop alive; opaque here.
 pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
 
 /// How hard to try.
@@ -27,8 +27,8 @@ pub(super) enum Effort {
     Impatient,
 }
 
-/// What a flight is for. Callers with the same purpose share it; another purpose has a flight of its own, and the kernel
-/// lock puts the two in order.
+/// The purpose of a flight. Callers with the same purpose share it; another purpose has its own flight, and the kernel
+/// lock orders the two.
 #[derive(Clone, PartialEq)]
 pub(super) struct Purpose {
     pub(super) config: AuthConfig,
@@ -121,7 +121,8 @@ impl Flight {
         }
     }
 
-    /// A waiter whose caller aborted. The last one to leave ends a flight that still listens.
+    /// Leaves a flight for a caller that aborted. If the last waiter leaves before the request is sent, the flight
+    /// ends.
     pub(super) fn leave(&self) {
         let mut state = lock(&self.state);
         state.waiters = state.waiters.saturating_sub(1);
@@ -138,7 +139,7 @@ impl Flight {
         }
     }
 
-    /// What keeps the callers' event loops alive, for work that outlasts the flight.
+    /// The guards that keep the callers' event loops alive, for work that outlasts the flight.
     pub(super) fn holds(&self) -> Vec<Hold> {
         lock(&self.state).holds.clone()
     }
@@ -164,7 +165,7 @@ mod tests {
         assert!(opened && flights.is_flying());
         let (second, opened) = flights.join(&purpose, None, false).unwrap();
         assert!(!opened && Arc::ptr_eq(&first, &second));
-        // It is over: the next one opens another.
+        // The flight is over: the next caller opens another.
         flights.land(&first);
         assert!(!flights.is_flying());
         assert!(flights.join(&purpose, None, true).unwrap().1);

@@ -1,4 +1,4 @@
-//! What is stored, said without a token and without a network call.
+//! Describes the stored login, without a token and without a network call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +40,10 @@ impl Session {
         .await?
     }
 
-    /// The same, where it can be said without waiting.
+    /// Describes the login where that needs no wait.
     pub(crate) fn status_at_once(&self, config: &AuthConfig, glance: Glance) -> Option<AuthStatus> {
         let look = Look::Short(glance);
-        // All accounts of an order lie on the same disk.
+        // All accounts of an order are on the same disk.
         let names = self.names(config, look).ok()?;
         let location = self.location(config, look).ok()?;
         let first = match location.beside(names.first()?) {
@@ -95,7 +95,7 @@ impl Session {
         .await?
     }
 
-    /// The same, where it can be said without waiting, and without keeping others waiting: of few.
+    /// Lists the profiles where that needs no wait and does not keep others waiting: only a few.
     pub(crate) fn profiles_at_once(
         &self,
         config: &AuthConfig,
@@ -154,7 +154,7 @@ impl Session {
         };
         if let Some(credential) = stored.outline() {
             let last = learned(config, location, credential, look)
-                // Whose failure it was cannot be said without the client's file: then it is told.
+                // Whether the failure applies cannot be decided without the client's file, so it is reported.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
                 Stored::Credential(credential) => self.has_ended(&in_memory.key, credential),
@@ -184,7 +184,7 @@ impl Session {
         if stored == Stored::LoggedOut {
             return Ok(nothing(location));
         }
-        // What the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
+        // A login that the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
         let adoptable = self
             .handwritten(config, location, look)
             .ok()
@@ -277,7 +277,7 @@ impl Session {
     }
 }
 
-/// What this process knows of a login beside what is stored.
+/// The state that this process keeps of a login beside the stored one.
 struct InMemory {
     key: Key,
     unsaved: Option<Unsaved>,
@@ -308,7 +308,7 @@ fn login_end(credential: &Outline) -> Option<UnixMillis> {
         .map(|refresh| refresh.max(access))
 }
 
-/// What nobody has to ask the server for.
+/// The end of a login that needs no question to the server.
 fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
     end.map(|at| LastError {
         code: ErrorCode::LoginRequired,
@@ -321,7 +321,7 @@ fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
     })
 }
 
-/// Whose login it is: by the token answer, and by the claims of the ID token, where that is at hand.
+/// The account of a login: by the token answer, and by the claims of the ID token, where that is available.
 fn account(subject: Option<&str>, claims: Option<Map<String, Value>>) -> Option<Account> {
     let claims = claims.unwrap_or_default();
     let claim = |name| Secrets::default().description(claims.get(name)?.as_str()?);

@@ -24,7 +24,7 @@ pub(crate) struct TokenRequest {
     pub(crate) config: AuthConfig,
     /// The access token that a resource server answered 401 to.
     pub(crate) rejected: Option<Secret>,
-    /// It had accepted that token before, so the refresh that gave it was of use.
+    /// The service had accepted that token before, so the refresh that gave it was useful.
     pub(crate) was_accepted: bool,
     /// The `scope` of a resource server's refusal.
     pub(crate) required_scope: Option<String>,
@@ -33,8 +33,8 @@ pub(crate) struct TokenRequest {
 }
 
 impl Session {
-    /// A valid access token; refreshes it where needed. Of an order, the first account's that needs no login: a failure that
-    /// passes is no reason to take another's, whose data are not the same.
+    /// Returns a valid access token; refreshes it where needed. Of an order, the first account that needs no login
+    /// counts. A transient failure is no reason to use another account, with other data.
     pub(crate) async fn access_token(
         self: &Arc<Self>,
         mut request: TokenRequest,
@@ -42,7 +42,7 @@ impl Session {
     ) -> Result<Secret, Error> {
         let accounts = self.accounts_of(&request.config).await?;
         let has_order = accounts.len() > 1;
-        // Where all need a login, the first is whose a person is asked for.
+        // Where all need a login, the person is asked for the first account.
         let first = accounts.first().cloned().filter(|_| has_order);
         let candidates = accounts.into_iter().map(|account| (account, has_order));
         for (config, may_skip) in candidates.chain(first.map(|first| (first, false))) {
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// What the table says of a credential, or of the newer one that waits for its disk, which is put in its place.
+    /// The step that the table gives for a credential, or for a newer one that waits for its disk and replaces it.
     async fn next_step(
         &self,
         location: &Location,

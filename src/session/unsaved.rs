@@ -35,7 +35,8 @@ impl Session {
         snapshot
     }
 
-    /// What this process could not save yet, with its lock: whoever takes it saves it, gives it back, or makes it worthless.
+    /// Takes the credential that this process could not save yet, with its lock. The caller saves it, gives it back,
+    /// or makes it worthless.
     pub(super) async fn take_over(&self, key: &Key) -> Option<Save> {
         let handover = self.logins.unsaved(key)?.handover;
         handover.wanted.notify_one();

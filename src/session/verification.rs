@@ -1,4 +1,4 @@
-//! What the person is shown (RFC 8628 §3.3).
+//! The instructions for the person who logs in (RFC 8628 §3.3).
 
 use std::time::Duration;
 

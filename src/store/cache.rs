@@ -1,12 +1,12 @@
 //! Credentials in memory, checked against their files at every call: a login, logout or refresh by another process
 //! is seen at the next one.
 //!
-//! On a local file system the check is one `fstat` of a held descriptor: a replaced or removed file has lost its link,
-//! a rewritten one has other times. What it cannot see, a folder or link that leads elsewhere, the path tells once a
-//! second. A file that was written just before it was read may have been written again within the same tick of the
-//! kernel's clock: it is read once more.
+//! On a local file system the check is one `fstat` of an open descriptor: a replaced or removed file has lost its
+//! link, a rewritten one has other times. A folder or link that leads elsewhere escapes `fstat`; the path is checked
+//! for that once a second. A file that was written just before it was read may have been written again within the same
+//! tick of the kernel's clock: it is read once more.
 //!
-//! Who was given contents asks its own [`Watch`] whether they still are what is stored: no lock, no other thread.
+//! A caller checks its credential through its own [`Watch`]: one system call, no lock, no other thread.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -59,25 +59,25 @@ struct State {
     generation: u32,
     /// The last contents that could be read.
     stored: Option<Stored>,
-    /// How to tell whether they still are; none after a failure, which is never cached.
+    /// The check whether the contents are current; `None` after a failure, which is never cached.
     check: Option<Check>,
     last_used: BootInstant,
 }
 
 struct Check {
-    /// None: there was no file.
+    /// `None`: there was no file.
     identity: Option<Identity>,
     held: Option<Arc<File>>,
     /// Also where too many others are held.
     is_local: bool,
     is_racy: bool,
-    /// What else was read.
+    /// The note that was read as well.
     note: Option<SeenNote>,
     path_checked: BootInstant,
 }
 
-/// Tells whether contents that were read still are what is stored: one system call. A folder or link that leads
-/// elsewhere escapes it, so whoever holds one reads again after a second.
+/// Checks whether contents are still the stored ones: one system call. A folder or link that leads elsewhere escapes
+/// it, so its holder reads again after a second.
 pub(crate) struct Watch(Watching);
 
 enum Watching {
@@ -149,7 +149,7 @@ impl Cache {
         slot
     }
 
-    /// What is stored there now, and a number that changes whenever other contents were loaded.
+    /// Reads the stored contents, with a number that changes whenever other contents are loaded.
     ///
     /// # Errors
     /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`; the next call reads again.
@@ -198,8 +198,8 @@ impl Cache {
         outcome
     }
 
-    /// What was read, with its secrets from the keychain, which is asked for them once. Blocks meanwhile, but nobody who
-    /// only reads.
+    /// Reads the credential with its secrets; the keychain is asked for them once. That blocks, but no other reader
+    /// waits.
     ///
     /// # Errors
     /// As [`reading::opened`].
@@ -284,8 +284,8 @@ impl Cache {
         is_any_held
     }
 
-    /// How to tell whether contents of that generation still are what is stored. None where only reading tells: there is
-    /// no file, others were loaded since, or the file was written just before it was read.
+    /// A watch on the contents of that generation. `None` where only reading can check them: there is no file, others
+    /// were loaded since, or the file was written just before it was read.
     pub(crate) fn watch(&self, slot: SlotId, generation: u32) -> Option<Watch> {
         let slot = self.at(slot)?;
         let state = slot.lock();
@@ -304,7 +304,7 @@ impl Cache {
         }))
     }
 
-    /// The same for a login in a plugin's store that reports changes, of what is read there from now on.
+    /// A watch on a login in a plugin's store that reports changes, for later reads.
     pub(crate) fn watch_store(location: &Location) -> Option<Watch> {
         location.mark().map(Watching::Store).map(Watch)
     }
@@ -377,7 +377,7 @@ impl Cache {
     }
 }
 
-/// What is read with a login, as it was then.
+/// A note as it was when the login was read.
 #[derive(Clone)]
 struct SeenNote {
     path: PathBuf,
@@ -457,7 +457,7 @@ impl State {
 
     /// Keeps what was read, and counts it where it is something else.
     fn keep(&mut self, stored: Stored) -> (Stored, u32) {
-        // The same secrets need not be asked for again.
+        // The secrets are unchanged, so the keychain is not asked again.
         let opened = match &self.stored {
             Some(Stored::Credential(known)) if sealed::CAN_OPEN => known.opening(&stored),
             _ => None,
@@ -784,7 +784,7 @@ mod tests {
             })
             .collect();
         if cache.held() == 0 {
-            // The temp folder lies on a network or FUSE file system.
+            // The temp folder is on a network or FUSE file system.
             return;
         }
         assert_eq!(cache.held(), HELD);
@@ -808,7 +808,7 @@ mod tests {
         }
     }
 
-    /// A plugin's store that answers once it is told to.
+    /// A plugin's store that waits for permission to answer.
     struct Waiting {
         asked: Sender<()>,
         answer: Mutex<Receiver<()>>,

@@ -1,4 +1,4 @@
-//! A credential as the layers above see it: what a login or refresh gives, and what a reader may know.
+//! A credential as the layers above see it: the result of a login or refresh, and the part that a reader may know.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::jwt;
 use crate::secret::{Fingerprint, Secret};
 use crate::time::UnixMillis;
 
-/// What a login or a refresh gave, to be stored.
+/// The result of a login or a refresh, to be stored.
 #[derive(Clone, Debug)]
 pub(crate) struct NewCredential {
     /// The access token.
@@ -29,7 +29,7 @@ pub(crate) struct NewCredential {
     pub(crate) token_type: String,
     /// The private key that the tokens are bound to.
     pub(crate) dpop_key: Option<Secret>,
-    /// What was granted, if the server said so.
+    /// The granted scopes, if the server named them.
     pub(crate) scopes: Option<Vec<String>>,
     /// The `OpenID` Connect ID token.
     pub(crate) id_token: Option<Secret>,
@@ -53,9 +53,9 @@ pub(crate) struct NewCredential {
     pub(crate) resource: Option<String>,
     /// Scopes that a resource missed in it: the next login asks for them.
     pub(crate) required_scopes: Option<Vec<String>>,
-    /// `sub`: whose it is, if the server said so.
+    /// `sub`: the account, if the server named it.
     pub(crate) subject: Option<String>,
-    /// Members of the token answer that the config names. None of them is a secret.
+    /// Members of the token answer that the config names; no secrets.
     pub(crate) token_response: Option<Value>,
 }
 
@@ -69,7 +69,7 @@ impl NewCredential {
             && self.client_id == stored.client_id
     }
 
-    /// What a reader of the file would know, once this is stored.
+    /// The part that a reader of the file would know, once this is stored.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let new = self.clone();
         let secrets = Secrets {
@@ -104,7 +104,7 @@ impl NewCredential {
     }
 }
 
-/// What is secret in a credential, refresh token included: never leaves the store as a whole.
+/// The secrets of a credential, refresh token included. They never leave the store as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Secrets {
     pub(super) access: Secret,
@@ -114,8 +114,8 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// Identifies what a refresh would spend: the refresh token, or the access token where there is none, and the key
-    /// that it would prove.
+    /// Identifies the tokens that a refresh would spend: the refresh token, or the access token where there is none,
+    /// with the key that proves it.
     pub(super) fn identity(&self) -> Fingerprint {
         let mut parts = match &self.refresh {
             Some(refresh) => vec!["refresh", refresh.expose()],
@@ -128,7 +128,7 @@ impl Secrets {
     }
 }
 
-/// What may be known of a credential without its secrets, which may lie in the system's keychain.
+/// The part of a credential that may be known without its secrets, which may be in the system's keychain.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, as the file has it"
@@ -161,14 +161,15 @@ pub(crate) struct Outline {
     pub(super) required_scopes: Option<Vec<String>>,
     pub(super) subject: Option<String>,
     pub(super) token_response: Option<Value>,
-    /// Whether whoever else refreshes it heeds our lock: else it is refreshed only when it must be.
+    /// Whether every other program that refreshes it respects this library's lock. If not, it is refreshed only when
+    /// it must be.
     pub(super) is_refreshed_ahead: bool,
     /// Whether its server is first asked in JSON, as the program does that logged in.
     pub(super) is_refreshed_in_json: bool,
     pub(super) last_refresh: Option<LastRefresh>,
 }
 
-/// What the last failed round of refreshing taught, for everybody.
+/// The result of the last failed refresh, for all processes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LastRefresh {
     /// When it failed.
@@ -181,7 +182,7 @@ pub(crate) struct LastRefresh {
     pub(crate) message: String,
     /// Whether only a login or another client helps.
     pub(crate) r#final: bool,
-    /// Which refresh token and client it is about: [`Snapshot::binding`].
+    /// The refresh token and client that it applies to: [`Snapshot::binding`].
     pub(crate) bound_to: Fingerprint,
     /// The access token that a service had rejected, and that this round could not replace.
     pub(crate) rejected: Option<Fingerprint>,
@@ -204,7 +205,7 @@ impl Snapshot {
         Self(Arc::new((outline, secrets)))
     }
 
-    /// The same secrets, of which more is known by now.
+    /// The same secrets with another outline.
     pub(super) fn with_outline(&self, outline: &Outline) -> Self {
         Self::new(outline.clone(), self.0.1.clone())
     }
@@ -245,7 +246,7 @@ impl Snapshot {
         self.0.1.id_token.as_ref()
     }
 
-    /// Its claims. It came from the token endpoint itself, over TLS (`OpenID` Connect Core §3.1.3.7).
+    /// The claims of the ID token. It came from the token endpoint itself, over TLS (`OpenID` Connect Core §3.1.3.7).
     pub(crate) fn claims(&self) -> Option<Map<String, Value>> {
         jwt::claims(self.id_token()?)
     }
@@ -303,7 +304,7 @@ impl Outline {
         self.refreshed_at
     }
 
-    /// What was granted, if known.
+    /// The granted scopes, if known.
     pub(crate) fn scopes(&self) -> Option<&[String]> {
         self.scopes.as_deref()
     }
@@ -358,7 +359,7 @@ impl Outline {
         self.required_scopes.as_deref().unwrap_or_default()
     }
 
-    /// Whose it is, if the server said so.
+    /// The account, if the server named it.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
@@ -388,18 +389,18 @@ impl Outline {
         self.bound
     }
 
-    /// Whether the secrets lie in the system's keychain.
+    /// Whether the secrets are in the system's keychain.
     pub(crate) fn is_in_keychain(&self) -> bool {
         self.secrets_id.is_some()
     }
 
-    /// What the last failed round of refreshing taught.
+    /// The result of the last failed refresh.
     pub(crate) fn last_refresh(&self) -> Option<&LastRefresh> {
         self.last_refresh.as_ref()
     }
 
-    /// Identifies what a refresh would send: the refresh token (the access token where there is none) with the key that
-    /// it proves, and the client.
+    /// Identifies the request that a refresh would send: the refresh token (the access token where there is none) with
+    /// the key that proves it, and the client.
     pub(crate) fn binding(
         &self,
         client_id: &str,
@@ -412,7 +413,7 @@ impl Outline {
     }
 }
 
-/// What lies at a location.
+/// The contents of a location.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Stored {
     /// Never logged in.
@@ -421,7 +422,7 @@ pub(crate) enum Stored {
     LoggedOut,
     /// Logged in.
     Credential(Snapshot),
-    /// Logged in, with secrets that lie in the keychain and were not asked for: see `sealed.rs`.
+    /// Logged in, with secrets in the keychain that were not read: see `sealed.rs`.
     Sealed(Arc<Outline>),
 }
 
@@ -447,7 +448,7 @@ impl Stored {
         }
     }
 
-    /// What is known of the credential, if there is one.
+    /// The outline of the credential, if there is one.
     pub(crate) fn outline(&self) -> Option<&Outline> {
         match self {
             Self::Credential(snapshot) => Some(snapshot),

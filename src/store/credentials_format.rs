@@ -1,6 +1,6 @@
 //! The words of `credentialsFormat`: the program in the format of which a login is kept.
 
-/// Whose format it is.
+/// The program that defines the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     /// clawdbot's `auth-profiles.json`
@@ -34,7 +34,7 @@ impl Format {
         Self::GeminiCli,
     ];
 
-    /// Its name in a config.
+    /// The name of the format in a config.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AuthProfiles => "auth-profiles",

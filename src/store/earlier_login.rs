@@ -1,4 +1,4 @@
-//! A login that a plugin author's own code has made: what its file says, or the plugin itself.
+//! A login that a plugin author's own code made, read from its file or given by the plugin.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::store::format;
 use crate::store::members::{Members, millis};
 use crate::time::{UnixMillis, parse_rfc3339};
 
-/// Times below are seconds: as milliseconds they would lie before March 1973.
+/// Times below this number are seconds: as milliseconds they would be before March 1973.
 const SECONDS_BELOW: u64 = 100_000_000_000;
 
 /// In place of an access token where there is a refresh token alone: it has ended, so nobody gets it.
@@ -36,7 +36,7 @@ pub(crate) struct EarlierLogin {
 }
 
 impl EarlierLogin {
-    /// Other things are kept in files of that name too: what does not look like a login is none.
+    /// Other data are kept in files of that name too: a file that does not look like a login is ignored.
     pub(crate) fn parse(path: PathBuf, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut value: Value = serde_json::from_slice(bytes).ok()?;
@@ -120,7 +120,7 @@ impl EarlierLogin {
         })
     }
 
-    /// Where it lies.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -135,12 +135,12 @@ impl EarlierLogin {
         self.client_secret.as_ref()
     }
 
-    /// What its client redirects to.
+    /// The redirect URI of its client.
     pub(crate) fn redirect_uri(&self) -> Option<&str> {
         self.redirect_uri.as_deref()
     }
 
-    /// What to store; the session binds it to its config.
+    /// The credential to store; the session binds it to its config.
     pub(crate) fn credential(&self, now: UnixMillis) -> NewCredential {
         let created_at = self.created_at.unwrap_or(now);
         NewCredential {
@@ -241,7 +241,7 @@ mod tests {
             assert_eq!(login.refresh.unwrap().expose(), "r", "{text}");
             assert_eq!(login.expires, Some(UnixMillis(1_700_000_000_000)), "{text}");
         }
-        // Of these the end of the access token is not known, or there is none: a refresh comes first.
+        // For these the end of the access token is unknown, or there is none: a refresh comes first.
         for text in [
             r#"{"access_token":"a","refresh_token":"r","expires_in":3600}"#,
             r#"{"refresh_token":"r","client_id":"c","type":"authorized_user"}"#,

@@ -111,7 +111,7 @@ impl Document {
         document
     }
 
-    /// What stays after a logout.
+    /// The document that stays after a logout.
     pub(super) fn of_logout(now: UnixMillis) -> Self {
         let mut document = Self::versioned();
         document.set("loggedOutAt", Some(Value::from(now.0)));
@@ -140,8 +140,8 @@ impl Document {
         time.filter(|time| *time != UnixMillis::default())
     }
 
-    /// The same credential with what a failed refresh taught. It replaces no refresh token, so a leftover of it is
-    /// nothing to finish.
+    /// Adds the result of a failed refresh. It replaces no refresh token, so a leftover temp file with it is not
+    /// applied.
     pub(super) fn with_last_refresh(mut self, last_refresh: &LastRefresh) -> Self {
         let mut members = Map::new();
         members.insert("failedAt".into(), last_refresh.failed_at.0.into());
@@ -161,7 +161,7 @@ impl Document {
         self
     }
 
-    /// The same credential with the scopes that a resource missed in it.
+    /// Adds the scopes that a resource missed.
     pub(super) fn with_required_scopes(mut self, scopes: &[String]) -> Self {
         self.set("requiredScopes", Some(Value::from(scopes)));
         self.set("replaces", None);
@@ -183,7 +183,7 @@ impl Document {
         self
     }
 
-    /// The refresh token whose successor this document holds.
+    /// The refresh token that this document replaces.
     pub(super) fn replaces(&self) -> Option<Fingerprint> {
         self.0
             .get("replaces")
@@ -270,7 +270,7 @@ impl io::Write for Length {
 /// Reads a credential file.
 ///
 /// # Errors
-/// `STORE_VERSION` for a newer one, `STORE_CORRUPT` for anything that is none.
+/// `STORE_VERSION` for a newer one, `STORE_CORRUPT` for anything that is not a credential file.
 pub(super) fn parse(bytes: &[u8], place: &dyn Display) -> Result<(Stored, Document), Error> {
     if bytes.is_empty() {
         return Err(corrupt(place, "it is empty"));
@@ -289,7 +289,7 @@ pub(super) fn parse(bytes: &[u8], place: &dyn Display) -> Result<(Stored, Docume
     }
 }
 
-/// What a file says, and all its members; without bytes it was too large to be read.
+/// Reads a file with all its members. `None` for bytes means that it was too large to be read.
 pub(super) fn parse_file(
     bytes: Option<&[u8]>,
     place: &dyn Display,
@@ -319,7 +319,7 @@ fn stored(members: &Members<'_>) -> Result<Stored, Wrong> {
     Ok(Stored::Credential(Snapshot::new(outline, secrets)))
 }
 
-/// Refuses every version but ours; the members of a newer one may mean something else.
+/// Refuses every other version; the members of a newer one may mean something else.
 pub(super) fn require_version(
     members: &Map<String, Value>,
     place: &dyn Display,
@@ -356,7 +356,7 @@ pub(super) fn corrupt(place: &dyn Display, why: &str) -> Error {
     .needing_login()
 }
 
-/// What a temp file holds before it is truncated to its contents: zeros at its end.
+/// Removes the zeros at the end of a temp file that was not yet truncated to its contents.
 pub(super) fn without_padding(bytes: &[u8]) -> &[u8] {
     let length = bytes
         .iter()
@@ -375,7 +375,7 @@ pub(super) fn secrets(members: &Members<'_>) -> Result<Secrets, Wrong> {
     })
 }
 
-/// The other members; what the secrets tell is for the caller to add.
+/// Reads the members apart from the secrets; the caller adds the parts that depend on the secrets.
 pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Outline, Wrong> {
     let created_at = members.time("createdAt")?;
     let refreshed_at = members.time("refreshedAt")?;

@@ -1,4 +1,4 @@
-//! What must hold for whatever a file holds.
+//! The rules that hold for any contents of a file.
 
 #![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
 
@@ -174,7 +174,7 @@ pub(crate) fn leftover_file(input: &[u8]) {
         MayBlock::in_test(),
     ) {
         Ok(Worth::Successor(found)) => {
-            // It names the stored refresh token as its predecessor, and is whole.
+            // It names the stored refresh token as its predecessor, and is complete.
             let text = String::from_utf8_lossy(input);
             assert!(text.contains(spent.fingerprint().as_str()));
             assert!(matches!(
@@ -219,7 +219,7 @@ pub(crate) fn handwritten_login(input: &[u8]) {
     let new = login.credential(NOW);
     assert!(!new.access.expose().is_empty());
     assert!(new.refreshed_at <= NOW);
-    // What is adopted can be read from then on.
+    // An adopted login can be read from then on.
     let document = Document::of_credential(Document::default(), &new, None, None)
         .with_adopted(login.path(), login.digest());
     let (stored, _) = reread(&document);

@@ -1,4 +1,4 @@
-//! Reading a file that the config names: whoever owns it and however it is linked there, since secrets are mounted so.
+//! Reads a file that the config names, with any owner and through any links, because secrets are mounted so.
 
 use std::io::{self, Read as _};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What can be said of a credential file and its surroundings without changing anything.
+//! Checks a credential file and its surroundings without changing anything.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::store::sealed;
 pub(crate) enum Level {
     /// As it should be.
     Ok,
-    /// It works, but not as well as it should.
+    /// It works, but less well than it should.
     Warning,
     /// It does not work.
     Error,
@@ -31,13 +31,13 @@ pub(crate) enum Level {
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub(crate) name: &'static str,
     /// How bad it is.
     pub(crate) level: Level,
-    /// What was found.
+    /// The finding.
     pub(crate) message: String,
-    /// What to do.
+    /// The next step.
     pub(crate) fix: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Finding {
         }
     }
 
-    /// Something to mend.
+    /// A problem to fix.
     pub(crate) fn bad(
         name: &'static str,
         level: Level,
@@ -127,8 +127,8 @@ pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Err
     }
 }
 
-/// What was found where nothing else is said. Windows has permissions that are not looked at: they are those of the user's
-/// profile, or of where the folder was put.
+/// The finding of a check that found nothing. On Windows permissions are not checked: they come from the user's
+/// profile, or from the folder's own place.
 const OWN_FOLDER: &str = if cfg!(windows) {
     "can be written to; who else may enter it was not looked at."
 } else {
@@ -155,7 +155,7 @@ fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
             format!("{shown} cannot be written to: no login or refresh can be saved."),
             format!("chmod u+rwx {shown}; a read-only mount has to become writable."),
         ),
-        // Only the folder of our own is ours to judge.
+        // Only this library's own folder is judged.
         Ok(Some(permissions)) if own.is_some() && permissions.is_open_to_others => Finding::bad(
             NAME,
             Level::Warning,
@@ -195,7 +195,7 @@ fn format(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "format";
     let stored = match reading::read(location, may.into()) {
         Ok(stored) => stored,
-        // The file itself was told of.
+        // The check of the file has reported it.
         Err(error) if error.code() == ErrorCode::StoreIo => {
             return Finding::error(NAME, "It could not be read.");
         }
@@ -246,7 +246,7 @@ fn lock(location: &Location, target: &Path, may: MayBlock) -> (Finding, bool) {
     (finding, probe.is_held)
 }
 
-/// Only taking it tells; it is let go at once.
+/// Only taking the lock can check it; it is released at once.
 fn given_lock(location: &Location, may: MayBlock) -> Finding {
     const NAME: &str = "lock";
     match Locked::try_acquire(location, may) {
@@ -263,7 +263,7 @@ fn given_lock(location: &Location, may: MayBlock) -> Finding {
 
 const LEFTOVERS: &str = "leftovers";
 
-/// What the keychain still holds of logins that were replaced or ended, where the file names any.
+/// The entries that the keychain still holds of replaced or ended logins, where the file names any.
 fn left_in_keychain(target: &Path, may: MayBlock) -> Option<Finding> {
     if !sealed::CAN_OPEN {
         return None;

@@ -1,7 +1,7 @@
-//! Another user of the machine who may write where our folder lies, and swaps files, folders and links as fast as he
-//! can while we work: thousands of operations, and not one leads us astray.
+//! Another user of the machine who may write into the parent of this library's folder, and swaps files, folders and
+//! links as fast as possible: thousands of operations, and not one is led astray.
 //!
-//! He is a process of another uid, so these tests need root; as another user they do nothing.
+//! The other user is a process of another uid, so these tests need root; as another user they do nothing.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -55,12 +55,12 @@ impl Drop for Intruder {
     }
 }
 
-/// A folder that everybody may write to, and beside it what nobody may touch.
+/// A folder that everybody may write to, and beside it the files that nobody may touch.
 struct Shared {
     _root: TempDir,
     /// World-writable, without the sticky bit.
     open: PathBuf,
-    /// Ours, with files of the names that we use.
+    /// This user's folder, with files of the names that this library uses.
     decoy: PathBuf,
     before: BTreeMap<PathBuf, (u32, Vec<u8>)>,
 }
@@ -91,7 +91,7 @@ impl Shared {
             std::fs::write(decoy.join(name), "precious ".repeat(100)).unwrap();
             mode(&decoy.join(name), 0o644);
         }
-        // What he swaps in: links of his own to the decoy, and folders and files of his own.
+        // The other user's links to the decoy, folders and files, to be swapped in.
         let evil = open.join("evil");
         std::fs::create_dir(&evil).unwrap();
         for name in ["default.json", "default.json.lock", "clients"] {
@@ -119,7 +119,8 @@ impl Shared {
         }
     }
 
-    /// Nothing was changed, made or opened up in the decoy, and what of ours came into his hands he cannot read.
+    /// Nothing in the decoy was changed, created or opened up, and files that the other user captured are not readable
+    /// for them.
     fn is_unharmed(&self) {
         let now = contents(&self.decoy);
         for (path, was) in &self.before {
@@ -234,7 +235,7 @@ fn client() -> StoredClient {
     }
 }
 
-/// What another user has planted is never taken for a login.
+/// A file that another user has planted is never taken for a login.
 fn is_ours(stored: &Stored) {
     if let Stored::Credential(snapshot) = stored {
         assert_eq!(snapshot.access().expose(), "secret access");
@@ -249,7 +250,7 @@ fn astray(attack: &str, place: impl FnOnce(&Shared) -> Location) {
     let location = place(&shared);
     drop(store(&location, 0));
     let intruder = Intruder::start(&shared.open, attack);
-    // Until he got in the way, and we got through: who is let run how long is for a busy machine to say.
+    // Until the other user has interfered and an operation has succeeded. How long that takes depends on the machine.
     let (mut done, mut refused) = (0, 0);
     for _ in 0..20 {
         let turn = work(&location);
@@ -320,7 +321,7 @@ fn our_lock_and_temp_files_swapped_for_links() {
 /// Lays something down at a path, which may lead to the decoy.
 type Lay = fn(&Path, &Path);
 
-/// What another user can lay down where nothing of ours is yet.
+/// The kinds of file that another user can create before this library does.
 const LAID: [(&str, Lay); 5] = [
     ("a file", |path, _| std::fs::write(path, "{}").unwrap()),
     ("a folder", |path, _| std::fs::create_dir(path).unwrap()),
@@ -396,7 +397,7 @@ fn a_lock_in_a_shared_temp_folder_is_nobody_elses() {
 
 #[test]
 fn a_second_name_of_another_file_of_ours_is_not_written_to() {
-    // Where hard links are free for all, he can give any file of ours the name of our lock.
+    // Where hard links are unrestricted, another user can give any file of this user the name of the lock.
     let root = TempDir::new().unwrap();
     let precious = root.path().join("precious");
     let text = "process 1: what nobody else should read ".repeat(20);

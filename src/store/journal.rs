@@ -1,10 +1,11 @@
-//! The one write-ahead rule, for every kind of file: a result is written beside the file before it takes its place, and whoever
-//! takes the lock next finishes what a crash has interrupted. Such a journal may be the only copy of a rotated refresh token.
+//! The one write-ahead rule, for every kind of file: a result is written beside the file before it replaces the file,
+//! and the next holder of the lock finishes an interrupted write. Such a journal may be the only copy of a rotated
+//! refresh token.
 //!
-//! A journal names the refresh token that it replaces and, where several logins share a file, the entry that it is for. The
-//! holder of that login's lock applies it or finds it worthless. Nobody deletes the journal of another login, of a newer
-//! version, or any while the file is damaged or missing. Only the holder of the lock may look: a temp file without its lock
-//! belongs to a living writer.
+//! A journal names the refresh token that it replaces and, where several logins share a file, its entry. The holder of
+//! that login's lock applies or discards it. It never deletes the journal of another login, of a newer version, or any
+//! journal while the file is damaged or missing. Only the holder of the lock may look: a temp file without its lock
+//! belongs to a running writer.
 
 use std::path::{Path, PathBuf};
 
@@ -23,10 +24,10 @@ use crate::time::UnixMillis;
 pub(super) struct Journal<'a> {
     /// The file, with its links followed.
     pub(super) target: &'a Path,
-    /// Which login of that file, where several share it.
+    /// The entry of the login in a file that several share.
     pub(super) entry: Option<&'a str>,
-    /// The program whose file it is was refused for the very token that a journal replaces, and left its mark instead of the
-    /// login: then every journal of this login is better.
+    /// The program was refused for the very token that a journal replaces, and left its mark in place of the login:
+    /// then every journal of this login is better.
     pub(super) is_refused: bool,
 }
 
@@ -35,11 +36,11 @@ pub(super) struct Successor {
     pub(super) temp: PathBuf,
     pub(super) length: u64,
     pub(super) refreshed_at: UnixMillis,
-    /// None where the keychain holds its secrets.
+    /// `None` where the keychain holds its secrets.
     pub(super) login: Option<Snapshot>,
 }
 
-/// What to do with a temp file.
+/// The use of a temp file.
 pub(super) enum Worth {
     Successor(Successor),
     /// To be deleted.
@@ -57,7 +58,7 @@ pub(super) enum Secrets {
 }
 
 impl<'a> Journal<'a> {
-    /// Of a file of ours, which holds one login.
+    /// For this library's own file, which holds one login.
     pub(super) fn of(target: &'a Path) -> Self {
         Self {
             target,
@@ -121,7 +122,7 @@ impl Journal<'_> {
         }
     }
 
-    /// What a temp file is worth, by its contents alone.
+    /// Judges a temp file by its contents alone.
     pub(super) fn weigh(
         self,
         temp: &Path,
@@ -183,7 +184,8 @@ impl Journal<'_> {
         }))
     }
 
-    /// One without an entry, in a file that several logins share, is for the login whose refresh token it replaces.
+    /// A journal without an entry, in a file that several logins share, belongs to the login with the refresh token
+    /// that it replaces.
     fn is_for_us(self, document: &Document, stored: &Stored) -> bool {
         match (document.entry(), self.entry) {
             (None, Some(_)) => document.replaces() == stored.spendable(),

@@ -31,7 +31,7 @@ impl JsonText {
         }
     }
 
-    /// Its bytes.
+    /// The text as bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -84,7 +84,7 @@ impl JsonText {
         }
     }
 
-    /// What to cut out so that the member is gone: it, and the comma on one side of it.
+    /// The range to cut out for a member: the member itself, and the comma on one side of it.
     fn gap(&self, object: usize, name: &str) -> Option<Range<usize>> {
         let members = self.members(object);
         let at = self.position(&members, name)?;
@@ -366,7 +366,7 @@ mod tests {
             .prop_map(|members| Value::Object(members.into_iter().collect()))
     }
 
-    /// The same edit of the parsed value.
+    /// Applies the edit to the parsed value.
     fn apply(place: &mut Value, path: &[&str], new: Option<Value>) {
         let Some((name, rest)) = path.split_first() else {
             return;

@@ -13,7 +13,7 @@ pub(crate) enum Key {
     File {
         /// As the config leads to it; links are not followed.
         path: PathBuf,
-        /// Which login of that file, where several share it.
+        /// The entry of the login in a file that several share.
         entry: Option<String>,
     },
     /// In a store that the plugin gave.
@@ -25,7 +25,8 @@ pub(crate) enum Key {
     },
 }
 
-/// By what nearly always tells them apart. The bytes of a path: it hashes itself component by component.
+/// Hashes the part that nearly always differs: the bytes of the path, because a path hashes itself component by
+/// component.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {

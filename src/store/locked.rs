@@ -1,7 +1,7 @@
 //! The only way to change a credential, and the only way to its refresh token: holding its lock.
 //!
-//! Whatever keeps the credential, a holder can do the same with it: prove that a result can be stored, spend the refresh
-//! token that was read under the lock, save, and find that another has been faster.
+//! A holder can do the same in every kind of store: prove that a result can be stored, spend the refresh token that
+//! was read under the lock, save, and find that another process was faster.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ use crate::time::UnixMillis;
 #[derive(Debug)]
 pub(crate) struct Locked(Kept);
 
-/// What keeps the credential.
+/// The kind of store, with its lock.
 #[derive(Debug)]
 enum Kept {
     OwnFile(OwnFile),
@@ -81,17 +81,17 @@ impl Locked {
         Ok(kept.map(Self))
     }
 
-    /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
+    /// Describes the present holder of the lock, with its note. Only meaningful while the lock is held.
     pub(crate) fn holder(location: &Location, may: MayBlock) -> Option<String> {
         match &location.0 {
             Place::Own(place) => OwnFile::holder(place, may),
             Place::Foreign(place) => ForeignFile::holder(place, may),
-            // Only the store could tell.
+            // Only the store knows.
             Place::Given(_) => None,
         }
     }
 
-    /// Tells others who holds the lock and why. Never a secret: it may lie in a file. Best effort.
+    /// Publishes who holds the lock and why, for others that wait. Never a secret: it may be in a file. Best effort.
     pub(crate) fn note(&self, text: &str, may: MayBlock) {
         match &self.0 {
             Kept::OwnFile(file) => file.note(text, may),
@@ -100,7 +100,7 @@ impl Locked {
         }
     }
 
-    /// Whether the file system of the credential has no locks, so that this one lies in the local temp folder.
+    /// Whether the file system of the credential has no locks, so that this one is in the local temp folder.
     pub(crate) fn is_local_fallback(&self) -> bool {
         match &self.0 {
             Kept::OwnFile(file) => file.is_local_fallback(),
@@ -109,8 +109,8 @@ impl Locked {
         }
     }
 
-    /// What is stored, as of the last read or write under this lock. Damaged is [`Stored::Nothing`] here;
-    /// [`super::reading::read`] tells the two apart.
+    /// The stored credential, as of the last read or write under this lock. A damaged file gives [`Stored::Nothing`]
+    /// here; [`super::reading::read`] distinguishes the two.
     pub(crate) fn stored(&self) -> &Stored {
         match &self.0 {
             Kept::OwnFile(file) => file.stored(),
@@ -128,11 +128,11 @@ impl Locked {
         }
     }
 
-    /// Fetches the secrets of a credential that lie in the keychain: from then on [`Locked::stored`] has them.
+    /// Reads the secrets of a credential from the keychain: from then on [`Locked::stored`] has them.
     ///
     /// # Errors
     /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
-    /// build that knows none. Whatever is stored stays as it is.
+    /// build without a keychain. The stored credential stays as it is.
     pub(crate) fn open(&mut self, may: MayBlock) -> Result<(), Error> {
         match &mut self.0 {
             Kept::OwnFile(file) => file.open(may),
@@ -206,7 +206,8 @@ impl Locked {
         let Some(stored) = self.stored().credential() else {
             return Ok(saved);
         };
-        // A server that gives the same tokens to whoever asks twice gave them to another as well: they are in use.
+        // A server that gives the same tokens to everyone who asks twice gave them to another process as well: they
+        // are in use.
         if stored.identity == credential.snapshot().identity {
             return Ok(Saved::Written);
         }
@@ -218,7 +219,7 @@ impl Locked {
         })
     }
 
-    /// Stores a login, whatever was there. A damaged file is kept beside it.
+    /// Stores a login in place of any other. A damaged file is kept beside it.
     ///
     /// # Errors
     /// `STORE_IO`; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -275,8 +276,8 @@ impl Locked {
         }
     }
 
-    /// Removes the credential, so that nothing older comes back. What a keychain holds of it stays until
-    /// [`Locked::forget_secrets`], so that it can be revoked first.
+    /// Removes the credential, so that no older one returns. Its secrets in a keychain stay until
+    /// [`Locked::forget_secrets`], so that they can be revoked first.
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -331,7 +332,7 @@ impl Locked {
         self.forget_secrets_of(Person::Here, may)
     }
 
-    /// The same without a window.
+    /// Removes the secrets without opening a window.
     pub(crate) fn forget_secrets_silently(&mut self, may: MayBlock) -> Vec<String> {
         self.forget_secrets_of(Person::Away, may)
     }

@@ -1,4 +1,4 @@
-//! What a credential file says of secrets that lie in the system's keychain.
+//! The part of a credential file that names secrets in the system's keychain.
 
 use crate::secret::Fingerprint;
 use crate::store::members::{Members, Wrong};
@@ -10,7 +10,7 @@ pub(super) const REFRESHABLE: &str = "refreshable";
 pub(super) const BOUND: &str = "bound";
 pub(super) const PREVIOUS: &str = "previousSecretsId";
 
-/// What the file says of secrets in a keychain.
+/// The names of secrets in a keychain.
 pub(super) struct Marker {
     pub(super) name: String,
     /// The name of the secrets that a refresh has replaced by these.
@@ -21,7 +21,7 @@ pub(super) struct Marker {
     pub(super) bound: bool,
 }
 
-/// Whether and which secrets lie in a keychain.
+/// Reads whether secrets are in a keychain, and their names.
 pub(super) fn marker(members: &Members<'_>) -> Result<Option<Marker>, Wrong> {
     match members.text(STORAGE)?.as_deref() {
         None => Ok(None),

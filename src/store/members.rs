@@ -1,4 +1,4 @@
-//! The members of a JSON object of ours, by their types.
+//! Reads the members of a JSON object by their types.
 
 use serde_json::{Map, Value};
 
@@ -24,7 +24,7 @@ impl Members<'_> {
         }
     }
 
-    /// A token: an empty one is none.
+    /// A token. An empty one counts as absent.
     pub(super) fn secret(&self, name: &'static str) -> Result<Option<Secret>, Wrong> {
         let secret = self.text(name)?.map(Secret::new);
         match secret {
@@ -63,7 +63,7 @@ impl Members<'_> {
     }
 }
 
-/// Whole milliseconds; JavaScript may have written a fraction or an exponent.
+/// A time in whole milliseconds; JavaScript may have written a fraction or an exponent.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the cast saturates, and fractions of a millisecond do not matter"

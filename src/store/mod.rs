@@ -1,7 +1,7 @@
-//! What is kept on disk, without knowing any protocol: where it lies, its format, who may change it.
+//! Keeps credentials on disk, without knowing any protocol: their place, their format, and who may change them.
 //!
-//! Reading needs no lock and gives a snapshot without the refresh token. Only [`locked::Locked`] gives that, and only
-//! it writes.
+//! Reading needs no lock and gives a snapshot without the refresh token. Only [`locked::Locked`] gives that token, and
+//! only it writes.
 
 pub(crate) mod cache;
 pub(crate) mod credential;

@@ -11,7 +11,7 @@ use crate::store::format::Document;
 use crate::store::locked::Locked;
 use crate::time::UnixMillis;
 
-/// Moves the login of `from` to `to`. Does nothing where there is none.
+/// Moves the login of `from` to `to`. Does nothing without a login.
 ///
 /// # Errors
 /// `INVALID_CONFIG` where both places have a login, or its tokens are in the keychain; `STORE_IO`, `STORE_LOCKED`.

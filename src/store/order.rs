@@ -71,7 +71,7 @@ fn listed(order: &[String]) -> Vec<Value> {
         .collect()
 }
 
-/// None where they are no names.
+/// `None` where the members are not names.
 fn names(document: &Document) -> Option<Vec<String>> {
     match document.members().get(ORDER) {
         None => Some(Vec::new()),
@@ -109,7 +109,7 @@ impl SmallDocument for Order {
     }
 }
 
-/// Guessing another account would be worse than to stop: its data is somebody else's. A login mends nothing.
+/// Stops instead of guessing another account, with another person's data. A login does not fix it.
 fn damaged(place: &dyn Display) -> Error {
     Error::new(
         ErrorCode::StoreCorrupt,

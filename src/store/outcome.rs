@@ -1,4 +1,4 @@
-//! What comes of a save or a logout, whatever keeps the credential.
+//! The outcomes of a save or a logout, for every kind of store.
 
 use crate::error::Error;
 use crate::secret::Secret;
@@ -9,10 +9,11 @@ use crate::store::credential::Snapshot;
 pub(crate) enum Saved {
     /// The store holds the new credential.
     Written,
-    /// The store no longer holds the refresh token that was spent, so it wins; what the lock has read says what it holds.
+    /// The store no longer holds the refresh token that was spent, so the stored credential wins; it was read under
+    /// the lock.
     Superseded,
-    /// What another did meanwhile wins, and what came is not revoked: that would end its login. It has refreshed the same login, or it
-    /// is another program, whose logout is not about what came for the token that was stored.
+    /// Another program's change wins, and the new tokens are not revoked, because that would end its login. It has
+    /// refreshed the same login, or it has logged out, which does not end tokens that came for the stored one.
     LeftToProgram,
 }
 
@@ -34,7 +35,7 @@ impl<R> SaveFailure<R> {
     }
 }
 
-/// What a logout removed, to be revoked.
+/// The tokens that a logout removed, to be revoked.
 #[derive(Clone, Debug)]
 pub(crate) struct Removed {
     /// The access token.

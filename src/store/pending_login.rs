@@ -1,7 +1,7 @@
-//! The login of an account that waits for a person: one at a time, whichever process or copy of this program began it.
+//! The login of an account that waits for a person: one at a time, across all processes and copies of this program.
 //!
-//! Its lock file holds what the person was shown, so that whoever asks for the same login shows the same code. Deleting the
-//! file ends the login: its holder looks before it stores anything.
+//! Its lock file holds the instructions shown to the person, so that a second caller of the same login shows the same
+//! code. Deleting the file ends the login: its holder checks that before it stores anything.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::location::Location;
 use crate::store::members::Members;
 use crate::time::UnixMillis;
 
-/// What the person was shown, and what was asked for.
+/// The instructions shown to the person, and the request that they belong to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shown {
     /// Server, client and scopes.
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
     pub(crate) expires_at: UnixMillis,
 }
 
-/// Held by whoever waits for the person. Dropping it lets the next login begin.
+/// Held while a login waits for the person. Dropping it lets the next login begin.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingLogin(Option<Arc<Lock>>);
 
@@ -69,14 +69,14 @@ impl PendingLogin {
         lock.publish(&[&document.to_json()[..], b"\0"].concat(), may);
     }
 
-    /// Hides it again, before what came of it is stored. Best effort.
+    /// Hides the instructions again, before the result is stored. Best effort.
     pub(crate) fn hide(&self, may: MayBlock) {
         if let Some(lock) = &self.0 {
             lock.publish(b"\0", may);
         }
     }
 
-    /// What the login that is under way has shown; none before that, and none from when it is stored.
+    /// The instructions of the running login; `None` before it shows them and once it is being stored.
     pub(crate) fn shown(location: &Location, may: MayBlock) -> Option<Shown> {
         let document = Document::from_json(&Lock::published(&location.pending()?, may)?)?;
         let members = Members(document.members());

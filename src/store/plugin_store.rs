@@ -27,18 +27,19 @@ pub(crate) struct Versioned {
     pub(crate) version: String,
 }
 
-/// What the plugin gave. All of it may block.
+/// The functions of the plugin's store. All of them may block.
 pub(crate) trait Keeper: Send + Sync {
-    /// What is kept under that key.
+    /// Reads the value under that key.
     ///
     /// # Errors
     /// `STORE_IO`
     fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error>;
 
-    /// Keeps a value if the key has that version, or nothing yet. Its new version; none if another was faster.
+    /// Writes a value if the key has that version, or no value yet. Returns its new version; `None` if another writer
+    /// was faster.
     ///
     /// # Errors
-    /// `STORE_IO`; it may have been written all the same.
+    /// `STORE_IO`; the value may have been written anyway.
     fn write(
         &self,
         key: &str,
@@ -78,7 +79,7 @@ pub(crate) struct PluginStore {
     is_live: Arc<AtomicBool>,
 }
 
-/// What is known of a key.
+/// The recent state of a key.
 struct Recent {
     key: String,
     /// When it was read, and what was there; none: it has to be read.
@@ -89,12 +90,12 @@ struct Recent {
     is_stale: bool,
     /// How often we have begun to write it, or heard that others have written it.
     writes: u32,
-    /// Held while it is read: whoever comes meanwhile uses what that gives.
+    /// Held while the key is read: other callers use the result.
     reading: Arc<Mutex<()>>,
 }
 
 impl PluginStore {
-    /// The one of that number, by which it is told from others.
+    /// Creates the store with an id that distinguishes it from others.
     pub(crate) fn new(id: u32, keeper: Arc<dyn Keeper>, clock: SharedClock) -> Self {
         Self {
             id,
@@ -105,7 +106,7 @@ impl PluginStore {
         }
     }
 
-    /// The store has begun or stopped to report changes. What happened before it began is not reported later.
+    /// The store has begun or stopped to report changes. Earlier changes are not reported later.
     pub(crate) fn set_live(&self, is_live: bool) {
         if !is_live {
             for recent in lock(&self.recent).iter_mut() {
@@ -126,7 +127,7 @@ impl PluginStore {
         }
     }
 
-    /// What is known of that key, as of now; none where the store reports no changes.
+    /// The present mark of that key; `None` where the store reports no changes.
     pub(super) fn mark(&self, key: &str) -> Option<Mark> {
         let writes = self.recent(key, |recent| recent.writes);
         self.is_live.load(Ordering::SeqCst).then(|| Mark {
@@ -141,12 +142,12 @@ impl PluginStore {
         self.keeper.list(prefix, may)
     }
 
-    /// Its number.
+    /// The id of the store.
     pub(super) fn id(&self) -> u32 {
         self.id
     }
 
-    /// What is kept under that key, as of a second ago or later; what it last was, while the store fails.
+    /// Reads the value under that key, as of a second ago or later; while the store fails, the last known one.
     pub(super) fn read_recent(&self, key: &str, look: Look) -> Result<Option<Versioned>, Error> {
         if let Some(kept) = self.known(key) {
             return Ok(kept);
@@ -185,14 +186,14 @@ impl PluginStore {
         })
     }
 
-    /// What is kept under that key now.
+    /// Reads the value under that key now.
     pub(super) fn read(&self, key: &str, may: MayBlock) -> Result<Option<Versioned>, Error> {
         let now = self.clock.boot();
         let is_live = self.is_live.load(Ordering::SeqCst);
         let writes = self.recent(key, |recent| recent.writes);
         let kept = self.keeper.read(key, may)?;
         self.recent(key, |recent| {
-            // What we wrote, or another read, since this one began is newer.
+            // A write, or another read, since this one began is newer.
             let is_newest = recent.known.as_ref().is_none_or(|(read, _)| *read <= now);
             if recent.writes == writes && is_newest {
                 recent.known = Some((now, kept.clone()));
@@ -220,7 +221,7 @@ impl PluginStore {
         expected: Option<&str>,
         may: MayBlock,
     ) -> Result<Option<Versioned>, Error> {
-        // Whatever comes of it, what was read before need not hold any more.
+        // The earlier value need not hold any more, even if the write fails.
         self.recent(key, |recent| {
             recent.known = None;
             recent.until_told = false;
@@ -232,7 +233,8 @@ impl PluginStore {
             let known = Some((self.clock.boot(), Some(kept.clone())));
             self.recent(key, |recent| {
                 recent.known = known;
-                // It is read once more: another may have written over it, and been heard of before this.
+                // The value is read once more: another writer may have replaced it, and its report may have arrived
+                // before this.
                 recent.is_stale = false;
             });
             kept
@@ -297,7 +299,7 @@ impl PluginStore {
     }
 }
 
-/// What was known of a key at a moment. Whoever reads after it was made may go by it.
+/// The known state of a key at a moment. Later reads may rely on it.
 pub(super) struct Mark {
     store: PluginStore,
     key: String,
@@ -349,7 +351,7 @@ pub(super) fn keeps_changing(key: &str) -> Error {
     )
 }
 
-/// What is kept under a key of a plugin's store.
+/// A value in a plugin's store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) store: PluginStore,

@@ -38,7 +38,7 @@ pub(crate) fn profiles(location: &Location, look: Look) -> Result<Option<Vec<Loc
     Ok(Some(places.into_iter().map(Location).collect()))
 }
 
-/// What decided on the place, and those logins of the same plugin that are in other state folders.
+/// The reason for the chosen place, and logins of the same plugin in other state folders.
 pub(crate) fn rivals(
     location: &Location,
     request: &LocationRequest<'_>,

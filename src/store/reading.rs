@@ -1,4 +1,4 @@
-//! What is at a location, whatever keeps it: read without a lock.
+//! Reads a location of any kind without a lock.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) fn read(location: &Location, look: Look) -> Result<Stored, Error> {
     find(location, look).map(|(stored, _)| stored)
 }
 
-/// The same, with the file that said so.
+/// Reads a login with its file.
 pub(super) fn find(
     location: &Location,
     look: Look,

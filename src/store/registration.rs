@@ -16,7 +16,7 @@ use crate::store::members::Members;
 use crate::store::sidecar::{Sidecar, SmallDocument};
 use crate::time::UnixMillis;
 
-/// How many clients are kept: older credentials may still need theirs.
+/// The number of clients that are kept: older credentials may still need theirs.
 const KEPT: usize = 8;
 
 /// A client that was registered.
@@ -30,7 +30,7 @@ pub(crate) struct StoredClient {
     pub(crate) secret_expires_at: Option<UnixMillis>,
     /// `token_endpoint_auth_method`
     pub(crate) authentication: String,
-    /// What it redirects to; nothing for the device flow.
+    /// The redirect URI; `None` for the device flow.
     pub(crate) redirect_uri: Option<String>,
     /// `scope`, as it was registered; nothing where that is not known, or any may be asked for.
     pub(crate) scopes: Option<Vec<String>>,
@@ -49,7 +49,7 @@ pub(crate) struct Registrations {
 }
 
 impl Registrations {
-    /// Those whose secret has not ended, newest first.
+    /// The clients with an unexpired secret, newest first.
     pub(crate) fn usable(&self, now: UnixMillis) -> impl Iterator<Item = &StoredClient> {
         self.clients
             .iter()
@@ -114,7 +114,7 @@ impl Shelf {
         Self(Sidecar::File(path.to_owned()))
     }
 
-    /// Its file.
+    /// The path of the file.
     #[cfg(test)]
     pub(crate) fn path(&self) -> PathBuf {
         match &self.0 {

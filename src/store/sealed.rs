@@ -1,13 +1,14 @@
-//! Credentials whose secret members lie in the system's keychain. The file names them and holds the rest:
-//! `"storage": "keychain"`, `"secretsId"`, `"refreshable"`, `"bound"`, and in `"formerSecrets"` what else may have to be removed.
+//! Credentials with their secret members in the system's keychain. The file names them and holds the rest: `"storage":
+//! "keychain"`, `"secretsId"`, `"refreshable"`, `"bound"`, and in `"formerSecrets"` other entries that may have to be
+//! removed.
 //!
-//! Secrets never change under their name, and the file is what counts:
-//! 1. a temp file names the new secrets before there are any: whatever a crash leaves can be found;
+//! Secrets never change under their name, and the file decides:
+//! 1. a temp file names the new secrets before they exist, so that a crash leaves no unknown entry;
 //! 2. the keychain gets them;
 //! 3. the rename makes them the stored ones;
-//! 4. the former ones are removed; their names stay in the file until the next write, should that have failed.
+//! 4. the former ones are removed; if that fails, their names stay in the file until the next write.
 //!
-//! A temp file whose secrets the keychain does not have was left between 1 and 2, and is worth nothing.
+//! A temp file with secrets that the keychain does not have was left between 1 and 2, and is worthless.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(crate) enum Storage {
     Keychain(Reach),
 }
 
-/// What new secrets will be called in the keychain.
+/// The name of new secrets in the keychain.
 #[derive(Clone, Debug)]
 pub(super) struct NewName {
     pub(super) text: String,
@@ -136,7 +137,7 @@ impl Document {
         (self, Secret::new(text))
     }
 
-    /// The same without what is secret.
+    /// The document without its secrets.
     pub(super) fn without_secrets(mut self) -> Self {
         for member in SECRET_MEMBERS {
             self.set(member, None);
@@ -149,8 +150,8 @@ impl Document {
         self.set(FORMER, (!names.is_empty()).then(|| names.into()));
     }
 
-    /// Removes those secrets, but what a refresh has just replaced stays with a keychain that writes later than it says. What
-    /// could not be removed stays on record. Says what is left in the keychain.
+    /// Removes those secrets. Secrets that a refresh has just replaced stay in a keychain that reports success before
+    /// it has written. Names that could not be removed stay on record. Returns the names left in the keychain.
     pub(super) fn forget_former(&mut self, person: Person, may: MayBlock) -> Vec<String> {
         let former = self.former();
         let removal = forget(&former, self.previous(), person, may);
@@ -181,7 +182,7 @@ impl Document {
         spent
     }
 
-    /// The same, and its own: what a document that takes its place has to remove.
+    /// Those secrets and its own: all that a document in its place must remove.
     pub(super) fn superseded(&self) -> Vec<String> {
         let mut names = self.former();
         names.extend(self.secrets_id().map(str::to_owned));
@@ -215,7 +216,7 @@ pub(super) fn open(
     let Some(previous) = &outline.previous_secrets_id else {
         return Ok(None);
     };
-    // Of another identity: what is known of the lost ones is not true of these.
+    // It has another identity: the outline of the lost secrets does not apply to these.
     let outline = Outline {
         identity: identity(previous),
         expires: Some(UnixMillis(0)),
@@ -236,7 +237,7 @@ fn fetched(
         .and_then(|(reach, text)| opened(outline, &text, name, reach)))
 }
 
-/// What was written to the keychain under that name, read back from memory.
+/// The secrets written to the keychain under that name, read back from memory.
 pub(super) fn written(
     outline: &Outline,
     text: &Secret,
@@ -343,7 +344,7 @@ mod tests {
         assert_eq!(document.former(), [""; 0]);
     }
 
-    /// What the default build does with a file that another build has written.
+    /// The default build's handling of a file that a build with the keychain has written.
     #[test]
     fn who_cannot_open_it_says_so_and_changes_nothing_but_by_a_login() {
         if CAN_OPEN {

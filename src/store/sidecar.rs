@@ -23,7 +23,7 @@ pub(super) enum Sidecar {
     Slot(Slot),
 }
 
-/// What such a document says.
+/// The contents of such a document.
 pub(super) trait SmallDocument: Default {
     /// Of its text; `place` is for people.
     ///

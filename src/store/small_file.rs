@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries for the lock.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Replaces a small file whose lock is held; a damaged one is kept beside it.
+/// Replaces a small file under its lock; a damaged one is kept beside it.
 pub(super) fn put(
     target: &Path,
     bytes: &[u8],

@@ -40,7 +40,8 @@ pub(super) fn state_dir(
             continue;
         };
         let folder = expanded(variable, &value, environment)?;
-        // openclaw ignores the names of its ancestors from 2026.3.22 on. Where no host is known, the folders say whose it is.
+        // openclaw ignores the names of its ancestors from 2026.3.22 on. Where no host is known, the folders show
+        // which host it is.
         let has_openclaw = || {
             let home = moved().and_then(Result::ok);
             home.or_else(|| environment.home())

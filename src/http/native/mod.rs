@@ -53,7 +53,7 @@ pub(crate) struct NativeClient {
     direct: OnceLock<Connector>,
     /// For loopback, never through a proxy.
     loopback: OnceLock<Connector>,
-    /// What to trust on a machine that has no certificates of its own.
+    /// The certificates to trust on a machine that has none.
     brought: OnceLock<Vec<CertificateDer<'static>>>,
 }
 
@@ -140,7 +140,7 @@ struct Connector {
     proxy_note: String,
     /// For certificate failures.
     trust_notes: Vec<String>,
-    /// The variable whose certificates are trusted.
+    /// The environment variable that names the trusted certificates.
     named: Option<&'static str>,
 }
 
@@ -310,8 +310,8 @@ impl Connector {
     }
 }
 
-/// What has arrived of an answer. It outlives the connection: a body that is whole was received whole, though its end was
-/// never marked.
+/// The part of an answer that has arrived. It outlives the connection: a complete body counts even if the connection
+/// ended without marking its end.
 struct Arrived {
     status: u16,
     retry_after: Option<Duration>,
@@ -522,7 +522,7 @@ impl http_body::Body for Outgoing {
 }
 
 /// RFC 6761 §6.3: name resolution "SHOULD always return the IP loopback address" for localhost names, so that http
-/// never leaves this machine, whatever DNS says.
+/// never leaves this machine, even if DNS says otherwise.
 struct LoopbackResolver;
 
 impl reqwest::dns::Resolve for LoopbackResolver {
@@ -554,14 +554,14 @@ fn merge(
     builder.tls_certs_merge(certificates?).build()
 }
 
-/// What the environment adds to the machine's own trust.
+/// The certificates that environment variables add to the machine's own trust.
 #[derive(Debug, Default)]
 struct Trust {
     /// The certificates to add.
     extra: Vec<CertificateDer<'static>>,
-    /// What to say about files that gave none.
+    /// Warnings about files without a usable certificate.
     notes: Vec<String>,
-    /// The first variable whose file gave some.
+    /// The first variable that names a usable file.
     named: Option<&'static str>,
 }
 
@@ -607,7 +607,7 @@ impl TrustSources {
                         trust.extra.extend(found);
                     }
                 }
-                // Node ignores such a file with a warning; ours is the certificate failure that follows.
+                // Node ignores such a file with a warning; here the certificate failure that follows says it.
                 Err(reason) => trust
                     .notes
                     .push(format!("the file that {name} names {reason}")),
@@ -622,8 +622,8 @@ impl TrustSources {
         trust
     }
 
-    /// For machines without a certificate store, such as slim containers: what Node brought. Not where the user has
-    /// said by `SSL_CERT_FILE` or `SSL_CERT_DIR` which roots to trust instead.
+    /// Uses Node's certificates on machines without a certificate store, such as slim containers. Not where the user
+    /// chose the roots by `SSL_CERT_FILE` or `SSL_CERT_DIR`.
     fn fallback_tls(
         &self,
         brought: &[CertificateDer<'static>],
@@ -641,7 +641,7 @@ impl TrustSources {
     }
 }
 
-/// Whether this machine may have no certificates of its own: none of the usual bundles is there.
+/// Whether this machine may have no certificates: none of the usual bundles exists.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 pub(crate) fn may_lack_certificates() -> bool {
     let bundle = openssl_probe::probe().cert_file;
@@ -705,10 +705,10 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
     chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// What hyper says of a proxy that wants other credentials.
+/// The text with which hyper reports that a proxy requires other credentials.
 const PROXY_AUTHENTICATION: &str = "proxy authorization required";
 
-/// What went wrong between us and the proxy, or in its answer to CONNECT.
+/// The problem on the connection to the proxy, or in its answer to CONNECT.
 fn proxy_problem(error: &reqwest::Error) -> Option<&'static str> {
     let told = chain(error).find_map(|error| {
         let told = error.to_string();
@@ -748,7 +748,7 @@ fn root_cause(error: &reqwest::Error) -> String {
     if let Some(error) = tls_error(error) {
         return TlsFailure::read(error, None).what;
     }
-    // The words of some libraries are for their own users; what kind of failure it was says more.
+    // Some libraries word their errors for their own users; the kind of failure says more.
     if let Some(words) = chain(error)
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .find_map(|error| usual(error.kind()))

@@ -199,7 +199,7 @@ async fn reset_before_the_request_is_read_is_no_answer() {
     })
     .await;
     let failure = failure_of(port, SECOND).await;
-    // Which one it is depends on whether the kernel had taken the request already.
+    // The kernel may or may not have taken the request already; either outcome is right.
     assert!(
         matches!(failure.kind, FailureKind::Broken | FailureKind::NotSent),
         "{failure:?}"
@@ -369,7 +369,7 @@ fn serve_tls() -> u16 {
     };
     let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
-    // Ours cannot sign.
+    // The library's own provider cannot sign.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -31,7 +31,7 @@ pub(super) async fn connect() -> Result<Connection, Error> {
     if let Some(failed) = outcome {
         return failed;
     }
-    // Where systemd has it. An empty variable is none, as to libdbus.
+    // The place that systemd uses. As in libdbus, an empty variable counts as unset.
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
         || format!("/run/user/{}", rustix::process::geteuid().as_raw()).into(),
         PathBuf::from,

@@ -35,14 +35,14 @@ pub(super) struct Bus {
     /// The connection of the program that has opened the session: another that takes its name meanwhile is not asked.
     service: String,
     deadline: Cell<Instant>,
-    /// What is left of a person's time.
+    /// The remaining time for questions to a person.
     patience: Cell<Duration>,
 }
 
 /// How much time a prompt may take.
 #[derive(Clone, Copy)]
 pub(super) enum Share {
-    /// What is left of a person's time, who types a password.
+    /// The remaining time for a person who types a password.
     OfAPerson,
     /// Half of that: the next prompt has its turn after one that nobody answers.
     HalfOfAPerson,
@@ -118,7 +118,7 @@ impl Bus {
             };
             let completed = timeout_at(end, self.completion(prompt)).await;
             if !matches!(share, Share::Half) {
-                // What a person took is not taken from what follows.
+                // A person's time does not count against later calls.
                 let took = began.elapsed();
                 self.deadline.set(self.deadline.get() + took);
                 self.patience.set(self.patience.get().saturating_sub(took));
@@ -221,7 +221,7 @@ impl Bus {
     }
 }
 
-/// Why there is no answer, or none of use.
+/// Why there is no usable answer.
 pub(super) enum Asked {
     TimedOut,
     /// The program that was asked has ended.
@@ -234,7 +234,7 @@ pub(super) fn unreachable(error: &Error) -> Failure {
     Failure::Unreachable(described(error))
 }
 
-/// What the error is called on the bus. zbus has a type of its own for those of the D-Bus specification.
+/// The name of the error on the bus. zbus has a type of its own for errors of the D-Bus specification.
 pub(super) fn name_of(error: &Error) -> String {
     match error {
         Error::MethodError(name, ..) => name.to_string(),

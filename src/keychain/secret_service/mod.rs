@@ -26,10 +26,10 @@ use super::failure::{Failure, LIMIT};
 use super::parts::{self, Entries, SERVICE};
 use super::person::Person;
 
-/// What an attribute of each entry says, so that the entries are found.
+/// The attributes of each entry, by which entries are found.
 const ATTRIBUTES: [&str; 2] = ["service", "account"];
 
-/// Stands before the keyring in the name of an entry. No part of a D-Bus object path has it.
+/// Separates the name of an entry from its keyring. No part of a D-Bus object path contains it.
 const HOME: char = '@';
 
 /// Object path, parameters, value, content type.
@@ -56,7 +56,7 @@ pub(super) fn unlock() -> Result<(), Failure> {
     Err(service.locked())
 }
 
-/// What the names of new entries end with, so that it is known later which keyring has taken them; nothing if there is none.
+/// The suffix of the names of new entries, which names the keyring that holds them; empty without a keyring.
 pub(super) fn home() -> Result<String, Failure> {
     let keyring = SecretService::connect(Person::Away)?.default_keyring()?;
     Ok(last_part(&keyring).map_or_else(String::new, |home| format!("{HOME}{home}")))
@@ -220,7 +220,7 @@ impl SecretService {
         Ok(unlocked)
     }
 
-    /// What is in the entries of that name, but for empty ones.
+    /// Reads the entries of that name, without empty ones.
     fn values(&self, name: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, Failure> {
         let mut values = Vec::new();
         for entry in self.find(name)? {
@@ -334,8 +334,8 @@ impl Entries for SecretService {
         let found = self.values(name);
         let values = match &found {
             Ok(values) if !values.is_empty() => found?,
-            // Of an entry that another process has just removed, or a keyring that was just locked, programs say many things,
-            // KWallet an empty secret. What is true then the search says.
+            // If another process has just removed the entry, or the keyring was just locked, programs answer in many
+            // ways, KWallet with an empty secret. The search decides.
             Ok(_) | Err(Failure::Refused(_)) => self.values(name)?,
             Err(_) => found?,
         };
@@ -348,7 +348,7 @@ impl Entries for SecretService {
     fn remove(&mut self, name: &str) -> Result<bool, Failure> {
         let entries = self.find(name)?;
         let mut failure = None;
-        // Every one is tried, whatever becomes of the others.
+        // Try every entry, even if others fail.
         for entry in &entries {
             failure = self.delete(entry).err().or(failure);
         }
@@ -367,7 +367,7 @@ fn home_in(name: &str) -> Option<&str> {
     (!home.contains('/')).then_some(home)
 }
 
-/// What tells a keyring from others.
+/// The part of its path that identifies a keyring.
 fn last_part<'a>(keyring: &'a ObjectPath<'_>) -> Option<&'a str> {
     keyring.as_str().rsplit('/').next()
 }

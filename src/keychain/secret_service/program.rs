@@ -1,4 +1,4 @@
-//! Which program answers as the Secret Service: what it does differently, and what a person does in it.
+//! Identifies the program behind the Secret Service: its differences, and a person's next step in it.
 
 use zbus::ObjectPath;
 
@@ -15,7 +15,7 @@ const KWALLETS: [(&str, &str); 2] = [
 
 const KEEPASSXC: &str = "keepassxc";
 
-/// What a person does in a program so that it can be used, by the start of the program's name.
+/// A person's next step that makes a program usable, by the start of the program's name.
 const WAYS_OUT: [(&str, &str); 5] = [
     (
         "gnome-keyring",
@@ -62,7 +62,8 @@ impl Program {
         self.kwallet.is_some() || self.name.starts_with(KEEPASSXC)
     }
 
-    /// What entries are said to be. What is text to `KWallet` (kwalletd5 5.103) becomes a stream of Qt's when a person moves its entry.
+    /// The content type of entries. An entry of type text in `KWallet` (kwalletd5 5.103) becomes a Qt stream when a
+    /// person moves it.
     pub(super) fn content_type(&self) -> &'static str {
         match self.kwallet {
             Some(_) => "application/octet-stream",
@@ -87,7 +88,7 @@ impl Program {
         clean(&self.name)
     }
 
-    /// What a person does in it.
+    /// A person's next step in it.
     pub(super) fn way_out(&self) -> String {
         let known = WAYS_OUT
             .into_iter()

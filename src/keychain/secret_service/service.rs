@@ -1,4 +1,4 @@
-//! What the service answers, with what a person does in the program that answers.
+//! Calls the service; each failure names the person's next step in the program that answers.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Service {
         self.program().has_open_wallet(&self.bus, wallet)
     }
 
-    /// Which program answers.
+    /// The program that answers.
     pub(super) fn program(&self) -> Program {
         Program::of(&self.bus)
     }
@@ -51,7 +51,7 @@ impl Service {
             .map_err(|error| self.failure(error))
     }
 
-    /// The same; none if the service does not know the method.
+    /// Calls a method; `None` if the service does not know it.
     pub(super) fn call_if_known<B, T>(
         &self,
         path: &ObjectPath<'_>,
@@ -189,7 +189,7 @@ fn ended() -> Failure {
     Failure::Unreachable(ENDED.to_owned())
 }
 
-/// What the D-Bus specification names for what an object does not have.
+/// The errors by which the D-Bus specification reports a missing method, interface or property.
 fn is_unknown(error: &str) -> bool {
     error.strip_prefix(DBUS_ERROR).is_some_and(|error| {
         matches!(

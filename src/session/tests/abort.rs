@@ -1,4 +1,4 @@
-//! Callers who abort (docs/design.md 3.3): what was sent belongs to the process, what was not sent ends with its last caller.
+//! Aborted calls (docs/design.md 3.3): a sent request belongs to the process, an unsent one ends with its last caller.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -182,7 +182,7 @@ async fn in_the_mandatory_window_a_passing_failure_gives_the_valid_token_until_i
         let bench = Bench::logged_in(http, 3550, 3600);
         assert_eq!(bench.token().await.unwrap(), "a1", "{kind:?}");
         assert_eq!(bench.spent().len(), requests, "{kind:?}");
-        // The same while the back-off forbids another attempt.
+        // The token is also handed out while the back-off forbids another attempt.
         assert_eq!(bench.token().await.unwrap(), "a1", "{kind:?}");
         assert_eq!(bench.spent().len(), requests, "{kind:?}");
         pass(60).await;
@@ -310,7 +310,7 @@ async fn without_a_refresh_token_a_rejected_token_is_not_handed_out_again() {
             ErrorCode::LoginRequired
         );
     }
-    // It was about that access token alone.
+    // The refusal applied to that access token alone.
     bench.store(&bench.credential("a2", None, 0, 3600));
     assert_eq!(bench.token().await.unwrap(), "a2");
 }

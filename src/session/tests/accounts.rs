@@ -1,4 +1,4 @@
-//! Which account a call means, and whom an order passes over (docs/design.md 1).
+//! The account of a call, and the accounts that an order skips (docs/design.md 1).
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::store::locked::Locked;
 
-/// Accounts by name, each logged in with the access token of that name that has so many seconds left.
+/// Accounts by name, each logged in with the access token of that name, which has the given seconds left.
 fn bench(http: ScriptedClient, accounts: &[(&str, Option<&str>, i64)]) -> Bench {
     let bench = Bench::new(http);
     for (profile, refresh, left) in accounts {
@@ -95,7 +95,7 @@ fn what_names_no_account_of_the_plugin_is_refused() {
     let path =
         refused(json!({ "pluginId": "demo", "order": ["a"], "credentialsPath": "/x/c.json" }));
     assert!(path.contains("credentialsPath"), "{path}");
-    // Only ours is taken off; what is left may hold a colon.
+    // Only the plugin's own prefix is removed; the rest may hold a colon.
     let config = json!({ "pluginId": "demo", "profile": "demo:agent:main" });
     assert_eq!(AuthConfig::parse(config).unwrap().profile, "agent:main");
     let none = AuthConfig::parse(json!({ "pluginId": "demo", "order": [] })).unwrap();

@@ -165,7 +165,7 @@ async fn the_critical_section_ends_after_45_seconds_and_no_attempt_gets_more_tha
     let bench = Bench::expired(http);
     let start = Instant::now();
     assert_eq!(code(&bench.token().await), ErrorCode::ServerError);
-    // What is left would be too short to be sure of the answer, which holds the only refresh token.
+    // The remaining time is too short for an answer, which holds the only refresh token.
     assert_eq!(bench.spent().len(), 3);
     assert!(start.elapsed().as_secs() <= 45);
 }

@@ -49,7 +49,7 @@ impl Browser {
             .into_owned()
     }
 
-    /// Comes back with a code, once it was sent out; what it is shown then.
+    /// Returns with a code, once the browser was sent out; gives the page that is then shown.
     async fn comes_back(&self) -> String {
         self.shown.notified().await;
         let back: Url = self.parameter("redirect_uri").parse().unwrap();

@@ -1,4 +1,4 @@
-//! What a failed round learned is shared through the file (docs/design.md 3.3).
+//! The result of a failed round is shared through the file (docs/design.md 3.3).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a test needs: a folder, a clock, a server, and processes that share them.
+//! A bench for tests: a folder, a clock, a server, and processes that share them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -143,7 +143,7 @@ impl Bench {
         self.lock().replace(credential).unwrap();
     }
 
-    /// What is in the credential file.
+    /// The contents of the credential file.
     pub(super) fn file(&self) -> Value {
         let text = std::fs::read(self.location().path()).unwrap();
         serde_json::from_slice(&text).unwrap()

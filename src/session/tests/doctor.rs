@@ -1,4 +1,4 @@
-//! What the doctor finds, and what it mends (docs/design.md 1).
+//! The doctor's findings and fixes (docs/design.md 1).
 
 use serde_json::json;
 

@@ -40,7 +40,7 @@ fn dpop_tokens(access: &str, refresh: &str) -> Response {
     response(200, &tokens.to_string())
 }
 
-/// What a server that binds refresh tokens to the key of the login answers: `r1` becomes `a2` and `r2`, and so on.
+/// A server that binds refresh tokens to the key of the login: `r1` becomes `a2` and `r2`, and so on.
 fn binding_server() -> ScriptedClient {
     let bound: Mutex<Option<Value>> = Mutex::default();
     ScriptedClient::new().otherwise(move |request| {
@@ -84,12 +84,12 @@ async fn bound(http: ScriptedClient) -> (Bench, AuthConfig) {
     (bench, config)
 }
 
-/// The same, and the token has ended.
+/// A bound login with an expired token.
 fn bound_and_expired(http: ScriptedClient) -> Bench {
     bound_since(http, 3601)
 }
 
-/// The same, with a token that has lived for so many seconds of an hour.
+/// A bound login with a token that has lived for `age` seconds of an hour.
 fn bound_since(http: ScriptedClient, age: i64) -> Bench {
     let bench = Bench::new(http);
     let mut credential = bench.credential("a1", Some("r1"), age, 3600);
@@ -135,7 +135,7 @@ async fn one_key_from_the_login_on_in_every_process() {
     assert_eq!(bench.token_with(&config).await.unwrap(), "a2");
     pass(3601).await;
     let other = bench.another_process();
-    // What the config of another process says about it does not matter: the login is bound.
+    // The login stays bound, even under a config of another process without `dpop`.
     let unasked = AuthConfig {
         dpop: false,
         ..config.clone()
@@ -197,7 +197,7 @@ async fn tokens_that_are_not_bound_are_discarded() {
         assert!(error.message().contains("`dpop`") && !error.message().contains("canary"));
         assert_eq!(bench.status().await.state, State::LoggedOut);
     }
-    // At a refresh as well: what was bound does not become a bearer token.
+    // At a refresh as well, a bound token does not become a bearer token.
     let bench = bound_and_expired(ScriptedClient::new().answer(
         200,
         r#"{"access_token":"canary","token_type":"Bearer","expires_in":3600}"#,

@@ -48,7 +48,7 @@ async fn a_static_token_works_without_any_server_and_says_that_it_is_one() {
             .fresh_token(&config, Glance::in_test())
             .is_some()
     );
-    // A config that names a server by now takes it all the same: nothing is ever sent there for it.
+    // A config that names a server by now accepts the token anyway: it is never sent there.
     assert_eq!(bench.token().await.unwrap(), "pasted");
     let refused = bench.token_instead_of("pasted").await;
     assert_eq!(code(&refused), ErrorCode::LoginRequired);

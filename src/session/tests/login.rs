@@ -52,7 +52,7 @@ fn authorization() -> String {
     .to_string()
 }
 
-/// A server whose person approves at the second poll.
+/// A server that approves at the second poll.
 fn approving() -> ScriptedClient {
     ScriptedClient::new()
         .answer(200, &authorization())
@@ -112,7 +112,7 @@ async fn it_shows_the_code_waits_for_the_person_and_stores_what_comes() {
     assert_eq!(file["revocationEndpoint"], REVOCATION_ENDPOINT);
     assert_eq!(file["clientId"], "client");
     assert_eq!(bench.token_with(&config).await.unwrap(), "b1");
-    // Its life is counted on the boot clock from here on.
+    // From here on its life is counted on the boot clock.
     bench.clock.jump(7 * HOUR);
     assert_eq!(bench.token_with(&config).await.unwrap(), "b1");
 }
@@ -373,7 +373,7 @@ async fn a_damaged_file_of_clients_does_not_hinder_a_login() {
     let config = unregistered(&bench);
     let status = login(&bench, &config).await.unwrap();
     assert_eq!(status.client_id.as_deref(), Some("new"));
-    // It is whole again.
+    // The file is valid again.
     login(&bench, &config).await.unwrap();
     assert_eq!(registrations(&bench), 1);
 }

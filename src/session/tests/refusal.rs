@@ -1,4 +1,4 @@
-//! What a refusal means (docs/design.md 3.4).
+//! The meaning of a refusal (docs/design.md 3.4).
 
 use serde_json::json;
 

@@ -36,7 +36,7 @@ async fn however_many_report_it_there_is_one_refresh() {
     let other = bench.another_process();
     let late = async {
         pass(1).await;
-        // Nobody told this caller that the token is no good.
+        // This caller was not told that the token is rejected.
         assert_eq!(bench.token().await.unwrap(), "a1");
         super::bench::token(
             &other,
@@ -137,7 +137,7 @@ async fn one_that_could_not_be_replaced_is_never_handed_out_again() {
                     .is_none()
             );
         }
-        // Another refusal, after whatever wait, changes nothing; a new login does.
+        // Another refusal, after any wait, changes nothing; a new login does.
         pass(3601).await;
         assert_eq!(code(&bench.token_of(&other).await), refused);
         bench.store(&bench.credential("b1", Some("s1"), 10, 3600));

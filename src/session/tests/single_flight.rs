@@ -1,4 +1,4 @@
-//! One refresh per credential, whoever asks (docs/design.md 3.3).
+//! One refresh per credential, for any number of callers (docs/design.md 3.3).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What `status` and `listProfiles` say (docs/design.md 1).
+//! The results of `status` and `listProfiles` (docs/design.md 1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use crate::session::auth_status::State;
 use crate::store::credential::NewCredential;
 use crate::time::UnixMillis;
 
-/// The state of a login whose token has so many seconds left.
+/// The state of a login whose token has the given seconds left.
 async fn state(refresh: Option<&str>, seconds_left: i64) -> State {
     let bench = Bench::new(ScriptedClient::new());
     bench.store(&bench.credential("a1", refresh, 100, 100 + seconds_left));

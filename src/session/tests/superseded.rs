@@ -11,7 +11,7 @@ use crate::http::FailureKind::TimedOut;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::http::{Failure, Response};
 
-/// A server that gives `answer` just after somebody has changed the file, then whatever is scripted.
+/// A server that gives `answer` just after the file was changed, then the scripted answers.
 fn meanwhile(
     change: impl FnOnce(&dyn Fn(&str, Value)) + Send + 'static,
     answer: Result<Response, Failure>,

@@ -1,4 +1,4 @@
-//! Two logins in one file of another program: what is known of one says nothing about the other.
+//! Two logins in one file of another program: the state of one does not affect the other.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ fn aside(path: &Path) -> PathBuf {
     path.with_extension("aside")
 }
 
-/// A server whose answer comes after two seconds, when the disk is broken already. The token lives for `life` seconds.
+/// A server that answers after two seconds, when the disk is already broken. The token lives for `life` seconds.
 fn broken(life: u32) -> (Bench, PathBuf) {
     let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
     let http = ScriptedClient::new()
@@ -176,7 +176,7 @@ async fn a_login_that_somebody_restored_meanwhile_wins_and_nothing_of_it_is_revo
     );
     pass(31).await;
     assert_eq!(bench.token().await.unwrap(), "b1");
-    // It is the same login, from a copy: the server may end it with any of its tokens.
+    // The login is the same, from a copy: the server may end it with any of its tokens.
     assert!(bench.revoked().is_empty());
     bench.session.settle(Duration::from_hours(1));
 }

@@ -59,7 +59,7 @@ impl Entry {
         (self.program().read)(self, members)
     }
 
-    /// Puts a login in; what is not a part of it stays.
+    /// Writes a login into the file; members that are not part of it stay.
     pub(super) fn put(&self, text: &mut JsonText, login: &Snapshot) {
         (self.program().put)(self, text, login);
     }

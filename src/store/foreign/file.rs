@@ -1,12 +1,13 @@
 //! The lock and the file of a login that another program keeps.
 //!
-//! What protects it at each instant of a refresh:
-//! 1. before the request, room is taken for a journal and for the new file;
-//! 2. after the answer, the journal, a temp file in our own format, gets the new login and names the refresh token that it
-//!    replaces: whoever holds the lock next brings it into the file as it is by then;
-//! 3. the new text is made of the file as it is now, so that nothing is lost that its program wrote meanwhile, and read again
-//!    just before the rename;
-//! 4. the rename leaves the old or the new file, whole; then the journal goes.
+//! Protection at each instant of a refresh:
+//! 1. before the request, space is reserved for a journal and for the new file;
+//! 2. after the answer, the journal, a temp file in this library's own format, gets the new login and names the
+//! refresh
+//!    token that it replaces: the next holder of the lock writes it into the file as it is by then;
+//! 3. the new text is made of the present file, so that nothing is lost that its program wrote meanwhile, and the file
+//!    is read again just before the rename;
+//! 4. the rename leaves the old or the new file, whole; then the journal is deleted.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use super::place::Place;
 use super::program::{Refusal, take};
 use super::target::Target;
 
-/// What a login may make the file larger.
+/// The most bytes by which a login may enlarge the file.
 const SPARE_BYTES: u64 = 16 * 1024;
 
 /// Member of a journal: the text of a file that its program may delete.
@@ -50,16 +51,17 @@ const TRIES: usize = 20;
 #[derive(Debug)]
 pub(in crate::store) struct ForeignFile {
     lock: Lock,
-    /// The locks that the program whose file it is holds while it refreshes.
+    /// The locks that the file's program holds while it refreshes.
     host_locks: Vec<ProgramLock>,
     place: Place,
     target: Box<Target>,
     stored: Stored,
-    /// Whose login that is.
+    /// The owner of that login.
     owner: Owner,
-    /// Its program found its refresh token refused, and left its mark in its place.
+    /// The program found its refresh token refused, and left its mark in place of the login.
     is_refused: bool,
-    /// What the file said, where its program deletes it then: what is not the login's would be lost with it.
+    /// The earlier text of the file, where its program deletes it on a refusal: members beside the login would be lost
+    /// with it.
     before: Option<JsonText>,
 }
 
@@ -67,17 +69,18 @@ pub(in crate::store) struct ForeignFile {
 #[derive(Debug)]
 pub(in crate::store) struct Reserved {
     journal: Reservation,
-    /// None after a rename that took it and failed.
+    /// `None` after a rename that took it and failed.
     room: Option<Reservation>,
     replaces: Option<Fingerprint>,
     held: Option<Fingerprint>,
 }
 
 impl ForeignFile {
-    /// Takes the locks, or none if another holds one; brings in or deletes what a crash has left, and reads the login.
+    /// Takes the locks, or none if another process holds one. Then applies or deletes the leftovers of a crash, and
+    /// reads the login.
     ///
     /// # Errors
-    /// `STORE_IO`. A damaged file is told by whoever needs what is in it.
+    /// `STORE_IO`. A damaged file is reported when its contents are needed.
     pub(in crate::store) fn try_acquire(
         place: &Place,
         may: MayBlock,
@@ -97,7 +100,7 @@ impl ForeignFile {
             is_refused: false,
             before: None,
         };
-        // It may lead elsewhere since it was followed: then this is the lock of another file.
+        // The path may lead elsewhere by now: then this is the lock of another file.
         if !file.takes_host_locks(may)? || Target::of(place, may.into())? != *file.target {
             return Ok(None);
         }
@@ -112,10 +115,11 @@ impl ForeignFile {
         Ok(Some(file))
     }
 
-    /// Takes the locks of the program whose file it is, where we do not hold them; false if another holds one.
+    /// Takes the missing locks of the file's program; false if another process holds one.
     fn takes_host_locks(&mut self, may: MayBlock) -> Result<bool, Error> {
         let locks = self.target.entry.program().request_locks;
-        // Taken for abandoned, or removed: Qwen Code unlinks its lock when it exits, whoever made it.
+        // The lock was taken for abandoned, or removed: Qwen Code deletes its lock file when it exits, even another
+        // program's.
         if self.host_locks.iter().any(ProgramLock::is_lost) {
             self.host_locks.clear();
         }
@@ -159,7 +163,7 @@ impl ForeignFile {
         )
     }
 
-    /// Who the present holder of the lock is: of ours, or else the program.
+    /// Describes the present holder of the lock: a process of this library, or else the program.
     pub(in crate::store) fn holder(place: &Place, may: MayBlock) -> Option<String> {
         let guard = guard(&Target::of(place, may.into()).ok()?.file);
         match Lock::probe(&guard, may) {
@@ -181,7 +185,7 @@ impl ForeignFile {
     }
 
     pub(in crate::store) fn reserve(&self, may: MayBlock) -> Result<Box<Reserved>, Error> {
-        // What cannot be read cannot be written to either.
+        // A file that cannot be read cannot be written either.
         let found = self.look(may)?;
         // A text in JSON is seldom twice as long.
         let before = self.before.as_ref().map_or(0, |text| text.bytes().len());
@@ -219,7 +223,7 @@ impl ForeignFile {
                 Ok(saved)
             }
             Err(error) => {
-                // Until the next try its program may write its other logins; the journal keeps ours.
+                // Until the next try the program may write its other logins; the journal keeps this one.
                 self.host_locks.clear();
                 Err(SaveFailure {
                     error,
@@ -310,7 +314,7 @@ impl ForeignFile {
         Ok(())
     }
 
-    /// What its program would not read is not written.
+    /// Refuses to write a login that the program would not read.
     fn require_readable(&self, login: &Snapshot, may: MayBlock) -> Result<(), Error> {
         let program = self.target.entry.program();
         let text = self
@@ -347,7 +351,7 @@ impl ForeignFile {
         if removed.is_some() {
             self.rewrite(may, |target, text| target.entry.remove(text))?;
         } else {
-            // A damaged file may hold a login, and is not ours to remove.
+            // A damaged file may hold a login, so it must not be removed.
             self.look_steadily(may)?;
         }
         self.stored = Stored::Nothing;
@@ -355,7 +359,7 @@ impl ForeignFile {
         Ok(removed)
     }
 
-    /// Writes the file with an edit, whoever else writes it.
+    /// Edits the file, even while other programs write it.
     fn rewrite(
         &mut self,
         may: MayBlock,
@@ -446,7 +450,7 @@ impl ForeignFile {
         atomic_write::remove(&self.target.file, may).map(|()| true)
     }
 
-    /// The last look: nobody has changed the file, and the program's locks are still ours. One that was lost may be held by a
+    /// The last check: the file is unchanged, and the program's locks are still held. A lost lock may be held by a
     /// program that is writing by now.
     fn is_as_found(&self, found: &Found, may: MayBlock) -> Result<bool, Error> {
         let now = RegularFile::read(&self.target.file, may.into())?;
@@ -560,7 +564,7 @@ impl ForeignFile {
     }
 }
 
-/// What the file said, by a journal.
+/// The earlier text of the file, from a journal.
 fn text_before(journal: &Path, may: MayBlock) -> Result<Option<JsonText>, Error> {
     let file = RegularFile::read(journal, may.into())?;
     let bytes = file.as_ref().and_then(RegularFile::bytes);
@@ -600,7 +604,7 @@ pub(in crate::store) fn patiently<T>(
     read()
 }
 
-/// What our own lock lies beside: `<file>.lock` is the host's.
+/// The path that this library's own lock is beside: `<file>.lock` belongs to the host.
 pub(in crate::store) fn guard(target: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(target.file_name().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What the file of a program was found to hold.
+//! The contents of a program's file.
 
 use std::path::Path;
 
@@ -17,19 +17,19 @@ use super::place::Place;
 use super::program::Refusal;
 use super::target::Target;
 
-/// What a file was found to hold.
+/// The contents of a program's file.
 pub(in crate::store) struct Found {
     pub(in crate::store) stored: Stored,
-    /// None where there is no file.
+    /// `None` where there is no file.
     pub(in crate::store) file: Option<RegularFile>,
-    /// None where there is neither file nor item.
+    /// `None` where there is neither file nor item.
     pub(super) text: Option<JsonText>,
-    /// It came from this item of the keychain, or would go there.
+    /// The text came from this item of the keychain, or would be written there.
     pub(super) item: Option<KeychainItem>,
 }
 
 impl Found {
-    /// Whose login it is.
+    /// The owner of the login.
     pub(super) fn owner(&self, target: &Target) -> Owner {
         self.text
             .as_ref()
@@ -105,7 +105,7 @@ fn found(
     })
 }
 
-/// What bytes of such a file say; `complete` adds what is known of the login from elsewhere.
+/// Reads the bytes of such a file; `complete` adds values of the login that are kept elsewhere.
 pub(super) fn parse(
     entry: &Entry,
     bytes: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! What must hold for whatever the file of another program holds.
+//! The rules that hold for any contents of another program's file.
 
 #![expect(clippy::panic, reason = "tests, which fuzz targets run as well")]
 
@@ -54,7 +54,7 @@ pub(crate) fn foreign_file(input: &[u8]) {
     }
 }
 
-/// A login that is put in is the one that is read, nothing else has changed, and once removed there is none.
+/// A login that is written is read back, nothing else changes, and after removal there is no login.
 fn put_and_removed(entry: &Entry, before: &JsonText, login: &Snapshot) {
     let mut text = before.clone();
     entry.put(&mut text, login);
@@ -78,7 +78,7 @@ fn put_and_removed(entry: &Entry, before: &JsonText, login: &Snapshot) {
     ));
 }
 
-/// What is left without a login: the objects that had to be there for one aside.
+/// The rest of the file without a login and without the objects that were made for it.
 fn left(text: &JsonText) -> Map<String, Value> {
     let Some((_, mut members)) = JsonText::parse(text.bytes()) else {
         panic!("no JSON any more");

@@ -1,13 +1,13 @@
-//! The item of macOS' login keychain in which Claude Code keeps what it keeps in a file elsewhere.
+//! The item of macOS' login keychain that Claude Code uses there instead of a file.
 //!
-//! It is read and written with the system's own `security`, as Claude Code does: the item then belongs to that program, and nobody
-//! is asked. What is written goes through its input, where no list of processes shows it. Not run on a Mac yet; the tests
-//! run it against a stand-in.
+//! It is read and written with the system's own `security`, as Claude Code does: the item then belongs to that
+//! program, and nobody is asked. Values go through its standard input, where no list of processes shows them. Not run
+//! on a Mac yet; the tests run it against a stand-in.
 
 #[cfg(any(target_os = "macos", test))]
 pub(crate) use tool::KeychainItem;
 
-/// There is none elsewhere.
+/// Other systems have no such item.
 #[cfg(not(any(target_os = "macos", test)))]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum KeychainItem {}
@@ -89,7 +89,7 @@ mod tool {
             }
         }
 
-        /// What it holds, as of a second ago or later.
+        /// Reads the item, as of a second ago or later.
         pub(in crate::store::foreign) fn read_recent(
             &self,
             clock: &SharedClock,
@@ -109,7 +109,7 @@ mod tool {
             }
         }
 
-        /// What it holds now; none if there is no such item.
+        /// Reads the item as it is now; `None` if it does not exist.
         pub(in crate::store::foreign) fn read(
             &self,
             clock: &SharedClock,
@@ -148,7 +148,8 @@ mod tool {
 
         /// Proves, as far as that can be known, that such a text can be changed and written.
         pub(in crate::store::foreign) fn require_room(&self, text: &[u8]) -> Result<(), Error> {
-            // The rest lies in a second item, tied to a digest of the login: Claude Code would lose it with a changed one.
+            // The rest is in a second item, tied to a digest of the login: Claude Code would lose it if the login
+            // changed.
             if String::from_utf8_lossy(text).contains(r#""keychainOverflow""#) {
                 return Err(self.failed(
                     "keeps a part of it in a second item, which only Claude Code can change with it, so it is not refreshed",
@@ -202,7 +203,7 @@ mod tool {
                 if let Some(mut stdin) = child.stdin.take() {
                     stdin.write_all(input.as_bytes())?;
                 }
-                // What it says fits into the pipe.
+                // The output fits into the pipe.
                 let mut waited = Duration::ZERO;
                 while child.try_wait()?.is_none() {
                     if waited >= PATIENCE {
@@ -230,7 +231,7 @@ mod tool {
         }
     }
 
-    /// What is no ASCII is printed in hexadecimal digits.
+    /// `security` prints text beyond ASCII as hexadecimal digits.
     fn text_of(printed: &[u8]) -> Option<Secret> {
         let printed = std::str::from_utf8(printed).ok()?.trim_end_matches('\n');
         if printed.starts_with('{') {
@@ -443,7 +444,7 @@ esac
             .unwrap_err();
         assert!(failure.error.message().contains("did not take it"));
         assert_eq!(mac.item(), TEXT);
-        // It waits for the keychain, and so does the journal for the next holder.
+        // The call waits for the keychain, and the journal waits for the next holder.
         std::fs::remove_file(mac.at("locked")).unwrap();
         drop((failure, locked));
         assert_eq!(access(mac.locked().stored()), Some("a2"));

@@ -29,7 +29,7 @@ pub(super) struct Layout {
     pub(super) json_scope: Option<&'static str>,
 }
 
-/// Whose login it is, as far as a file says: Codex' account, and the subject of the ID token.
+/// The owner of a login, as far as a file names it: Codex' account, and the subject of the ID token.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Owner([Option<Value>; 2]);
 
@@ -44,7 +44,7 @@ impl Owner {
     }
 }
 
-/// What the members of a login are called.
+/// The names of a login's members.
 pub(super) struct Names {
     pub(super) access: &'static str,
     pub(super) refresh: Option<&'static str>,
@@ -161,7 +161,7 @@ impl Layout {
         }
     }
 
-    /// Whose login is there.
+    /// The owner of the login in the file.
     pub(super) fn owner(&self, text: &JsonText) -> Owner {
         let member = |name| text.value(&self.path_to(Some(name)));
         let subject = || {

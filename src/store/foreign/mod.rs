@@ -1,7 +1,8 @@
-//! Credential files of other programs: a login is read where its program keeps it, and written back there, in that program's
-//! own format.
+//! Credential files of other programs: a login is read from its program's file, and written back in that program's own
+//! format.
 //!
-//! What such a file has no place for (what a failed refresh taught, whom the login belongs to) lies in a note of our own.
+//! Values that such a file has no place for (the result of a failed refresh, the owner of the login) are kept in a
+//! note of this library.
 
 mod entry;
 pub(super) mod file;

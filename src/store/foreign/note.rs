@@ -1,5 +1,5 @@
-//! What we know of a login that its own file has no place for. It holds no secret, and only counts for the very login that it
-//! was written about; to lose it costs a back-off.
+//! A note with the values of a login that its file has no place for. It holds no secret, and applies only to the login
+//! that it was written for; losing it costs a back-off.
 
 use std::path::Path;
 

@@ -23,9 +23,9 @@ pub(in crate::store) struct Place {
     /// The plugin's folder, for what that file has no place for.
     folder: PathBuf,
     note: PathBuf,
-    /// What the program kept its logins in before.
+    /// The program's earlier file.
     legacy: Option<PathBuf>,
-    /// What it keeps them in instead of the file, where there is such an item.
+    /// The keychain item that the program uses instead of the file, where it exists.
     item: Option<KeychainItem>,
     pub(super) clock: SharedClock,
 }
@@ -77,7 +77,7 @@ impl Place {
         &self.profile
     }
 
-    /// Which login of its file, where several share it.
+    /// The entry of this login in a file that several share.
     pub(in crate::store) fn entry(&self) -> Option<&str> {
         self.format.is_shared().then_some(&*self.profile)
     }
@@ -92,7 +92,7 @@ impl Place {
         self.item.as_ref()
     }
 
-    /// What we keep about the login. A leading dot is never that of a profile.
+    /// The path of this library's note about the login. No profile begins with a dot.
     pub(in crate::store) fn note(&self) -> &Path {
         &self.note
     }
@@ -138,7 +138,7 @@ fn usual_path(
                     agent.escape_debug()
                 )));
             }
-            // openclaw moved its logins there in 2026.6; a file that lies where they were stops its own login.
+            // openclaw moved its logins to this database in 2026.6. A file in the old place stops its own login.
             let database = state_dir.join("state").join("openclaw.sqlite");
             if database.exists() {
                 return Err(invalid(format!(
@@ -195,8 +195,7 @@ fn usual_path(
     }
 }
 
-/// In the folder that a variable of the program names, else in its folder below the home.
-/// Whether something of ours lies beside a file that is missing, such as the journal of a login: it was there.
+/// Whether this library's files are beside a missing file, such as the journal of a login: then the file was there.
 fn was_there(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path

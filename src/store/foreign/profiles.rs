@@ -1,4 +1,4 @@
-//! Which of several logins in `auth-profiles.json` is meant.
+//! Selects one of several logins in `auth-profiles.json`.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! What is known of a program whose login we use: one row of the table each.
+//! The programs that share their logins: one row of the table each.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct Program {
     pub(super) read: fn(&Layout, &Map<String, Value>) -> Login,
     /// Puts a login in, so that the program reads it; all that is not a part of it stays.
     pub(super) put: fn(&Layout, &mut JsonText, &Snapshot),
-    /// What a login lacks that the program would not read it without, as a part of a sentence.
+    /// The member that a login lacks and the program requires, as a part of a sentence.
     pub(super) lacks: fn(&Layout, &JsonText, &Snapshot) -> Option<&'static str>,
     pub(super) logout: Logout,
     pub(super) refusal: Refusal,
@@ -35,7 +35,7 @@ pub(super) struct Program {
     pub(super) elsewhere: fn(&Path, Look) -> Result<(), Error>,
     /// A scope that only its own service grants, where that is asked for a refresh in JSON.
     pub(super) json_scope: Option<&'static str>,
-    /// Its locks that are held while a refresh token is spent, in the order in which it takes them.
+    /// The locks that are held while a refresh token is spent, in the order in which the program takes them.
     pub(super) request_locks: &'static [HostLock],
     /// Those that are held for the last comparison and the rename alone.
     pub(super) save_locks: &'static [HostLock],
@@ -45,9 +45,9 @@ pub(super) struct Program {
 pub(super) struct Home {
     /// The variables that name its folder, the first that is set counts.
     pub(super) variables: &'static [Variable],
-    /// Its folder below the home.
+    /// The program's folder below the home.
     pub(super) folder: &'static str,
-    /// Below its folder; empty where only the config can tell.
+    /// The file below its folder; empty where only the config can name it.
     pub(super) file: &'static str,
 }
 
@@ -70,7 +70,7 @@ impl Variable {
     }
 }
 
-/// What a logout leaves.
+/// The text that a logout leaves.
 #[derive(Clone, Copy)]
 pub(super) enum Logout {
     /// The file without the object of the login.
@@ -81,7 +81,7 @@ pub(super) enum Logout {
     Nothing,
 }
 
-/// What a program leaves in place of a login whose refresh token was refused.
+/// The mark that a program leaves in place of a login with a refused refresh token.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
     /// The login.
@@ -94,7 +94,7 @@ pub(super) enum Refusal {
 
 /// A lock of a program.
 pub(super) struct HostLock {
-    /// Where it lies, for a login file of that path.
+    /// The path of the lock, for a login file of that path.
     pub(super) at: fn(&Path, MayBlock) -> Result<PathBuf, Error>,
     pub(super) protocol: Protocol,
 }

@@ -13,7 +13,7 @@ use super::place::Place;
 /// Where the login of a place is now.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Target {
-    /// Its links are followed.
+    /// The path with its links resolved.
     pub(super) file: PathBuf,
     pub(super) entry: Entry,
 }

@@ -1,8 +1,8 @@
 //! The lock and the document of a login in a store that the plugin gave.
 //!
-//! The lock keeps others from refreshing at the same time. What keeps a holder that has lost it without noticing from
-//! doing harm is the version: nothing is written over what was not read. Room for the result of a refresh is a write of
-//! the document as it is; the version that this gives is the one that the result has to find.
+//! The lock keeps others from refreshing at the same time. A holder that has lost it without noticing is stopped by
+//! the version: a write succeeds only over the version that was read. Writing the document unchanged reserves the
+//! place for the result of a refresh: the result must find the version of that write.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ pub(in crate::store) struct GivenLock {
     seen: Seen,
 }
 
-/// What the store says.
+/// The contents of the store.
 struct Seen {
     stored: Stored,
     document: Document,
@@ -120,7 +120,7 @@ impl GivenLock {
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        // It may have been written all the same, and only the word of it was lost: then this finds it.
+        // The write may have succeeded although its answer was lost: then this finds it.
         match (Seen::look(&self.slot, may), refusal) {
             (Ok(now), Some(error)) if now.version() == expected => Err(SaveFailure {
                 error,
@@ -212,7 +212,7 @@ impl GivenLock {
         Err(keeps_changing(&self.slot.key))
     }
 
-    /// Writes a document whatever the store holds by now.
+    /// Writes a document over any present one.
     fn overwrite(
         &mut self,
         document: &Document,

@@ -53,7 +53,7 @@ impl Place {
             .iter()
             .filter_map(|key| {
                 let encoded = key.strip_prefix(&start)?;
-                // Nothing else decodes: no damaged value that was set aside, and none of the other documents.
+                // No other name decodes: neither a damaged value that was set aside, nor the other documents.
                 let profile = name::decode(encoded).filter(|_| !encoded.contains(".corrupt-"))?;
                 let store = self.slot.store.clone();
                 Some(Self::new(store, self.plugin.clone(), &profile, encoded))

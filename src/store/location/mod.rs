@@ -1,7 +1,6 @@
-//! Where a login is, whatever keeps it: in a file of ours, in another program's, or in a store that the plugin gave.
+//! The place of a login: a file of this library, another program's file, or a store that the plugin gave.
 //!
-//! This is the seam: the files of the store that are above it have an answer for each kind, and nobody outside the store can ask
-//! which one it is.
+//! The files of the store above this one handle each kind; code outside the store cannot ask for the kind.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,7 +26,7 @@ use crate::time::SharedClock;
 /// Longest `pluginId` and `profile`.
 const MAX_NAME: usize = 128;
 
-/// Which credential is meant.
+/// Selects a credential.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocationRequest<'a> {
     /// `pluginId`
@@ -44,11 +43,11 @@ pub(crate) struct LocationRequest<'a> {
     pub(crate) store: Option<&'a PluginStore>,
 }
 
-/// The place of one login. As a text it is what a person is told: the file, or the key in the plugin's store.
+/// The place of one login. Its text is for people: the path of the file, or the key in the plugin's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location(pub(super) Place);
 
-/// Nearly always the path alone tells them apart. Its bytes: a path hashes itself component by component.
+/// Hashes the path alone, which nearly always differs: its bytes, because a path hashes itself component by component.
 impl Hash for Location {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match &self.0 {
@@ -155,7 +154,7 @@ impl Location {
         matches!(self.0, Place::Given(_))
     }
 
-    /// What is known now of a login in a plugin's store that reports changes.
+    /// The present mark of a login in a plugin's store that reports changes.
     pub(super) fn mark(&self) -> Option<Mark> {
         match &self.0 {
             Place::Given(place) => place.slot().store.mark(&place.slot().key),
@@ -163,7 +162,7 @@ impl Location {
         }
     }
 
-    /// The file that changes whenever the login does; none where only asking tells.
+    /// The file that changes whenever the login does; `None` where only reading can show a change.
     pub(super) fn file(&self) -> Option<&Path> {
         match &self.0 {
             Place::Own(place) => Some(place.path()),
@@ -172,7 +171,7 @@ impl Location {
         }
     }
 
-    /// What else is read with the login.
+    /// The note that is read with the login.
     pub(super) fn note(&self) -> Option<&Path> {
         match &self.0 {
             Place::Foreign(place) => Some(place.note()),
@@ -180,8 +179,8 @@ impl Location {
         }
     }
 
-    /// What the lock of a login that waits for a person is named after; nothing in a given store, which locks documents alone.
-    /// A leading dot is never that of a profile.
+    /// The name for the lock of a login that waits for a person; `None` in a given store, which locks documents alone.
+    /// No profile begins with a dot.
     pub(super) fn pending(&self) -> Option<PathBuf> {
         let file = match &self.0 {
             Place::Own(place) => place.path(),
@@ -258,7 +257,7 @@ fn show(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Its host, for people, and a hash.
+/// The host of the server, for people, and a hash.
 fn server_name(server: &str) -> String {
     let host: String = Url::parse(server)
         .ok()

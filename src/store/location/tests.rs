@@ -71,7 +71,7 @@ pub(in crate::store) fn in_state_dir(state_dir: &Path, plugin_id: &str, profile:
     .unwrap()
 }
 
-/// The same, for an exact path.
+/// A location with an exact path.
 pub(in crate::store) fn at_path(path: &Path) -> Location {
     let request = LocationRequest {
         plugin_id: "demo",
@@ -90,7 +90,7 @@ pub(in crate::store) fn at_path(path: &Path) -> Location {
     .unwrap()
 }
 
-/// The same, in a plugin's store.
+/// A location in a plugin's store.
 pub(in crate::store) fn in_given_store(store: &PluginStore) -> Location {
     let request = LocationRequest {
         plugin_id: "demo",

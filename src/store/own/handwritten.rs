@@ -9,10 +9,10 @@ use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::earlier_login::EarlierLogin;
 
-/// Reads the first that there is at these paths.
+/// Reads the first existing file of these paths.
 ///
 /// # Errors
-/// `STORE_IO` if there is none, but a file that must not or cannot be read.
+/// `STORE_IO` if none exists but a file that must not or cannot be read.
 pub(in crate::store) fn first(
     paths: Vec<PathBuf>,
     look: Look,

@@ -1,4 +1,5 @@
-//! Where a login of ours is: `<stateDir>/credentials/<pluginId>/<profile>.json`, or exactly where the config says.
+//! The place of a login of this library: `<stateDir>/credentials/<pluginId>/<profile>.json`, or the exact path in the
+//! config.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,11 +18,11 @@ use crate::store::state_folder::{candidates, home_folders};
 pub(in crate::store) struct Place {
     path: PathBuf,
     profile: String,
-    /// None where the config names the file.
+    /// `None` where the config names the file.
     plugin: Option<Arc<PluginFolder>>,
 }
 
-/// A plugin's folder, which is ours to make and tighten.
+/// A plugin's folder, which this library creates and tightens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PluginFolder {
     state_dir: PathBuf,
@@ -76,7 +77,7 @@ impl Place {
         &self.profile
     }
 
-    /// The plugin's folder, where it is ours.
+    /// The plugin's folder, where this library owns it.
     pub(in crate::store) fn folder(&self) -> Option<&Path> {
         self.plugin.as_ref().map(|plugin| plugin.folder.as_path())
     }
@@ -122,7 +123,7 @@ impl Place {
                 .to_str()
                 .and_then(|file_name| file_name.strip_suffix(".json"))
                 .and_then(name::decode);
-            // Most file systems say what it is with its name; what a link leads to takes a look.
+            // Most file systems give the type with the name; the target of a link has to be looked up.
             let is_file = || match entry.file_type() {
                 Ok(kind) if !kind.is_symlink() => kind.is_file(),
                 _ => entry.path().is_file(),
@@ -145,7 +146,7 @@ impl Place {
         Ok(Some(places.collect()))
     }
 
-    /// The same plugin's place in each other state folder.
+    /// The place of this plugin in each other state folder.
     pub(in crate::store) fn elsewhere(
         &self,
         environment: &dyn Environment,
@@ -171,8 +172,8 @@ impl Place {
         others
     }
 
-    /// Where plugin authors keep a login by hand: in this state folder, or in a host's usual one, as many write it
-    /// whatever the state folder is. Such a file knows no profiles, so it can only be the default one's.
+    /// The paths where plugin authors keep a login by hand: in this state folder, or in a host's usual one, which many
+    /// use under any state folder. Such a file knows no profiles, so it belongs to the default profile.
     pub(in crate::store) fn handwritten(&self, environment: &dyn Environment) -> Vec<PathBuf> {
         let Some(plugin) = &self.plugin else {
             return Vec::new();

@@ -30,7 +30,7 @@ pub(in super::super) static CODEX: Program = Program {
     logout: Logout::Nothing,
     refusal: Refusal::Nothing,
     elsewhere: in_a_file,
-    // It sends first and locks then, and gives up what it got while another holds `auth.json.lock`.
+    // Codex sends first and locks then, and discards its answer while another process holds `auth.json.lock`.
     json_scope: None,
     request_locks: &[],
     save_locks: &[HostLock {
@@ -47,7 +47,7 @@ const NAMES: Names = Names {
 
 /// The key of an account that pays by use, beside the tokens.
 const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
-/// Which of the two counts.
+/// The member that selects one of the two.
 const AUTH_MODE: &str = "auth_mode";
 const CHATGPT: &str = "chatgpt";
 

@@ -23,7 +23,7 @@ pub(in super::super) static GEMINI_CLI: Program = Program {
     logout: Logout::Nothing,
     refusal: Refusal::Nothing,
     elsewhere: |_, _| Ok(()),
-    // It takes none, and Google's refresh tokens stay what they are.
+    // It takes no lock, and Google's refresh tokens do not change.
     json_scope: None,
     request_locks: &[],
     save_locks: &[],

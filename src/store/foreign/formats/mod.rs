@@ -1,6 +1,6 @@
-//! One file for each program: the row of the table, with where its members and its locks lie.
+//! One file for each program: its row of the table, with the places of its members and its locks.
 //!
-//! Each was seen with the version that its page in `docs/reference/formats/` names.
+//! Each was checked with the version that its page in `docs/reference/formats/` names.
 
 mod auth_profiles;
 mod claude_code;

@@ -33,7 +33,7 @@ use crate::store::earlier_login::EarlierLogin;
 use crate::store::own::handwritten;
 use crate::store::own::place::Place;
 
-/// What a new credential may be larger than the present one.
+/// The most bytes by which a new credential may be larger than the present one.
 const SPARE_BYTES: u64 = 16 * 1024;
 
 /// How often a link may lead elsewhere between finding its target and locking it.
@@ -50,11 +50,11 @@ pub(in crate::store) struct OwnFile {
     seen: Seen,
 }
 
-/// What the file says.
+/// The contents of the file.
 struct Seen {
     stored: Stored,
     document: Document,
-    /// The members of the document that lie in the keychain, once they were asked for.
+    /// The secret members of the document, once they were read from the keychain.
     secrets: Option<OpenedMembers>,
     size: u64,
     is_corrupt: bool,
@@ -66,7 +66,7 @@ pub(in crate::store) struct Reserved {
     reservation: Reservation,
     replaces: Option<Fingerprint>,
     held: Fingerprint,
-    /// What the new secrets will be called in the keychain, where the present ones lie there.
+    /// The name of the new secrets in the keychain, where the present ones are there.
     secrets_id: Option<NewName>,
 }
 
@@ -103,23 +103,23 @@ impl OwnFile {
         Ok(None)
     }
 
-    /// Who the present holder of the lock is, and what it noted. Only meaningful while the lock is held.
+    /// Describes the present holder of the lock, with its note. Only meaningful while the lock is held.
     pub(in crate::store) fn holder(place: &Place, may: MayBlock) -> Option<String> {
         Lock::holder(&symlink::resolve(place.path(), may.into()).ok()?, may)
     }
 
-    /// Tells others who holds the lock and why. Never a secret: it lies in a file. Best effort.
+    /// Publishes who holds the lock and why, for others that wait. Never a secret: it is in a file. Best effort.
     pub(in crate::store) fn note(&self, text: &str, may: MayBlock) {
         self.lock.note(text, may);
     }
 
-    /// Whether the file system of the credential has no locks, so that this one lies in the local temp folder.
+    /// Whether the file system of the credential has no locks, so that this one is in the local temp folder.
     pub(in crate::store) fn is_local_fallback(&self) -> bool {
         self.lock.is_local_fallback()
     }
 
-    /// What is stored, as of the last read or write under this lock. Damaged is [`Stored::Nothing`] here; [`credential::read`]
-    /// tells the two apart.
+    /// The stored credential, as of the last read or write under this lock. A damaged file gives [`Stored::Nothing`]
+    /// here; [`credential::read`] distinguishes the two.
     pub(in crate::store) fn stored(&self) -> &Stored {
         &self.seen.stored
     }
@@ -129,12 +129,12 @@ impl OwnFile {
         self.seen.document.logged_out_at()
     }
 
-    /// Fetches the secrets of a credential that lie in the keychain: from then on [`OwnFile::stored`] has them. First
-    /// finishes or removes what a crash has left there.
+    /// Reads the secrets of a credential from the keychain: from then on [`OwnFile::stored`] has them. First finishes
+    /// or removes the leftovers of a crash there.
     ///
     /// # Errors
     /// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
-    /// build that knows none. Whatever is stored stays as it is.
+    /// build without a keychain. The stored credential stays as it is.
     pub(in crate::store) fn open(&mut self, may: MayBlock) -> Result<(), Error> {
         if !matches!(self.seen.stored, Stored::Sealed(_)) {
             return Ok(());
@@ -145,7 +145,7 @@ impl OwnFile {
         if let Stored::Sealed(outline) = &self.seen.stored {
             let (snapshot, secrets) = sealed::open(outline, &self.target, may)?
                 .ok_or_else(|| sealed::gone(&self.target.display()))?;
-            // Whatever they are, they are spent and replaced as what the file names.
+            // They are spent and replaced as the secrets that the file names, even if others are found.
             let outline = Outline {
                 identity: outline.identity.clone(),
                 ..Outline::clone(&snapshot)
@@ -282,7 +282,7 @@ impl OwnFile {
         }
     }
 
-    /// Stores a login, whatever was there. A damaged file is kept beside it.
+    /// Stores a login in place of any other. A damaged file is kept beside it.
     ///
     /// # Errors
     /// `STORE_IO`; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -341,7 +341,7 @@ impl OwnFile {
         if self.seen.stored.outline().is_none() {
             return Ok(());
         }
-        // The same secrets stay where they are.
+        // Unchanged secrets stay in the keychain.
         let new = New {
             document: edit(self.seen.document.clone()),
             secrets: None,
@@ -362,8 +362,8 @@ impl OwnFile {
         self.commit(reservation, &new, may)
     }
 
-    /// Removes the credential and leaves a tombstone, so that nothing older comes back; where there is no space for
-    /// one, the file is deleted. What the keychain holds stays until [`OwnFile::forget_secrets`].
+    /// Removes the credential and leaves a tombstone, so that no older one returns; without space for a tombstone, the
+    /// file is deleted. Secrets in the keychain stay until [`OwnFile::forget_secrets`].
     ///
     /// # Errors
     /// `STORE_IO` if the credential stays; `STORE_VERSION` if a newer version has written the file meanwhile.
@@ -382,7 +382,7 @@ impl OwnFile {
                 return Err(error);
             }
             if self.seen.stored != Stored::LoggedOut {
-                // What may not be read may not be deleted either.
+                // A file that may not be read may not be deleted either.
                 if Seen::look(&self.target, may)?.is_corrupt {
                     damaged_file::set_aside(&self.target, now, may)?;
                 }
@@ -416,7 +416,8 @@ impl OwnFile {
         Ok(())
     }
 
-    /// What a document that takes the place of this one has to remove. What is gone by now is not taken along: the list would grow for ever.
+    /// The secrets that a document in place of this one must remove. Secrets that are already gone are left out; else
+    /// the list would grow for ever.
     fn superseded(&mut self, may: MayBlock) -> Vec<String> {
         self.seen.document.forget_former(Person::Away, may);
         self.seen.document.superseded()
@@ -454,7 +455,7 @@ impl OwnFile {
         if self.seen.is_corrupt || self.seen.stored != Stored::Nothing {
             return Ok(());
         }
-        // Recorded with the same write: whatever becomes of the old file, this login came from it.
+        // Recorded with the same write: this login came from the old file, even if the file stays.
         let document = Document::of_credential(Document::default(), credential, None, None)
             .with_adopted(login.path(), login.digest());
         self.overwrite(
@@ -466,8 +467,8 @@ impl OwnFile {
         Ok(())
     }
 
-    /// Writes a document whatever the file holds, but keeps a damaged one aside. The damaged file keeps its name until
-    /// the new one takes it, so that no crash leaves a place that looks like "never logged in".
+    /// Writes a document over any contents, but keeps a damaged file aside. The damaged file keeps its name until the
+    /// new one replaces it, so that no crash leaves a place that looks like "never logged in".
     fn overwrite(&mut self, new: &New, now: UnixMillis, may: MayBlock) -> Result<(), Error> {
         let reservation = self.written(new, may)?;
         let aside = Seen::look(&self.target, may).and_then(|seen| {
@@ -510,7 +511,7 @@ impl OwnFile {
     }
 }
 
-/// Reads without a lock: what the file says, and the file that said so.
+/// Reads without a lock: the contents, and the file itself.
 ///
 /// # Errors
 /// `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
@@ -615,14 +616,14 @@ impl New {
         }
     }
 
-    /// The same, and the temp file goes with them: what is left is named by it.
+    /// Removes the secrets and the temp file, which names those that are left.
     fn abandon(&self, reservation: Reservation, may: MayBlock) {
         if self.forget(may).is_empty() {
             reservation.discard();
         }
     }
 
-    /// What the file says from now on.
+    /// The contents of the file from now on.
     fn stored(&self, target: &Path) -> Seen {
         let mut seen = Seen::written(self.document.clone(), target);
         if let (Stored::Sealed(outline), Some((name, text))) = (&seen.stored, &self.secrets)
@@ -654,7 +655,7 @@ impl Seen {
         }
     }
 
-    /// The document with the members that lie in the keychain.
+    /// The document with its members from the keychain.
     fn whole(&self) -> Document {
         let document = self.document.clone();
         match &self.secrets {
@@ -663,13 +664,13 @@ impl Seen {
         }
     }
 
-    /// Reads the file anew.
+    /// Reads the file again.
     fn look(target: &Path, may: MayBlock) -> Result<Self, Error> {
         Self::of(RegularFile::read(target, may.into())?.as_ref(), target)
     }
 
-    /// The same, but believes that there is nothing only where the folder says so twice: a host that moves its state
-    /// folder and leaves a link in its place must not look like a logout.
+    /// Reads the file again, and takes it for missing only where the folder shows so twice: a host that moves its
+    /// state folder and leaves a link in its place must not look like a logout.
     #[expect(
         clippy::disallowed_methods,
         reason = "for a moment, on a thread that may block"
@@ -690,7 +691,7 @@ impl Seen {
         Self::look(target, may)
     }
 
-    /// Reads the file anew, and takes from others what they should not have.
+    /// Reads the file again, and removes other users' permissions.
     fn tightened(target: &Path, may: MayBlock) -> Result<Self, Error> {
         let file = RegularFile::read(target, may.into())?;
         if let Some(file) = &file {
@@ -719,7 +720,7 @@ impl Seen {
         }
     }
 
-    /// What was just written, read back from memory so that both ways give the same.
+    /// The document just written, read back from memory so that both ways give the same.
     fn written(document: Document, target: &Path) -> Self {
         let bytes = document.to_json();
         match parse(&bytes, &target.display()) {

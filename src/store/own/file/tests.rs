@@ -1,4 +1,4 @@
-//! What the lock and the file of our own format promise.
+//! The guarantees of the lock and the file in this library's own format.
 
 use tempfile::TempDir;
 
@@ -367,7 +367,7 @@ fn without_rotation_an_older_leftover_does_not_bring_an_old_access_token_back() 
     assert_eq!(told(state.lock().stored()), "a2 r1");
     state.leave(DIGITS, &successor("r1", "a3", "r1", 1_800_000_000_000));
     assert_eq!(told(state.lock().stored()), "a3 r1");
-    // A rotated one counts whatever the clock said.
+    // A rotated token counts, even with an earlier time.
     state.leave(DIGITS, &successor("r1", "a4", "r4", 5));
     assert_eq!(told(state.lock().stored()), "a4 r4");
 }
@@ -397,7 +397,7 @@ fn a_login_or_logout_in_between_wins() {
         let state = State::logged_in();
         let mut locked = state.lock();
         let reserved = locked.reserve(MayBlock::in_test()).unwrap();
-        // Whoever did not honour the lock.
+        // By a process that ignored the lock.
         if now.is_empty() {
             std::fs::remove_file(state.location.path()).unwrap();
         } else {
@@ -1045,7 +1045,7 @@ mod unix {
             .unwrap();
         locked.replace(&sample("a1", Some("r1"))).unwrap();
 
-        // What was reserved can be saved, and a note written, on a disk that is full by now.
+        // A reserved result can be saved, and a note written, on a disk that is full by now.
         let reserved = locked.reserve(MayBlock::in_test()).unwrap();
         let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
         while ballast.write_all(&[7; 4096]).is_ok() {}
@@ -1145,7 +1145,7 @@ mod unix {
         );
     }
 
-    /// Runs in a child process of the test below: refreshes without end and tells each token that is saved.
+    /// Runs in a child process of the test below: refreshes without end and reports each saved token.
     #[test]
     #[ignore = "only as a child process"]
     fn child_that_refreshes() {
