@@ -3,7 +3,7 @@
 // The public functions, and the first look of the fast path. All else is loaded when it is first needed: a process that
 // only takes a fresh token loads the image and no call.
 
-// Where every binary may be kept from loading it is looked into now. Whatever else does so, the first call says.
+// Reasons that may keep every binary from loading are looked for now. Any other failure is reported by the first call.
 const isSuspect = typeof __filename !== "string" || process.execArgv.length > 0 || process.env.NODE_OPTIONS;
 const unusable = isSuspect ? require("./lib/unusable.js").whyUnusable() : undefined;
 if (unusable !== undefined) throw new Error(unusable);
@@ -58,8 +58,8 @@ async function adopting(name, caller, config, options, argument) {
   return call.start(name, caller, config, options, argument);
 }
 
-// What the last fresh token of a config was, and all that it depends on. Whoever keeps its config finds it by the object,
-// however many there are; whoever makes one for each call, by what it says, among the last few.
+// The last fresh token of a config, with all that it depends on. A caller that keeps its config finds it by the
+// object, in any number; one that makes a config for each call finds it by its content, among the last few.
 let byObject = new WeakMap();
 let byContent = [];
 const FEW = 32;
@@ -100,7 +100,7 @@ async function tokenOf(answer) {
   return token;
 }
 
-/** What is remembered of a fresh token, where the call asks for nothing else; undefined where there is more to do. */
+/** Returns the remembered fresh token, where the call asks for nothing else; undefined where there is more to do. */
 function freshToken(config, options) {
   try {
     const known = find(config);
@@ -112,12 +112,12 @@ function freshToken(config, options) {
     const fresh = look(config, known);
     return options === undefined || fresh === undefined || isContent(options, fresh.token) ? fresh : undefined;
   } catch {
-    // A getter, perhaps: what it threw the call itself meets again, and rejects with.
+    // A getter may have thrown: the call itself meets the same error, and rejects with it.
     return undefined;
   }
 }
 
-/** What native code is asked about by this thread from here on. */
+/** Sets the question that this thread asks native code from here on. */
 function ask({ question, stamp, due }) {
   question[0] = stamp;
   question[1] = due;
@@ -154,7 +154,8 @@ function find(config) {
   return undefined;
 }
 
-// What JavaScript asks a config for by name it finds also where native code, which takes what can be listed, does not.
+// JavaScript finds a member by its name even where native code does not: native code sees only members that can be
+// listed.
 function isOf({ content, storage, store }, config) {
   return content.isOf(config) && config.storage === storage && config.store === store?.deref();
 }
@@ -171,7 +172,7 @@ function look(config, known) {
   if (copy.store !== config.store || copy.storage !== config.storage) return undefined;
   const fresh = image.native?.freshToken(natively(image, copy)) ?? null;
   if (fresh === null) {
-    // There is more to do, or a failure to be told. What was handed out is not kept for it.
+    // There is more to do, or a failure to report. The token handed out before is not kept.
     if (known !== undefined) byContent = byContent.filter((one) => one !== known);
     byObject.delete(config);
     latest = undefined;
@@ -181,7 +182,7 @@ function look(config, known) {
   const { token, bound, stamp, due } = fresh;
   const header = bound === true ? undefined : `Bearer ${token}`;
   const now = { token, header, promise: resolved(token), stamp, due };
-  // Without a stamp only reading the file tells whether it still is the stored one.
+  // Without a stamp, only reading the file shows whether the token is still the stored one.
   if (stamp === undefined || content === undefined) return now;
   if (known !== undefined) return Object.assign(known, now);
   content.copy = undefined;
@@ -195,7 +196,7 @@ function look(config, known) {
   return made;
 }
 
-// A promise of the language, whatever the global of that name has become.
+// A promise of the language, even if the global of that name was replaced.
 async function resolved(value) {
   return value;
 }
@@ -221,8 +222,8 @@ async function authorized(config, given, options, fresh) {
   if (fresh === undefined) await valid(options);
   const request = readOnce(given);
   for (let turn = 0; turn < 5; turn += 1) {
-    // Signs for the token and the key that are stored by now, together: another process may have logged in meanwhile. What
-    // was found to be fresh just now native code knows by what it is asked about.
+    // Signs for the token and the key as they are stored by now, together: another process may have logged in
+    // meanwhile. Native code knows the token that was found fresh just now by its question.
     const isKnown = turn === 0 && fresh?.native !== undefined;
     const image = isKnown ? fresh : imageFor("authorizationHeaders", config);
     if (isKnown) ask(fresh);
@@ -233,13 +234,13 @@ async function authorized(config, given, options, fresh) {
       return DPoP === undefined ? { Authorization } : { Authorization, DPoP };
     }
     if (signed !== null) throw new errors.AuthError(signed);
-    // What is stored by now lies in a keychain or a database, and was not fetched yet.
+    // The stored login is in a keychain or a database, and was not fetched yet.
     if (!isKnown) await valid(options?.signal && { signal: options.signal });
   }
   throw new errors.AuthError(KEEPS_CHANGING);
 }
 
-// What native code has found to be right in a request, for those that follow: what comes after the host can be anything.
+// Methods that native code has accepted, for later requests. Anything may come after the host.
 const methods = new Set();
 const hosts = new Set();
 const MANY = 64;
@@ -260,7 +261,7 @@ function isTaken(request) {
   }
 }
 
-/** What is remembered to be right is what native code has seen. */
+/** Reads a request once: only values that native code has seen are remembered as valid. */
 function readOnce(request) {
   if (typeof request !== "object" || request === null) return request;
   const { method, url, nonce } = request;
@@ -328,7 +329,7 @@ function storedStatus(config) {
 
 let json;
 
-/** What can be said without a thread; undefined where one has to look. */
+/** Answers without a thread; undefined where the disk has to be read. */
 function atOnce(name, look, config) {
   try {
     const image = imageFor(name, config);
@@ -340,7 +341,7 @@ function atOnce(name, look, config) {
     // The plugin may know of a login.
     return typeof config?.adopt === "function" && status.state === "logged_out" ? undefined : resolved(status);
   } catch {
-    // It has a failure to tell.
+    // There is a failure to report.
     return undefined;
   }
 }

@@ -21,7 +21,7 @@ async function adopt(name, caller, config, options) {
   }
 }
 
-/** Functions whose failure was reported. */
+/** Functions with a failure that was already reported. */
 const failed = new WeakSet();
 
 async function told(adopt) {

@@ -11,7 +11,7 @@ class AuthError extends Error {
     }
   }
 
-  // Hosts load several copies of a package into one process: what one copy rejects with, another recognizes.
+  // Hosts load several copies of a package into one process: each copy recognizes the errors of the others.
   static [Symbol.hasInstance](value) {
     if (this !== AuthError) return Function.prototype[Symbol.hasInstance].call(this, value);
     return typeof value === "object" && value !== null && value[BRAND] === true;

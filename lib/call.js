@@ -12,13 +12,13 @@ const { explained } = require("./test-runner.js");
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
 
-// The language's own, whatever the global of that name has become.
+// The language's own Promise, even if the global of that name was replaced.
 const LanguagePromise = (async () => {})().constructor;
 
 function start(name, caller, config, options, argument) {
   return new LanguagePromise((resolve, reject) => {
     const origin = {};
-    // Whoever has taken these functions away gets an error without the caller's frames.
+    // Where these functions were removed, the error lacks the caller's frames.
     tolerate(() => Error.captureStackTrace(origin, caller), ignore);
     const failure = (details, cause) => withStackOf(origin, new AuthError(explained(details, config), cause));
     const aborted = () => failure(ABORTED, { cause: signal.reason });
@@ -57,10 +57,10 @@ function start(name, caller, config, options, argument) {
       if (!signal.aborted) operation.paste(typeof text === "string" ? text : "");
     };
     const onAbort = () => {
-      // Too late when the outcome stands already: then it is what the caller gets.
+      // If the outcome is decided already, the caller gets it.
       if (operation.cancel()) settle(reject, aborted());
     };
-    // What the caller's own callback throws ends the call and passes unchanged.
+    // An error of the caller's own callback ends the call and passes unchanged.
     const end = (error) => {
       if (settled) return;
       operation.cancel();
@@ -82,7 +82,7 @@ function start(name, caller, config, options, argument) {
     };
     // Native code calls this: nobody could catch what it throws, and the process would end.
     const listener = (kind, payload) => tolerate(() => hear(kind, payload), end);
-    // What only takes a fresh token sends nothing: no exit has to wait for it, and it needs no certificates.
+    // A call for a fresh token sends nothing: no exit has to wait for it, and it needs no certificates.
     saveBeforeExit();
     bringCertificates(image);
     const operation = image.native[name](nativeConfig(image, config), options, listener, argument);
@@ -132,7 +132,7 @@ function tolerate(callback, failed) {
 
 function ignore() {}
 
-// What must not end a login does not hide that it failed.
+// Reports a failure that must not end a login.
 function warn(error) {
   let what = "it threw what has no text";
   tolerate(() => {

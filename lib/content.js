@@ -1,7 +1,7 @@
 "use strict";
 
-// What a config says: recognizes another object that says the same, and the same one when it says something else by now. All
-// that can be listed counts, whatever it is called: so does an option that a later version has.
+// The content of a config: recognizes another object with the same content, and notices when the same object has
+// changed. All members that can be listed count, under any name, so options of later versions count too.
 const { isArray } = Array;
 const { create, getPrototypeOf, prototype } = Object;
 
@@ -14,7 +14,7 @@ class Content {
     this.isList = isArray(original);
     this.names = [];
     this.values = [];
-    /** The same, read once: what is remembered is what native code was given. */
+    /** The content, read once: the remembered content is the one that native code was given. */
     this.copy = this.isList ? [] : create(null);
     if (this.isList) for (let at = 0; at < original.length; at += 1) this.#take(at, original[at], depth);
     else for (const name in original) this.#take(name, original[name], depth);
@@ -54,7 +54,7 @@ class Content {
   }
 }
 
-/** What does something: no other that looks the same does the same. Not kept alive by being remembered. */
+/** An object with behaviour: no other object equals it, even one that looks the same. Held weakly. */
 class Individual {
   constructor(original) {
     this.reference = new WeakRef(original);

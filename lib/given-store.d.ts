@@ -1,2 +1,2 @@
-/** What the kit uses of it. */
+/** The part that the kit uses. */
 export function endListening(): void;

@@ -1,7 +1,7 @@
 "use strict";
 
-// A plugin's own store: the addon knows it by a number, and asks its functions through this file. What is told here comes
-// from native code, where nobody could catch an error: whatever fails becomes an answer.
+// A plugin's own store: the addon knows it by a number, and calls its functions through this file. Nobody could catch
+// an error on the way back to native code, so every failure becomes an answer.
 
 /** The config as the addon takes it. */
 function numbered({ native, stores }, config) {
@@ -48,7 +48,7 @@ function listen(native, store, number) {
     timer = setTimeout(end, IDLE);
     timer.unref?.();
   } catch {
-    // Nothing would end it: what was read holds for a second, as for stores that report nothing.
+    // Nothing would end the watch: a value that was read holds for a second, as in stores that report no changes.
     return;
   }
   listening.set(store, { timer, end });
@@ -84,7 +84,7 @@ async function inspected(report, store) {
   return { ...rest, ok, checks: [...checks, ...found] };
 }
 
-/** Stores that native code may ask, with how many calls of theirs are under way. */
+/** Stores that native code may ask, with the number of their calls under way. */
 const inUse = new Map();
 
 /** Native code keeps a number only: while a call is under way its store is kept here, and else by the plugin alone. */
@@ -93,7 +93,7 @@ function use(config) {
   if (typeof store === "object" && store !== null) inUse.set(store, (inUse.get(store) ?? 0) + 1);
 }
 
-/** The call has ended. What it sent may still have to be saved. */
+/** Called when a call has ended. Its refresh may still have to be saved. */
 async function release(image, config) {
   const store = config?.store;
   if (!inUse.has(store)) return;
@@ -108,11 +108,11 @@ async function release(image, config) {
 /** Longer than any refresh is between sent and saved unless its store fails, in milliseconds. */
 const SETTLING = 120_000;
 
-/** So many that a plugin must be making one for each call. */
+/** From this number on, a plugin must be making one for each call. */
 const MANY = 100;
 let made = 0;
 
-/** What nobody can reach any more native code need not know. */
+/** Tells native code to forget stores that are unreachable. */
 const unreachable = new FinalizationRegistry(({ native, number }) => native.forgetStore(number));
 
 function give(native, given) {

@@ -10,33 +10,33 @@ const VERSION = "0.1.0";
 const MAIN = "clawdbot-plugin-auth";
 const KEYCHAIN = "clawdbot-plugin-auth-keychain";
 
-/** Where the script of a host lies, or what it is called: anything else is not looked into. */
+/** The path or name of a host's script; other scripts are not examined. */
 const HOST_SCRIPT = /[\\/](?:moltbot|(?:clawdbot|openclaw)(?:-cn)?)(?:[\\/.]|$)/;
 
 /** How often descriptors are looked through for those of files that were replaced, in milliseconds. */
 const WATCH = 30_000;
 
-// What all copies of this package in a process have in common. Hosts load several, and keep old ones after a reload.
+// The state that all copies of this package in a process share. Hosts load several, and keep old ones after a reload.
 //
-// This is a contract between versions. A later one may add members; those below keep their names, types and meaning. For
-// what cannot keep them there is the next number in the symbol's name, and both live side by side.
+// This is a contract between versions. A later one may add members; those below keep their names, types and meaning. An
+// incompatible change takes the next number in the symbol's name, and both live side by side.
 //
 //   images          Map from "<package>@<version>" to the native image that all copies of that version use:
-//     leave(limit)    blocks until no refresh that was sent waits to be saved, at most `limit` milliseconds; none is sent then
-//     settled(limit)  a promise for the same while the process lives on; more may be sent
-//     letGo()         closes descriptors of credential files that were replaced; whether any is held still
-//     native          what the image exports: for copies of its own version alone
+//     leave(limit)    blocks until every sent refresh is saved, at most `limit` milliseconds; none is sent afterwards
+//     settled(limit)  the same as a promise, while the process lives on; more may be sent
+//     letGo()         closes descriptors of credential files that were replaced; returns whether any is still open
+//     native          the exports of the image: only for copies of its own version
 //     stores          the numbers of the given stores: likewise
 //     question        the array through which this thread asks its `isFresh`: likewise
 //   pendingLogins   Map from an account of a plugin to its login that is under way:
 //     verification, outcome  promises;  paste(text), abort()
-//     pluginId, asked  whose it is, and for what; owner  who alone may take part, if anybody;  listeners, waiters  of it
-//     isAnnounced, isAnswered  whether a chat is told how it ends, and whether its person has that as an answer already
-//     before  the account whose login it takes the place of
-//   chatAttempts    Map from a sender in a chat to the times (Unix ms) of what was tried there within the last hour
-//   loginPages      Map from the one-time address of a page to the login that it shows, to the browser with its cookie alone
+//     pluginId, asked  its plugin and its request; owner  the only one who may take part, if set;  listeners, waiters  of it
+//     isAnnounced, isAnswered  whether a chat reports how it ends, and whether its person gets that as an answer already
+//     before  the account whose login it replaces
+//   chatAttempts    Map from a sender in a chat to the times (Unix ms) of the attempts there within the last hour
+//   loginPages      Map from the one-time address of a page to the login that it shows, only to the browser with its cookie
 //   loginFailures   Map from an account of a plugin to the message of its last login that failed
-//   skipped         milliseconds that the tests of a plugin have put the clock ahead
+//   skipped         milliseconds by which the tests of a plugin have advanced the clock
 //   isLeaving       whether an exit of the process waits for all images: one listener does for all
 const SYMBOL = Symbol.for("clawdbot-plugin-auth.process.1");
 
@@ -55,12 +55,12 @@ function shared() {
   return made;
 }
 
-/** The image for that function and config, or why there is none: `{ failure }`, the details of an error. */
+/** The image for that function and config, or the details of the error why there is none: `{ failure }`. */
 function imageFor(name, config) {
   const storage = config?.storage;
   if (storage === undefined || config.store !== undefined) return mainImage();
   const isChange = name === "login" || name === "logout" || name === "importToken";
-  // With "file" as well: what takes the place of a login in the keychain, or ends it, removes its secrets there.
+  // With "file" as well: replacing or ending a login in the keychain removes its secrets there.
   const isWanted = storage === "keychain" || storage === "auto" || (storage === "file" && isChange);
   if (!isWanted || name === "authorizeDevice" || name === "refreshTokens") return mainImage();
   keychainImage ??= loadKeychainImage();
@@ -84,7 +84,8 @@ function mainImage() {
   }
 }
 
-// What knows the system's keychain is a package of its own, for its size: loaded when a config first asks for it.
+// The build that knows the system's keychain is a package of its own, for its size. It is loaded when a config first
+// asks for it.
 let keychainImage;
 
 function loadKeychainImage() {
@@ -111,7 +112,7 @@ function imageOf(name) {
   const offered = new Float64Array(2);
   const image = {
     native,
-    // What isFresh is asked: stamp and due. Arguments would cost it more than the answer.
+    // The question to isFresh: stamp and due. Arguments would cost more than the answer.
     stores: new WeakMap(),
     question: native.askThrough(offered, offered),
     leave: (limit) => native.leave(limit),
@@ -125,7 +126,7 @@ function imageOf(name) {
 
 function load(name) {
   const { platform, arch } = process;
-  // Where there is no binary of ours there may be one that the user has built.
+  // Where no published binary exists, the user may have built one.
   const abis = { linux: ["gnu", "musl"], win32: ["msvc"] }[platform] ?? [undefined];
   const failures = new Map();
   for (const abi of abis) {
@@ -157,8 +158,8 @@ function loaded(path) {
   return addon.exports;
 }
 
-// In a checkout it lies beside index.js, or beside a bundle; npm puts its package inside this one or beside. Looking costs
-// less than a search.
+// In a checkout the binary is beside index.js, or beside a bundle; npm puts its package inside this one or beside it.
+// Looking costs less than a search.
 function beside(folder, name, triple) {
   const file = `${name}.${triple}.node`;
   const there = `${MAIN}-${triple}/${file}`;
@@ -194,7 +195,7 @@ function loadFrom(folder) {
   pluginFolder = folder;
 }
 
-/** The same binary where it stays; undefined where that is another version by now. */
+/** The same binary in its lasting place; undefined where another version is there by now. */
 function lasting(name, triple) {
   if (typeof pluginFolder !== "string") return undefined;
   try {
@@ -207,7 +208,7 @@ function lasting(name, triple) {
   }
 }
 
-// The system maps a truncated binary all the same; then touching what is not there kills the process with SIGBUS.
+// The system maps a truncated binary anyway; reading beyond its end then kills the process with SIGBUS.
 function checkWhole(path) {
   const file = fs.openSync(path, "r");
   try {
@@ -231,7 +232,7 @@ function watchOver(image) {
 }
 
 async function lookLater(image) {
-  // The first timer of a process costs as much as reading the token: whoever waits for that has it first.
+  // The first timer of a process costs as much as reading the token, so a waiting caller gets its token first.
   for (let turn = 0; turn < 4; turn += 1) await undefined;
   const look = () => {
     image.isWatched = false;

@@ -8,7 +8,7 @@ const invalid = (message) => new AuthError({ code: "INVALID_CONFIG", message, re
 
 const MEMBERS = { env: "string", value: "string", behindLogin: "boolean" };
 
-/** The token that is there now, and where it is from; nothing where there is none. */
+/** The present token from outside, with its source; undefined where there is none. */
 function outsideToken({ token: given }) {
   if (typeof given !== "object" || given === null) {
     throw invalid('`token` must be an object such as { env: "MY_SERVICE_TOKEN" }.');
@@ -32,7 +32,7 @@ function outsideToken({ token: given }) {
   return { token, source, what, isBehind };
 }
 
-/** A login that cannot be used, whatever the reason: then the token behind it is. */
+/** A login that cannot be used, for any reason: then the next source of a token is used. */
 const isUnusable = (error) => error instanceof AuthError && error.needsLogin;
 
 /** `own` gives what the stored login has; `as` makes the same of a token. */
@@ -83,7 +83,7 @@ function endOf(token) {
   }
 }
 
-/** What the doctor says of it. */
+/** The doctor's check of the outside token. */
 function outsideCheck(config) {
   const outside = outsideToken(config);
   if (outside === undefined) return [];

@@ -1,7 +1,7 @@
 import type { AuthConfig, BeginLoginOptions, login, profileOrder } from "../index.js";
 import type { SharedLogin } from "./shared.js";
 
-/** What the kit uses of it; `pending-login.js` says what it is. */
+/** The part that the kit uses; documented in `pending-login.js`. */
 export interface Api {
   login: typeof login;
   profileOrder: typeof profileOrder;

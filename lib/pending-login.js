@@ -24,7 +24,7 @@ function storeId({ store }) {
   return stores.get(store);
 }
 
-/** What decides on the code: another server, client or scope takes another login. */
+/** The values that a code depends on: another server, client or scope needs another login. */
 function asked(config) {
   const { issuer, flow, redirectUri, deviceAuthorizationEndpoint, authorizationEndpoint, tokenEndpoint } = config;
   const { clientId, scopes, audience, resource, dpop } = config;
@@ -80,7 +80,7 @@ function start({ login }, config, owner, listeners, options) {
   const outcome = login(config, {
     ...options,
     signal: stop.signal,
-    // Whoever asked may be anywhere.
+    // The caller may be on any machine.
     remote: true,
     onPaste: ({ message }) => new Promise((answer) => ask({ message, answer })),
     onVerification: show,
@@ -89,7 +89,7 @@ function start({ login }, config, owner, listeners, options) {
     },
   });
   const verification = Promise.race([shown, outcome.then(() => shown)]);
-  // Whoever began it may be interested in one of them only.
+  // The caller that began it may use only one of the two promises.
   outcome.catch(() => {});
   verification.catch(() => {});
   return {

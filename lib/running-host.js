@@ -1,17 +1,17 @@
 "use strict";
 
-// The host that runs this process, as far as it decides where logins are kept: docs/hosts.md 5. It is known by the script
-// that Node was started with; whoever starts a plugin's code by another way is no host.
+// The host that runs this process, as far as it decides where logins are kept: docs/hosts.md 5. It is known by the
+// script that Node was started with; a plugin's code started in any other way has no host.
 const fs = require("node:fs");
 
-// What a host heeds, as bits that native code knows (src/store/state_dir.rs).
+// The places that a host reads, as bits that native code knows (src/environment/running_host.rs).
 const OPENCLAW_STATE_DIR = 1;
 const MOLTBOT_STATE_DIR = 2;
 const CLAWDBOT_STATE_DIR = 4;
 const OPENCLAW_FOLDER = 8;
 const CLAWDBOT_FOLDER = 16;
 const MOLTBOT_FOLDER = 32;
-/** Its own logins lie in auth-profiles.json. */
+/** Its own logins are in auth-profiles.json. */
 const AUTH_PROFILES = 64;
 
 const FOLDERS = OPENCLAW_FOLDER | CLAWDBOT_FOLDER | MOLTBOT_FOLDER;
@@ -26,14 +26,14 @@ const rows = [
   ["clawdbot", "0", CLAWDBOT_STATE_DIR | CLAWDBOT_FOLDER | AUTH_PROFILES],
 ];
 
-/** What the running host heeds; 0 where no host is known to run. */
+/** The places that the running host reads; 0 where no host is known to run. */
 function heeded(script = process.argv[1]) {
   try {
     const host = hostOf(fs.realpathSync(script));
     const row = rows.find(([name, since]) => name === host?.name && isAtLeast(host.version, since));
     return row === undefined ? 0 : row[2];
   } catch {
-    // Whoever has altered the language's own functions is not told of it here.
+    // A process that altered the language's own functions gets no error here.
     return 0;
   }
 }
@@ -47,7 +47,7 @@ function hostOf(script) {
     folder = parent;
     const { name, version } = manifestIn(folder) ?? {};
     if (rows.some(([host]) => host === name)) return { name, version };
-    // The innermost package with a name: what is installed inside of a host is no host.
+    // The innermost package with a name: a package inside of a host is no host.
     if (name !== undefined) return undefined;
   }
 }

@@ -1,17 +1,17 @@
-/** What the kit uses of it; `shared.js` says what it is. */
+/** The part that the kit uses; documented in `shared.js`. */
 export interface SharedLogin {
   readonly verification: Promise<import("../index.js").Verification>;
   readonly outcome: Promise<import("../index.js").AuthStatus>;
   paste(text: string): Promise<import("../index.js").AuthStatus | string>;
   abort(): void;
-  /** Who alone may take part; nothing where whoever may log in may. Missing in older versions of the package. */
+  /** The only one who may take part; absent where all may, and in older versions of the package. */
   readonly owner?: string | undefined;
   readonly pluginId?: string;
-  /** Whose login it takes the place of. */
+  /** The account whose login it replaces. */
   before?: import("../index.js").LoginAccount;
-  /** A chat is told how it ends. */
+  /** A chat reports how it ends. */
   isAnnounced?: boolean;
-  /** Its person has that as an answer already. */
+  /** The person gets the outcome as an answer already. */
   isAnswered?: boolean;
 }
 

@@ -1,9 +1,9 @@
 "use strict";
 
-// What is done with all images of the process, whichever copies of the package have loaded them.
+// Operations on all images of the process, loaded by any copy of the package.
 const images = require("./images.js");
 
-/** What all copies have in common, with what `images.js` has no use for. */
+/** The state that all copies share, with the members that `images.js` does not need. */
 function shared() {
   const common = images.shared();
   common.chatAttempts ??= new Map();
@@ -14,8 +14,8 @@ function shared() {
 /** How long an exit waits, in milliseconds. */
 const PATIENCE = 5_000;
 
-// Node runs no clean-up hook of an addon at process.exit or an uncaught exception, except in workers. What was sent waits
-// there for its answer, and an answer for the disk; nothing waits where nothing was sent.
+// Node runs no clean-up hook of an addon at process.exit or an uncaught exception, except in workers. This waits for
+// the answer to a sent request, and for the disk to save it; where nothing was sent, nothing waits.
 function saveBeforeExit() {
   const common = shared();
   if (common.isLeaving || !require("node:worker_threads").isMainThread) return;
@@ -34,7 +34,7 @@ function letGo() {
   everyImage((image) => image.letGo());
 }
 
-/** Resolves when no refresh of this process is between sent and saved, after so many milliseconds at the latest. */
+/** Resolves when every sent refresh of this process is saved, or after the given milliseconds. */
 async function settled(limit) {
   const waits = [];
   everyImage((image) => waits.push(image.settled(limit)));
@@ -42,7 +42,7 @@ async function settled(limit) {
     try {
       await wait;
     } catch {
-      // The others are waited for all the same.
+      // The other images are waited for anyway.
     }
   }
 }

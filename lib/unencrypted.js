@@ -18,7 +18,7 @@ function unencrypted({ allowHttp = [] }) {
   throw new AuthError({ code: "INVALID_CONFIG", message, retryable: false, needsLogin: false });
 }
 
-/** What the doctor says of them. */
+/** The doctor's checks of unencrypted origins. */
 function unencryptedChecks(config) {
   return unencrypted(config).map((origin) => ({
     name: "http",

@@ -14,7 +14,7 @@ function isBundled() {
   }
 }
 
-/** What `npm run build` has made in a checkout, whatever it calls the ABI: android-arm-eabi, linux-arm-gnueabihf, win32-x64-gnu. */
+/** The binary of `npm run build` in a checkout, for any ABI: android-arm-eabi, linux-arm-gnueabihf, win32-x64-gnu. */
 function ownBuild(name, abis) {
   const { platform, arch } = process;
   const start = `${name}.${platform}-${arch}-`;

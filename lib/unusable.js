@@ -1,6 +1,6 @@
 "use strict";
 
-// What is known before the first call, for nothing, to keep every binary from loading.
+// Reasons, known without cost before the first call, that keep every binary from loading.
 
 const ADDONS_DISABLED =
   "clawdbot-plugin-auth is a native addon, and Node was told to load none here: start it without --no-addons (look into " +

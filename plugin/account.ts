@@ -22,7 +22,7 @@ import { Refusals } from "./refusals.ts";
 
 /** An account of the plugin's user, which is logged in or not. */
 export interface Account {
-  /** Its name; "default" where there is but one, the first of the plugin's `order` where that decides. */
+  /** Its name. "default" where there is only one; the first of the plugin's `order` where that decides. */
   readonly profile: string;
   /** A valid access token, refreshed where it is due. Rejects with one sentence that names the command to log in. */
   getValidAccessToken(options?: TokenOptions): Promise<string>;
@@ -49,11 +49,11 @@ export interface Account {
 
 export interface AccountSource extends Pick<Sender, "origins" | "isRejected"> {
   profile: string;
-  /** The same object at every call, so that a fresh token costs next to nothing. */
+  /** The same object at every call, so that a fresh token costs almost nothing. */
   config(): AuthConfig;
   /** The plugin, as its user calls it. */
   title: string;
-  /** What logs this account in: "run `openclaw my-memory login` in a terminal". */
+  /** The command that logs this account in: "run `openclaw my-memory login` in a terminal". */
   loginAdvice(): string;
   say: Say;
   changes: Changes;
@@ -69,7 +69,7 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
       throw explainedError(error);
     }
   };
-  /** Who keeps what was fetched for a person hears of another one before the token is used. */
+  /** A caller that caches data for a person learns about another person before the new token is used. */
   let lastToken: string | undefined;
   const noticed = async <Result>(call: () => Promise<Result>, token: (result: Result) => string): Promise<Result> => {
     if (!changes.areWanted) {
@@ -110,7 +110,7 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     return { Authorization: `Bearer ${token}` };
   };
   const sender: Sender = { ...source, authorize, explained: explainedError, refusals: new Refusals() };
-  /** What the plugin said of it, until another takes its place. */
+  /** The token that the plugin rejected, until another replaces it. */
   let rejectedToken: string | undefined;
   const token = async (options?: TokenOptions) => {
     const valid = await ask(rejectedToken ? { rejectedToken, ...options } : options);
@@ -151,7 +151,7 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
   }
 }
 
-/** The same error; where a login fixes it, its message says in one sentence how, for the model and for the user. */
+/** Explains an error. Where a login fixes it, the message says how in one sentence, for the model and for the user. */
 export function explain(
   error: AuthError,
   title: string,

@@ -1,4 +1,4 @@
-/** `<command> accounts [order get | set | clear]`: who is logged in, and whose login goes first. */
+/** `<command> accounts [order get | set | clear]`: lists the logged-in accounts and their order. */
 import { type AuthConfig, type AuthStatus, listProfiles, profileOrder, status } from "../index.js";
 import { type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";

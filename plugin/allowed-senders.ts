@@ -1,4 +1,4 @@
-/** Who may log in from a chat: people whom the host names, and those who have sent a word from the terminal. */
+/** People who may log in from a chat: those whom the host names, and those who sent a word from the terminal. */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -21,10 +21,8 @@ export interface SenderSource {
   stateDir: string | undefined;
 }
 
-/**
- * The people who have sent a word, and the words that are good: one file for each. Whoever removes the file of a word has used
- * it, so no two senders, of whatever process, use one; and nothing is read to be written again.
- */
+/** The people who have sent a word, and the valid words: one file for each. Removing the file of a word uses it up, so
+ * no two senders, of any processes, can use one; and no file is read to be written again. */
 export class AllowedSenders {
   readonly #source: () => SenderSource;
 

@@ -9,7 +9,7 @@ import type { Origins } from "./origins.ts";
 import type { Refusals } from "./refusals.ts";
 import { isRequest, repetition } from "./repetition.ts";
 
-/** The account whose token it is. */
+/** The account that owns the token. */
 export interface Sender {
   authorize(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
   /** The error as the caller is to see it. */
@@ -182,7 +182,7 @@ function urlOf(input: string | URL | Request): URL {
   try {
     return new URL(given);
   } catch {
-    // What follows a question mark may be a secret.
+    // The text after a question mark may be a secret.
     const [path] = String(given).split(/[?#]/);
     throw new TypeError(
       `auth.fetch takes a whole URL, such as https://api.example.com/notes; it got ${JSON.stringify(path)}.`,
@@ -217,7 +217,7 @@ function proofRefusal(answer: Response): string | undefined {
   return error === "use_dpop_nonce" || error === "invalid_dpop_proof" ? error : undefined;
 }
 
-/** The origins that have accepted a bound token: a challenge of theirs that does not say so is careless. */
+/** The origins that have accepted a bound token: they take proofs, even if a later challenge does not say so. */
 const takesProofs = new Set<string>();
 
 /** Whether the service knows no bound tokens: RFC 9449 section 7.1 has its challenges say so. */
@@ -228,7 +228,7 @@ function takesNoProofs(answer: Response, origin: string): boolean {
 
 function takesNoBoundTokens(origin: string): AuthError {
   const message = `${origin} takes no tokens that are bound to a key (its challenge is not DPoP): leave \`dpop\` out and log in again.`;
-  // Its constructor is no part of the API.
+  // The constructor is not part of the API.
   const Made = AuthError as unknown as new (details: object) => AuthError;
   return new Made({ code: "INVALID_CONFIG", message, retryable: false, needsLogin: false });
 }
@@ -265,7 +265,7 @@ async function isRejected(answer: Response, ask: Sender["isRejected"]): Promise<
   try {
     return copy !== undefined && (await ask?.(copy)) === true;
   } catch {
-    // It could not tell, as of an answer that breaks off; the caller will see that himself.
+    // It cannot be determined, for example where the answer breaks off; the caller will see that as well.
     return false;
   } finally {
     discard(copy ?? { body: null });
@@ -279,7 +279,7 @@ async function discard({ body }: Pick<Response, "body">): Promise<void> {
     // The body of node-fetch is a stream of Node's.
     (body as { destroy?(): void } | null)?.destroy?.();
   } catch {
-    // It broke off, or is being read.
+    // The body broke off, or is being read.
   }
 }
 

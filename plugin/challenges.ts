@@ -6,7 +6,7 @@ export interface Challenge {
   parameters: Map<string, string>;
 }
 
-/** The challenges of an answer. What cannot be read is left out. */
+/** Reads the challenges of an answer. Unreadable ones are left out. */
 export function challengesOf(answer: Response): Challenge[] {
   const found: Challenge[] = [];
   // A scheme, or a parameter with the scheme before it where it is the first one.

@@ -1,4 +1,4 @@
-/** What becomes of the plugin's logins, whichever process changes them: for those who keep what they fetched for a person. */
+/** Reports changes of the plugin's logins by any process, for callers that cache data for a person. */
 import { channel } from "node:diagnostics_channel";
 import type { AuthStatus } from "../index.js";
 
@@ -12,7 +12,7 @@ export interface LoginChange {
   pluginId: string;
   /** The account. */
   profile: string;
-  /** Whose login it is, as far as the server said: `id`, `name`, `email`. */
+  /** The account, as far as the server described it: `id`, `name`, `email`. */
   account?: AuthStatus["account"];
 }
 
@@ -66,7 +66,7 @@ export class Changes {
     this.#timer = undefined;
   }
 
-  /** Looks, and reports what has changed since the last look. Ends when all have been told. Never rejects. */
+  /** Checks for changes since the last check and reports them. Ends when all listeners were called. Never rejects. */
   look(): Promise<void> {
     const before = this.#looking ?? Promise.resolve();
     const look = before.then(() => this.#look()).catch(() => {});
@@ -79,7 +79,7 @@ export class Changes {
     const now = new Map(statuses.map((status) => [status.profile, status]));
     const before = this.#known;
     this.#known = now;
-    // The first look tells how things are, not what has become of them.
+    // The first check records the present state; it is not a change.
     for (const profile of before === undefined ? [] : new Set([...before.keys(), ...now.keys()])) {
       const type = change(before?.get(profile), now.get(profile));
       if (type !== undefined) {

@@ -21,11 +21,10 @@ import { asWhom, logoutText, stateInWords, statusText } from "./status-text.ts";
 export interface ChatOptions {
   /** Without the slash: `[a-z][a-z0-9_-]*`. @default the plugin's command */
   name?: string;
-  /**
-   * Who may use it, in a private chat, of those whom the host lets talk to it at all. "listed": whom its configuration or pairing
-   * names, `"*"` naming nobody, and clients of the gateway; "owners": whom `commands.ownerAllowFrom` names. Who has sent the word of `<command> chat allow`
-   * may in any case. @default "listed"
-   */
+  /** The people who may use it, in a private chat, of those whom the host lets talk to it at all. "listed": those
+   * named in the host's configuration or pairing (`"*"` names nobody), and clients of the gateway; "owners": those
+   * named in `commands.ownerAllowFrom`. A person who has sent the word of `<command> chat allow` may in any case.
+   * @default "listed" */
   who?: Who;
 }
 
@@ -65,7 +64,7 @@ export function chatCommand(context: ChatCommandContext): ChatCommand {
       try {
         return { text: await answer(context, given) };
       } catch (error) {
-        // What a handler throws the person does not get to read.
+        // A handler's own error is not shown to the person.
         const text = inChat(error, context);
         if (text === undefined) {
           context.logger.warn(`${context.title}: ${context.chatCommand} failed: ${error}`);

@@ -8,7 +8,7 @@ import type { Say } from "./messages.ts";
 import { beginLogin, type LoginContext, loginKey } from "./pending-login.ts";
 import { asWhom, personOf } from "./status-text.ts";
 
-/** What is not done, as the person is to read it. */
+/** A request that is refused, in words for the person. */
 export class Refused extends Error {}
 
 export interface ChatLoginContext extends LoginContext {
@@ -51,7 +51,7 @@ function requireOwn(login: SharedLogin, conversation: Conversation): SharedLogin
   return login;
 }
 
-/** What to tell the person, or the model that passes it on: the page and the code. */
+/** The instructions for the person, or for the model that passes them on: the page and the code. */
 export async function chatLogin(
   context: ChatLoginContext,
   conversation: Conversation,
@@ -148,7 +148,7 @@ export function inChat(error: unknown, { title, chatCommand, say }: ChatLoginCon
 
 function loggedIn({ title, say }: ChatLoginContext, outcome: AuthStatus, { before }: SharedLogin): string {
   const { scopes, missingScopes } = outcome;
-  // Whoever had another approve the code gets to read it.
+  // If another person approved the code, the sender learns that.
   const isOther =
     before !== undefined && outcome.account !== undefined && personOf(before) !== personOf(outcome.account);
   const replaced = isOther ? ` Until now it was ${personOf(before)}.` : "";

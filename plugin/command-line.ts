@@ -1,4 +1,4 @@
-/** A command line of the plugin: what every subcommand knows, runs in and prints by. */
+/** A command line of the plugin: the context and the output of every subcommand. */
 import { type AuthConfig, AuthError } from "../index.js";
 import { explain } from "./account.ts";
 import type { AllowedSenders } from "./allowed-senders.ts";
@@ -14,7 +14,7 @@ export interface CommandContext {
   say: Say;
   /** Where the token is sent, and where without TLS. */
   origins: { list: readonly string[]; unencrypted: readonly string[] };
-  /** Who may log in from a chat, where there is a command for that. */
+  /** The people who may log in from a chat, where there is a command for that. */
   chat?: { senders: AllowedSenders; invite(): Promise<{ message: string }> };
 }
 
@@ -22,7 +22,7 @@ export interface AccountFlags {
   account?: string;
 }
 
-/** Runs a command for the account that its flags name; what fails is said in one line, without a stack. */
+/** Runs a command for the account that its flags name; a failure is printed in one line, without a stack. */
 export async function reported(
   context: CommandContext,
   flags: AccountFlags,

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
- * `npx clawdbot-plugin-auth status <plugin>`: what the plugin's own `status` says, and its exit codes, on hosts whose command
+ * `npx clawdbot-plugin-auth status <plugin>`: the plugin's own `status` with its exit codes, for hosts whose command
  * line knows no commands of plugins. It needs no host, no gateway and no network.
  *
- * `npx clawdbot-plugin-auth init <plugin>`: a new plugin that logs in. `move <plugin>`: its logins, between files and a store.
+ * `npx clawdbot-plugin-auth init <plugin>`: a new plugin that logs in. `move <plugin>`: moves its logins between files
+ * and a store.
  */
 import { parseArgs } from "node:util";
 import { AuthError, type CredentialStore, listProfiles, status } from "../index.js";
@@ -98,7 +99,7 @@ main(process.argv.slice(2)).then(
   (error: Error & { code?: string }) => {
     const isOurs = error instanceof AuthError;
     console.error(isOurs ? error.message : `${error.message}\n${usage}`);
-    // Told apart from 1, which says that somebody has to log in.
+    // Not 1, which means that somebody has to log in.
     process.exitCode = 3;
   },
 );

@@ -60,7 +60,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
         if (flags.check) {
           process.exitCode = worst(found);
           for (const account of found.filter((account) => exitCode(account) !== 0)) {
-            // Tells our exit code 1 apart from that of a host that does not know the command.
+            // Distinguishes exit code 1 from that of a host that does not know the command.
             const who = account.profile === "default" ? title : `${title} (account ${account.profile})`;
             process.stderr.write(`${who}: ${stateInWords(account)}\n`);
           }
@@ -141,7 +141,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
         let hasCode = false;
         const { profile, account, scopes, missingScopes, refreshable, expiresAt } = await login(config, {
           signal: interruption.signal,
-          // Who opens the page by hand may do so anywhere.
+          // A person who opens the page by hand may do so on any machine.
           ...(flags.open === false && { remote: true }),
           ...(process.stdin.isTTY && {
             onPaste: (request: PasteRequest) => pasted(request, screen, () => interruption.raise("SIGINT")),
@@ -150,7 +150,7 @@ async function runLogin(context: CommandContext, flags: AccountFlags & { open?: 
             hasCode = verification.userCode !== "";
             screen.verification(verification, title);
             if (!hasCode) {
-              // What a server shows without sending the browser back cannot be known here.
+              // A page from which the server does not send the browser back cannot be noticed here.
               silent = setTimeout(() => {
                 screen.say(
                   "  Nothing has come back from the browser yet. If it shows an error, that page alone says why: often the redirect URI is not registered.",

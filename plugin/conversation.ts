@@ -65,7 +65,7 @@ export function ownerOf({ channel, accountId, senderId, threadId }: Conversation
   return JSON.stringify([channel, accountId ?? "", senderId, threadId ?? ""]);
 }
 
-/** The id of a person as it stands in lists: without the channel and the words that some hosts put before it. */
+/** The id of a person as it appears in lists: without the channel and the words that some hosts put before it. */
 export function personIn(address: string): string {
   return address
     .trim()

@@ -33,7 +33,7 @@ export interface GatewayMethods {
   chatAllow: GatewayMethod;
 }
 
-/** What is not an error of the login, which goes on. */
+/** A mistake in the request that does not end the login. */
 class NotTaken extends Error {
   readonly code = "INVALID_RESPONSE";
   readonly retryable = true;
@@ -113,7 +113,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       return logout(config);
     }),
     chatAllow: method(async () => context.invite?.() ?? {}),
-    // A damaged order is for the doctor to tell.
+    // The doctor reports a damaged order.
     doctor: method(({ config }, { fix }) => doctor(config, { fix: fix === true })),
   };
 }

@@ -24,7 +24,7 @@ export interface PluginApi {
   // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types of tools differ
   registerTool(tool: any, options?: any): void;
   registerCli?: (
-    // biome-ignore lint/suspicious/noExplicitAny: the hosts' own types differ, and commander's are not ours to name
+    // biome-ignore lint/suspicious/noExplicitAny: the hosts' types differ, and some are commander's
     registrar: (context: any) => void,
     // biome-ignore lint/suspicious/noExplicitAny: as above
     options?: any,
@@ -39,7 +39,7 @@ export interface PluginApi {
   registerHttpRoute?: (route: any) => void;
 }
 
-/** What a tool factory is given: `api.registerTool((context) => tool)`. */
+/** The context that a tool factory gets: `api.registerTool((context) => tool)`. */
 export interface ToolContext {
   agentId?: string | undefined;
   sessionKey?: string | undefined;
@@ -49,13 +49,13 @@ export interface ToolContext {
 
 /** A command of commander, as far as it is used. */
 export interface PluginCommand {
-  /** Its own word, and the command that it belongs to; by these the kit knows how it is called. */
+  /** The word of the command, and its parent command; these show how the kit was called. */
   name?(): string;
   readonly parent?: PluginCommand | null | undefined;
   command(name: string): PluginCommand;
   description(text: string): PluginCommand;
   option(flags: string, description: string): PluginCommand;
-  // biome-ignore lint/suspicious/noExplicitAny: what an action is given depends on the command
+  // biome-ignore lint/suspicious/noExplicitAny: the arguments of an action depend on the command
   action(run: (...args: any[]) => void | Promise<void>): PluginCommand;
 }
 
@@ -85,7 +85,7 @@ export interface PluginService {
 const names = ["clawdbot", "moltbot", "openclaw", "openclaw-cn"] as const;
 export type HostName = (typeof names)[number];
 
-/** What the names of a host's environment variables begin with. */
+/** The prefix of a host's environment variables. */
 const prefixes = { clawdbot: "CLAWDBOT", moltbot: "MOLTBOT", openclaw: "OPENCLAW", "openclaw-cn": "OPENCLAW" } as const;
 
 /** Hosts that answer "unknown command" to every command of a plugin: clawdbot 2026.1.24-3 and openclaw-cn 2026.1.31. */
@@ -133,15 +133,15 @@ function program(host: HostName, env: NodeJS.ProcessEnv): string {
   return isNamed && isInUse ? `${host} --profile ${profile}` : host;
 }
 
-/** Whose login, and how its commands are called. */
+/** The plugin that owns the logins, and the names of its commands. */
 export interface CommandLine {
   /** The plugin's command; none when it registers no commands of its own. */
   command: string | undefined;
-  /** What the gateway methods begin with. */
+  /** The prefix of the gateway methods. */
   id: string;
   /** The account, where it is not the one that is meant without being named. */
   account: string | undefined;
-  /** What the plugin says to print instead. */
+  /** The text that the plugin wants printed instead. */
   own?: string | ((account: string | undefined) => string) | undefined;
 }
 
@@ -162,14 +162,12 @@ export function loginCommand(
     const params = account === undefined ? "" : ` --params ${quoted(JSON.stringify({ account }))}`;
     return `${program(host, env)} gateway call ${quoted(`${id}.login`)}${params}`;
   }
-  // Not --profile: from openclaw 2026.4.15 on the host takes that for its own, wherever it stands on the line.
+  // Not --profile: from openclaw 2026.4.15 on the host takes that for its own, at any place in the line.
   return `${program(host, env)} ${command} login${flag}`;
 }
 
-/**
- * What a person is told to do in a terminal. docs/hosts.md 8: on openclaw 2026.5 and 2026.6 a command line whose first call was one of the
- * host's own may not call a plugin's method, and none of the host's commands lets it.
- */
+/** The instruction for a person in a terminal. docs/hosts.md 8: on openclaw 2026.5 and 2026.6 a command line whose
+ * first call was one of the host's own may not call a plugin's method, and none of the host's commands allows it. */
 export function inTerminal(command: string): string {
   const advice = /^openclaw (--profile \S+ )?gateway call /.test(command)
     ? " (if it answers `pairing required`: rename the folder `identity` in the host's state folder, and run it again)"

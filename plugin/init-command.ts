@@ -21,7 +21,7 @@ export function init(id: string, flags: InitFlags): string {
       throw new TypeError(`--${option} takes a URL, such as https://auth.example.com; it got "${url}"`);
     }
   }
-  // Its own package.json is where this file is run from, in dist/.
+  // This file runs from dist/, beside its own package.json.
   const { version } = require("../package.json") as { version: string };
   const files = newPlugin({ id, name, issuer, service, dependency: `^${version}` });
   const folder = resolve(id);

@@ -115,7 +115,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
     context.logger.warn(`${what}: ${inTerminal(context.loginCommand(named))}.`);
   }
 
-  /** Once for each kind. What needs a login is said when the account is looked at next. */
+  /** Warns once for each kind of failure. A needed login is reported when the account is checked next. */
   function warnOfFailure(error: unknown, profile: string, signal: AbortSignal): void {
     const { code = "", needsLogin = false, message = String(error) } = error as Partial<AuthError>;
     const kinds = failed.get(profile) ?? new Set();
@@ -149,7 +149,7 @@ export function keepFresh(context: KeepFreshContext): PluginService {
       clearTimeout(timer);
       warned.clear();
       failed.clear();
-      // A refresh may be under way with no promise of ours behind it: its rotated token is lost with the process.
+      // A refresh may be under way that no promise here waits for: its rotated token would be lost with the process.
       await settled(stopPatience);
       letGo();
       endListening();

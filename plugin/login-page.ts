@@ -22,7 +22,7 @@ export function loginRoutes(context: PageContext): HttpRoute[] {
   const guarded = (handler: (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>) => {
     return async (request: IncomingMessage, response: ServerResponse) => {
       const url = new URL(request.url ?? "/", context.redirectUri);
-      // A website whose name was made to mean this machine (DNS rebinding) comes with that name.
+      // A website that made its name mean this machine (DNS rebinding) sends that name.
       const hosts = [new URL(context.redirectUri).host, ...context.localHosts];
       if (!hosts.includes((request.headers.host ?? "").toLowerCase())) {
         show(response, 421, { heading: "This page is not here", text: "It was asked for by another name." });
@@ -68,7 +68,7 @@ export function pageOf(context: PageContext, login: SharedLogin): string {
     outcome: undefined,
   });
   const page = loginPages.get(token) as LoginPage;
-  // What a page says afterwards holds on to nothing of the copy that has served it.
+  // The final text of a page holds no reference to the copy that served it.
   const end = (outcome: LoginPage["outcome"]) => {
     page.outcome = outcome;
     page.login = undefined;

@@ -6,7 +6,7 @@
  */
 export type MessageName = "loginNeeded" | "loggedIn" | "loggedOut" | "notLoggedIn";
 
-/** What a sentence is made of; in a text each stands as `{title}`, `{account}` … */
+/** The values of a sentence; a text refers to each as `{title}`, `{account}` … */
 export interface MessageFacts {
   /** The sentence of the kit. */
   text: string;
@@ -14,7 +14,7 @@ export interface MessageFacts {
   title: string;
   /** The account; "default" where there is but one. */
   account: string;
-  /** Of `loginNeeded`: what to do: "run `openclaw my-memory login` in a terminal". */
+  /** In `loginNeeded`, the next step: "run `openclaw my-memory login` in a terminal". */
   advice: string;
   /** Of `loginNeeded`: why. */
   reason: string;
@@ -44,7 +44,7 @@ export function wording(messages: Messages | undefined, title: string): Say {
     try {
       return messages(name, facts) ?? facts.text;
     } catch {
-      // What says that a login is needed must not hide it.
+      // A failing text must not hide that a login is needed.
       return facts.text;
     }
   };

@@ -25,7 +25,7 @@ export async function moveLogins(config: AuthConfig, to: "store" | "file", accou
   return moved;
 }
 
-/** What a person reads of it. */
+/** The report for a person. */
 export function movedText(moved: AuthStatus[]): string {
   const width = Math.max(...moved.map(({ profile }) => profile.length));
   return moved

@@ -42,7 +42,7 @@ function versionOf(folder: string, names: string[]): string {
         return String(version);
       }
     } catch {
-      // None here: the next one up.
+      // No package.json here: try the folder above.
     }
     if (dirname(at) === at) {
       return "of unknown version";

@@ -67,21 +67,20 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   callbackRoute?: boolean;
   /** Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first request's */
   origins?: string[];
-  /** Whether an answer refuses the token though it is no 401. It may read it, as a copy; what it throws means no. */
+  /** Whether an answer other than a 401 rejects the token. It may read the answer, a copy; an error means no. */
   isRejected?: (answer: Response) => boolean | Promise<boolean>;
 }
 
 /** The login of a plugin. Its own methods are those of the account that is meant when none is named. */
 export interface PluginAuth extends Account {
-  /** For the package's own functions: what they are to be called with, for this account or the one that is meant. */
+  /** The config for the package's own functions: for the given account, else the one in use. */
   config(account?: string): AuthConfig;
   /** The account of a tool's context, `api.registerTool((context) => …)`, or the one of this name. */
   account(context: ToolContext | string): Account;
-  /**
-   * Calls it when somebody logs in or out, when tokens are renewed, and when a login is needed: here at once, of other processes at the
-   * next call or within two seconds. So that what was fetched for one person is not shown to another. The function that
-   * comes back ends it. The same goes to the channel `clawdbot-plugin-auth:login` of `node:diagnostics_channel`.
-   */
+  /** Calls the listener when somebody logs in or out, when tokens are renewed, and when a login is needed: for changes
+   * in this process at once, for those of other processes at the next call or within two seconds. So data fetched for
+   * one person is not shown to another. The returned function ends it. The same events go to the channel
+   * `clawdbot-plugin-auth:login` of `node:diagnostics_channel`. */
   onChange(listener: (change: LoginChange) => void): () => void;
   /** Adds the subcommands to a command of your own; with `command: false`. */
   addCommands(parent: PluginCommand): void;
@@ -92,7 +91,7 @@ export interface PluginAuth extends Account {
   loginTool(options?: LoginToolOptions): LoginTool;
 }
 
-/** What `pluginAuth` itself needs of the host. */
+/** The part of the host that `pluginAuth` itself needs. */
 export type RegisteringApi = Omit<PluginApi, "registerTool">;
 
 interface HostRuntime {
@@ -318,7 +317,7 @@ function pathOf(command: PluginCommand): string | undefined {
   // The one above all others is the host.
   for (let at: PluginCommand | null | undefined = command; at?.parent; at = at.parent) {
     const word = at.name?.();
-    // What stands in for a command need not know.
+    // A stand-in for a command need not know its words.
     if (typeof word !== "string" || words.length === deepest) {
       return undefined;
     }
@@ -385,7 +384,7 @@ function agentOf(context: ChatContext, api: RegisteringApi): string | undefined 
   }
 }
 
-/** What the plugin's user has configured. A wrong type is passed on: its refusal names the option. */
+/** The options that the plugin's user has configured. A wrong type is passed on: the error names the option. */
 function userConfig(config: Record<string, unknown> = {}): Partial<AuthConfig> {
   const members = ["issuer", "clientId", "clientSecret"] as const;
   return Object.fromEntries(

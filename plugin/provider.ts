@@ -38,7 +38,7 @@ export interface DeviceCodeAuthOptions
   pluginId?: string;
   /** The id of this method. @default "device" */
   id?: string;
-  /** What the person chooses by. @default "Log in with a code" */
+  /** The label of the choice for the person. @default "Log in with a code" */
   label?: string;
   hint?: string;
   /** The profile that the host keeps the tokens as. @default "<provider>:default" */
@@ -49,7 +49,7 @@ export interface DeviceCodeAuthOptions
   defaultModel?: string;
 }
 
-/** What the host keeps. Members beside its own carry what a refresh needs. */
+/** The credential that the host keeps. Members beside the host's own carry the values that a refresh needs. */
 export interface HostCredential {
   type: "oauth";
   provider: string;
@@ -59,13 +59,13 @@ export interface HostCredential {
   expires: number;
   clientId?: string;
   clientSecret?: string;
-  /** Who gave the tokens: {@link refreshOAuth} sends them to nobody else. */
+  /** The issuer of the tokens: {@link refreshOAuth} sends them to nobody else. */
   issuer?: string;
   tokenEndpoint?: string;
   [member: string]: unknown;
 }
 
-/** What of the host's context is used. */
+/** The part of the host's context that is used. */
 interface AuthContext {
   prompter: {
     note(message: string, title?: string): Promise<void>;
@@ -157,7 +157,7 @@ async function authorizeInBrowser(options: BrowserAuthOptions, context: AuthCont
         onVerification: ({ message }) => prompter.note(message, options.label ?? "Log in with the browser"),
         ...(isRemote !== true && { openUrl: (url: string) => context.openUrl(url) }),
         onPaste: ({ message, signal }) =>
-          // What a person types into a question that is over nobody reads.
+          // Text that a person types after the question has ended is ignored.
           Promise.race([
             prompter.text({ message }),
             new Promise<string>((give) => signal.addEventListener("abort", () => give(""))),
@@ -177,7 +177,7 @@ async function authorizeInBrowser(options: BrowserAuthOptions, context: AuthCont
   return { ...tokens, ...(clientSecret !== undefined && { clientSecret }) };
 }
 
-/** A store for the length of one login: the host keeps what comes of it. */
+/** A store for the length of one login: the host keeps the result. */
 function memory(kept: Map<string, string>): CredentialStore {
   let version = 0;
   const versions = new Map<string, string>();
@@ -263,7 +263,7 @@ async function authorize(options: DeviceCodeAuthOptions, context: AuthContext): 
   }
 }
 
-/** The options without those that are ours. */
+/** The options without this function's own. */
 function authConfig(options: DeviceCodeAuthOptions): AuthConfig {
   const { provider, id, label, hint, profileId, configPatch, defaultModel, pluginId = provider, ...config } = options;
   return { ...config, pluginId };

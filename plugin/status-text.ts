@@ -26,12 +26,12 @@ export function stateInWords({ state }: AuthStatus): string {
   return words[state];
 }
 
-/** As people call the person whose login it is; nothing where the server does not say. */
+/** The name by which people know the owner of the login; empty where the server names none. */
 export function personOf({ name, email, id }: LoginAccount = {}): string {
   return [name, email ?? (name === undefined ? id : undefined)].filter((part) => part !== undefined).join(", ");
 }
 
-/** Whose login it is, as far as that is known: by the server, or by the name of the account here. */
+/** The owner of the login, as far as known: by the server, or by the name of the account here. */
 export function asWhom({ account, profile: name }: { account?: LoginAccount | undefined; profile?: string }): string {
   const person = personOf(account);
   const profile = name === undefined || name === "default" ? "" : `account ${name}`;
@@ -98,7 +98,7 @@ function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined 
   return loginEndsAt > now() ? `the login itself ends ${when}` : `the login itself ended ${when}`;
 }
 
-/** What a logout came to; a line more for each entry that the keychain has kept. */
+/** The result of a logout, with a line for each entry that the keychain has kept. */
 export function logoutText(
   { removed, revoked, leftInKeychain = [] }: LogoutResult,
   title: string,

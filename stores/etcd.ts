@@ -196,10 +196,8 @@ interface Range {
   timeoutMs: number;
 }
 
-/**
- * Reports the keys that are written, by etcd's JSON gateway: a watch of gRPC would keep the process alive, whose connection
- * cannot be told not to. Resolves once the watch has begun.
- */
+/** Reports the written keys, by etcd's JSON gateway: a watch of gRPC would keep the process alive, and its connection
+ * cannot be told not to. Resolves once the watch has begun. */
 async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed: (key: string) => void) {
   const all = [hosts].flat();
   const host = all[Math.floor(Math.random() * all.length)] ?? "";
@@ -213,7 +211,7 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
   const post = async (path: string, body: object, headers: Record<string, string> = {}) => {
     const send = url.protocol === "https:" ? https.request : http.request;
     const request = send(new URL(path, url), { method: "POST", headers, agent: false, ...secure });
-    // Whoever waits for it is told otherwise; without a listener it would end the process.
+    // Waiters get the error another way; without a listener it would end the process.
     request.on("error", () => {});
     request.end(JSON.stringify(body));
     const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
@@ -263,7 +261,7 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
   return { broken, close: () => void request.destroy() };
 }
 
-/** Its errors have a class each, such as GRPCUnavailableError. */
+/** etcd's errors have a class each, such as GRPCUnavailableError. */
 function coded(error: unknown): unknown {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: string };
   if (typeof code === "string") {

@@ -73,7 +73,7 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
     client.unref?.();
     return client;
   }
-  /** Connected; anew where the connection broke. */
+  /** Connects, again where the connection broke. */
   const ready = async (): Promise<Client> => {
     if (hasEnded) {
       throw new StoreError("STORE_ENDED", "end() was called on this store.");

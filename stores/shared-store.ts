@@ -26,7 +26,7 @@ export interface StoreCheck {
 export interface StoreListener {
   /** This key was written, on whichever machine. */
   changed(key: string): void;
-  /** Whether changes are heard of; what happened while they were not is not told later. */
+  /** Whether changes are being reported; changes before that are not reported later. */
   live(isLive: boolean): void;
 }
 

@@ -33,7 +33,7 @@ export interface TestRequest {
   clientId: string | undefined;
   /** The last part of `grant_type`: "device_code" is a poll, "refresh_token" a refresh. */
   grant: string | undefined;
-  /** Of the answer; 0 where the connection was reset; undefined where there is none yet. */
+  /** The status of the answer; 0 where the connection was reset; undefined where there is no answer yet. */
   status: number | undefined;
 }
 

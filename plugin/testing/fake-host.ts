@@ -34,7 +34,7 @@ export interface CommandResult {
 // biome-ignore lint/suspicious/noExplicitAny: a plugin types its own tools
 type Tool = any;
 /** Runs a command with its arguments and options. */
-// biome-ignore lint/suspicious/noExplicitAny: what an action is given depends on the command
+// biome-ignore lint/suspicious/noExplicitAny: the arguments of an action depend on the command
 export type CommandAction = (...args: any[]) => Promise<void>;
 // biome-ignore lint/suspicious/noExplicitAny: a gateway method answers what it wants to
 type Answer = any;
@@ -105,10 +105,8 @@ export class FakeHost {
     return exported.register(this.api);
   }
 
-  /**
-   * Runs a command line, without the host's name: `host.run("my-memory login --account work")`. What it prints is kept, not
-   * shown. Words are separated by spaces.
-   */
+  /** Runs a command line, without the host's name: `host.run("my-memory login --account work")`. Its output is kept,
+   * not shown. Words are separated by spaces. */
   async run(line: string): Promise<CommandResult> {
     const words = line.trim().split(/\s+/);
     const command = this.#commands

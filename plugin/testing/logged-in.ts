@@ -8,7 +8,7 @@ import { clock } from "./clock.ts";
 export interface TestLogin {
   /** @default a random one */
   access?: string;
-  /** Where there is one, `clientId` (here or in the config) says whose it is. */
+  /** The refresh token. With one, `clientId` (here or in the config) names its client. */
   refresh?: string;
   /** When the access token ends, Unix milliseconds; in the past: it has just ended. @default never */
   expires?: number;

@@ -45,7 +45,7 @@ const current = new AsyncLocalStorage<Terminal>();
 const running: Terminal[] = [];
 let isCapturing = false;
 
-/** Runs a command with a terminal of its own; what a test runner prints meanwhile passes by. */
+/** Runs a command with a terminal of its own; the output of a test runner meanwhile is not part of it. */
 export async function runOn(terminal: Terminal, run: () => unknown): Promise<void> {
   capture();
   running.push(terminal);

@@ -3,8 +3,7 @@
 //! Protection at each instant of a refresh:
 //! 1. before the request, space is reserved for a journal and for the new file;
 //! 2. after the answer, the journal, a temp file in this library's own format, gets the new login and names the
-//! refresh
-//!    token that it replaces: the next holder of the lock writes it into the file as it is by then;
+//!    refresh token that it replaces: the next holder of the lock writes it into the file as it is by then;
 //! 3. the new text is made of the present file, so that nothing is lost that its program wrote meanwhile, and the file
 //!    is read again just before the rename;
 //! 4. the rename leaves the old or the new file, whole; then the journal is deleted.
