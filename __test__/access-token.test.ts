@@ -1,4 +1,4 @@
-/** What getValidAccessToken hands out, against the real authorization server with rotation and reuse detection. */
+/** Tests getValidAccessToken against the real authorization server with rotation and reuse detection. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -131,7 +131,7 @@ test("a login that the server revoked is LOGIN_REQUIRED, and asked about once", 
   const told = await status(config);
   assert.equal(told.state, "login_required");
   assert.equal(told.lastError?.code, "LOGIN_REQUIRED");
-  // The credential is not deleted, and a login mends it.
+  // The credential is not deleted, and a login fixes it.
   assert.ok(JSON.parse(readFileSync(home.credentialPath("memory"), "utf8")).refresh);
   await approvedLogin(config);
   assert.equal((await status(config)).state, "valid");

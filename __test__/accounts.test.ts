@@ -1,4 +1,4 @@
-/** Several accounts of one plugin: whose token a call gets, and who is told to log in. */
+/** Several accounts of one plugin: the account of a call, and the account that needs a login. */
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -134,11 +134,11 @@ test("another process logs the preferred account out, and in again: this one fol
   assert.equal(await running.accessToken(ordered), tokens.work);
   const other = await PluginProcess.start(t, { env: home.env() });
   await other.call("logout", [config({ profile: "work" })]);
-  // What was in use is looked at with every call.
+  // The account in use is checked at every call.
   assert.equal(await running.accessToken(ordered), tokens.home);
   await approvedLogin(config({ profile: "work" }));
   const work = await getValidAccessToken(config({ profile: "work" }));
-  // What was passed over, once a second.
+  // A skipped account is checked once a second.
   while ((await running.accessToken(ordered)) !== work) {}
   await other.call("profileOrder", [config(), ["home", "work"]]);
   assert.equal(await running.accessToken(ordered), work, "the config's own order goes before the stored one");

@@ -1,4 +1,4 @@
-/** `adopt`: a login that the plugin kept before it used this package, wherever and in whatever words. */
+/** `adopt`: a login that the plugin kept before it used this package, in any place and form. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -89,7 +89,7 @@ test("a function that knows nothing, or fails, leaves a login to be made, and sa
   const adopt = () => Promise.reject(new Error("host.json is damaged"));
   await rejection(getValidAccessToken({ ...config, adopt }), "LOGIN_REQUIRED");
   assert.match((await warned).message, /`adopt` failed.*host\.json is damaged/);
-  // The same in another process afterwards: whatever happened, the lock is free.
+  // Another process afterwards gives the same result: the lock is free.
   assert.equal(await getValidAccessToken({ ...config, adopt: () => ({ access: "now" }) }), "now");
 });
 

@@ -36,7 +36,7 @@ const alterations: Record<string, string> = {
   "JSON throws": `JSON.stringify = JSON.parse = ${fails}`,
 };
 
-/** Nothing can go on without these: whatever is called says so to its caller, and the process goes on. */
+/** Nothing works without these: every call reports that to its caller, and the process goes on. */
 const indispensable: Record<string, string> = {
   "maps do not iterate": `Map.prototype.values = Map.prototype.entries = Map.prototype[Symbol.iterator] = ${fails}`,
   "maps throw": `Map.prototype.get = Map.prototype.set = Map.prototype.has = Map.prototype.delete = ${fails}`,

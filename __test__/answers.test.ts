@@ -1,4 +1,4 @@
-/** Answers as servers in the wild give them: what arrived is used, what was said is believed, and no login is lost to a flaw. */
+/** Answers of real servers: usable parts are used, the server's words are believed, and no login is lost to a flaw. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
@@ -21,7 +21,7 @@ import { TempHome } from "./support/temp-home.ts";
 
 type Test = Parameters<typeof TempHome.create>[0];
 
-/** A login whose access token has ended, at a token endpoint that answers like that. */
+/** A login with an expired access token, at a token endpoint that gives that answer. */
 async function ended(t: Test, token: StubRoute): Promise<{ server: StubServer; config: AuthConfig }> {
   const server = await StubServer.start(t, { routes: { "/token": token } });
   const config = {
@@ -63,7 +63,7 @@ test("a refresh with a token type that nobody asked for: nothing is handed out, 
   const refused = await rejection(getValidAccessToken(config), "INVALID_RESPONSE");
   assert.match(refused.message, /token_type/);
   assert.equal((await status(config)).lastError?.code, "INVALID_RESPONSE");
-  // One pause after a failure is a second; what is asked for again then spends the new refresh token.
+  // A failure is followed by a pause of one second; the next request then spends the new refresh token.
   assert.equal(await patiently(config), "access-r3");
   assert.deepEqual(
     server.requestsOf("/token").map(({ form }) => form.get("refresh_token")),
@@ -289,7 +289,7 @@ test("an endpoint that is needed and cannot be used is named", async (t) => {
   assert.match(refused.message, /registration_endpoint/);
 });
 
-/** Answers of something before the server, or of a server that asks to come again; none of them was looked at. */
+/** Answers of a gateway before the server, or of a server that asks for another try; none is a verdict. */
 const passingAnswers: Record<string, StubAnswer> = {
   "a firewall's page": { status: 403, headers: { "content-type": "text/html" }, body: "<html>Just a moment" },
   "a captive portal's page": { status: 200, headers: { "content-type": "text/html" }, body: "<html>Welcome" },

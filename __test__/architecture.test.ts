@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const source = /\.(?:[cm]?js|[cm]?ts)$/;
 
-/** The files that a file imports, types too: who reads one has to read the other. */
+/** The files that a file imports, types included: a reader of the one has to read the other. */
 function imports(path: string): string[] {
   const text = readFileSync(path, "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
   const found = text.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\()\s*"(\.[^"]+)"/g);

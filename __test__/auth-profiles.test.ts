@@ -1,4 +1,7 @@
-/** clawdbot's `auth-profiles.json`: which login is meant, the host's own lock, its older file, and the hosts that have neither. */
+/**
+ * clawdbot's `auth-profiles.json`: which login is selected, the host's own lock, its older file, and the hosts that
+ * have neither.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -335,7 +338,7 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
       const host = await Host.start(t, file.path);
       assert.equal(await host.say("count 1"), "counted");
       assert.notEqual(file.tokens().access, token);
-      // Its turn: our next try says so.
+      // This package's next try ends the host's wait.
       assert.equal(await host.say("lock"), "locked");
       await tracer.detach();
       await until(async () => /is locked by another/.test((await plugin.status(file.config)).lastError?.message ?? ""));

@@ -66,7 +66,7 @@ test("a public client logs in, its token opens the API and is refreshed", async 
 
   const { searchParams, origin, pathname } = new URL(begun.url);
   assert.equal(origin + pathname, server.endpoints.authorizationEndpoint);
-  // To whoever reads URLs by RFC 3986, "+" is a plus.
+  // By RFC 3986, "+" in a URL is a plus.
   assert.match(new URL(begun.url).search, /[?&]scope=\w+%20/);
   assert.equal(searchParams.get("response_type"), "code");
   assert.equal(searchParams.get("code_challenge_method"), "S256");
@@ -517,7 +517,7 @@ test("two logins at once have a port and a state each", async (t) => {
   assert.equal((await other.outcome).profile, "work");
 });
 
-/** Writes bytes as they are; what came back by the time the other side hung up. */
+/** Writes raw bytes; returns all that came back before the other side hung up. */
 async function raw(redirectUri: string, bytes: string | Buffer): Promise<string> {
   const { hostname, port } = new URL(redirectUri);
   const socket = net.connect(Number(port), hostname);
@@ -525,7 +525,7 @@ async function raw(redirectUri: string, bytes: string | Buffer): Promise<string>
   socket.on("data", (chunk) => {
     text += chunk;
   });
-  // It may hang up before it has read everything.
+  // The other side may hang up before it has read everything.
   socket.on("error", () => {});
   socket.write(bytes);
   await new Promise((resolve) => socket.once("close", resolve));

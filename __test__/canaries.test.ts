@@ -1,7 +1,5 @@
-/**
- * Every error code through every function, with a secret in every position: whoever prints all that can be printed,
- * with all debug output on, prints none of them, and no file but the store's holds one.
- */
+/** Every error code through every function, with a secret in every position: a program that prints all it can, with
+ * all debug output on, prints no secret, and no file but the store's holds one. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -41,7 +39,7 @@ interface Login {
 }
 
 interface Scenario {
-  /** What each of these functions must end with. */
+  /** The expected result of each of these functions. */
   ends: Record<string, string>;
   /** Changes the server, the store or the config; may answer with more of the environment. */
   arrange(login: Login): undefined | Record<string, string> | Promise<undefined | Record<string, string>>;
@@ -341,7 +339,10 @@ describe("nothing is given away", { concurrency: 6 }, () => {
   });
 });
 
-/** Calls all functions in a process of its own; asserts that none of its output and no file but the store's gives anything away. */
+/**
+ * Calls all functions in a process of its own; asserts that neither its output nor any file but the store's holds a
+ * secret.
+ */
 async function everyFunction(t: Lifetime, login: Login, env: Record<string, string> = {}, functions?: string[]) {
   const { home, config, stub, path } = login;
   const cwd = join(home.path, "cwd");

@@ -191,9 +191,7 @@ async function life(config: AuthConfig): Promise<void> {
   assert.deepEqual(await logout(config), { revoked: true, removed: true });
 }
 
-/**
- * A server that lets only this client in, whoever it asks, and where `pkce` has words for it, only with PKCE.
- */
+/** A server that accepts only such a client, and where `pkce` holds an error text, only with PKCE. */
 async function deviceServer(t: Test, isWelcome: (request: StubRequest) => boolean, pkce?: string) {
   const stub = await StubServer.start(t);
   stub.describe();
@@ -225,7 +223,7 @@ function isClient({ form }: StubRequest, id: string, secret: string): boolean {
   return form.get("client_id") === id && form.get("client_secret") === secret;
 }
 
-/** What is in the Basic header, as it is. */
+/** The contents of the Basic header, not decoded. */
 function basic({ headers }: StubRequest): string {
   const encoded = headers.authorization?.startsWith("Basic ") ? headers.authorization.slice(6) : "";
   return Buffer.from(encoded, "base64").toString();

@@ -105,7 +105,7 @@ describe("clocks", { skip: WallClock.missing ?? false, concurrency: 4 }, () => {
         (reason: ReportedError) => reason,
       );
       assert.equal(error.code, "DEVICE_CODE_EXPIRED", error.message);
-      // All polls that four seconds allow, and the server (which gives ten minutes) ended none of them.
+      // All polls that fit into four seconds; the server (which allows ten minutes) ended none of them.
       const polls = await server.requests({ grant: "device_code" });
       assert.ok(polls.length >= 2 && polls.length <= 4, `${polls.length} polls`);
       assert.ok(polls.every(({ error }) => error === "authorization_pending"));

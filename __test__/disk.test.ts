@@ -140,7 +140,7 @@ describe("a disk that fails after the refresh token was spent: the token is hand
         /^The refreshed login is not saved yet and lives in this process alone/,
       );
       assert.match(told.lastError?.message ?? "", says);
-      // Others are told why they cannot have one.
+      // Other processes get the reason for it.
       const refused = await failure(other.accessToken({ ...login.config, lockTimeoutMs: 100 }));
       assert.equal(refused.code, "STORE_LOCKED");
       assert.ok(refused.message.includes(`process ${holder.child.pid}`), refused.message);
@@ -148,7 +148,7 @@ describe("a disk that fails after the refresh token was spent: the token is hand
       assert.deepEqual(login.stored(), login.old);
 
       await tracer.detach();
-      // Whoever waits gets it as soon as the disk has taken it.
+      // A waiting process gets it as soon as the disk has taken it.
       assert.equal(await other.accessToken(login.config), token);
       assert.equal(login.stored().access, token);
       assert.equal((await login.refreshes()).length, 1);
@@ -272,7 +272,7 @@ describe("a small disk of its own", { concurrency: 6, skip: cannotMount }, () =>
     assert.equal(await disk.plugin.accessToken(valid), token);
     assert.equal(await disk.plugin.accessToken({ ...valid, refreshBufferMs: 86_400_000 }), token);
     assert.equal((await disk.server.requests()).length, requests);
-    // A logout works all the same.
+    // A logout works anyway.
     assert.deepEqual(await disk.plugin.call("logout", [valid]), { revoked: true, removed: true });
     assert.equal((await disk.plugin.status(valid)).state, "logged_out");
     disk.empty();
@@ -417,7 +417,7 @@ class SmallDisk {
     return PluginProcess.start(this.#lifetime, { env: this.home.env(), launcher: this.mounts.launcher });
   }
 
-  /** Logs in, with an access token that lives so many seconds. */
+  /** Logs in, with an access token that lives that many seconds. */
   async login(more: Partial<AuthConfig>, seconds = 3600): Promise<AuthConfig> {
     const config = configFor(this.server, this.path, more);
     const lifetime = await this.server.intercept({ grant: "device_code" }, { edit: { expires_in: seconds } });

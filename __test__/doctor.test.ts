@@ -1,4 +1,4 @@
-/** What the doctor finds where something is really wrong, and what it mends. */
+/** The doctor's findings and fixes where something is really wrong. */
 import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -131,7 +131,7 @@ test("a folder that cannot be written to is an error before a refresh is lost", 
   assert.equal(report.ok, false);
   assert.match(found(report.checks, "folder").message, /cannot be written to/);
   if (process.getuid?.() === 0) {
-    // Root's own doctor sees whose it is by now.
+    // Root's own doctor sees the owner.
     assert.match((await examined(config)).of("folder").message, /belongs to another user/);
   }
 });

@@ -61,7 +61,7 @@ async function loggedIn(t: Test, options: AuthorizationServerOptions = {}) {
   return { server, home, config, credential };
 }
 
-/** Who signed: the public key. */
+/** The public key that signed the proof. */
 const signer = ({ headers }: LoggedRequest) => JSON.stringify(decodeProtectedHeader(headers.dpop ?? "").jwk);
 const nonceOf = ({ headers }: LoggedRequest) => decodeJwt(headers.dpop ?? "").nonce;
 
@@ -78,7 +78,7 @@ describe("against the real server, with DPoP and its nonce required", { concurre
     const [asked] = await server.requests({ endpoint: "device_authorization" });
     assert.equal(asked?.headers.dpop, undefined);
     const polls = await server.requests({ grant: "device_code" });
-    // The first is told the nonce; from then on every poll has it.
+    // The first poll learns the nonce; every later poll sends it.
     assert.deepEqual(
       polls.map(({ error }) => error).filter((error) => error === "use_dpop_nonce"),
       ["use_dpop_nonce"],
@@ -336,7 +336,7 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.match(String(refused.headers["www-authenticate"]), /use_dpop_nonce/);
     assert.equal((await call(config, api.origin, String(refused.headers["dpop-nonce"]))).status, 200);
     assert.equal((await call(config, `${api.origin}/other`)).status, 200);
-    // It stays with the service: the authorization server has its own.
+    // This nonce stays with the service: the authorization server has its own.
     await expireLogin(config);
     assert.equal((await call(config, api.origin)).status, 200);
     const asked = await server.requests(refreshes);
@@ -495,7 +495,7 @@ describe("requests to the service", { concurrency: 4 }, () => {
 
     assert.deepEqual(await (await auth.fetch(`${api.origin}/moved`)).json(), { subject: "ada" });
     assert.deepEqual(seen(), ["GET /moved 301", "GET /notes 200"]);
-    // A nonce that the second step wants: what the first one did is not done again.
+    // The second step requires a nonce: the work of the first step is not repeated.
     const posted = { method: "POST", body: "tea", headers: { "content-type": "text/plain" } };
     api.nonce = "first";
     assert.equal((await auth.fetch(`${api.origin}/made`, posted)).status, 200);
@@ -512,7 +512,7 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.deepEqual(await away.json(), { from: "elsewhere" });
     const headers = elsewhere.requests[0]?.headers;
     assert.deepEqual([headers?.authorization, headers?.dpop, headers?.["x-trace"]], [undefined, undefined, "1"]);
-    // Its nonce is its own: the next request to the service has the service's.
+    // The server's nonce is its own: the next request to the service carries the service's.
     assert.equal((await auth.fetch(api.origin)).status, 200);
     assert.deepEqual(seen(), ["GET /away 302", "GET / 200"]);
 
@@ -563,7 +563,7 @@ describe("requests to the service", { concurrency: 4 }, () => {
     assert.deepEqual(await server.requests(refreshes), []);
     assert.equal((await auth.status()).state, "valid");
 
-    // Who names DPoP as well, or another scheme, or has taken a bound token before, may mean this token.
+    // A service that names DPoP as well, or another scheme, or has accepted a bound token before, may mean this token.
     const challenge = (header: string) => ({ status: 401, headers: { "www-authenticate": header } });
     const accepted = { status: 200, body: {} };
     for (const [index, answers] of [
@@ -612,7 +612,7 @@ test("the private key shows up nowhere but in the credential file, and never lea
   const { server, config, credential } = await loggedIn(t);
   const seen: unknown[] = [];
   const dpopKey = String(credential.read().dpopKey);
-  // The key itself, 32 bytes in the middle of the PKCS#8, in whatever base64 it may be written.
+  // The key itself, 32 bytes in the middle of the PKCS#8, in any spelling of base64.
   const scalar = Buffer.from(dpopKey, "base64url").subarray(36, 68);
   const forms = [dpopKey, scalar.toString("hex"), scalar.toString("base64"), scalar.toString("base64url")];
 

@@ -1,4 +1,4 @@
-/** What a user does wrong, or meets: a code, a sentence to act on, and nothing lost. */
+/** Mistakes and failures that a user meets: a code, a sentence to act on, and nothing lost. */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";

@@ -27,7 +27,7 @@ describe("in the middle of a refresh", { concurrency: 4 }, () => {
         await held.arrived;
         plugin.child.send({ end });
         await plugin.child.event("leaving");
-        // The process has run its last JavaScript but ours. Only now does the server answer.
+        // Only this package's JavaScript still runs in the process. Only now does the server answer.
         await held.remove();
         assert.deepEqual(await plugin.child.exit, { code, signal: null });
         await assertSaved(login);

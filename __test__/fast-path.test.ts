@@ -1,4 +1,4 @@
-/** What a fresh token costs, counted instead of timed; and that another process's write is seen at the very next call. */
+/** The cost of a fresh token, counted instead of timed; and another process's write is seen at the very next call. */
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash, generateKeyPairSync } from "node:crypto";
@@ -25,7 +25,9 @@ const { Content } = createRequire(import.meta.url)("../lib/content.js") as {
 };
 const issuer = "https://auth.example.com";
 const calls = 1000;
-/** In a loop that takes longer than a second the path is looked at once more: some calls beside those that are counted. */
+/**
+ * In a loop that takes longer than a second the path is looked at once more: some calls beside those that are counted.
+ */
 const spare = 60;
 /** System calls for files. */
 const ofFiles = /stat|open|read|close|access|fcntl|seek|getdents/;
@@ -49,7 +51,7 @@ for (const form of forms) {
   test(`${form}: starts no thread, makes hardly an object, and a fresh token is one and the same promise`, async (t) => {
     const { home, config } = storedLogin(t);
     const args = [JSON.stringify(config), String(calls), form];
-    // So that nothing is collected while it is counted.
+    // A large young generation, so that nothing is collected while it is counted.
     const nodeOptions = ["--expose-gc", "--min-semi-space-size=64", "--max-semi-space-size=64"];
     const child = Child.start(t, "fresh-calls.mjs", { env: home.env(), args, nodeOptions });
     const { promises, started, bytes, token } = await child.event("asked");
@@ -80,7 +82,7 @@ for (const form of forms) {
     const each = { status: 4, listProfiles: 8 }[form] ?? 1;
     assert.ok(looks >= calls, `${looks} system calls for files in ${calls} calls: the file was not looked at`);
     assert.ok(looks <= each * calls + spare, `${looks} system calls for files in ${calls} calls`);
-    // Whoever asks another thread wakes it and is woken.
+    // A question to another thread wakes it, and its answer wakes the asker.
     const others = byMain.length - looks;
     assert.ok(others <= calls / 2, `${others} other system calls in ${calls} calls`);
     const forbidden = /^(flock|socket|connect|sendto|sendmsg|recvfrom|recvmsg|clone|clone3|fork|vfork|inotify.*)$/;
@@ -180,7 +182,7 @@ describe("what costs more is counted as well", { skip: traced ? false : "strace 
     assert.equal(count(all, /^connect$/), 10);
     assert.equal(count(all, /^f(data)?sync$/), 20);
     assert.ok(count(all, /^open/) <= 400, `${count(all, /^open/)} files opened in 10 refreshes`);
-    // What does things on the disk grows by a thread or two when it is asked for them faster than it gets to run.
+    // The pool for disk work grows by a thread or two when work arrives faster than it is done.
     assert.ok(count(all, ofThreads) < 10, "a thread for each refresh");
   });
 });
@@ -217,7 +219,7 @@ describe("a config is known by all that it says", () => {
     return [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, member = ""]) => member);
   };
   const members = declared("AuthConfig");
-  /** Values no two of which say the same; some are none for any option. */
+  /** Values that all differ; some are invalid for any option. */
   const values = [
     ...[undefined, null, true, false, 0, 1, Number.NaN, "", "a", "b", "1", Symbol.for("a"), () => {}, () => {}],
     ...[[], [[]], ["a"], ["a", "b"], ["b", "a"], ["a", undefined], [1], ["1"], {}, { a: 1 }, { a: "1" }, { b: 1 }],
@@ -232,7 +234,7 @@ describe("a config is known by all that it says", () => {
         const content = new Content({ pluginId: "p", [name]: value, last: 1 });
         for (const [other, different] of values.entries()) {
           const isSame = content.isOf({ pluginId: "p", [name]: different, last: 1 });
-          // What is none for any option is as good as never remembered.
+          // A value that is invalid for any option is hardly ever remembered.
           const is = one === other && !Number.isNaN(value);
           assert.equal(isSame, is, `${name}: ${String(one)} and ${String(other)}`);
         }
@@ -524,7 +526,7 @@ test("10,000 writes of another process, each seen at the very next call", { time
   let number = 0;
   for (let round = 0; round < 2000; round += 1) {
     if (round % 20 === 0) {
-      // Old enough that from here on only metadata is asked for: it alone has to tell.
+      // Old enough that from here on only metadata is read: it alone has to show the change.
       await pause(30);
       for (let call = 0; call < 3; call += 1) {
         await getValidAccessToken(config).catch(() => {});

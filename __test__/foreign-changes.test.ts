@@ -147,7 +147,7 @@ describe("changed between the last look and the rename", { concurrency: 6, skip:
   test("a network file system that renames twice: the save counts, nothing is revoked", async (t) => {
     const login = await ExpiredLogin.create(t);
     const { holder, tracer, outcome } = await stoppedBeforeRename(t, login);
-    // What NFS does where the answer to a rename is lost and it is sent again: done, and ENOENT.
+    // As NFS does where the answer to a rename is lost and it is sent again: done, and ENOENT.
     renameSync(login.temp(), login.path);
     await tracer.detach();
     holder.child.signal("SIGCONT");
@@ -183,7 +183,7 @@ describe("changed between the last look and the rename", { concurrency: 6, skip:
   });
 });
 
-/** A refresh whose answer is held back. */
+/** A refresh with a delayed answer. */
 async function underWay(login: ExpiredLogin) {
   const [holder, other] = await Promise.all([login.plugin(), login.plugin()]);
   const held = await login.heldAnswer();
@@ -215,7 +215,7 @@ function replaced(path: string, make: () => void): void {
   make();
 }
 
-/** The server knows no login any more; it is told in the background. */
+/** The server knows no login any more; it is notified in the background. */
 async function isRevoked({ server }: ExpiredLogin): Promise<void> {
   assert.equal((await server.request({ endpoint: "revocation" })).status, 200);
   assert.equal(await server.stored("RefreshToken"), 0);

@@ -1,4 +1,4 @@
-/** What the table of programs decides in foreign-files.test.ts, for the other programs. */
+/** The tests of foreign-files.test.ts for the other programs of the table. */
 import { foreignFiles } from "./support/foreign-files.ts";
 
 for (const format of ["pi", "kimi-code", "mcp-remote", "gemini-cli"] as const) {

@@ -1,4 +1,7 @@
-/** Logins in the files of other programs (`credentialsFormat`): read, refreshed and written back there, and nothing else. */
+/**
+ * Logins in the files of other programs (`credentialsFormat`): read, refreshed and written back there, and nothing
+ * else.
+ */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

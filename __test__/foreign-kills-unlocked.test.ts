@@ -1,4 +1,4 @@
-/** What foreign-kills.test.ts does, with a program that does not exclude us while we refresh. */
+/** The tests of foreign-kills.test.ts, with a program that ignores locks while it refreshes. */
 import { foreignKills } from "./support/foreign-kills.ts";
 
 foreignKills("codex", true);

@@ -4,5 +4,5 @@
  */
 import { foreignKills } from "./support/foreign-kills.ts";
 
-// One whose program excludes us while we refresh, and whose file holds a second login.
+// A program that waits for locks while it refreshes, with a second login in its file.
 foreignKills("auth-profiles", true);

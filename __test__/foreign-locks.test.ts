@@ -1,4 +1,7 @@
-/** The locks of other programs: nothing is sent while they are held, ours are held while a refresh token is spent, and none stays. */
+/**
+ * The locks of other programs: nothing is sent while they hold them, they are taken while a refresh token is spent,
+ * and none stays.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { describe, test } from "node:test";

@@ -1,4 +1,4 @@
-/** What we write into the files of other programs is what those programs read, and their settings are heeded. */
+/** Other programs can read the files that this package writes, and their settings are respected. */
 import assert from "node:assert/strict";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { describe, test } from "node:test";

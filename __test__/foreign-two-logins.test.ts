@@ -1,4 +1,7 @@
-/** Two logins in one file of another program: neither is ever taken for the other, and neither is lost for the other's sake. */
+/**
+ * Two logins in one file of another program: neither is ever taken for the other, and neither is lost for the other's
+ * sake.
+ */
 import assert from "node:assert/strict";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -52,7 +55,7 @@ describe("one that is killed while it is refreshed", { concurrency: 3, skip }, (
     const plugin = await logins.plugin();
     assert.equal(await plugin.accessToken(logins.config("b")), logins.stored("b").access);
     assert.equal(await plugin.accessToken(logins.config("a")), logins.stored("a").access);
-    // One for each: what a had received was not thrown away.
+    // One for each: the answer for login a was not thrown away.
     assert.equal((await logins.refreshes()).length, 2);
     // Nothing stays behind once each was held.
     await plugin.accessToken(logins.config("a"), { rejectedToken: logins.stored("a").access });

@@ -1,4 +1,4 @@
-/** Logins in a store that the plugin gives (`store`): what it does right, and all that it can do wrong. */
+/** Logins in a store that the plugin gives (`store`): its correct behaviour, and every mistake that it can make. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -30,7 +30,7 @@ async function loggedIn(t: Lifetime, more: Partial<AuthConfig> = {}) {
   const store = new MapStore();
   const config = configFor(server, home.stateDir, { store, ...more });
   const { status } = await approvedLogin(config);
-  /** As another machine whose token has ended, or as this one an hour later. */
+  /** Like another machine with an expired token, or this one an hour later. */
   const expire = () => {
     const members = store.json();
     store.put({ ...members, expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 });
@@ -38,7 +38,7 @@ async function loggedIn(t: Lifetime, more: Partial<AuthConfig> = {}) {
   return { server, home, store, config, status, expire };
 }
 
-/** What is read is believed for a second. */
+/** A value that was read is trusted for a second. */
 const aSecond = () => new Promise((resolve) => setTimeout(resolve, 1_050));
 
 /** As a process that has read nothing yet: the same store is given as another object. */
@@ -234,7 +234,7 @@ test("a new store object for each call: said once, and what nobody can reach is 
     }
     async function main() {
       await once(last, "lasts");
-      // What native code holds of a store is the function that it asks through.
+      // Native code holds of a store only the function that it asks through.
       const { native } = shared().images.values().next().value;
       const { giveStore } = native;
       native.giveStore = (ask) => { seen.push(new WeakRef(ask)); return giveStore(ask); };
@@ -242,7 +242,7 @@ test("a new store object for each call: said once, and what nobody can reach is 
       const living = () => seen.filter((ask) => ask.deref() !== undefined).length;
       const until = Date.now() + 30_000;
       while (living() > 1 && Date.now() < until) {
-        // What was looked at is held until the turn is over.
+        // The value that was read is held until the turn is over.
         await new Promise((resolve) => setImmediate(resolve));
         gc();
       }
@@ -306,7 +306,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
       expire();
       const before = store.json();
       readAnew(config, store);
-      // What was read once is believed while the store fails: that it has ended, in this case.
+      // The last value read is trusted while the store fails: here, that the token has expired.
       await status(config);
       break_(store);
       const error = await rejection(getValidAccessToken(config), "STORE_IO");
@@ -545,7 +545,7 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 }
 
 describe("a store that takes its time holds up nobody else", { concurrency: 2 }, () => {
-  // The store's own limit is 30 s: what waited for it would end only then.
+  // The store's own limit is 30 s: a call that waited for it would end only then.
   const inTime = { timeout: 25_000 };
 
   test("another login is refreshed while a waiter for a lock reads it", inTime, async (t) => {
@@ -561,7 +561,7 @@ describe("a store that takes its time holds up nobody else", { concurrency: 2 },
 
   test("it may itself need a token of this package", inTime, async (t) => {
     const { config, waiting, reads, other, release } = await slow(t);
-    // What its database is opened with.
+    // The login that opens its database.
     reads.meanwhile = () => getValidAccessToken(other);
     const outcome = getValidAccessToken(config);
     await waiting;
@@ -614,7 +614,10 @@ describe("a store that takes its time holds up nobody else", { concurrency: 2 },
     return { ...login, other, released, release };
   }
 
-  /** A login that has ended, whose lock another machine holds until `release`; and what the waiting call reads is held back as long. */
+  /**
+   * An expired login, with its lock held by another machine until `release`; reads of the waiting call are delayed as
+   * long.
+   */
   async function slow(t: Lifetime) {
     const { store, config, expire, other, released, release } = await ended(t);
     expire();

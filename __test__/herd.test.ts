@@ -1,4 +1,4 @@
-/** Many callers want the same expired credential at once: one refresh, whoever they are, and nobody waits for nothing. */
+/** Many callers need the same expired credential at once: one refresh for all of them, and no needless wait. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -147,7 +147,9 @@ for (const [where, count] of [
   });
 }
 
-/** Ten calls, all begun in that process when this resolves. Its tokens are in an object: they may still be waited for. */
+/**
+ * Ten calls, all begun in that process when this resolves. Its tokens are in an object: they may still be waited for.
+ */
 async function tenCalls(
   process: PluginProcess | undefined,
   config: AuthConfig,

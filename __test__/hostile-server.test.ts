@@ -1,7 +1,5 @@
-/**
- * A server that means harm, or has lost its mind, at every endpoint that is read. Whatever it says: the call ends with a
- * documented code, nothing reaches a terminal or a browser raw, and a stored credential survives.
- */
+/** A hostile or broken server, at every endpoint that is read. For any answer, the call ends with a documented code,
+ * nothing reaches a terminal or a browser raw, and a stored credential survives. */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -45,7 +43,7 @@ function body(text: string, headers = ""): StubAnswer {
 
 type Code = Parameters<typeof rejection>[1];
 
-/** What is answered, and the code of a login to which it is the device authorization answer. */
+/** The answer, and the code of a login that gets it from device authorization. */
 const answers: Record<string, [Code, StubAnswer]> = {
   "a body over 1 MiB": ["INVALID_RESPONSE", body(`{"a":"${"x".repeat(2 * mebibyte)}"}`)],
   "an endless body": ["INVALID_RESPONSE", { chunks: () => forever(`${json}\r\n`, " ".repeat(65_536)) }],
@@ -230,7 +228,7 @@ async function refusedLogin({ config, path, before }: Scene): Promise<void> {
   assert.equal(now.state, "valid");
 }
 
-/** What is taken for a passing failure is asked about again until the code ends; here, once is enough. */
+/** A transient failure is asked about again until the code ends; here, once is enough. */
 async function loginError(config: AuthConfig): Promise<AuthError> {
   const stop = new AbortController();
   const error: unknown = await login(config, {
@@ -364,7 +362,7 @@ async function answered(t: Parameters<typeof TempHome.create>[0], members: strin
   return config;
 }
 
-/** What a person sees of it. */
+/** The text that a person sees of it. */
 async function shown(t: Parameters<typeof TempHome.create>[0], members: string): Promise<Shown> {
   const config = await answered(t, members);
   const stop = new AbortController();
@@ -400,7 +398,7 @@ async function refusedCode(t: Parameters<typeof TempHome.create>[0], members: st
 }
 
 describe("numbers", { concurrency: 16 }, () => {
-  // Seconds that a code, or a token, lives: what is more than a century is a century.
+  // The lifetime of a code, or a token, in seconds: more than a century counts as a century.
   const century = 36_525 * 24 * anHour;
   for (const [interval, seconds] of [
     ["0", 1],
@@ -409,7 +407,7 @@ describe("numbers", { concurrency: 16 }, () => {
     ["7", 7],
     ["null", 5],
     ['""', 5],
-    // What cannot be read counts as absent.
+    // An unreadable value counts as absent.
     ...["-1", "1e308", '"1e308"', '"NaN"', "[]", "{}", "true", '"soon"', "-1e308"].map((odd) => [odd, 5] as const),
   ] as const) {
     test(`an interval of ${interval}`, async (t) => {

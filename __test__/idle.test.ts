@@ -1,4 +1,7 @@
-/** A process that has used a login and then does nothing: no descriptor of a replaced file, and no thread, stays for long. */
+/**
+ * A process that has used a login and then does nothing: no descriptor of a replaced file, and no thread, stays for
+ * long.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { logout } from "../index.js";

@@ -1,4 +1,6 @@
-/** `npx clawdbot-plugin-auth init`: a plugin that logs in, without an edit. The newest host loads it in __test__/hosts. */
+/**
+ * `npx clawdbot-plugin-auth init`: a plugin that logs in, without an edit. The newest host loads it in __test__/hosts.
+ */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -99,8 +99,8 @@ test("killed at every message to the keychain: old or new, whole, and nothing is
     login.assertTidy();
   }
   assert.ok(kills > 10, `only ${kills} messages`);
-  // Which of its threads sends is chance, and each is counted by itself: the messages after the rename are not always met.
-  // A kill there has tests of its own above.
+  // Which of its threads sends is chance, and each is counted by itself: the messages after the rename are not always
+  // met. A kill there has tests of its own above.
   assert.ok(stored.has("old"));
 });
 

@@ -124,7 +124,7 @@ for (const prompts of [false, true]) {
       login.expire();
       assert.equal(await plugin.accessToken(login.config), login.tokens().access);
     }
-    // What waits to be used again is the last one of each keyring.
+    // The entry that waits to be used again is the last one of each keyring.
     assert.ok(withTokens(login).length <= (prompts ? 3 : 1), `${withTokens(login)}`);
     assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
     assert.deepEqual(login.keyring.accounts(), []);

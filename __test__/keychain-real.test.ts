@@ -1,7 +1,5 @@
-/**
- * `storage: "keychain"` with real programs besides gnome-keyring: KeePassXC, KWallet, oo7. Those that are not installed are
- * skipped: `npm run test:long` installs them. What they differ in is tried one by one in keychain-programs.test.ts.
- */
+/** `storage: "keychain"` with real programs besides gnome-keyring: KeePassXC, KWallet, oo7. Missing ones are skipped:
+ * `npm run test:long` installs them. keychain-programs.test.ts tests their differences one by one. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { describe } from "node:test";
@@ -27,7 +25,9 @@ function withTokens(login: KeychainLogin<KeychainProgram>): string[] {
   return login.keyring.accounts().filter((account) => !account.endsWith("/trial"));
 }
 
-/** KeePassXC confirms before it writes: the former entry stays until the next refresh, which makes it into the newest. */
+/**
+ * KeePassXC confirms before it writes: the former entry stays until the next refresh, which makes it into the newest.
+ */
 function assertKept(login: KeychainLogin<KeychainProgram>, name: ProgramName): void {
   const { secretsId, previousSecretsId } = login.stored as unknown as { secretsId: string; previousSecretsId?: string };
   const former = name === "keepassxc" && previousSecretsId !== undefined ? [previousSecretsId] : [];

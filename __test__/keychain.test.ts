@@ -1,4 +1,7 @@
-/** `storage: "keychain"` with a real Secret Service: gnome-keyring on a session bus of its own. Kills: keychain-kills.test.ts. */
+/**
+ * `storage: "keychain"` with a real Secret Service: gnome-keyring on a session bus of its own. Kills:
+ * keychain-kills.test.ts.
+ */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -135,7 +138,7 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     assert.equal((await login.logIn(plugin, inFile)).storage, "file");
     const { access, refresh = "" } = login.stored;
     assert.ok(access && refresh);
-    // The choice is the login's, whatever later configs say.
+    // The choice belongs to the login, and later configs do not change it.
     assert.equal(await plugin.accessToken(login.config), access);
     assert.equal((await plugin.status(login.config)).storage, "file");
 
@@ -173,7 +176,7 @@ describe("the keychain fails", { concurrency: 4, skip }, () => {
     const access = await user.accessToken(login.config);
     const text = login.text;
     await login.keyring.killDaemon();
-    // Who has the token has it, as long as it lives.
+    // A process that has the token keeps it, as long as it lives.
     assert.equal(await user.accessToken(login.config), access);
     const other = await login.plugin();
     for (const attempt of [
@@ -305,7 +308,7 @@ describe("choosing at login", { concurrency: 4, skip }, () => {
     login.expire();
     assert.equal(await plugin.accessToken(login.config), login.stored.access);
     assert.deepEqual(login.keyring.accounts(), []);
-    // The next login chooses anew.
+    // The next login chooses again.
     assert.equal((await login.logIn(plugin)).storage, "keychain");
     login.assertTidy();
   });
@@ -355,7 +358,7 @@ describe("builds", { concurrency: 4, skip }, () => {
     assert.equal((await login.logIn(plugin, plain)).storage, "file");
     assert.equal(await plugin.accessToken(plain), login.stored.access);
     login.assertInNoFile(access, refresh);
-    // What it could not remove from the keychain goes with the next login that can.
+    // Entries that could not be removed from the keychain are removed by the next login that can.
     assert.equal(login.keyring.accounts().length, 1);
     await login.logIn(await login.plugin());
     login.assertTidy();

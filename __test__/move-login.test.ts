@@ -1,4 +1,6 @@
-/** Logins that change between files and a store that several machines share: real Redis, real kills, a rotating server. */
+/**
+ * Logins that change between files and a store that several machines share: real Redis, real kills, a rotating server.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,7 @@
-/** A login that is begun in one call and ended in another: one per account, across copies and processes; a logout ends it. */
+/**
+ * A login that is begun in one call and ended in another: one per account, across copies and processes; a logout ends
+ * it.
+ */
 import assert from "node:assert/strict";
 import { readdirSync, watch } from "node:fs";
 import { dirname } from "node:path";

@@ -1,4 +1,7 @@
-/** The login from a chat: what the person reads, who may, and to whom a login belongs. The real hosts are in __test__/hosts. */
+/**
+ * The login from a chat: what the person reads, who may, and to whom a login belongs. The real hosts are in
+ * __test__/hosts.
+ */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";

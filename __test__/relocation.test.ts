@@ -1,4 +1,6 @@
-/** What hosts do to folders: updates and reinstalls of a plugin, and doctor's move of ~/.clawdbot. The login survives. */
+/**
+ * What hosts do to folders: updates and reinstalls of a plugin, and doctor's move of ~/.clawdbot. The login survives.
+ */
 import assert from "node:assert/strict";
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";

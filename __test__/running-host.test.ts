@@ -1,4 +1,7 @@
-/** Without `stateDir`, the login lies where the host that runs the plugin keeps its state, whatever other variables say. */
+/**
+ * Without `stateDir`, the login lies where the host that runs the plugin keeps its state, whatever other variables
+ * say.
+ */
 import assert from "node:assert/strict";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

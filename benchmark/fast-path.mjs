@@ -1,4 +1,4 @@
-// A fresh token, call by call: ours, and what one would write by hand.
+// A fresh token, call by call: this package, and hand-written code.
 import { closeSync, fstatSync, openSync, promises, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { interleaved, report } from "./measure.mjs";
@@ -45,7 +45,7 @@ const contestants = {
 };
 const opened = [];
 
-/** One after the other, or so many promises at once; over all profiles in turn. */
+/** Calls one after the other, or `together` promises at once, over all profiles in turn. */
 function caller(calls, together) {
   if (together === 1) {
     return async (count) => {
@@ -79,7 +79,7 @@ try {
     Object.assign(times, await interleaved({ [slow]: asynchronous }, { rounds: 5, count: 1000, warmUp: 1 }));
     results.push({ profiles, together, times });
   }
-  // How long the event loop stands still: the part of a call before it gives its promise back.
+  // How long the event loop is blocked: the part of a call before it returns its promise.
   const config = scratch.config(names[0]);
   const others = Array.from({ length: 40 }, (_, number) => `other-${number}`);
   const first = [];

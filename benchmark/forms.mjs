@@ -103,7 +103,7 @@ function calls(subjects) {
   return Object.fromEntries(Object.entries(subjects).map(([name, call]) => [name, repeated(call)]));
 }
 
-/** The same proof by others, each in its usual way. */
+/** The same proof by other libraries, each in its usual way. */
 async function provers(publicKey, key) {
   const { generateProof } = await import("dpop");
   const { SignJWT } = await import("jose");

@@ -1,4 +1,4 @@
-// For callgrind: so many calls of one kind, in one process.
+// For callgrind: a number of calls of one kind, in one process.
 //
 //   node instructions.mjs <kind> <count> <folder>
 import { generateKeyPairSync } from "node:crypto";
@@ -26,8 +26,8 @@ for (let call = 0; call < Number(count); call += 1) {
   else if (kind === "headers" || kind === "proof") await authorizationHeaders(config, request);
   else if (kind === "status") await status(config);
   else if (kind === "list") await listProfiles(config);
-  // Another one each time: parsed anew, the file's metadata looked at.
+  // A different config each time: it is parsed again, and the file's metadata is read.
   else if (kind === "config") await getValidAccessToken({ ...config, requestTimeoutMs: 1000 + call });
-  // Another file each time: read and parsed anew.
+  // A different file each time: it is read and parsed.
   else await getValidAccessToken(scratch.config(`${kind}-${call}`));
 }

@@ -1,4 +1,4 @@
-// Times several things in turn, so that whatever else the machine does hits all of them alike.
+// Times several things in turn, so that other load on the machine affects all of them alike.
 
 /** Round after round, each of `subjects` once for `count` calls. @returns nanoseconds per call and round, by name */
 export async function interleaved(subjects, { rounds, count, warmUp = 3 }) {
@@ -27,7 +27,7 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** What two runs found out, as if it were one: what was measured is put together, all else is the same. */
+/** Joins the results of two runs as if they were one: measurements are put together, everything else is the same. */
 export function merged(first, second) {
   if (first === undefined) return second;
   if (Array.isArray(first)) {
@@ -38,7 +38,7 @@ export function merged(first, second) {
   return Object.fromEntries(Object.entries(first).map(([name, value]) => [name, merged(value, second[name])]));
 }
 
-/** What a child program found out goes to its parent as one line of JSON. */
+/** Sends the results of a child program to its parent as one line of JSON. */
 export function report(result) {
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }

@@ -1,5 +1,5 @@
-// What a careful plugin author would build from npm instead: a client library, proper-lockfile, write-file-atomic, and one
-// refresh at a time in a process. The same order of steps as ours: lock, read again, refresh, save, let go.
+// The build of a careful plugin author from npm: a client library, proper-lockfile, write-file-atomic, and one refresh
+// at a time in a process. The order of steps is that of this package: lock, read again, refresh, save, release.
 import { readFileSync } from "node:fs";
 import lockfile from "proper-lockfile";
 import writeFileAtomic from "write-file-atomic";
@@ -31,7 +31,7 @@ export async function rival(name, config, file) {
   const isFresh = (stored) => Date.now() < stored.expires;
 
   async function refresh() {
-    // As patient and as quick to try again as ours.
+    // As patient, and as quick to try again, as this package.
     const retries = { forever: true, minTimeout: 5, maxTimeout: 20, factor: 1.5, randomize: true };
     const release = await lockfile.lock(file, { retries });
     try {
@@ -64,7 +64,7 @@ export async function rival(name, config, file) {
   };
 }
 
-/** Ours, or one of these. */
+/** This package, or one of these. */
 export async function contestant(name, config, file) {
   if (name !== "ours" && name !== "before") return rival(name, config, file);
   const { getValidAccessToken } = load("index.js");

@@ -38,7 +38,7 @@ function row(part, what, times, { note = "", reference, before, show = duration 
   rows.push([part, what, ...texts, ratio, ...(other === undefined ? [] : [beside])]);
 }
 
-/** What a program finds out about each build, round after round in turn. */
+/** The results of a program for each build, round after round in turn. */
 async function ofEach(args, { rounds = 1, program = process.execPath, env } = {}) {
   const found = {};
   const turns = other === undefined ? 1 : rounds;
@@ -366,7 +366,7 @@ async function withEndpoint(delay, work) {
   }
 }
 
-/** Instructions that the addon's own code took in a run of so many calls. */
+/** The instructions that the addon's own code took in a run of that many calls. */
 function instructions(scratch, kind, calls, name) {
   const listing = join(scratch.path, "callgrind.out");
   const options = ["--tool=callgrind", `--callgrind-out-file=${listing}`, "--smc-check=all-non-file"];
@@ -496,7 +496,7 @@ async function main() {
     try {
       await parts[name]();
     } catch (error) {
-      // The others are worth something all the same.
+      // The other results are useful anyway.
       isWell = false;
       row(name, `failed: ${error.message.split("\n")[0]}`, "");
       console.error(error);

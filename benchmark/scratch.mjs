@@ -1,4 +1,4 @@
-// A folder with credentials as they lie on a user's disk, and an environment with nothing else in it.
+// A folder with credentials as on a user's disk, and an environment with nothing else in it.
 import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -53,7 +53,7 @@ export class Scratch {
     return this.write(profile, members);
   }
 
-  /** What a logout leaves. */
+  /** Writes the file that a logout leaves. */
   logOut(profile) {
     return this.write(profile, { version: 1, loggedOutAt: Date.now() });
   }

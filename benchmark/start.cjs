@@ -1,4 +1,4 @@
-// What loading costs a process that does nothing else: time, memory, threads.
+// The cost of loading in a process that does nothing else: time, memory, threads.
 //
 //   node start.cjs <what> <folder with a login>
 "use strict";

@@ -1,4 +1,4 @@
-// A token endpoint over TLS on loopback, in a process of its own: answers after so many milliseconds, counts.
+// A token endpoint over TLS on loopback, in a process of its own. It answers after a given delay, and counts requests.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { join } from "node:path";

@@ -190,7 +190,10 @@ function requireFrom(path) {
 
 let pluginFolder;
 
-/** Where the host has the plugin from. It may run a copy, and delete that at a reload: a binary of it would stay on the disk. */
+/**
+ * Where the host has the plugin from. It may run a copy, and delete that at a reload: a binary of it would stay on the
+ * disk.
+ */
 function loadFrom(folder) {
   pluginFolder = folder;
 }
@@ -224,7 +227,9 @@ function checkWhole(path) {
   }
 }
 
-/** For as long as an image holds a descriptor, one of a file that another process replaces is closed within a minute. */
+/**
+ * For as long as an image holds a descriptor, one of a file that another process replaces is closed within a minute.
+ */
 function watchOver(image) {
   if (image.isWatched) return;
   image.isWatched = true;

@@ -26,9 +26,15 @@ export interface Account {
   readonly profile: string;
   /** A valid access token, refreshed where it is due. Rejects with one sentence that names the command to log in. */
   getValidAccessToken(options?: TokenOptions): Promise<string>;
-  /** A valid access token and its end (Unix milliseconds, if known), for an SDK that keeps what it gets. Rejects likewise. */
+  /**
+   * A valid access token and its end (Unix milliseconds, if known), for an SDK that keeps what it gets. Rejects
+   * likewise.
+   */
   getToken(options?: TokenOptions): Promise<{ token: string; expiresAt?: number }>;
-  /** The service refused this token: it is replaced at once if it can be, else when the next one is asked for. Never rejects. */
+  /**
+   * The service refused this token: it is replaced at once if it can be, else when the next one is asked for. Never
+   * rejects.
+   */
   reject(token: string): Promise<void>;
   /** The headers for one request, with the proof where the login is bound to a key (`dpop: true`). Rejects likewise. */
   authorizationHeaders(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
@@ -37,7 +43,9 @@ export interface Account {
    * read only once (a stream, a `Request` of more than 1 MiB). The token goes to https URLs of the login's `origins` (and http on loopback); elsewhere this is plain `fetch`.
    */
   fetch(input: string | URL | Request, init?: RequestInit | null): Promise<Response>;
-  /** The state of the login, and where its token may go: no network call, no token. `unencrypted`: those without TLS. */
+  /**
+   * The state of the login, and where its token may go: no network call, no token. `unencrypted`: those without TLS.
+   */
   status(): Promise<AuthStatus & { origins: string[]; unencrypted?: string[] }>;
   /** Logs in, in words of your own: `onVerification` shows the code or the page. */
   login(options: LoginOptions): Promise<AuthStatus>;

@@ -150,7 +150,9 @@ async function exchange(sender: Sender, { input, init, headers }: Step) {
   }
 }
 
-/** The request that a redirect asks for, as `fetch` makes it; nothing where there is no redirect that can be followed. */
+/**
+ * The request that a redirect asks for, as `fetch` makes it; nothing where there is no redirect that can be followed.
+ */
 function afterRedirect(answer: Response, { input, init, headers: given }: Step, again: () => RequestInit | undefined) {
   const location = answer.headers?.get("location") ?? null;
   if (![301, 302, 303, 307, 308].includes(answer.status) || location === null) {
@@ -233,7 +235,10 @@ function takesNoBoundTokens(origin: string): AuthError {
   return new Made({ code: "INVALID_CONFIG", message, retryable: false, needsLogin: false });
 }
 
-/** Rejects with what to do where the token lacks a scope; not where the login has all of them, so that no other would help. */
+/**
+ * Rejects with what to do where the token lacks a scope; not where the login has all of them, so that no other would
+ * help.
+ */
 async function checkScope(sender: Sender, { input, init }: Step, answer: Response): Promise<void> {
   const url = urlOf(input);
   const requiredScope = isFrom(url.origin, answer) ? missingScope(answer) : undefined;

@@ -1,4 +1,7 @@
-/** The challenge of a service to a request without a token, or with one that is not good enough (RFC 9110 section 11.6.1). */
+/**
+ * The challenge of a service to a request without a token, or with one that is not good enough (RFC 9110 section
+ * 11.6.1).
+ */
 export interface Challenge {
   /** In lower case. */
   scheme: string;

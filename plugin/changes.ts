@@ -25,7 +25,10 @@ export interface ChangesContext {
   statuses(): Promise<AuthStatus[]>;
 }
 
-/** How often a process that listens looks by itself, in milliseconds. A look is a system call where nothing has changed. */
+/**
+ * How often a process that listens looks by itself, in milliseconds. A look is a system call where nothing has
+ * changed.
+ */
 const interval = 2000;
 
 export class Changes {

@@ -1,4 +1,7 @@
-/** `/<command> login | logout | status | accounts` in a chat, answered by the gateway without a model: `api.registerCommand`. */
+/**
+ * `/<command> login | logout | status | accounts` in a chat, answered by the gateway without a model:
+ * `api.registerCommand`.
+ */
 import { type AuthConfig, logout, status } from "../index.js";
 import { allAccounts, plainName } from "./accounts.ts";
 import { type AllowedSenders, isListed, isOwner, type Who } from "./allowed-senders.ts";

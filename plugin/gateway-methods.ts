@@ -1,4 +1,6 @@
-/** `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`. */
+/**
+ * `<id>.login`, `<id>.login.paste`, `<id>.status`, `<id>.logout` and `<id>.doctor`, for `api.registerGatewayMethod`.
+ */
 import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
 import { type SharedLogin, shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
@@ -39,7 +41,10 @@ class NotTaken extends Error {
   readonly retryable = true;
 }
 
-/** Of all registrations in this process, by any copy of the kit: a host may load the plugin again while a person approves. */
+/**
+ * Of all registrations in this process, by any copy of the kit: a host may load the plugin again while a person
+ * approves.
+ */
 const { pendingLogins, loginFailures: failures } = shared();
 
 export function gatewayMethods(context: GatewayContext): GatewayMethods {

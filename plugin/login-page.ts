@@ -1,4 +1,7 @@
-/** Pages on the gateway's port: where the browser comes back to, and a plain one that shows the code. `api.registerHttpRoute`. */
+/**
+ * Pages on the gateway's port: where the browser comes back to, and a plain one that shows the code.
+ * `api.registerHttpRoute`.
+ */
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type LoginPage, type SharedLogin, shared } from "../lib/shared.js";

@@ -1,4 +1,6 @@
-/** The doctor's report for a bug report: versions, host, platform and kind of store; no names of people or of servers. */
+/**
+ * The doctor's report for a bug report: versions, host, platform and kind of store; no names of people or of servers.
+ */
 import { readFileSync } from "node:fs";
 import { homedir, hostname, userInfo } from "node:os";
 import { dirname, join } from "node:path";

@@ -1,4 +1,6 @@
-/** Logins that go on in the background, after their code or page was handed out; the gateway's log has their outcome. */
+/**
+ * Logins that go on in the background, after their code or page was handed out; the gateway's log has their outcome.
+ */
 import { type AuthConfig, type AuthError, login as logIn, profileOrder } from "../index.js";
 import { accountKey, sharedLogin } from "../lib/pending-login.js";
 import { type SharedLogin, shared } from "../lib/shared.js";

@@ -47,7 +47,10 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   loginCommand?: string | ((account: string | undefined) => string);
   /** The sentences that tools, commands and chats show, as texts or by a function. @default those of the kit */
   messages?: Messages;
-  /** As in `AuthConfig`; `config` names a member of the user's `plugins.entries.<id>.config` that holds the token, after `env`. */
+  /**
+   * As in `AuthConfig`; `config` names a member of the user's `plugins.entries.<id>.config` that holds the token,
+   * after `env`.
+   */
   token?: OutsideToken & { config?: string };
   /** The account, or how a tool's context decides on it. @default by `order`, else the stored order, else "default" */
   profile?: string | ((context: ToolContext) => string | undefined);
@@ -65,7 +68,10 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
    * server knows. @default false
    */
   callbackRoute?: boolean;
-  /** Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first request's */
+  /**
+   * Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first
+   * request's
+   */
   origins?: string[];
   /** Whether an answer other than a 401 rejects the token. It may read the answer, a copy; an error means no. */
   isRejected?: (answer: Response) => boolean | Promise<boolean>;

@@ -8,7 +8,7 @@ import { root, setUp } from "./setup.mjs";
 
 /** @returns {Promise<number>} The exit code. */
 export async function buildPlugin() {
-  // What a renamed source left behind would be published.
+  // Otherwise the output of a renamed source would be published.
   rmSync(output, { recursive: true, force: true });
   const codes = [];
   for (const project of ["plugin", "stores"]) {
@@ -20,7 +20,7 @@ export async function buildPlugin() {
     const path = join(output, name);
     // The compiler rewrites the extension of imports in JavaScript only.
     const types = readFileSync(path, "utf8").replace(/(from "\.[^"]*)\.ts"/g, '$1.js"');
-    // The stores lie a folder deeper here than in their source.
+    // The stores are a folder deeper here than in their source.
     const isDeeper = name.startsWith("stores");
     writeFileSync(path, isDeeper ? types.replaceAll('"../index.js"', '"../../index.js"') : types);
   }

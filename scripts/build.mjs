@@ -11,7 +11,7 @@ import { run, runPackage } from "./command.mjs";
 import { keychainBuildOf, runningPlatform } from "./platforms.mjs";
 import { root, setUp } from "./setup.mjs";
 
-/** What comes of the doc comments in src/bindings: committed, and checked to be fresh. */
+/** Generated from the doc comments in src/bindings: committed, and checked to be fresh. */
 export const generatedTypes = join(root, "index.d.ts");
 
 /** @returns {Promise<number>} The exit code. */
@@ -58,7 +58,7 @@ export async function buildKeychain({ release = false } = {}) {
   return code;
 }
 
-/** What cargo calls the addon. */
+/** The file names that cargo gives the addon. */
 export const libraries = {
   linux: "libclawdbot_plugin_auth.so",
   darwin: "libclawdbot_plugin_auth.dylib",
@@ -85,7 +85,7 @@ export function isBuilt({ release = false } = {}) {
   );
 }
 
-/** When the addon was built, Unix ms; 0 where there is none. */
+/** The time of the last build, Unix ms; 0 where there is none. */
 function lastBuilt() {
   const addons = readdirSync(root).filter((name) => /^clawdbot-plugin-auth\..+\.node$/.test(name));
   return Math.max(...addons.map((name) => statSync(join(root, name)).mtimeMs), 0);

@@ -85,7 +85,7 @@ function read(path) {
 async function runNodeTests(passedOn) {
   const options = passedOn.filter((argument) => argument.startsWith("-"));
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
-  // What takes half a minute and more is run by `npm run test:long`, or by its name.
+  // Tests of half a minute and more are run by `npm run test:long`, or by name.
   const examples = ["examples/memory-plugin", "examples/migration/after"];
   const folders = names.length === 0 ? ["__test__", ...examples] : ["__test__", "__test__/long", ...examples];
   const files = folders
@@ -116,7 +116,7 @@ async function builtForTests() {
   );
 }
 
-/** What tests need besides the packages of the checkout, installed where it is not there: mostly a matter of waiting. */
+/** Installs the programs that tests need beyond the packages of the checkout. Mostly this waits for downloads. */
 function preparedForTests() {
   const fromDistribution = async () => {
     await setUp({ programs: testPrograms });
@@ -125,7 +125,7 @@ function preparedForTests() {
     await installEngines();
   };
   const prepared = Promise.all([setUp({ nodes: nodeMajors }), installMcpServers(), fromDistribution()]);
-  // It is awaited only by the stage that needs it.
+  // Only the stage that needs it awaits it.
   prepared.catch(() => {});
   return prepared;
 }

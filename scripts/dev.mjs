@@ -13,7 +13,7 @@ let editedAt = Date.now();
 
 async function tried() {
   isRunning = true;
-  // What is edited meanwhile is the next round's.
+  // Edits during a round start the next one.
   for (let tried = 0; tried !== editedAt; ) {
     tried = editedAt;
     const code = await (names.length > 0

@@ -1,4 +1,4 @@
-// What a Linux binary asks of the system it is loaded on, as its dynamic section says (64-bit, little endian).
+// Reads the requirements of a Linux binary from its dynamic section (64-bit, little endian).
 import { readFileSync } from "node:fs";
 
 const machines = { 62: "x64", 183: "arm64" };

@@ -7,7 +7,7 @@ import { root } from "./setup.mjs";
 const unpacked = join(root, "target", "tools", "debian-engines");
 const programs = { "redis-server": "usr/bin/redis-server", etcd: "usr/bin/etcd", pgbouncer: "usr/sbin/pgbouncer" };
 
-/** Where a program is, and the libraries that it may need; undefined where there is none. */
+/** The path of a program, with the libraries that it may need; undefined where there is none. */
 export function engine(name) {
   const place = ["/", unpacked].find((one) => existsSync(join(one, programs[name])));
   return place === undefined ? undefined : { program: join(place, programs[name]), libraries: join(place, "usr/lib") };

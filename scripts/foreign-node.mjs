@@ -15,7 +15,7 @@ import { output } from "./command.mjs";
 import { npm, root } from "./setup.mjs";
 
 const tools = join(root, "target", "tools");
-/** The first Debian whose musl runs the Node of PyPI. */
+/** The first Debian with a musl that runs the Node of PyPI. */
 const debian = "trixie";
 const nodeOfPyPI = "24.19.0";
 
@@ -49,7 +49,7 @@ async function debianPackages(cpu, names) {
     const sites = await output("apt-get", ["indextargets", "--format", "$(SITE)", "Created-By: Packages"]);
     const mirror = sites.split("\n").find((site) => /\/debian\/?$/.test(site));
     if (mirror === undefined) throw new Error("apt knows no mirror of Debian.");
-    // An apt of its own: other architecture, other release, and none of the system's state.
+    // A separate apt: other architecture, other release, and none of the system's state.
     const apt = join(folder, "apt");
     for (const part of ["state/lists/partial", "cache/archives/partial"])
       mkdirSync(join(apt, part), { recursive: true });

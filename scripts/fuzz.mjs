@@ -16,7 +16,7 @@ const tools = join(root, "target", "tools");
 const built = join(root, "target", "fuzz");
 const fuzz = join(root, "fuzz");
 const targets = readdirSync(join(fuzz, "fuzz_targets")).map((name) => name.replace(/\.rs$/, ""));
-// What cargo-fuzz wants of a nightly compiler, a stable one gives when told to.
+// cargo-fuzz requires a nightly compiler; a stable one behaves like that with this variable.
 const env = { RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: built };
 const cargoFuzz = join(tools, "bin", "cargo-fuzz");
 

@@ -34,7 +34,7 @@ const tasks = {
 };
 
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-// What npm calls by itself.
+// Scripts that npm itself calls.
 const hooks = ["prepack", "version"];
 const names = Object.keys(scripts).filter((name) => !hooks.includes(name));
 const unequal = [...names, ...Object.keys(tasks)].filter((name) => !(name in tasks && names.includes(name)));

@@ -1,20 +1,20 @@
-/** A row of __test__/hosts/versions.json: what a host version can, as far as a test goes by it. */
+/** A row of __test__/hosts/versions.json: the features of a host version, as far as a test depends on them. */
 export interface HostVersion {
   /** "<host>-<version>" */
   id: string;
-  /** Its package, which is what its command is called. */
+  /** The package of the host, which is also the name of its command. */
   host: "clawdbot" | "openclaw-cn" | "openclaw";
   version: string;
   node: 22 | 24;
   /** Run by .ci/run, wholly or in brief. */
   ci?: true | "brief";
-  /** Run in brief this time: what differs from host to host. */
+  /** Run only the tests that differ from host to host. */
   brief?: boolean;
   /** Something about chats changed with it: run by `npm run test:hosts -- --chat`. */
   chat?: boolean;
-  /** What says yes to the questions of a plugin's installation, where it asks any. */
+  /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
   consent?: string[];
-  /** It keeps the reason of a failed tool from HTTP callers; the log and the model get it. */
+  /** It hides the reason of a failed tool from HTTP callers; the log and the model get it. */
   hidesReasons?: boolean;
   /** Where it is installed, if that is not this checkout's. */
   folder?: string;

@@ -17,7 +17,7 @@ export const hosts = JSON.parse(readFileSync(join(folder, "versions.json"), "utf
   id: `${row.host}-${row.version.replace(/-\d+$/, "")}`,
 }));
 
-/** A row for a version that is not in the table: what the last version before it can. */
+/** A row for a version that is not in the table: the features of the last version before it. */
 export function hostLike(host, version) {
   const older = hosts.filter((row) => row.host === host && compare(row.version, version) <= 0);
   const row = older.at(-1) ?? hosts.find((one) => one.host === host);

@@ -1,4 +1,4 @@
-// What a macOS binary asks of the system it is loaded on, as its load commands say (64-bit, little endian).
+// Reads the requirements of a macOS binary from its load commands (64-bit, little endian).
 import { readFileSync } from "node:fs";
 
 const machines = { 16777223: "x64", 16777228: "arm64" };

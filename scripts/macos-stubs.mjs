@@ -1,4 +1,4 @@
-// What the linker has to know of macOS beyond what zig brings along (libSystem): the names that our crates use of three
+// The symbols of macOS that the linker needs beyond zig's own (libSystem): the names that the crates use of three
 // frameworks and of libiconv, as their own sources declare them. Nothing of Apple's is needed, or copied.
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -24,7 +24,7 @@ async function copyCheckout() {
   }
 }
 
-/** Every file that a protection may lie in. */
+/** Every file that may contain a protection. */
 function sources(folder = copy, below = ["src", "lib", "plugin", "index.js"]) {
   return below.flatMap((name) => {
     const path = join(folder, name);
@@ -41,7 +41,7 @@ function sources(folder = copy, below = ["src", "lib", "plugin", "index.js"]) {
   });
 }
 
-/** Applies it; what brings the file back, or nothing where it does not stand in exactly one place. */
+/** Applies it; returns a function that restores the file, or undefined where the text is not in exactly one place. */
 function takeOut(entry) {
   const { replace } = entry;
   const pattern = patternOf(entry);

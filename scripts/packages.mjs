@@ -61,7 +61,7 @@ export async function pack({ standIns = false } = {}) {
   };
   writeManifest(staged, { ...published, optionalDependencies, ...peers, ...repository() });
 
-  // What depends on the others comes last, and is published last.
+  // Packages that depend on others come last, and are published last.
   const names = [...builds.map(({ package: name }) => name), keychainPackage, "root"];
   const packages = await npmPack(
     names.map((name) => `./${name}`),
@@ -89,7 +89,7 @@ function stageTexts(platform, staged) {
   });
 }
 
-/** What users add, and what it depends on. */
+/** The package that users add, with its dependencies. */
 function stageKeychain(version) {
   const staged = join(folder, keychainPackage);
   mkdirSync(staged, { recursive: true });

@@ -16,9 +16,9 @@ export interface Platform {
 }
 
 export declare const platforms: Platform[];
-/** What users add for `storage: "keychain"`. */
+/** The package that users add for `storage: "keychain"`. */
 export declare const keychainPackage: string;
-/** The same platform's build that knows the system's keychain. */
+/** The same platform's build with the system's keychain. */
 export declare function keychainBuildOf(platform: Platform): Platform;
 /** @param wanted Either name, Rust's or npm's. */
 export declare function platformOf(wanted: string): Platform;

@@ -9,7 +9,7 @@ const cpus = { x86_64: "x64", aarch64: "arm64" };
 const systems = { linux: "linux", darwin: "darwin", windows: "win32" };
 const libcs = { gnu: "glibc", musl: "musl" };
 
-/** What users add for `storage: "keychain"`. */
+/** The package that users add for `storage: "keychain"`. */
 export const keychainPackage = `${manifest.name}-keychain`;
 
 /** @type {import("./platforms.mjs").Platform[]} */

@@ -6,7 +6,7 @@ import { root } from "./setup.mjs";
 
 const unpacked = join(root, "target", "tools", "debian-postgresql");
 
-/** Where its programs and libraries are; undefined where there is none. */
+/** The paths of its programs and libraries; undefined where there are none. */
 export function postgresql() {
   for (const place of ["/", unpacked]) {
     const versions = join(place, "usr/lib/postgresql");

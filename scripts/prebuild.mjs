@@ -19,13 +19,13 @@ import { macosStubs } from "./macos-stubs.mjs";
 import { keychainBuildOf, platformOf, platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
-/** What every Linux since 2014 has; Rust's own floor. */
+/** Every Linux since 2014 has it; Rust requires it. */
 const glibc = "2.17";
 
 /** The oldest macOS that Node 18 runs on is older; Rust's own floor for arm64. */
 const macos = "11.0";
 
-/** What the default binary may have, in bytes: hosts copy it into every capture of a plugin. */
+/** The most bytes of the default binary: hosts copy it into every capture of a plugin. */
 const largest = 2_900_000;
 
 const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
@@ -65,14 +65,14 @@ async function prebuild(platform) {
     `--remap-path-prefix=${root}=/clawdbot-plugin-auth`,
     // Where a panic came from: 101 KB of file names and line numbers that no user needs (docs/evidence/size.md).
     "-Zlocation-detail=none",
-    // And how values look to a programmer: another 81 KB. A test sees to it that no sentence is made of that.
+    // Without derived debug output: another 81 KB less. A test checks that no sentence for users needs it.
     ...(features.length === 0 ? ["-Zfmt-debug=none"] : []),
-    // What is dropped needs no way out of a panic in it: 200 KB. All crates have to agree, std as well.
+    // Destructors need no unwinding out of a panic: 200 KB less. All crates have to agree, std as well.
     ...(ownStd ? ["-Zpanic-in-drop=abort"] : []),
     // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
     ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
-    // Its name within itself, which is else the path that it was linked to.
+    // The name within the binary, which is otherwise the path that it was linked to.
     ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
     ...(os === "darwin" && isLinked ? (await macosStubs()).map((option) => `-Clink-arg=${option}`) : []),
   ];
@@ -104,7 +104,7 @@ async function hasRustSource() {
   return added !== undefined;
 }
 
-/** What each kind of Linux may be asked for: no more than Node itself asks for. */
+/** The libraries that each kind of Linux build may require: no more than Node itself requires. */
 const libraries = {
   glibc: /^(libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-.+)$/,
   musl: /^libc\.(so|musl-.+\.so\.1)$/,

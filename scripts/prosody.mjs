@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { once, unpackRelease } from "./debian.mjs";
 import { root } from "./setup.mjs";
 
-/** Its root folder; there is none where it could not be had. */
+/** The root folder of Prosody; it does not exist where it could not be installed. */
 export const prosody = join(root, "target", "tools", "debian-13-prosody");
 
 export async function installProsody() {

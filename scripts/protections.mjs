@@ -1,7 +1,8 @@
-// Each protection of docs/evidence/reliability.md as a change that takes it out, and the tests that must fail then. `find` stands once in
-// src/, lib/ or plugin/, whatever the file and its line breaks. `tests`: patterns of names, by file of __test__ or "rust".
+// Each protection of docs/evidence/reliability.md as a change that removes it, with the tests that must then fail.
+// `find` occurs once in src/, lib/ or plugin/, regardless of line breaks. `tests`: patterns of names, by file of
+// __test__ or "rust".
 
-/** Where it stands, whatever the line breaks, and comments between two lines. */
+/** Matches the text regardless of line breaks, and of comments between two lines. */
 export function patternOf({ find }) {
   const words = find.split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   return new RegExp(words.join("(?:\\s|//[^\\n]*\\n)+"), "g");

@@ -60,7 +60,7 @@ async function rehearse(workplace) {
       const { code, output: why } = await npm(["publish", "--ignore-scripts", one.file], workplace, registry.settings);
       if (code !== 0) throw new Error(`${one.name} is not published:\n${why}`);
     };
-    // What the others depend on first.
+    // Packages that others depend on first.
     const publish = async (all) => {
       await Promise.all(all.slice(0, 2 * platforms.length).map(publishOne));
       for (const one of all.slice(2 * platforms.length)) await publishOne(one);

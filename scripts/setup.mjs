@@ -60,7 +60,9 @@ export async function setUp({ nodes = [], programs = {}, rivals = false } = {}) 
   await installPrograms(programs);
 }
 
-/** From the distribution, as root alone. Where they cannot be had, the tests that need them say that they are skipped. */
+/**
+ * From the distribution, as root alone. Where they cannot be had, the tests that need them say that they are skipped.
+ */
 async function installPrograms(programs) {
   const isMissing = ([program]) => spawnSync(program, ["--version"], { stdio: "ignore" }).error !== undefined;
   const packages = Object.entries(programs)
@@ -87,12 +89,8 @@ async function installPrograms(programs) {
   }
 }
 
-/**
- * The packages of a folder's package-lock.json, if they are not there yet.
- *
- * @param {string} folder
- * @param {string} what as a person is told of it
- */
+/** Installs the packages of a folder's package-lock.json, if they are not there yet.  @param {string} folder @param
+ * {string} what described for a person */
 export async function install(folder, what) {
   if (isInstalled(folder)) {
     return;
@@ -106,7 +104,8 @@ export async function install(folder, what) {
   console.log(`Installed ${what} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
 
-// npm writes its hidden lockfile last: it is there, and newer than ours, only after a whole installation.
+// npm writes its hidden lockfile last: it exists, and is newer than the folder's own, only after a complete
+// installation.
 function isInstalled(folder) {
   const installed = modificationTime(join(folder, "node_modules", ".package-lock.json"));
   return installed !== undefined && installed >= modificationTime(join(folder, "package-lock.json"));

@@ -22,7 +22,7 @@ import { root, setUp } from "./setup.mjs";
 const tests = join(root, "__test__", "hosts");
 /** Where gateways live, and what hosts do to them: minutes for each host, so not in `.ci/run`. */
 const places = ["container.test.ts", "service.test.ts", "kept-login.test.ts", "pairing.test.ts"];
-/** What the tests say of each host: of its life, and of its chat. */
+/** The results of the tests for each host: its life, and its chat. */
 const results = join(root, "target", "hosts", "results.jsonl");
 const chatResults = join(root, "target", "hosts", "chat.jsonl");
 
@@ -37,7 +37,7 @@ async function main() {
   const isChat = options.includes("--chat");
   const chosen = await choice(names, ({ ci, chat }) => (isChat ? chat : ci || options.includes("--all")));
   if (options.includes("--install")) {
-    // Not the packages of the checkout: whoever does this meanwhile is installing them.
+    // The packages of the checkout are not installed here: another script may be installing them.
     await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
     return 0;
   }
@@ -101,7 +101,10 @@ function tested(chosen, files, options = []) {
   });
 }
 
-/** A release beyond the table fails nothing: it is not ours, and the next row of the table will be. */
+/**
+ * Tries a release beyond the table. It fails nothing, because it is another project's; the next row of the table can
+ * fail.
+ */
 async function tryNewest() {
   const last = hosts.at(-1);
   const version = await newestVersion(last.host).catch((error) => String(error.message).split("\n")[0]);

@@ -8,7 +8,7 @@ import { run } from "./command.mjs";
 const aMinute = ["check.mjs", "outage", "soak", "random-kills", "fast-path"];
 const asLong = { PLUGIN_AUTH_KILLS: "40", PLUGIN_AUTH_WRITES: "10000" };
 
-/** What is run, as scripts of this folder with their arguments. */
+/** The runs, as scripts of this folder with their arguments. */
 const long = [
   aMinute,
   ["test-keychains.mjs"],

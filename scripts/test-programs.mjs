@@ -27,7 +27,7 @@ async function main() {
     tokens: true,
   });
   const ours = ["newest", "rounds"];
-  // What is not ours goes to `node --test`.
+  // Unknown options go to `node --test`.
   const options = tokens.filter(({ kind, name }) => kind === "option" && !ours.includes(name)).map(asGiven);
   if (values.rounds) {
     process.env.PROGRAMS_ROUNDS = values.rounds;
@@ -57,7 +57,7 @@ async function main() {
   return code;
 }
 
-/** What is newer than what is pinned, as far as a registry can be asked. */
+/** The versions that are newer than the pinned ones, as far as a registry can be asked. */
 async function newerVersions() {
   const entries = await Promise.all(
     Object.entries(manifest.dependencies).map(async ([name, pinned]) => {
@@ -73,7 +73,7 @@ function asGiven({ rawName, value }) {
   return value === undefined ? rawName : `${rawName}=${value}`;
 }
 
-/** Says of each what changed. That is no fault of ours, so that nothing fails. */
+/** Reports the changes of each program. They fail nothing, because they are other projects' changes. */
 async function runNewest(newer, options) {
   if (Object.keys(newer).length === 0) {
     console.log("What is pinned is the newest.");
@@ -103,7 +103,7 @@ async function runNewest(newer, options) {
   }
 }
 
-/** What failed, by its name; or how it ended that nothing was said of. */
+/** The failed tests by name; or how a run ended that reported nothing. */
 function failedTests(options) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, testArguments("tap", options), { stdio: ["ignore", "pipe", "inherit"] });

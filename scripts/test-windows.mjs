@@ -48,10 +48,8 @@ const testFiles = [
   "status-command",
 ];
 
-/**
- * Rust tests that Wine cannot pass: it refuses to replace a file that anybody has open, whatever is asked for (Windows does it
- * with POSIX semantics, which std asks for), and knows no trust in certificates.
- */
+/** Rust tests that cannot pass under Wine: it refuses to replace a file that any process has open (Windows does it
+ * with POSIX semantics, which std requests), and it knows no trust in certificates. */
 const notUnderWine = [
   "readers_never_see_anything_but_whole_credentials_while_others_write",
   "an_unknown_authority_is_told_apart",
@@ -132,7 +130,9 @@ async function makeLab() {
   }
 }
 
-/** What cargo makes for Windows; `napi-build` insists on a library of Node's to link with, of which nothing is needed. */
+/**
+ * Builds for Windows with cargo; `napi-build` insists on linking a library of Node's, though nothing of it is needed.
+ */
 async function cargo(args, options) {
   const node = join(root, "target", "libnode");
   mkdirSync(node, { recursive: true });

@@ -20,7 +20,10 @@ export class Encryption {
     this.#keys = (Array.isArray(given) ? given : [given]).map(keyOf);
   }
 
-  /** `aes-256-gcm:<key id>:<nonce, tag and text in Base64>`. Bound to its place: a value is worth nothing under another key. */
+  /**
+   * `aes-256-gcm:<key id>:<nonce, tag and text in Base64>`. Bound to its place: a value is worth nothing under another
+   * key.
+   */
   seal(place: string, text: string): string {
     const [key] = this.#keys as [Key];
     const nonce = randomBytes(12);

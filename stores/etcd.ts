@@ -186,7 +186,10 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
   return sealed(engine, options);
 }
 
-/** How long one watch lasts, in milliseconds: where only its own connection was lost on the way, nothing else would show it. */
+/**
+ * How long one watch lasts, in milliseconds: where only its own connection was lost on the way, nothing else would
+ * show it.
+ */
 const TURN = 30_000;
 
 interface Range {

@@ -1,4 +1,7 @@
-/** Hears of changes for as long as it is wanted: connects again where the connection breaks, and asks whether it still answers. */
+/**
+ * Hears of changes for as long as it is wanted: connects again where the connection breaks, and asks whether it still
+ * answers.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { type StoreListener, within } from "./shared-store.ts";
 
@@ -11,10 +14,16 @@ export interface Hearing {
   close(): void;
 }
 
-/** A network that swallows everything breaks no connection: this often it is asked, and so long it may take, in milliseconds. */
+/**
+ * A network that swallows everything breaks no connection: this often it is asked, and so long it may take, in
+ * milliseconds.
+ */
 const BEAT = 1_000;
 
-/** `connect` resolves once changes are reported. Nothing here keeps a process alive. Ends by the function that is returned. */
+/**
+ * `connect` resolves once changes are reported. Nothing here keeps a process alive. Ends by the function that is
+ * returned.
+ */
 export function hearing(listener: StoreListener, connect: () => Promise<Hearing>): () => Promise<void> {
   const end = new AbortController();
   const { signal } = end;

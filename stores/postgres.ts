@@ -20,7 +20,10 @@ export interface PostgresPool {
 }
 
 export interface PostgresStoreOptions extends SharedStoreOptions {
-  /** `postgres://user@host/database`. Without it the usual variables count: `PGHOST`, `PGUSER`, `PGPASSWORD`, … and ~/.pgpass. */
+  /**
+   * `postgres://user@host/database`. Without it the usual variables count: `PGHOST`, `PGUSER`, `PGPASSWORD`, … and
+   * ~/.pgpass.
+   */
   connectionString?: string;
   /** Further options of `pg`: `ssl`, `host`, `user`, … */
   client?: Record<string, unknown>;

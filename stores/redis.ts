@@ -21,7 +21,10 @@ export interface RedisStoreOptions extends SharedStoreOptions {
   client?: Record<string, unknown>;
   /** The prefix of all keys. @default "plugin_auth:" */
   prefix?: string;
-  /** How long a lock outlives a holder that was killed, in milliseconds; it is renewed three times as often. @default 10000 */
+  /**
+   * How long a lock outlives a holder that was killed, in milliseconds; it is renewed three times as often. @default
+   * 10000
+   */
   lockMs?: number;
 }
 
@@ -129,7 +132,10 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
         await script(FREE, lock, [holder]).catch(() => {});
       }
 
-      /** Rejects once the lock may have ended. Until then the time that is left is counted from before the last renewal was sent. */
+      /**
+       * Rejects once the lock may have ended. Until then the time that is left is counted from before the last renewal
+       * was sent.
+       */
       async function renewed(): Promise<void> {
         let until = performance.now() + lockMs;
         while (!isOver) {

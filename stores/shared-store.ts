@@ -65,7 +65,10 @@ export function problem(message: string, fix: string, level: "warning" | "error"
   return { name: "store", level, message, fix };
 }
 
-/** The clock of the engine's machine, in Unix milliseconds, beside this one. `took` is how long the answer may have been on its way. */
+/**
+ * The clock of the engine's machine, in Unix milliseconds, beside this one. `took` is how long the answer may have
+ * been on its way.
+ */
 export function clockCheck(now: number, took = 0): StoreCheck[] {
   const apart = Math.abs(now - Date.now());
   return apart <= 30_000 + took

@@ -1,4 +1,6 @@
-/** A gateway in a container: process 1, nobody's user, an image that nobody writes, its home on a volume, no browser. */
+/**
+ * A gateway in a container: process 1, nobody's user, an image that nobody writes, its home on a volume, no browser.
+ */
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -40,7 +42,7 @@ for (const { id } of hosts.filter(({ version }) => version === "2026.9.6")) {
     const { uid, mode } = statSync(path);
     assert.deepEqual({ uid, mode: (mode & 0o777).toString(8) }, { uid: statSync(volume).uid, mode: "600" });
 
-    // Stopped in the middle of a refresh, whose answer comes before a container is killed.
+    // Stopped in the middle of a refresh, with an answer that comes before a container is killed.
     const refresh = () => JSON.parse(readFileSync(path, "utf8")).refresh as string;
     const spent = refresh();
     const held = await server.intercept({ grant: "refresh_token" }, { hold: "after" });

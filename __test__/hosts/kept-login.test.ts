@@ -1,4 +1,4 @@
-/** What hosts do to their plugins and their state folder, with a login there: it survives. */
+/** A login survives all that hosts do to their plugins and their state folder. */
 import assert from "node:assert/strict";
 import { cpSync, readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -27,7 +27,7 @@ for (const { id } of hosts.filter(({ host }) => host === "clawdbot")) {
       assert.equal(readFileSync(path, "utf8"), stored, what);
       assert.equal((await status(on.login)).state, "valid", what);
     }
-    // It has no backup of its own: a copy of its folder.
+    // It has no backup of its own: copy its folder.
     const restored = await Host.create(t, id, on.registry.url);
     cpSync(host.stateDir, restored.stateDir, { recursive: true });
     assert.equal((await status({ ...on.login, stateDir: restored.stateDir })).state, "valid");

@@ -1,4 +1,4 @@
-/** What a user does with a plugin, in every host that was chosen (scripts/test-hosts.mjs). */
+/** The life of a plugin with its user, in every chosen host (scripts/test-hosts.mjs). */
 import { describe, test } from "node:test";
 import { hosts } from "./support/host.ts";
 import { lifeOfALogin } from "./support/life-of-a-login.ts";

@@ -1,4 +1,6 @@
-/** What `npx clawdbot-plugin-auth init` writes, in the newest host that was chosen: it loads, and its users log in. */
+/**
+ * The plugin that `npx clawdbot-plugin-auth init` writes, in the newest chosen host: it loads, and its users log in.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -44,7 +46,7 @@ for (const { id } of hosts.slice(-1)) {
     const config = { issuer: server.issuer };
     host.configure({ plugins: { allow: ["tea-shop"], entries: { "tea-shop": { enabled: true, config } } } });
     const gateway = await host.startGateway();
-    // This host hides the reason from whoever calls a tool over HTTP, and writes it into its log.
+    // This host hides the reason from a tool's HTTP caller, and writes it into its log.
     assert.notEqual((await gateway.tool("tea_shop_search", { query: "tea" })).status, 200);
     assert.match(gateway.output, /Tea Shop needs a login: run `openclaw tea-shop login`/);
     const { stdout } = await host.succeed(["tea-shop", "login"]);

@@ -1,4 +1,4 @@
-/** What only the newest host of the table can. */
+/** Features that only the newest host of the table has. */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";

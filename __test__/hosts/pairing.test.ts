@@ -1,4 +1,4 @@
-/** A command line that may not call a plugin's method is told what helps, and that helps: docs/hosts.md 8. */
+/** A command line that may not call a plugin's method gets the way out, and the way out works: docs/hosts.md 8. */
 import assert from "node:assert/strict";
 import { renameSync } from "node:fs";
 import { join } from "node:path";

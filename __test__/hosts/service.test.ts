@@ -1,4 +1,6 @@
-/** A gateway as systemd starts it: with the environment of the unit that the host itself writes, and with nothing else. */
+/**
+ * A gateway as systemd starts it: with the environment of the unit that the host itself writes, and with nothing else.
+ */
 import assert from "node:assert/strict";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";

@@ -10,7 +10,7 @@ const here = import.meta.dirname;
 const require = createRequire(import.meta.url);
 const packages = join(here, "node_modules");
 const name = "clawdbot-plugin-auth";
-/** Ours, and its subpaths. */
+/** This package and its subpaths. */
 const ours = /^clawdbot-plugin-auth/;
 
 const plugin = (load) => `

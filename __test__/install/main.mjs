@@ -22,7 +22,7 @@ function pagesOf(folder) {
     .filter((path) => !path.startsWith("docs/site/"));
 }
 
-/** All that is published; whoever adds a file to the package adds it here. */
+/** All published files; a new file of the package is added here. */
 const compiled = (folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(".ts"))
@@ -114,7 +114,7 @@ async function judge({ file }) {
   assert.match(advice, /All good!/, advice);
 }
 
-/** As the release does: what the others depend on first. */
+/** In the order of a release: dependencies first. */
 async function publish(packages, { settings }) {
   const publishOne = ({ file }) => runNpm(["publish", "--ignore-scripts", file], tmpdir(), settings);
   await Promise.all(packages.slice(0, -1).map(publishOne));
@@ -172,7 +172,7 @@ async function compile(folder) {
   await output(process.execPath, [tsc, ...strict, ...bundler, "typed.mts"], { cwd: folder });
 }
 
-/** npm is told to be elsewhere. */
+/** Makes npm look in another place. */
 async function installElsewhere(workplace, { settings }) {
   await Promise.all(
     platforms.map(async (platform) => {

@@ -23,7 +23,7 @@ export async function startRegistry(folder) {
   await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${server.address().port}`;
   const npmrc = join(folder, "npmrc");
-  // npm publishes only as somebody, whatever the registry asks for.
+  // npm publishes only with a token, even if the registry asks for none.
   writeFileSync(npmrc, `registry=http://${host}/\n//${host}/:_authToken=nobody\n`);
   return {
     origin: `http://${host}`,

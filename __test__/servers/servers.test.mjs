@@ -90,7 +90,9 @@ async function expire(config) {
   writeFileSync(path, JSON.stringify({ ...stored, expires: Date.now() - 1000 }), { mode: 0o600 });
 }
 
-/** A copy of the file, as a thief would have it, is good for nothing: neither its access token nor its refresh token. */
+/**
+ * A copy of the file, as a thief would have it, is good for nothing: neither its access token nor its refresh token.
+ */
 async function assertEnded(copy, { config, path, use }, { hasSelfContainedTokens = false }) {
   for (const expires of hasSelfContainedTokens ? [Date.now() - 1000] : [copy.expires, Date.now() - 1000]) {
     writeFileSync(path, JSON.stringify({ ...copy, expires }), { mode: 0o600 });

@@ -14,7 +14,10 @@ export interface ProvenRequest {
 export class DpopProofs {
   readonly #seen = new Set<string>();
 
-  /** The token, and the thumbprint of the key that it must be bound to; rejects with the error code of RFC 9449 and the reason. */
+  /**
+   * The token, and the thumbprint of the key that it must be bound to; rejects with the error code of RFC 9449 and the
+   * reason.
+   */
   async verify({ headers, method, url }: ProvenRequest, nonce?: string) {
     const token = /^DPoP (?<token>\S+)$/.exec(headers.authorization ?? "")?.groups?.token;
     if (token === undefined) {

@@ -1,4 +1,7 @@
-/** The ways in which a network fails, as a {@link Wire} can be made to. In none of them does the server get the request. */
+/**
+ * The ways in which a network fails, as a {@link Wire} can be made to. In none of them does the server get the
+ * request.
+ */
 import type { Wire } from "./proxy.ts";
 
 export interface NetworkFault {

@@ -1,4 +1,6 @@
-/** Logins in real programs that serve secrets, and tests that begin again where such a program has crashed by itself. */
+/**
+ * Logins in real programs that serve secrets, and tests that begin again where such a program has crashed by itself.
+ */
 import { test } from "node:test";
 import type { AuthorizationServerOptions } from "./authorization-server.ts";
 import { KeychainLogin } from "./keychain-login.ts";

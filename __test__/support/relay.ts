@@ -1,4 +1,7 @@
-/** A way to a server of this machine that can stop carrying anything, as a network that drops packets does: nothing breaks. */
+/**
+ * A way to a server of this machine that can stop carrying anything, as a network that drops packets does: nothing
+ * breaks.
+ */
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { Lifetime } from "./lifetime.ts";

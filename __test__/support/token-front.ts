@@ -1,4 +1,7 @@
-/** A token endpoint with a grace window in front of the real one, which knows what was under way at once and what it has given. */
+/**
+ * A token endpoint with a grace window in front of the real one, which knows what was under way at once and what it
+ * has given.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Lifetime } from "./lifetime.ts";

@@ -17,7 +17,9 @@ export interface Calls {
   calls: string;
   /** Only those that name this path or a descriptor of it. */
   path?: string;
-  /** From which on, per thread, counted from the attachment: "1" only the first, "2+" all but the first. @default all */
+  /**
+   * From which on, per thread, counted from the attachment: "1" only the first, "2+" all but the first. @default all
+   */
   when?: string;
 }
 

@@ -1,7 +1,5 @@
-/**
- * `npm run docs -- --pictures`: what a person sees when logging in, as pictures for the first screen, made from a real run: the
- * plugin kit's own command, on a terminal, against oidc-provider. Only the address of the server is replaced.
- */
+/** `npm run docs -- --pictures`: makes the pictures of a login for the first screen from a real run: the plugin kit's
+ * own command, on a terminal, against oidc-provider. Only the address of the server is replaced. */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -43,7 +41,7 @@ try {
   await scope.end();
 }
 
-/** What the command writes to a terminal, until it ends. A script takes the part of the person in the browser. */
+/** Returns all that the command writes to a terminal. A script plays the person in the browser. */
 async function onTerminal(command: string, options: object, env: NodeJS.ProcessEnv): Promise<string> {
   const words = [process.execPath, join(fixtures, "plugin-command.mjs"), JSON.stringify(options), command, "--no-open"];
   const child = spawn(process.execPath, [join(fixtures, "terminal.mjs"), ...words], { env });

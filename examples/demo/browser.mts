@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** The program that opens a page, with what it is told before the URL; nothing where nobody would see the page. */
+/** The program that opens a page, with its arguments before the URL; undefined where nobody would see the page. */
 export function browserCommand(): [program: string, ...args: string[]] | undefined {
   if (process.platform === "darwin") {
     return ["open"];

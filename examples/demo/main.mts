@@ -204,7 +204,7 @@ async function refreshes(server: AuthorizationServer): Promise<number> {
   return (await server.requests({ grant: "refresh_token" })).length;
 }
 
-/** Tells tokens apart without showing them. */
+/** Distinguishes tokens without showing them. */
 function fingerprint(token: string): string {
   return `#${createHash("sha256").update(token).digest("hex").slice(0, 6)}`;
 }

@@ -1,4 +1,4 @@
-/** What the demo looks like: numbered steps, indented facts, one line that counts down. */
+/** The look of the demo: numbered steps, indented facts, one line that counts down. */
 const isTerminal = process.stdout.isTTY === true;
 const isColored = isTerminal && !process.env.NO_COLOR;
 
@@ -28,7 +28,7 @@ export function title(text: string, explanation: string): void {
   print(`\n${bold(text)}\n${explanation}`);
 }
 
-/** Opens a step; what is said from here on belongs to it. */
+/** Opens a step; the lines after it belong to it. */
 export function step(text: string): void {
   steps += 1;
   print(`\n${bold(`${steps}. ${text}`)}`);

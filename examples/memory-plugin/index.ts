@@ -1,4 +1,4 @@
-/** Two tools that keep and find memories in a service of one's own, for whoever is logged in there. */
+/** Two tools that keep and find memories in the author's own service, for the person who is logged in there. */
 import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
 
 export default {

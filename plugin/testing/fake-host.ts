@@ -16,7 +16,10 @@ export interface FakeHostOptions {
   config?: unknown;
   /** `plugins.entries.<id>.config`. */
   pluginConfig?: Record<string, unknown>;
-  /** Where logins are stored; null: `api.runtime` throws, as in openclaw's `cli-metadata` mode. @default a temporary folder */
+  /**
+   * Where logins are stored; null: `api.runtime` throws, as in openclaw's `cli-metadata` mode. @default a temporary
+   * folder
+   */
   stateDir?: string | null;
   /** `api.runtime.channel`. @default one that keeps what is sent, for {@link FakeHost.received} */
   channel?: unknown;
@@ -176,7 +179,9 @@ export class FakeHost {
     return (await command.handler({ isAuthorizedSender: true, ...context, args })).text;
   }
 
-  /** The first match in what the plugin writes to a chat by itself, "Logged in to …": now, or when that has happened. */
+  /**
+   * The first match in what the plugin writes to a chat by itself, "Logged in to …": now, or when that has happened.
+   */
   received(pattern: RegExp): Promise<string> {
     return this.#chat.shown(pattern);
   }

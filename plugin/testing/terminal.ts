@@ -41,7 +41,10 @@ export class Terminal {
 }
 
 const current = new AsyncLocalStorage<Terminal>();
-/** The commands that run. The last one gets what is printed from a callback of native code, which is of no async context. */
+/**
+ * The commands that run. The last one gets what is printed from a callback of native code, which is of no async
+ * context.
+ */
 const running: Terminal[] = [];
 let isCapturing = false;
 

@@ -11,7 +11,7 @@ import { ModelServer } from "./model-server.ts";
 import { Telegram } from "./telegram.ts";
 
 export const plugin = "chat-demo";
-/** Whom the host lets talk to it, by their ids at Telegram. */
+/** The people whom the host lets talk to it, by their ids at Telegram. */
 export const ada = 7001;
 export const bob = 7003;
 export const stranger = 7002;
@@ -23,7 +23,7 @@ export interface ChatHost {
   host: Host;
   server: AuthorizationServer;
   telegram: Telegram;
-  /** What answers messages that are no commands. */
+  /** The model that answers messages other than commands. */
   model: ModelServer;
   /** The login of the plugin, as the store knows it. */
   login: AuthConfig;

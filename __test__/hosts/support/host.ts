@@ -52,7 +52,7 @@ export class Host {
   readonly port: number;
   /** More of the environment of its processes. */
   readonly environment: Record<string, string> = {};
-  /** What becomes its processes; none where they are as usual. */
+  /** The program that starts its processes; empty to start them as usual. */
   launcher: string[] = [];
   readonly #lifetime: Lifetime;
   readonly #registry: string;
@@ -78,22 +78,22 @@ export class Host {
     });
   }
 
-  /** Its command, and what messages call it. */
+  /** The name of its command, as messages use it. */
   get name(): HostVersion["host"] {
     return this.row.host;
   }
 
-  /** What its files and variables are called by. */
+  /** The name in its files and variables. */
   get family(): "clawdbot" | "openclaw" {
     return this.name === "clawdbot" ? "clawdbot" : "openclaw";
   }
 
-  /** What its environment variables begin with. */
+  /** The prefix of its environment variables. */
   get prefix(): string {
     return this.family.toUpperCase();
   }
 
-  /** What says yes to the questions of a plugin's installation, where the host asks any. */
+  /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
   get consent(): string[] {
     return this.row.consent ?? [];
   }
@@ -118,7 +118,7 @@ export class Host {
     return this.#start(this.#script, args);
   }
 
-  /** The same, on a terminal of its own. */
+  /** Starts a command on a terminal of its own. */
   startOnTerminal(args: string[]): Child {
     return this.#start("terminal.mjs", [nodeBinary(this.row.node), this.#script, ...args]);
   }
@@ -131,7 +131,7 @@ export class Host {
     return { ...exit, stdout: child.stdout, stderr: child.stderr };
   }
 
-  /** The same; fails with what it has written unless it exits with 0. */
+  /** Runs a command; fails with its output unless it exits with 0. */
   async succeed(args: string[]): Promise<Finished> {
     const finished = await this.run(args);
     if (finished.code !== 0) {
@@ -208,7 +208,7 @@ export class Host {
     });
   }
 
-  /** What its command runs. Of a workspace, npm puts one version of a package to the root of all. */
+  /** The script of its command. In a workspace, npm puts one version of a package into the root for all. */
   get #script(): string {
     const { host, id, version, folder } = this.row;
     const versions = fileURLToPath(new URL("../versions", import.meta.url));
@@ -280,7 +280,7 @@ export class Gateway {
   }
 }
 
-/** By their environment: what a host calls itself says nothing. On Linux alone. */
+/** Finds processes by their environment: a host's own title says nothing. On Linux alone. */
 function processesOf({ path }: TempHome): number[] {
   const isOfHome = (pid: string) => {
     try {
@@ -296,7 +296,9 @@ function processesOf({ path }: TempHome): number[] {
     : [];
 }
 
-/** Below those that systems hand out by themselves: a gateway takes half a minute on a busy machine until it listens. */
+/**
+ * Below those that systems hand out by themselves: a gateway takes half a minute on a busy machine until it listens.
+ */
 async function freePort(): Promise<number> {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 20_000);

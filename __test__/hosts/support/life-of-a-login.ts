@@ -1,4 +1,4 @@
-/** What a user does with a plugin, on a real host: install, log in, use, log out, log in again, update. */
+/** The life of a plugin with its user, on a real host: install, log in, use, log out, log in again, update. */
 import assert from "node:assert/strict";
 import { appendFileSync, readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
@@ -23,7 +23,10 @@ export const plugin = "team-memory";
 /** Short, so that nobody waits long for a token to expire. */
 export const accessTokenSeconds = 10;
 
-/** Findings that name every plugin: it was installed without a version, as users do; its tools are not limited by a policy. */
+/**
+ * Findings that name every plugin: it was installed without a version, as users do; its tools are not limited by a
+ * policy.
+ */
 const ofEveryPlugin = ["plugins.installs_unpinned_npm_specs", "plugins.tools_reachable_permissive_policy"];
 
 export interface Stage {
@@ -111,7 +114,7 @@ export async function logOut(lifetime: Lifetime, { host, login }: Stage): Promis
   }
   const { stdout } = await host.succeed([plugin, "logout"]);
   assert.match(stdout, /Logged out of Team Memory; the server has revoked the tokens\./);
-  // docs/hosts.md 8: alone it moves no state folder, so it is in no command that a person is told.
+  // docs/hosts.md 8: alone it moves no state folder, so no command for a person contains it.
   host.environment.OPENCLAW_PROFILE = "work";
   const { code, stdout: shown, stderr } = await host.run([plugin, "status", "--check"]);
   delete host.environment.OPENCLAW_PROFILE;
@@ -120,7 +123,7 @@ export async function logOut(lifetime: Lifetime, { host, login }: Stage): Promis
   assert.match(shown, new RegExp(`Log in with: ${host.name} ${plugin} login$`, "m"));
 }
 
-/** What a timer asks where the host's command line knows no plugins: docs/operations/monitoring.md. */
+/** The check of a timer where the host's command line knows no plugins: docs/operations/monitoring.md. */
 async function checkedWithoutHost(
   lifetime: Lifetime,
   { home }: Host,
@@ -150,7 +153,7 @@ export async function assertLoginIsAskedFor(on: Stage, gateway: Gateway): Promis
   const before = gateway.child.mark;
   const { status: code, text } = await gateway.tool("team_memory_search", { query: "tea" });
   if (host.row.hidesReasons) {
-    // It keeps the reason of a failed tool from HTTP callers; the log and the model get it.
+    // It hides the reason of a failed tool from HTTP callers; the log and the model get it.
     assert.equal(code, 500);
     await gateway.child.written(new RegExp(sentence.replace(/[.`]/g, "\\$&")), before);
   } else {

@@ -1,4 +1,4 @@
-/** A host that runs a plugin from a folder, with a login that is there already: what gateways do to it, not to its user. */
+/** A host that runs a plugin from a folder, with an existing login: what gateways do to the plugin, not to its user. */
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,7 +27,7 @@ export interface LifetimeOptions {
   isLoggedIn?: boolean;
   /** More of the plugin's configuration. */
   config?: object;
-  /** Which logins: all of these accounts, bound to keys, in a store that the plugin gives. */
+  /** The logins: all of these accounts, bound to keys, in a store that the plugin gives. */
   logins?: { profiles?: string[]; dpop?: boolean; inStore?: boolean };
 }
 

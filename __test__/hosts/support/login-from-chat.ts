@@ -27,7 +27,9 @@ const code = /\b[A-Z]{4}-[A-Z]{4}\b/;
 const loggedIn = /^Logged in to Chat Demo/;
 const ended = /was ended before anybody approved it/;
 
-/** The short version of it, for a plugin of that name in a gateway that has Telegram; somebody is logged in afterwards. */
+/**
+ * The short version of it, for a plugin of that name in a gateway that has Telegram; somebody is logged in afterwards.
+ */
 export async function logInFromChat(
   { telegram, host, login: config }: Pick<ChatHost, "telegram" | "host" | "login">,
   title: string,
@@ -85,7 +87,7 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
   }
 }
 
-/** openclaw's own `/login`, for a provider whose tokens the host keeps. */
+/** openclaw's own `/login`, for a provider with tokens that the host keeps. */
 export async function hostsOwnLogin(t: TestContext, id: HostId): Promise<void> {
   const on = await chatHost(t, id);
   const { host, telegram, server } = on;
@@ -116,7 +118,7 @@ async function nobodyElse({ telegram, server, host }: ChatHost): Promise<void> {
   const answer = await telegram.ask(login, { from: ada, group }, /Chat Demo|private chat/);
   assert.doesNotMatch(answer, code);
   if (saysLittle(host.id)) {
-    // It cannot be known that this is a group; so the code goes to the sender's own chat.
+    // The plugin cannot know that this is a group; so the code goes to the sender's own chat.
     assert.match(answer, /I have written to you in our private chat/);
     assert.ok(codeIn(await telegram.message(code, ada)));
     await telegram.ask(`/${plugin} cancel`, { from: ada }, /given up/);
@@ -184,7 +186,7 @@ async function oldCode({ telegram, login: config }: ChatHost): Promise<void> {
   assert.equal((await status(config)).state, "logged_out");
 }
 
-/** What it is answered goes to clients of the gateway alone; that a login is under way is seen from another chat. */
+/** Answers go only to clients of the gateway; another chat can see that a login is under way. */
 async function fromWebChat({ host, telegram }: ChatHost): Promise<void> {
   const say = (args: string) => {
     const message = `/${plugin} ${args}`;
@@ -226,11 +228,11 @@ async function begunByModel({ telegram, model, host, login: config }: ChatHost):
 async function reloaded(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   const { telegram, host, login: config } = on;
   const invitation = await telegram.ask(login, { from: ada }, code);
-  // Another member of the plugin's config: every host loads its plugins again for that, or starts anew.
+  // Another member of the plugin's config: every host then loads its plugins again, or restarts.
   const mark = gateway.child.mark;
   host.configure({ plugins: { entries: { [plugin]: { config: { note: "reloaded" } } } } });
   await gateway.child.written(/reload|restart/i, mark);
-  // The login of the copy that is gone has ended, or its process has; then nothing may come of its code.
+  // The login of the replaced copy has ended, or its process has; then its code must have no effect.
   let running = gateway;
   while ((await pending(on, running)) !== false) {
     running = await restarted(on, running);
@@ -246,10 +248,8 @@ async function reloaded(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   return running;
 }
 
-/**
- * clawdbot 2026.1.24-3 does not outlive a reload while Telegram is polled ("Unhandled promise rejection: AbortError"): what
- * supervises it starts it again. Others go on.
- */
+/** clawdbot 2026.1.24-3 does not survive a reload while Telegram is polled ("Unhandled promise rejection:
+ * AbortError"): its supervisor starts it again. Others go on. */
 async function restarted(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   return (await hasEnded(gateway)) && !on.host.isAlive ? startChat(on) : gateway;
 }

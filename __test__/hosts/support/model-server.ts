@@ -1,4 +1,4 @@
-/** A model that does as it is told: an OpenAI-compatible server that calls one tool, and then repeats its result. */
+/** A scripted model: an OpenAI-compatible server that calls one tool, and then repeats its result. */
 import type { Lifetime } from "../../support/lifetime.ts";
 import { type StubAnswer, StubServer } from "../../support/stub-server.ts";
 
@@ -8,7 +8,7 @@ interface Message {
 }
 
 export class ModelServer {
-  /** What the model was told by tools, as far as it has repeated it. */
+  /** The results of tools, as far as the model has repeated them. */
   readonly toolResults: string[] = [];
   readonly url: string;
   #call: { name: string; arguments: string } | undefined;

@@ -60,7 +60,7 @@ export class PackageRegistry {
   /** Packages that were asked for and are not here. */
   missing(): string[] {
     const known = new Set([...this.#versions.keys()].map((name) => `/${name}`));
-    // Questions to ClawHub, whose answer is that it has nothing.
+    // Requests to ClawHub: the answer is that it has nothing.
     const isOther = (path: string) =>
       path.includes("/-/") || path.startsWith("/api/v1/") || path.startsWith("/clawhub");
     return this.#server.requests.map(({ path }) => path).filter((path) => !known.has(path) && !isOther(path));

@@ -1,4 +1,4 @@
-/** What users install, packed: this package, its binary for this machine, and the example plugin. */
+/** The packages that users install: this package, its binary for this machine, and the example plugin. */
 import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ export interface Packages {
   library: string[];
   /** The example plugin, 1.0.0. */
   plugin: string;
-  /** The same as 1.0.1. */
+  /** The contents of 1.0.1 under a newer version. */
   newerPlugin: string;
 }
 
@@ -61,7 +61,7 @@ async function packedPlugin(folder: string, pluginVersion: string): Promise<stri
   mkdirSync(join(folder, "node_modules", "@types"), { recursive: true });
   symlinkSync(root, join(folder, "node_modules", libraryName), "junction");
   symlinkSync(join(root, "node_modules", "@types", "node"), join(folder, "node_modules", "@types", "node"), "junction");
-  // npm asks the registry about devDependencies even where it omits them; ours holds no compiler.
+  // npm asks the registry about devDependencies even where it omits them; this registry holds no compiler.
   const dependencies = { [libraryName]: version };
   edit(folder, { version: pluginVersion, dependencies, devDependencies: undefined });
   await run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc")], { cwd: folder });

@@ -11,7 +11,7 @@ import { PluginProcess } from "../../support/plugin-process.ts";
 import { Host, type HostId } from "./host.ts";
 import { ModelServer } from "./model-server.ts";
 
-/** A provider whose tokens the host refreshes by itself, at a URL that stands in its program. */
+/** A provider with tokens that the host refreshes by itself, at a URL fixed in its program. */
 const provider = "qwen-portal";
 const providerUrl = "https://chat.qwen.ai/api/v1/oauth2/token";
 const clientId = "f0304373b74a44d2b584a3fb70ca9e56";
@@ -76,7 +76,7 @@ export async function sharedProfiles(t: TestContext, id: HostId): Promise<void> 
     for (let round = 1; round <= 3; round += 1) {
       const before = await refreshes();
       expire();
-      // Whoever comes first waits for its answer as long as the other takes to start.
+      // The first process waits for its answer as long as the other takes to start.
       const slow = await server.intercept({ grant: "refresh_token" }, { delay: 1500 });
       const asked = turn();
       await slow.arrived;

@@ -1,4 +1,6 @@
-/** A gateway with the lifetime plugin and one whose plugin has no login, side by side; see scripts/soak-host.mjs. */
+/**
+ * A gateway with the lifetime plugin and one with a plugin without a login, side by side; see scripts/soak-host.mjs.
+ */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { status } from "../../../index.js";
 import { approvedLogin } from "../../support/login.ts";
@@ -35,12 +37,15 @@ const id =
     : addHost(options.host, options.folder, Number(options.node) as NodeMajor);
 const seconds = 1000;
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-/** What the library calls its threads. */
+/** The name of the library's threads. */
 const ownThreads = "plugin-auth";
-/** Of calls while a plugin is being reloaded. What the tool itself throws it says as "failed: …", so the last is the host's too. */
+/**
+ * Errors of calls while a plugin is being reloaded. The tool reports its own errors as "failed: …", so the last one is
+ * the host's too.
+ */
 const isReloading = /not (found|available)|was reloaded|unknown tool|reload|tool execution failed/i;
 
-/** What the operating system says of a process. */
+/** The operating system's figures for a process. */
 function sample(pid: number): Sample {
   const field = (name: string) =>
     Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
@@ -109,7 +114,7 @@ class Candidate {
   calls = 0;
   failures: string[] = [];
   first: Sample | undefined;
-  /** What there was when nothing else was counted yet. */
+  /** The figures before anything was counted. */
   before: Memory = { made: 0, alive: 0, reachable: Number.NaN, resident: Number.NaN };
 
   static async start(name: string, hasLogin: boolean): Promise<Candidate> {
@@ -157,7 +162,7 @@ class Candidate {
 const endings: (() => unknown)[] = [];
 const lifetime = { after: (end: () => unknown) => void endings.push(end) };
 
-/** What is not as it must be. */
+/** Violations of the limits. */
 const wrong: string[] = [];
 function check(holds: boolean, what: string): void {
   if (!holds) wrong.push(what);

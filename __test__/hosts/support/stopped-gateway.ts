@@ -6,7 +6,7 @@ import { getValidAccessToken, status } from "../../../index.js";
 import type { HostId } from "./host.ts";
 import { lifetimeHost } from "./lifetime-plugin.ts";
 
-/** So long after SIGTERM the server answers: less than the hosts wait for a service that stops. */
+/** The server answers this long after SIGTERM: less than the hosts wait for a service that stops. */
 const answerAfter = 3_000;
 
 export async function stoppedGateway(t: TestContext, id: HostId): Promise<void> {

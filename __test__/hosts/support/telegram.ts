@@ -1,4 +1,4 @@
-/** A loopback Bot API of Telegram: what people write to the bot, and what it writes to them. */
+/** A loopback Bot API of Telegram: messages of people to the bot, and of the bot to people. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Lifetime } from "../../support/lifetime.ts";
@@ -154,7 +154,7 @@ function parsed(body: string): object {
   }
 }
 
-/** What the bot writes is HTML. */
+/** The bot writes HTML. */
 function unescaped(html: string): string {
   const entities: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"' };
   return html

@@ -1,4 +1,4 @@
-// What a user writes who has CommonJS: every way into the package gives the same functions.
+// The code of a user with CommonJS: every way into the package gives the same functions.
 "use strict";
 
 const assert = require("node:assert/strict");

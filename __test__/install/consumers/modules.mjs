@@ -1,4 +1,4 @@
-// What a user writes who has ES modules.
+// The code of a user with ES modules.
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import auth, { AuthError, getValidAccessToken, status } from "clawdbot-plugin-auth";

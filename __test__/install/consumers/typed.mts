@@ -1,4 +1,4 @@
-// What a user writes who has TypeScript. Compiled by each way of resolving modules, as ES module and as CommonJS.
+// The code of a user with TypeScript. Compiled by each way of resolving modules, as ES module and as CommonJS.
 import auth, { type AuthConfig, AuthError, type AuthStatus, getValidAccessToken, status } from "clawdbot-plugin-auth";
 
 const config: AuthConfig = { pluginId: "consumer", issuer: "https://auth.example.com", stateDir: process.cwd() };

@@ -41,7 +41,9 @@ const server = createServer(async (request, response) => {
   }
 });
 
-/** Whose token it is; nobody's if the authorization server does not stand for it, or it is for something else. */
+/**
+ * The owner of the token; undefined if the authorization server does not vouch for it, or it is for another service.
+ */
 async function ownerOf(authorization = "") {
   const token = /^Bearer (\S+)$/i.exec(authorization)?.[1];
   if (token === undefined) return undefined;

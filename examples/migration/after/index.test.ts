@@ -1,4 +1,4 @@
-/** What the tests of such a plugin look like afterwards: no mock of a token endpoint. */
+/** The tests of such a plugin after the migration: no mock of a token endpoint. */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { fakeHost, startAuthorizationServer } from "clawdbot-plugin-auth/testing";

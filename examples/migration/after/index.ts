@@ -1,4 +1,4 @@
-/** The same plugin, with its login by clawdbot-plugin-auth. docs/guide/migration.md says how it came to be. */
+/** The same plugin, with its login by clawdbot-plugin-auth. docs/guide/migration.md describes the steps. */
 import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
 
 interface TeaConfig {
