@@ -139,10 +139,7 @@ export interface AdoptedLogin {
  * ```
  */
 export interface AuthConfig {
-  /**
-   * Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, also where it holds
-   * slashes.
-   */
+  /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, also where it holds slashes. */
   pluginId: string
   /**
    * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
@@ -187,10 +184,7 @@ export interface AuthConfig {
   clientId?: string
   /** The secret of a confidential client. Never written to disk. */
   clientSecret?: string
-  /**
-   * How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a
-   * secret and `none` without
-   */
+  /** How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without */
   clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {})
   /**
    * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in PEM or
@@ -206,10 +200,7 @@ export interface AuthConfig {
   clientName?: string
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours. */
   clientMetadata?: Record<string, unknown>
-  /**
-   * Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of
-   * the `resource`
-   */
+  /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource` */
   scopes?: Array<string>
   /** What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " " */
   scopeDelimiter?: " " | "," | (string & {})
@@ -306,10 +297,7 @@ export interface AuthConfig {
   refreshBufferMs?: number
   /** Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000 */
   requestTimeoutMs?: number
-  /**
-   * How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default
-   * 60000
-   */
+  /** How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000 */
   lockTimeoutMs?: number
 }
 
@@ -390,10 +378,7 @@ export interface AuthStatus {
   tokenResponse?: Record<string, unknown>
   /** The scopes that were granted. */
   scopes?: Array<string>
-  /**
-   * Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get
-   * them.
-   */
+  /** Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them. */
   missingScopes?: Array<string>
   /** When the access token ends, Unix milliseconds. */
   expiresAt?: number
@@ -415,10 +400,7 @@ export interface AuthStatus {
   refreshedAt?: number
   /** Where the tokens lie, once they are stored. */
   storage?: "file" | "keychain"
-  /**
-   * Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the
-   * config.
-   */
+  /** Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the config. */
   source?: "login" | "env" | "config"
   /** The last failure that is still of consequence. */
   lastError?: LastError
@@ -651,10 +633,7 @@ export declare function login(config: AuthConfig, options: LoginOptions): Promis
 export interface LoginAccount {
   /** `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token. */
   id?: string
-  /**
-   * `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the
-   * scope `profile`.
-   */
+  /** `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the scope `profile`. */
   name?: string
   /** `email` of the ID token; most servers send it for the scope `email`. */
   email?: string

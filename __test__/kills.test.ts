@@ -122,7 +122,7 @@ describe("login and logout", { concurrency: 2, skip }, () => {
   });
 });
 
-/** Kills a process whose request is at the server; gives the process that asks next. */
+/** Kills a process whose request is at the server; returns the process that asks next. */
 async function killedAtServer(login: ExpiredLogin, action: InterceptionAction): Promise<PluginProcess> {
   const [victim, next] = await Promise.all([login.plugin(), login.plugin()]);
   const held = await login.server.intercept({ grant: "refresh_token", nth: 1 }, action);
@@ -176,7 +176,9 @@ async function survives(login: ExpiredLogin, next: PluginProcess, { requests }: 
   assert.equal(last?.status, 200);
 }
 
-/** The next caller is told to log in, after one request, and nobody asks the server again until there is a login. */
+/**
+ * The next caller is asked to log in, after one request, and the server gets no more requests until there is a login.
+ */
 async function isLost(login: ExpiredLogin, next: PluginProcess): Promise<void> {
   assert.deepEqual(login.stored(), login.old);
   for (const caller of [next, next, await login.plugin()]) {

@@ -105,7 +105,7 @@ async function life(plugin: PluginProcess, config: AuthConfig): Promise<void> {
   assert.deepEqual(await plugin.call("logout", [config]), { revoked: true, removed: true });
 }
 
-/** Its person approves at once. */
+/** A server that approves at once. */
 async function serverOn(t: Test, address: string, host: string, tls?: ServerCertificate): Promise<StubServer> {
   const stub = await StubServer.start(t, { address, host, ...(tls && { tls }) });
   stub.describe();

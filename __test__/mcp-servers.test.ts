@@ -18,7 +18,7 @@ describe("real MCP servers of Python", { skip: mcpServersMissing, concurrency: 2
       for (let turn = 0; turn < 2; turn += 1) {
         const begun = await begin(config);
         used.add(`${new URL(begun.url).searchParams.get("client_id")} ${begun.redirectUri}`);
-        // The server approves by itself; what it does not like, it says here alone.
+        // The server approves by itself; only this page shows its objections.
         const page = await exchange(begun.url);
         assert.equal(page.status, 302, page.text);
         assert.equal((await exchange(String(page.headers.location))).status, 200);

@@ -1,4 +1,4 @@
-/** What is left of a login in the memory of a process that goes on running. */
+/** The traces of a login in the memory of a process that goes on running. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -12,7 +12,7 @@ import { TempHome } from "./support/temp-home.ts";
 /** Two logins, so that what the first has left is not just what the second happened to write over. */
 const life = ["login", "refresh", "logout", "login", "status", "refresh", "logout"];
 
-/** What never becomes a JavaScript string, unless a function is there to give it. */
+/** Secrets that never become JavaScript strings, unless a function is meant to return them. */
 const native = ["clientSecret", "registrationToken", "deviceCode", "verifier", "cookie", "refresh", "idToken"];
 const ofTheLogin = ["clientSecret", "registrationToken", "deviceCode", "verifier", "cookie"];
 
@@ -24,7 +24,7 @@ describe("the memory of a process", { concurrency: 4, skip: ProcessMemory.unavai
         for (const name of life) {
           assert.equal(await step(name), undefined, name);
         }
-        // What V8 was given, V8 keeps until it needs the room.
+        // V8 keeps its strings until it needs the memory.
         assert.deepEqual(copies(child, given(native)), []);
       });
     }
@@ -42,7 +42,7 @@ describe("the memory of a process", { concurrency: 4, skip: ProcessMemory.unavai
     const { child, given, step } = await started(t, "https", "client_secret_post");
     assert.equal(await step("login"), undefined);
     assert.deepEqual(copies(child, given(ofTheLogin)), []);
-    // And the scan does find what is there: the credential, in the store's cache.
+    // The scan finds the credential that is there, in the store's cache.
     assert.deepEqual(copies(child, given(["refresh"])), ["refresh0 as bytes"]);
   });
 
@@ -128,7 +128,7 @@ async function started(
   };
   return {
     child,
-    /** All secrets of these names so far, numbered; there is at least one of each. */
+    /** All secrets of these names so far, with numbers; there is at least one of each. */
     given(names: string[]): Record<string, string> {
       return Object.fromEntries(
         names.flatMap((name) => {
@@ -138,7 +138,7 @@ async function started(
         }),
       );
     },
-    /** Its error code, if it fails. */
+    /** Runs a step; returns its error code, if it fails. */
     async step(name: string) {
       child.send({ step: name, config });
       return (await child.event(name)).code;

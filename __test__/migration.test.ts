@@ -1,4 +1,4 @@
-/** docs/guide/migration.md, followed word for word: what becomes of the plugin, and of the login of its user. */
+/** docs/guide/migration.md, followed word for word: the plugin works, and its user stays logged in. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync } from "node:fs";

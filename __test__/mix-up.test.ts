@@ -1,7 +1,5 @@
-/**
- * Servers that say they are others, send us elsewhere, or change their mind: what they name is not believed, where they
- * point is not followed, and what is secret stays with the server that it belongs to.
- */
+/** Servers that pose as others, redirect, or change their identity: their claims are not believed, their redirects are
+ * not followed, and secrets stay with the server that they belong to. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AuthConfig, getValidAccessToken, login, logout, type ProgressEvent, status } from "../index.js";
@@ -66,7 +64,7 @@ describe("metadata of another issuer", () => {
 });
 
 describe("endpoints in metadata of an https issuer", { concurrency: 8 }, () => {
-  // All that a login needs; what it does not need counts as missing (answers.test.ts).
+  // The members that a login needs; an unneeded one counts as missing (answers.test.ts).
   for (const member of ["device_authorization_endpoint", "token_endpoint", "registration_endpoint"]) {
     test(`${member}: nothing goes to http, to this machine, or to what is no endpoint`, async (t) => {
       const { home, stub, proxy, plugin, issuer } = await onTheNetwork(t);
@@ -263,7 +261,7 @@ describe("metadata that changes after a login", () => {
     assert.deepEqual(new Set(other.requests.map(({ path }) => path)), new Set(["/device", "/token"]));
     await expireLogin(config);
     await getValidAccessToken(config);
-    // What the first login had was never shown there.
+    // Secrets of the first login were never sent there.
     const shown = other.requests.map(({ form }) => form.get("refresh_token")).filter((token) => token !== null);
     assert.deepEqual(shown, ["urn:ietf:params:oauth:grant-type:device_code-1"]);
   });

@@ -1,7 +1,5 @@
-/**
- * What fails before HTTP is spoken: names, proxies and TLS, in processes whose environment leads them astray. The real
- * authorization server speaks https under a name that exists nowhere; whoever asks by the right proxy finds it.
- */
+/** Failures before HTTP: names, proxies and TLS, in processes with a misleading environment. The real authorization
+ * server speaks https under a name that exists nowhere; only the right proxy finds it. */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -168,7 +166,7 @@ describe("names, proxies and TLS", { concurrency: 5 }, () => {
     const home = TempHome.create(t);
     const mounts = await PrivateMounts.create(t);
     mounts.run("mount", "-t", "tmpfs", "tmpfs", "/etc/ssl");
-    // Node's list cannot be changed; what a process sees of it can.
+    // Node's list cannot be changed, but a process's view of it can.
     const brings = join(home.path, "brings.cjs");
     writeFileSync(
       brings,

@@ -1,8 +1,6 @@
-/**
- * A broken network at every step: each of {@link networkFaults} during discovery, registration, device authorization,
- * polling, refresh and revocation. Between us and the real authorization server (rotation and reuse detection on) lies a
- * wire per case; the server's own log says what got through.
- */
+/** A broken network at every step: each of {@link networkFaults} during discovery, registration, device authorization,
+ * polling, refresh and revocation. Each case has its own wire to the real authorization server (rotation and reuse
+ * detection on); the server's own log shows which requests got through. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { ProgressEvent } from "../index.js";
@@ -24,7 +22,7 @@ type Step = "discovery" | "registration" | "device authorization" | "polling" | 
 const concurrently = { concurrency: 8 };
 const scope = new Scope();
 let server: AuthorizationServer;
-// A client per case, so that the cases can be told apart in the log of their one server.
+// A client per case, so that the log of their one server shows the case of each request.
 const clientIds = Array.from({ length: 8 * networkFaults.length + 8 }, (_, index) => `case-${index}`);
 
 before(async () => {
@@ -230,7 +228,7 @@ function hurried(config: AuthConfig, { code }: NetworkFault): AuthConfig {
   return code === "TIMEOUT" ? { ...config, requestTimeoutMs: 5000 } : config;
 }
 
-/** What every step has in common about the error of a fault. */
+/** Checks what all errors of a fault have in common. */
 function told(error: AuthError, { retryable, retryAfterMs }: NetworkFault): void {
   assert.match(error.message, /127\.0\.0\.1/, "names the server");
   assert.doesNotMatch(error.message, /hotel|canary/, "quotes no answer");
@@ -239,12 +237,12 @@ function told(error: AuthError, { retryable, retryAfterMs }: NetworkFault): void
   assert.equal(error.retryAfterMs, retryAfterMs);
 }
 
-/** What an answer that is not an OAuth response comes to depends on what was wanted. Elsewhere the fault says it. */
+/** The error of an answer that is not an OAuth response depends on the request. Elsewhere the fault decides it. */
 function codeDuring(step: Step, { code }: NetworkFault): NetworkFault["code"] | "REGISTRATION_FAILED" {
   if (code === "INVALID_RESPONSE" && step === "registration") {
     return "REGISTRATION_FAILED";
   }
-  // Where tokens once came from, it is a gateway's, and passes.
+  // An endpoint that once gave tokens was not reached: a gateway answered, which is transient.
   return code === "INVALID_RESPONSE" && step === "refresh" ? "SERVER_ERROR" : code;
 }
 

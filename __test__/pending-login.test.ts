@@ -18,7 +18,7 @@ import { PluginProcess } from "./support/plugin-process.ts";
 import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-/** What a call in another process is rejected with. */
+/** The rejection of a call in another process. */
 async function refusal(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
   return promise.then(
     (value) => assert.fail(`Resolved to ${JSON.stringify(value)}`),
@@ -87,7 +87,7 @@ test("a logout ends it in whatever process it waits, and the approval of its cod
     const { verificationUriComplete } = await other.verification();
     const joinedRefused = refusal(joined.login(config));
     assert.equal((await joined.verification()).verificationUriComplete, verificationUriComplete);
-    // What polls just now gets the tokens before it looks whether it has been ended.
+    // A process that is polling gets the tokens before it checks whether its login was ended.
     const canStop = process.platform !== "win32";
     if (canStop) process.kill(other.child.pid, "SIGSTOP");
     assert.equal((await logout(config)).removed, isLoggedIn);
@@ -115,7 +115,7 @@ test("a logout before a code was shown does not undo the approval of that code",
   const held = await server.intercept({ endpoint: "discovery", nth: 1 }, { hold: "before" });
   const refused = refusal(first.login(config));
   await held.arrived;
-  // It sees whether a login can be stored, and then waits for the first to show its code.
+  // It checks whether a login can be stored, and then waits for the first to show its code.
   const looked = temporaryFile(dirname(path));
   const done = second.login(config);
   await looked;

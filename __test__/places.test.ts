@@ -1,4 +1,4 @@
-/** Where credentials lie: links, umasks, folders of others, file systems without locks. */
+/** The places of credentials: links, umasks, folders of other users, file systems without locks. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import {

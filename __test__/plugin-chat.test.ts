@@ -1,5 +1,5 @@
 /**
- * The login from a chat: what the person reads, who may, and to whom a login belongs. The real hosts are in
+ * The login from a chat: its messages, the people allowed to use it, and the owner of a login. The real hosts are in
  * __test__/hosts.
  */
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ import { copyOfThePackage } from "./support/package-copy.ts";
 import { Person } from "./support/person.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-/** What openclaw 2026.4 and later say of a message in a private chat. */
+/** The context of a message in a private chat in openclaw 2026.4 and later. */
 const from = (senderId: string, more: Partial<ChatContext> = {}): ChatContext => ({
   channel: "telegram",
   senderId,
@@ -37,7 +37,7 @@ const inGroup = {
   to: "telegram:-100123",
   sessionKey: "agent:main:telegram:group:-100123",
 };
-/** What clawdbot 2026.1 says, and openclaw-cn. */
+/** The context in clawdbot 2026.1 and in openclaw-cn. */
 const old = (senderId: string): ChatContext => ({
   channel: "telegram",
   senderId,

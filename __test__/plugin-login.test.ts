@@ -103,7 +103,7 @@ test("Ctrl-C says that nothing was changed, and that is so", async (t) => {
   assert.equal((await outcome(command(t, home, server, ["status", "--check"]))).code, 0);
 });
 
-/** What a host does with signals, as plugin-command.mjs knows it; and what it says after the login. */
+/** How hosts handle signals, as plugin-command.mjs plays them; and their output after the login. */
 const hostsAndSignals: [name: string, host: string | undefined, said: string][] = [
   ["that does not listen", undefined, ""],
   ["that ends the process at once", "ends", ""],
@@ -184,7 +184,7 @@ test("whether the page is open is what the opener says: by its exit code, or by 
   skip: process.platform === "win32" && "takes a shell",
 }, async (t) => {
   const home = TempHome.create(t);
-  // What keeps a process alive is the login that goes on meanwhile, not the opener.
+  // The login that goes on keeps a process alive, not the program that opens the page.
   const login = setInterval(() => {}, 60_000);
   t.after(() => clearInterval(login));
   const opener = (script: string): [string] => {

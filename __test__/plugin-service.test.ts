@@ -162,7 +162,7 @@ test("the service warns once when a login is needed", async (t) => {
 
 test("the service renews a login of another provider in the host's file", async (t) => {
   const file = await ForeignFile.create(t, "auth-profiles", { server: { accessTokenTtl: 1 } });
-  // A note of ours knows since when a token lives.
+  // This package's own note holds the time since which a token lives.
   const token = await getValidAccessToken({ ...file.config, pluginId: "my-memory" });
   const { pluginId: _id, stateDir = "", ...config } = file.config;
   const host = new FakeHost({ stateDir });

@@ -101,7 +101,7 @@ test("command and keepFresh can be left out; the subcommands go to a command of 
   const host = new FakeHost({ stateDir: null });
   const auth = pluginAuth(host.api, { issuer: "https://auth.example.com", command: false, keepFresh: false });
   assert.equal(host.actions.size, 0);
-  // What is left of it ends logins that wait.
+  // The rest of it ends waiting logins.
   assert.deepEqual(
     host.services.map(({ id }) => id),
     ["my-memory-login"],
@@ -208,7 +208,7 @@ test("fetch: bodies that can be read again are sent again, streams are not", asy
     strict.requests.map((request) => request.body),
     ["once", "in a Request", "in a Request"],
   );
-  // Refreshed all the same: the next request finds a token that is good.
+  // It refreshed anyway: the next request finds a valid token.
   assert.equal((await server.requests({ grant: "refresh_token" })).length, before + 2);
 });
 

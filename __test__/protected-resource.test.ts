@@ -1,4 +1,6 @@
-/** A resource that says where to log in (RFC 9728), and its mind: what it names later, and what it may not name. */
+/**
+ * A resource that names its authorization server (RFC 9728), and later changes: the servers it may and may not name.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { doctor, getValidAccessToken, status } from "../index.js";
@@ -11,7 +13,7 @@ import { StoredCredential } from "./support/stored-credential.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-/** A resource with its document, which says whatever a test lets it say. */
+/** A resource with a document that a test can change. */
 async function resource(t: Lifetime) {
   const service = await StubServer.start(t, {
     routes: { "/mcp": { status: 401, headers: { "www-authenticate": "Bearer" } } },
@@ -48,7 +50,7 @@ describe("a resource that names another server later", { concurrency: 2 }, () =>
     assert.equal(moved?.level, "warning");
     assert.ok(moved?.message.startsWith(said), moved?.message);
     assert.match(moved?.fix ?? "", /^Log in again/);
-    // It is good for as long as its server says so, and nobody else is asked.
+    // The login stays valid for as long as its server says so, and no other server is asked.
     await expireLogin(config);
     await getValidAccessToken(config);
     assert.equal((await status(config)).issuer, first.issuer);

@@ -14,7 +14,7 @@ const approved: StubAnswer = {
   body: { access_token: "ACCESS-TOKEN", token_type: "Bearer", expires_in: 3600, refresh_token: "REFRESH-TOKEN" },
 };
 
-/** How a login ends whose poll is answered by a shape of this step, if not with a token. */
+/** The end of a login whose poll gets a shape of this step, unless it is a token. */
 const pollEnds: Record<string, Parameters<typeof rejection>[1]> = {
   denied: "ACCESS_DENIED",
   access_denied: "ACCESS_DENIED",
@@ -75,7 +75,7 @@ async function deviceAuthorization(
   } else if (step.startsWith("ok")) {
     const seen = new Promise<string>((resolve, reject) => {
       const stop = new AbortController();
-      // The intervals of real providers are 5 s; what was shown is what this is about.
+      // The intervals of real providers are 5 s; this test is about the instructions shown.
       login(config, {
         onVerification: (verification) => {
           resolve(`${verification.verificationUri} ${verification.userCode}`);

@@ -263,7 +263,7 @@ async function connectAnswering(t: Test, answer: "reset" | "stall" | { bytes: st
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** The same proxy, spoken to by TLS; gives its URL. */
+/** Puts TLS before the proxy; returns its URL. */
 async function secured(t: Test, url: string, certificate: ServerCertificate): Promise<string> {
   const { hostname, port } = new URL(url);
   const server = tls.createServer(certificate, (socket) => {
@@ -279,7 +279,7 @@ async function secured(t: Test, url: string, certificate: ServerCertificate): Pr
   return `https://localhost:${(server.address() as AddressInfo).port}`;
 }
 
-/** An authorization server whose name only a proxy knows. */
+/** An authorization server with a name that only a proxy knows. */
 async function hidden(t: Test) {
   const home = TempHome.create(t);
   const authority = await CertificateAuthority.create(home.path);

@@ -47,7 +47,7 @@ test(`${randomKills} kills at random moments: whole files, and no login lost tha
     await victim.child.exit;
     longest *= isFinished ? 0.9 : 1.02;
 
-    // What it has sent is in the server's log once a later request is answered, and every request has its answer.
+    // All its requests are in the server's log once a later request is answered, and each has its answer.
     await fetch(`${server.issuer}/.well-known/openid-configuration`);
     const spent = (await refreshes()).length - requests;
     assert.ok(spent <= 1, "a killed process has sent one request at most");
@@ -85,7 +85,7 @@ test(`${randomKills} kills at random moments: whole files, and no login lost tha
   t.diagnostic(`${randomKills} kills, ${requests} refresh requests: ${JSON.stringify(met)}`);
 });
 
-/** What temp files hold that were written whole. */
+/** The contents of complete temp files. */
 function leftovers(path: string): CredentialFile[] {
   const folder = dirname(path);
   return readdirSync(folder)

@@ -32,7 +32,7 @@ class World {
   readonly ours: StubServer;
   /** Another one, which works just as well. */
   readonly other: StubServer;
-  /** Whatever else there is to lead us to: answers everything. */
+  /** Every other address that a request could be led to: answers everything. */
   readonly elsewhere: StubServer;
   readonly #givers = new Map<string, StubServer>();
 
@@ -62,7 +62,7 @@ class World {
     return path;
   }
 
-  /** A token that this server gave, by whatever way it came to where it is. */
+  /** Records a token of this server, however it got to its place. */
   gave(server: StubServer, token: string): string {
     this.#givers.set(token, server);
     return token;
@@ -158,7 +158,7 @@ describe("where a refresh token goes", { concurrency: 8 }, () => {
       await assert.rejects(getValidAccessToken(changed, { rejectedToken: "access-ours-1" }), mismatch);
     }
     assert.deepEqual(world.check(), { refreshed: 0, revoked: 0 });
-    // What says nothing about the issuer changes nothing.
+    // Options that do not name the issuer change nothing.
     const harmless = { ...world.config, revocationEndpoint: `${at}/revoke`, registrationEndpoint: `${at}/register` };
     await getValidAccessToken({ ...harmless, deviceAuthorizationEndpoint: `${at}/device` });
     await logout(harmless);

@@ -1,6 +1,4 @@
-/**
- * What hosts do to folders: updates and reinstalls of a plugin, and doctor's move of ~/.clawdbot. The login survives.
- */
+/** Hosts move folders: updates and reinstalls of a plugin, and doctor's move of ~/.clawdbot. The login survives. */
 import assert from "node:assert/strict";
 import { lstatSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -17,7 +15,7 @@ describe("the plugin's own folder", { concurrency: 3 }, () => {
     const login = await ExpiredLogin.create(t);
     const installed = install(login.home);
     const running = await login.plugin({ env: login.home.env({ PLUGIN_AUTH_COPY: join(installed, "index.js") }) });
-    // As clawdbot's `plugins update`: the folder is deleted with all that is in it, and installed anew.
+    // As clawdbot's `plugins update`: the folder is deleted with all its contents, and installed again.
     rmSync(join(login.home.stateDir, "extensions"), { recursive: true });
     const updated = install(login.home);
     const restarted = await login.plugin({ env: login.home.env({ PLUGIN_AUTH_COPY: join(updated, "index.js") }) });
@@ -113,7 +111,7 @@ describe("doctor moves ~/.clawdbot to ~/.openclaw and leaves a link", { concurre
     const tracer = await Tracer.attach(t, running.child.pid, { calls: "/stat", path: login.folder }, { none: true });
     renameSync(clawdbot(login.home), login.home.stateDir);
     await held.release();
-    // It looks, and finds nothing.
+    // The process looks for the file, and finds nothing.
     await tracer.failed("ENOENT");
     symlinkSync(login.home.stateDir, clawdbot(login.home));
     assert.equal(await token, login.stored().access);
@@ -131,7 +129,7 @@ function install(home: TempHome): string {
   return copyOfThePackage(home, folder);
 }
 
-/** What `openclaw doctor --fix` does. */
+/** The move of `openclaw doctor --fix`. */
 function moved(home: TempHome): void {
   const from = join(home.path, ".clawdbot");
   renameSync(from, home.stateDir);

@@ -49,7 +49,7 @@ describe("rivals", { concurrency: 6 }, () => {
     const refreshed = refreshing.accessToken(login.config);
     await held.arrived;
     await new Person().approve(complete(verification));
-    // It has its tokens, and waits with them for the lock.
+    // The login has its tokens, and waits with them for the lock.
     await hasTokens(login);
     await held.release();
     assert.equal((await done).state, "valid");
@@ -136,7 +136,7 @@ describe("rivals", { concurrency: 6 }, () => {
   });
 });
 
-/** Logs in; whoever sees a code first has it approved, if the login does not end before it has one. */
+/** Logs in; the first process that sees a code has it approved, if the login does not end before it has one. */
 async function approved(process: PluginProcess, login: ExpiredLogin, approvals: Map<string, Promise<void>>) {
   const done = process.login(login.config);
   const shown = await Promise.race([process.verification(), done.then(() => undefined)]);

@@ -1,6 +1,6 @@
 /**
- * Without `stateDir`, the login lies where the host that runs the plugin keeps its state, whatever other variables
- * say.
+ * Without `stateDir`, the login is where the host that runs the plugin keeps its state, even if other variables
+ * differ.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
@@ -52,7 +52,7 @@ describe("the state folder of the running host", { concurrency: 4 }, () => {
   });
 });
 
-/** What `status` says to a plugin in that host, which is started by a link, as npm makes it. */
+/** The `status` of a plugin in that host. The host is started by a link, as npm makes it. */
 async function status(
   t: Lifetime,
   home: TempHome,

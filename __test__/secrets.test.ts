@@ -20,10 +20,8 @@ const canaries = {
 };
 const everything = Object.values(canaries).join(" ");
 
-/**
- * Every way in which a server can fail. What it describes may quote what we sent, which is `known`; what is no
- * description is never shown, whatever it holds.
- */
+/** Every way in which a server can fail. Its description may quote values that were sent to it (`known`); text that is
+ * not a description is never shown. */
 const failures: Record<string, (known: string) => StubAnswer> = {
   "an OAuth error": (known) => ({
     status: 400,
@@ -75,7 +73,7 @@ describe("nothing is given away", { concurrency: 16 }, () => {
           onVerification: (verification) => void seen.push(verification),
           onProgress: (event) => {
             seen.push(event);
-            // What is taken for a passing failure is asked about again, until the code ends.
+            // A transient failure is asked about again, until the code ends.
             if (event.type === "retrying") stop.abort();
           },
           signal: stop.signal,
@@ -98,7 +96,7 @@ describe("nothing is given away", { concurrency: 16 }, () => {
       };
       seen.push(await refreshTokens(outside, canaries.refresh).catch((error) => error));
       seen.push(await status(config), await listProfiles(config));
-      // What a failed round leaves in the file is read by others.
+      // The result of a failed round in the file is read by other processes.
       const { lastRefresh } = JSON.parse(readFileSync(loggedIn.path, "utf8"));
       seen.push(lastRefresh, await logout(config).catch((error) => error));
       const lock = readdirSync(dirname(loggedIn.path)).filter((file) => file.endsWith(".lock"));

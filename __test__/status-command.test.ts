@@ -1,4 +1,4 @@
-/** `npx clawdbot-plugin-auth status`: what a timer asks where the host knows no commands of plugins. */
+/** `npx clawdbot-plugin-auth status`: the check of a timer where the host knows no commands of plugins. */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { test } from "node:test";

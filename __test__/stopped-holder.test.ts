@@ -43,7 +43,7 @@ describe("a holder of the lock that is stopped", { concurrency: 6, skip: process
     assert.equal(await patient, token);
     assert.equal(login.stored().access, token);
     assert.equal((await login.refreshes()).length, 1);
-    // What it has stored is alive.
+    // The token that it has stored is valid.
     assert.notEqual(await waiter.accessToken(login.config, { rejectedToken: token }), token);
   });
 
@@ -55,7 +55,7 @@ describe("a holder of the lock that is stopped", { concurrency: 6, skip: process
     await held.arrived;
     holder.child.signal("SIGSTOP");
     await held.release();
-    // The answer arrives in its socket, and the time that the request may take passes.
+    // The answer arrives in its socket, and the time limit of the request passes.
     await login.server.request({ grant: "refresh_token" });
     await new Promise((resolve) => setTimeout(resolve, 3500));
     holder.child.signal("SIGCONT");

@@ -80,7 +80,7 @@ class SharedLogin {
     return PluginProcess.start(this.#lifetime, { env });
   }
 
-  /** The config as a process is told it: its store is its own. */
+  /** The config as a process gets it: with a store of its own. */
   get told(): AuthConfig {
     const { store: _, stateDir: __, ...told } = this.config;
     return told;
@@ -94,7 +94,7 @@ class SharedLogin {
     const kept = await this.store.read(place);
     const value = { ...(await this.kept()), expires: Date.now() - 1, refreshedAt: Date.now() - 3_600_000 };
     assert.ok(await this.store.write(place, JSON.stringify(value), kept?.version));
-    // What was read before is believed for a second.
+    // An earlier read is trusted for a second.
     await new Promise((resolve) => setTimeout(resolve, 1_050));
   }
 }
@@ -534,7 +534,7 @@ test("redis: what throws logins away is said by the doctor of the store", { skip
   assert.match(said, /allkeys-lru: the server may throw logins away/);
 });
 
-/** What a store says of whether it hears of changes. */
+/** Reports whether a store receives changes. */
 function liveness(store: ReturnType<typeof storeOf>) {
   let current = false;
   let changed = () => {};

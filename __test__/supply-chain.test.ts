@@ -1,4 +1,4 @@
-/** What becomes part of the package, and what runs when it is built or installed. */
+/** Checks the parts of the package, and the code that runs when it is built or installed. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { platforms } from "../scripts/platforms.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Crates whose build scripts run on the machine that builds a release, and what for. */
+/** Crates with build scripts that run on the machine that builds a release, and their purposes. */
 const buildScripts: Record<string, string> = {
   "clawdbot-plugin-auth": "linker options of a Node addon, by napi-build",
   httparse: "asks for the processor's vector instructions",
@@ -42,7 +42,7 @@ test("no crate runs a build script that was not looked at", () => {
       execFileSync("cargo", args, { cwd: root, maxBuffer: 1 << 26, stdio: ["ignore", "pipe", "ignore"] }).toString(),
     ) as Metadata;
     const reached = new Set([resolve.root]);
-    // What only tests use reaches nobody.
+    // Crates that only tests use reach no user.
     for (const id of reached) {
       for (const { pkg, dep_kinds: kinds } of resolve.nodes.find((node) => node.id === id)?.deps ?? []) {
         if (kinds.some(({ kind }) => kind !== "dev")) reached.add(pkg);
@@ -77,7 +77,7 @@ test("installing the package runs nothing and brings no other package", () => {
       assert.equal(scripts[name], undefined, `${name} in ${path}`);
     }
     assert.deepEqual([dependencies, gypfile], [{}, undefined], path);
-    // The clients of the engines of shared stores: whoever uses one installs it himself.
+    // The clients of the engines of shared stores: their users install them.
     const brought = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional !== true);
     assert.deepEqual(brought, [], path);
     assert.ok(!existsSync(join(dirname(path), "binding.gyp")), "npm would build it");

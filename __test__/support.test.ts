@@ -1,4 +1,4 @@
-// What the other tests stand on: each part of support/ does what it says.
+// Tests the foundation of the other tests: each part of support/ does what it says.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, readFileSync, rmSync } from "node:fs";
@@ -326,7 +326,7 @@ test("interceptions answer, replace, hold and break", async (t) => {
   }
   assert.equal((await client.authorize()).status, 200);
 
-  // The answer is replaced after the provider has rotated: what the client holds is spent.
+  // The answer is replaced after the provider has rotated: the client's refresh token is spent.
   await server.intercept({ grant: "refresh_token", nth: 1 }, { replace: { status: 503, body: { error: "busy" } } });
   assert.deepEqual((await client.refresh(second)).body, { error: "busy" });
   assert.equal((await client.refresh(second)).body.error, "invalid_grant");

@@ -1,4 +1,4 @@
-/** `clawdbot-plugin-auth/testing`: what the authors of plugins test with. */
+/** `clawdbot-plugin-auth/testing`: the parts for the tests of plugin authors. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";

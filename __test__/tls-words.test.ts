@@ -1,4 +1,4 @@
-/** What keeps TLS from working, in words: certificates as openssl makes them, and servers as operators set them up. */
+/** Failures of TLS, in words: certificates as openssl makes them, and servers as operators set them up. */
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -72,7 +72,7 @@ const good = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n";
 interface Case {
   name: string;
   make(shop: Workshop): unknown;
-  /** What the server presents, without ending. @default "server" */
+  /** The certificates that the server presents, without ending. @default "server" */
   presents?: string;
   /** @default "ca" */
   trusts?: string;

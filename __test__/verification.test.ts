@@ -1,4 +1,4 @@
-/** What the person is shown. */
+/** The instructions that the person sees. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { login, type Verification } from "../index.js";

@@ -19,7 +19,7 @@ const noTracer = await Tracer.unavailable();
 
 type Change = (login: Login, plugin: PluginProcess) => Promise<unknown>;
 
-/** What a process does when it is killed. */
+/** The operation during which a process is killed. */
 const changes: Record<string, Change> = {
   refresh: (login, plugin) => {
     login.expire();
@@ -89,7 +89,7 @@ async function killed(t: Lifetime, login: Login, change: string, nth: number): P
   const next = await login.plugin();
   const { state } = await next.status(login.config);
   if (change === "logout") {
-    // Before its rename the login is there and whole, after it there is none.
+    // Before its rename the login is there and complete, after it there is none.
     if (state !== "logged_out") await next.accessToken(login.config);
     await next.call("logout", [login.config]);
     assert.deepEqual(await login.keyring.entries(), []);
@@ -130,7 +130,7 @@ async function programKilled(t: Lifetime, login: Login, keepsAtOnce: boolean, nt
     assert.deepEqual({ code, retryable, needsLogin }, { code: "STORE_IO", retryable: true, needsLogin: false });
   }
   await login.keyring.run();
-  // What was handed out and is not saved yet it saves now.
+  // A token that was handed out and is not saved yet is saved now.
   await plugin.end();
   const next = await (await login.plugin()).accessToken(login.config);
   if (keepsAtOnce && access !== undefined) assert.equal(next, access);

@@ -1,4 +1,4 @@
-/** The real programs: where their login lies, what it looks like, and the command that makes each refresh it. */
+/** The real programs: the place and form of their login, and the command that makes each refresh it. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ export interface Program {
   /** On npm. */
   package: string;
   format: Format;
-  /** Its login, below the home; `origin` is that of the service. */
+  /** The path of its login, below the home; `origin` is that of the service. */
   path: (origin: string) => string;
   text: (login: Login) => unknown;
   tokens: (json: never) => { access: string; refresh: string };
@@ -28,7 +28,7 @@ export interface Program {
   answer?: Record<string, unknown>;
   /** Milliseconds that it takes, at most, to ask for its lock on a busy machine. */
   start: number;
-  /** It sends its access token somewhere. */
+  /** It sends its access token to the service. */
   sends: boolean;
   /** Content type of its refresh, where it is not a form. */
   json?: true;
@@ -107,7 +107,7 @@ export const programs: Record<string, Program> = {
     command: () => [...script("@qwen-code/qwen-code/cli.js"), "-p", "hi", "--auth-type", "qwen-oauth"],
     answer: { resource_url: "portal.qwen.ai" },
     start: 6000,
-    // It refreshes, and then says that its login was discontinued.
+    // It refreshes, and then reports that its login was discontinued.
     sends: false,
   },
   pi: {

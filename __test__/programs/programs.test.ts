@@ -1,7 +1,6 @@
-/**
- * Real programs and this package with one login, at a server whose refresh tokens work once: each reads what the other wrote, one
- * request each when both need it at once, and a program that is killed with its lock is waited for as long as it says.
- */
+/** Real programs and this package with one login, at a server with refresh tokens that work once: each reads the
+ * other's login, they send one request each when both need it at once, and a killed program's lock is waited for as
+ * long as the program itself would. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
@@ -212,7 +211,7 @@ class Side {
     return this.start(command).ended;
   }
 
-  /** So many requests, none with a token that was used before, and the file has the living one. */
+  /** That many requests were sent, none with a token that was used before, and the file holds the valid one. */
   isAlive(requests: number): void {
     assert.deepEqual(
       this.service.refreshes.map(({ accepted }) => accepted),

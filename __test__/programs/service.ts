@@ -1,7 +1,5 @@
-/**
- * The services of real programs, on loopback: a token endpoint whose refresh tokens work once, whatever its host and path are
- * called, and a proxy with a certificate authority of its own that takes every host there. Nothing leaves the machine.
- */
+/** The services of real programs, on loopback: a token endpoint with refresh tokens that work once, under any host and
+ * path, and a proxy with its own certificate authority that leads every host there. Nothing leaves the machine. */
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -71,7 +69,7 @@ export class Service {
     this.#proxy = proxy;
   }
 
-  /** What leads a program here. */
+  /** The variables that lead a program here. */
   env(): Record<string, string> {
     const { path } = this.authority;
     return {

@@ -1,7 +1,5 @@
-/**
- * A real Prosody 13 of Debian 13, whose mod_http_oauth2 has a device flow: it registers clients for any method, and its
- * device endpoint answers all but Basic with a bare 401. `npm run test:long`.
- */
+/** A real Prosody 13 of Debian 13 with the device flow of mod_http_oauth2: it registers clients for any method, and
+ * its device endpoint answers every request without Basic with a bare 401. `npm run test:long`. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -71,7 +69,7 @@ describe("Prosody 13", { skip }, () => {
   });
 });
 
-/** It wants a page of the client. */
+/** Prosody requires a page of the client. */
 const client = {
   pluginId: "memory",
   clientName: "My Memory",
@@ -94,7 +92,7 @@ function methods({ stateDir = "" }: AuthConfig): string[] {
 async function approve(url: string): Promise<void> {
   const { headers } = await fetch(url, { redirect: "manual" });
   const page = new URL(headers.get("location") ?? "", url);
-  // It reads no form whose type has a charset.
+  // Prosody reads no form with a charset in its type.
   const post = async (fields: Record<string, string>) => {
     const body = new URLSearchParams(fields).toString();
     const type = { "content-type": "application/x-www-form-urlencoded" };

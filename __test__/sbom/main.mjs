@@ -52,7 +52,7 @@ try {
   rmSync(folder, { recursive: true });
 }
 
-/** What cargo itself says becomes part of a binary, on any of the platforms. */
+/** The crates that cargo itself lists as parts of a binary, on any of the platforms. */
 async function linked() {
   const crates = new Set();
   for (const { target } of platforms) {

@@ -265,7 +265,7 @@ export const recipes = [
   {
     name: "@spotify/web-api-ts-sdk",
     async connect(auth, origin) {
-      // Its server is fixed; here its requests are sent to the one of this test.
+      // Its server is fixed; here its requests go to the server of this test.
       const fetch = (url, init) => auth.fetch(String(url).replace("https://api.spotify.com", origin), init);
       const token = { access_token: "unused", token_type: "Bearer", expires_in: 3600, refresh_token: "" };
       const strategy = {
@@ -380,7 +380,7 @@ function assertData() {
   throw new Error("no data");
 }
 
-/** The same by a token provider: an SDK that asks for a token, and keeps it until it is refused. */
+/** Recipes with a token provider: the SDK asks for a token, and keeps it until it is refused. */
 export const providers = [
   {
     name: "@googleapis/drive by a refresh handler",

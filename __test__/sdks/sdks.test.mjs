@@ -119,7 +119,7 @@ for (const { name, connect } of recipes) {
     assert.equal(state.refreshes, 2);
     assert.ok(state.seen.every(({ isGood }) => isGood));
 
-    // No login: the user reads the sentence of the kit, whatever the SDK made of it, and soon.
+    // No login: the user soon reads the sentence of the kit, through any SDK.
     await logout(login);
     const error = await call().then(
       () => assert.fail("resolved without a login"),

@@ -1,5 +1,5 @@
-// What the servers of this folder share: a port, a server that ends with the test, a browser that keeps cookies, and the
-// MCP server of the 2.x packages, which takes the tokens of whoever it is told.
+// The parts that the servers of this folder share: a port, a server that ends with the test, a browser that keeps
+// cookies, and the MCP server of the 2.x packages, which accepts the tokens that a test names.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -91,11 +91,9 @@ export class Browser {
   }
 }
 
-/**
- * Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool whose
- * answer is open until `hold()` resolves. With `isBound(token, thumbprint)`, it takes no tokens but those that are bound to the
- * key of a proof, which the packages leave to others: RFC 9449 section 7.
- */
+/** Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool
+ * that answers only when `hold()` resolves. With `isBound(token, thumbprint)`, it accepts only tokens that are bound
+ * to the key of a proof; the packages leave that to their users: RFC 9449 section 7. */
 export function mcpApp({ resource, oauthMetadata, verify, scopes = [], hold, isBound }) {
   const app = express();
   const sessions = new Map();

@@ -19,7 +19,7 @@ import { mcpSdkExample } from "./mcp-sdk.mjs";
 import { oidcServer } from "./oidc.mjs";
 import { fastmcpProxy, pythonServer } from "./python.mjs";
 
-/** It needs a SQLite that was built: `npm run test:servers -- --pds` does so, which takes minutes. */
+/** The PDS needs a built SQLite: `npm run test:servers -- --pds` builds it, which takes minutes. */
 const pdsMissing = existsSync(new URL("pds/node_modules/better-sqlite3/build/Release", import.meta.url))
   ? false
   : "the PDS is not installed: node scripts/test-servers.mjs --pds";
@@ -50,7 +50,7 @@ async function logIn(config, server) {
   return { page, status };
 }
 
-/** The same login from a process of its own. */
+/** Logs in from a process of its own. */
 async function logInElsewhere(config, server) {
   const script = new URL("log-in.mjs", import.meta.url).pathname;
   const child = spawn(process.execPath, [script, JSON.stringify(config)], { stdio: ["ignore", "pipe", "inherit"] });
@@ -408,7 +408,7 @@ describe("strict servers", { concurrency: 3 }, () => {
     assert.equal((await session()).did, server.did);
     assert.notEqual(await getValidAccessToken(config), refreshed);
 
-    // It names the scope in the body alone: the plugin reads it there.
+    // The answer names the scope in its body alone: the plugin reads it there.
     const refused = await post();
     assert.equal(refused.status, 403);
     assert.equal(refused.headers.get("www-authenticate"), null);

@@ -30,7 +30,7 @@ export interface AuthorizationServerOptions {
   discovery?: "both" | "oidc" | "rfc8414" | "none";
   /** Path of the issuer, such as "/tenant". @default "" */
   path?: string;
-  /** Host name in the issuer; it listens on 127.0.0.1 whatever it is. @default "127.0.0.1" */
+  /** Host name in the issuer; the server listens on 127.0.0.1 for every name. @default "127.0.0.1" */
   host?: string;
   /** A port that must be this one, to start again where another server was. @default a free one */
   port?: number;
@@ -42,7 +42,7 @@ export interface AuthorizationServerOptions {
   scopes?: string[];
   /** Resource indicators (RFC 8707) that it knows; access tokens for them are JWTs. @default [] */
   resources?: string[];
-  /** It takes several resources in one token request, for a token for the first; oidc-provider by itself does not. */
+  /** It allows several resources in one token request, for a token for the first; oidc-provider by itself does not. */
   severalResources?: boolean;
   /** Clients besides those of {@link clients}, as RFC 7591 metadata. */
   clients?: Record<string, unknown>[];
@@ -60,11 +60,11 @@ export const clients = {
   /** Of the authorization code flow; the others are of the device flow. */
   browser: { clientId: "browser" },
   browserBasic: { clientId: "browser:basic", clientSecret: "s3cr:t/+ %&=~?browser" },
-  /** What a protected API asks the introspection endpoint as. */
+  /** The client that a protected API uses at the introspection endpoint. */
   api: { clientId: "protected-api", clientSecret: "protected-api-secret" },
 } as const;
 
-/** What the clients of the authorization code flow may redirect to, on any port where it is loopback. */
+/** The redirect URIs of the clients of the authorization code flow, on any port where it is loopback. */
 export const redirectUris = [
   "http://127.0.0.1/callback",
   "http://localhost/callback",
@@ -125,7 +125,7 @@ export interface RawAnswer {
   body?: unknown;
 }
 
-/** What happens to an intercepted request, in this order. Nothing: it is only announced by `arrived`. */
+/** The effects on an intercepted request, in this order. With none, it is only announced by `arrived`. */
 export interface InterceptionAction {
   /** Milliseconds to wait first. */
   delay?: number;
@@ -154,10 +154,10 @@ export interface Interception {
   remove(): Promise<void>;
 }
 
-/** What oidc-provider stores, by its names. */
+/** The records of oidc-provider, by its names. */
 export type StoredModel = "AccessToken" | "RefreshToken" | "Grant" | "Client" | "DeviceCode";
 
-/** What the server gave without a login. */
+/** Tokens that the server gave without a login. */
 export interface GrantedTokens {
   access: string;
   /** Only with the scope offline_access. */
@@ -284,7 +284,7 @@ export class AuthorizationServer {
     await this.#call("revoke", { models: ["Client"], clientId });
   }
 
-  /** What a device login would have given, without one: nothing of it is in the log. */
+  /** Gives the tokens of a device login, without one: the log shows nothing of it. */
   grant(clientId: string, scopes: string[], accountId = "ada"): Promise<GrantedTokens> {
     return this.#call("grant", { clientId, scopes, accountId });
   }

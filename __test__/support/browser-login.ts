@@ -6,7 +6,7 @@ import { configFor } from "./login.ts";
 import { Person } from "./person.ts";
 
 export interface BegunLogin {
-  /** What the person is to open. */
+  /** The page for the person to open. */
   url: string;
   /** Where the browser is to come back to. */
   redirectUri: string;
@@ -39,7 +39,7 @@ export function begin(config: AuthConfig, options: Partial<LoginOptions> = {}): 
   });
 }
 
-/** A person approves in a browser on this machine: what the last page is. */
+/** A person approves in a browser on this machine: returns the last page. */
 export async function approve({ url }: { url: string }): Promise<ExchangeAnswer> {
   return exchange(await new Person().authorize(url));
 }

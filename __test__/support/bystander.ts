@@ -30,7 +30,7 @@ function unavailable(): string | false {
   return status === 0 ? false : "nobody but root may run Node or read the tests here";
 }
 
-/** What starts a program as that user; the home becomes that user's. */
+/** The command that starts a program as that user; the home becomes that user's. */
 function launcher(home: TempHome): string[] {
   if (process.getuid?.() !== 0) {
     return [];

@@ -64,7 +64,7 @@ export class CertificateAuthority {
     this.certificate = certificate.toString("pem");
   }
 
-  /** A certificate for a server of these names and addresses; with `expired`, one whose time is over. */
+  /** A certificate for a server of these names and addresses; with `expired`, one that has expired. */
   async issue({
     names = ["localhost", "127.0.0.1", "::1"],
     expired = false,

@@ -45,7 +45,7 @@ export interface ChildExit {
 }
 
 export class Child {
-  /** What it has written so far; lines that report events included. */
+  /** Its output so far; lines that report events included. */
   stdout = "";
   stderr = "";
   /** How it ended, once its output is read to the end. */
@@ -161,7 +161,7 @@ export class Child {
     this.#process.kill(signal);
   }
 
-  /** As the system does where memory is short, and whatever it has started: those hold its output open. */
+  /** Kills it as the system does when memory is short, with all its children: those hold its output open. */
   async kill(): Promise<void> {
     const started = this.#ended === undefined ? descendants(this.pid) : [];
     this.signal("SIGKILL");

@@ -6,7 +6,7 @@ import type { TempHome } from "./temp-home.ts";
 
 const program = "/usr/bin/chromium";
 
-/** Why there is none, for `skip`; false where there is one. */
+/** Why it is missing, for `skip`; false where it is installed. */
 export const chromiumMissing = existsSync(program) ? false : `${program} is missing (npm test installs it as root)`;
 
 /** Starts it with a profile of its own, and nothing that it would do by itself. */

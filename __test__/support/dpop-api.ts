@@ -1,7 +1,5 @@
-/**
- * An API that wants bound tokens and a proof for each request: GET
- * and POST on any path answer with whose token it was.
- */
+/** An API that requires bound tokens and a proof for each request: GET and POST on any path answer with the owner of
+ * the token. */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { decodeJwt } from "jose";
@@ -24,11 +22,11 @@ export interface DpopApiRequest {
 export class DpopApi {
   readonly requests: DpopApiRequest[] = [];
   readonly origin: string;
-  /** What every proof has to hold; changing it makes the clients' outdated. */
+  /** The nonce that every proof must hold; changing it makes the clients' nonces outdated. */
   nonce: string | undefined;
   /** Comes with answers that are no refusal, for the next request. */
   nextNonce: string | undefined;
-  /** What a path answers instead, to who may ask: the status and where to. */
+  /** Redirects by path, for authorized requests: the status and the target. */
   readonly redirects: Record<string, [status: number, location: string]> = {};
   readonly #server: AuthorizationServer;
   readonly #proofs = new DpopProofs();
@@ -99,7 +97,7 @@ export class DpopApi {
     return this.#owner(proven.token, proven.thumbprint);
   }
 
-  /** Whose token it is; it must be bound to the key of the proof (RFC 9449 section 6.2). */
+  /** The owner of the token; it must be bound to the key of the proof (RFC 9449 section 6.2). */
   async #owner(token: string, thumbprint: string): Promise<string> {
     const { clientId, clientSecret } = clients.api;
     const credentials = Buffer.from(`${clientId}:${clientSecret}`).toString("base64");

@@ -1,4 +1,4 @@
-/** What a service that takes bound tokens checks of a proof (RFC 9449 section 4.3), with npm's jose. */
+/** Checks a proof as a service with bound tokens does (RFC 9449 section 4.3), with npm's jose. */
 import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { calculateJwkThumbprint, EmbeddedJWK, type JWK, jwtVerify } from "jose";
@@ -6,7 +6,7 @@ import { calculateJwkThumbprint, EmbeddedJWK, type JWK, jwtVerify } from "jose";
 export interface ProvenRequest {
   headers: IncomingHttpHeaders;
   method: string | undefined;
-  /** Whole, as the caller sees it. */
+  /** The whole URL, as the caller sees it. */
   url: string;
 }
 

@@ -9,7 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { engine } from "../../scripts/engines.mjs";
 import type { Lifetime } from "./lifetime.ts";
 
-/** The store, as a process of a plugin is told it: the subpath of the package, and its options. */
+/** The store in the form for a plugin's process: the subpath of the package, and its options. */
 export interface StoreTold {
   engine: "postgres" | "redis" | "etcd";
   options: Record<string, unknown>;
@@ -18,14 +18,14 @@ export interface StoreTold {
 export interface Engine {
   readonly told: StoreTold;
   readonly port: number;
-  /** The same by another port, which leads there. */
+  /** The same store through another port, which leads there. */
   toldThrough(port: number, host?: string): StoreTold;
-  /** Stops it in the middle of whatever it does, or lets it go on. */
+  /** Stops it in the middle of any work, or lets it go on. */
   freeze(isFrozen: boolean): void;
   /** By SIGKILL or the like: connections are broken, what was confirmed stays. */
   stop(): Promise<void>;
   startAgain(): Promise<void>;
-  /** The lock of whoever holds one ends. */
+  /** Ends every lock that is held. */
   breakLocks(): Promise<void>;
 }
 
@@ -234,7 +234,7 @@ export class PgBouncer {
     writeFileSync(join(folder, "pgbouncer.ini"), `${settings.join("\n")}\n`);
     const { program = "", libraries = "" } = engine("pgbouncer") ?? {};
     const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
-    // It refuses to run as root, which tests may be.
+    // It refuses to run as root, and tests may run as root.
     const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
     const [command = "", ...args] = [...launcher, program, join(folder, "pgbouncer.ini")];
     const child = spawn(command, args, {

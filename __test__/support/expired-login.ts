@@ -1,6 +1,5 @@
-/**
- * A login whose access token has ended, at the real server with rotation and reuse detection: whoever asks for a token
- * next has to refresh. Refreshed tokens live for an hour, so that however slow a test is, no second refresh is due.
+/** A login with an expired access token, at the real server with rotation and reuse detection: the next caller has to
+ * refresh. Refreshed tokens live for an hour, so that even in a slow test no second refresh is due.
  */
 import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -18,7 +17,7 @@ import { PluginProcess } from "./plugin-process.ts";
 import { StoredCredential } from "./stored-credential.ts";
 import { TempHome } from "./temp-home.ts";
 
-/** What a credential file says, as far as tests look at it. */
+/** The contents of a credential file, as far as tests look at it. */
 export interface CredentialFile {
   version: number;
   access?: string;
@@ -39,7 +38,7 @@ export class ExpiredLogin {
   readonly config: AuthConfig;
   /** The credential file. */
   readonly path: string;
-  /** What was stored before the refresh. */
+  /** The credential before the refresh. */
   readonly old: Required<CredentialFile>;
   readonly #lifetime: Lifetime;
 
@@ -77,7 +76,7 @@ export class ExpiredLogin {
     return PluginProcess.start(this.#lifetime, { env: this.home.env(), ...options });
   }
 
-  /** What the file says; throws unless it is whole. */
+  /** The contents of the file; throws unless it is complete. */
   stored(): CredentialFile {
     return JSON.parse(readFileSync(this.path, "utf8")) as CredentialFile;
   }

@@ -1,7 +1,5 @@
-/**
- * Credential files of other programs, written from their public formats, odd spelling and members of a later version
- * included: what we do not understand has to come through unchanged, to the byte.
- */
+/** Credential files of other programs, written from their public formats, with odd spelling and members of a later
+ * version: unknown members have to stay unchanged, to the byte. */
 import assert from "node:assert/strict";
 import {
   chmodSync,
@@ -53,7 +51,7 @@ interface Layout {
   saveLocks?: (path: string) => HostLock[];
   /** The file goes with its login. */
   logoutRemovesFile?: true;
-  /** What the program leaves where its refresh token was refused. */
+  /** The mark that the program leaves where its refresh token was refused. */
   refusal?: "empty tokens" | "no file";
   text: (tokens: Tokens, more: More) => string;
   tokens: (json: Json) => Tokens;
@@ -69,7 +67,7 @@ export interface HostLock {
   stale: number;
 }
 
-/** What the program itself changes. */
+/** The changes of the program itself. */
 interface More {
   counter: number;
   lastRefresh: string;
@@ -293,7 +291,7 @@ export class ForeignFile {
   /** The test itself wrote a file without it, as a program does that logs out of everything. */
   #isSecondGone = false;
 
-  /** With an access token that has ended, unless told otherwise. */
+  /** By default with an expired access token. */
   static async create(
     lifetime: Lifetime,
     format: Format,
@@ -355,7 +353,7 @@ export class ForeignFile {
     return { config: { ...this.config, profileId }, access: this.#second.access };
   }
 
-  /** How many logins of the provider lie beside ours. */
+  /** The number of other logins of the provider in the file. */
   get others(): number {
     return this.#second === undefined ? 0 : 1;
   }
@@ -365,7 +363,7 @@ export class ForeignFile {
     this.put(this.#text(tokens, counter, "2026-01-01T00:00:00.000Z"));
   }
 
-  /** Any text, or no file: what it does not hold is no business of ours from then on. */
+  /** Writes any text, or removes the file; members that are missing then are not expected any more. */
   put(text: string | undefined): void {
     this.#isSecondGone = this.#second !== undefined && !text?.includes(this.#second.access);
     if (text === undefined) {
@@ -388,7 +386,7 @@ export class ForeignFile {
     return this.#layout.tokens(this.json());
   }
 
-  /** What the file has to be, to the byte, if nothing but our login has changed. */
+  /** The expected file, to the byte, if nothing but this login has changed. */
   expected(counter = 0): string {
     return this.#text(this.tokens(), counter, this.json().last_refresh);
   }
@@ -398,7 +396,7 @@ export class ForeignFile {
     return this.#layout.text(tokens, { counter, lastRefresh, ...(second && { second }) });
   }
 
-  /** The second login has its own token, and is refreshed by whoever asks; how many requests that took. */
+  /** The second login has its own token, and any caller can refresh it; returns the number of requests that took. */
   async refreshSecond(accessToken: typeof getValidAccessToken = getValidAccessToken): Promise<number> {
     const { second } = this.#layout;
     if (this.#second === undefined || second === undefined || this.#isSecondGone) {
@@ -431,7 +429,7 @@ export class ForeignFile {
     return [...locks(this.path), ...(which === "all" ? (saveLocks?.(this.path) ?? []) : [])];
   }
 
-  /** As a program leaves its locks that was killed so many seconds ago. */
+  /** Leaves its locks as a program does that was killed that many seconds ago. */
   static leave({ path, kind }: HostLock, secondsAgo: number, pid = process.pid): void {
     const at = new Date(Date.now() - secondsAgo * 1000);
     mkdirSync(dirname(path), { recursive: true });
@@ -465,14 +463,14 @@ export class ForeignFile {
     return this.server.requests({ grant: "refresh_token" });
   }
 
-  /** A login of the program itself, that lives for an hour or as long as told. */
+  /** A login of the program itself; it lives for an hour or for `lives`. */
   static theirs(lives = anHour): Tokens {
     const expires = Date.now() + lives;
     return { access: jwt({ exp: Math.floor(expires / 1000), by: "them" }), refresh: "theirs", expires };
   }
 }
 
-/** What a member of an object says. */
+/** The value of an object's member. */
 function parsed(member: string): Json {
   const [value] = Object.values(JSON.parse(`{${member.replace(/^,/, "")}}`));
   return value;

@@ -254,7 +254,7 @@ export function foreignFiles(format: Format, thorough: boolean): void {
   });
 }
 
-/** What must be there in every file of that format, whatever becomes of the login. */
+/** The members that every file of that format must keep, with or without a login. */
 const keptBy = {
   "auth-profiles": [
     '{"type":"api_key", "provider":"anthropic", "key":"sk-other",   "weight": 1.50e+2}',
@@ -269,7 +269,7 @@ const keptBy = {
   "gemini-cli": ['"counter": 0'],
 };
 
-/** What lies beside the file, our lock aside. */
+/** The other files in the folder, apart from this package's lock. */
 function others(file: ForeignFile): string[] {
   const own = file.path.slice(dirname(file.path).length + 1);
   const expected = [own, `.${own}.plugin-auth.lock`, "auth.lock"];

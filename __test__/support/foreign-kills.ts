@@ -80,7 +80,7 @@ export function foreignKills(format: Format, thorough: boolean): void {
       file.outwaitLocks();
       const plugin = await file.plugin();
       assert.equal(await plugin.accessToken(file.config), theirs.access);
-      // Whoever writes next clears what was left.
+      // The next writer removes the leftovers.
       await plugin.call("importToken", [file.config, { access: "next" }]);
       assert.deepEqual(leftovers(file), []);
       assert.ok(!file.text().includes(theirs.access));
@@ -177,7 +177,7 @@ async function killed(t: Lifetime, file: ForeignFile, calls: Calls): Promise<voi
 async function livesOn(file: ForeignFile, requests: number): Promise<void> {
   file.outwaitLocks();
   const plugin = await file.plugin();
-  // Whoever holds the lock for the second login leaves what was received for the first.
+  // The holder of the lock for the second login keeps the answer for the first.
   const more = await file.refreshSecond((...call) => plugin.accessToken(...call));
   const token = await plugin.accessToken(file.config);
   assert.equal(token, file.tokens().access);

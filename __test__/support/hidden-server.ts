@@ -1,7 +1,5 @@
-/**
- * The real authorization server, speaking https under a name that exists nowhere: who asks by the right proxy finds it.
- * And the whole life of a login there, to be seen in the proxy's log.
- */
+/** The real authorization server, speaking https under a name that exists nowhere: only the right proxy finds it. And
+ * the whole life of a login there, to be seen in the proxy's log. */
 import assert from "node:assert/strict";
 import type { AuthConfig } from "../../index.js";
 import { AuthorizationServer, type LoggedRequest } from "./authorization-server.ts";
@@ -36,7 +34,7 @@ export class HiddenServer {
     this.real = this.named.replace(host, "127.0.0.1");
   }
 
-  /** What a proxy has to know of it. */
+  /** The names and addresses that a proxy needs to find it. */
   get resolve(): Record<string, string> {
     return { [this.named]: this.real };
   }

@@ -1,4 +1,4 @@
-/** A login whose tokens lie in a real keyring, for the tests of `storage: "keychain"`. */
+/** A login with its tokens in a real keyring, for the tests of `storage: "keychain"`. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -12,7 +12,7 @@ import { PluginProcess } from "./plugin-process.ts";
 import { StoredCredential, type StoredMembers } from "./stored-credential.ts";
 import { TempHome } from "./temp-home.ts";
 
-/** What the keychain holds of a credential. */
+/** The part of a credential that the keychain holds. */
 export interface Tokens {
   access: string;
   refresh: string;
@@ -20,9 +20,9 @@ export interface Tokens {
   dpopKey?: string;
 }
 
-/** What a test looks into behind the back of the addon. */
+/** A keychain that a test can read without the addon. */
 export interface Keychain {
-  /** What finds it. */
+  /** The variables that lead to it. */
   readonly env: Record<string, string>;
   /** The accounts of our entries, sorted. */
   accounts(): string[];
@@ -46,7 +46,7 @@ export class KeychainLogin<K extends Keychain = Keyring> {
     return KeychainLogin.prepareIn(lifetime, (home) => Keyring.start(lifetime, home), options, config);
   }
 
-  /** The same in another keychain. */
+  /** Prepares a login in another keychain. */
   static async prepareIn<K extends Keychain>(
     lifetime: Lifetime,
     start: (home: TempHome) => Promise<K>,
@@ -133,7 +133,7 @@ export class KeychainLogin<K extends Keychain = Keyring> {
     assert.ok(looked > 2);
   }
 
-  /** The keyring holds what the file names, and nothing else of ours. */
+  /** The keyring holds the entries that the file names, and no others of this package. */
   assertTidy(): void {
     const { secretsId } = this.stored;
     assert.deepEqual(this.keyring.accounts(), secretsId === undefined ? [] : [secretsId]);

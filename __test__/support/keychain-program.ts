@@ -33,7 +33,7 @@ export class KeychainProgram {
   readonly #connection: MessageBus;
   readonly #name: ProgramName;
   readonly screen: Screen;
-  /** Whose program has crashed by itself. */
+  /** The tests in which the program crashed by itself. */
   static readonly crashed = new WeakSet<Lifetime>();
   #process: ChildProcess | undefined;
 
@@ -123,7 +123,7 @@ export class KeychainProgram {
     return (locked as Variant<boolean>).value;
   }
 
-  /** Starts KeePassXC as it is after a restart whose password nobody has typed yet: no database is open. */
+  /** Starts KeePassXC as it is after a restart, before its password is typed: no database is open. */
   async runClosed(): Promise<void> {
     await this.#spawn([]);
     while ((await this.#default().catch(() => undefined)) !== "/") {}
@@ -150,7 +150,7 @@ export class KeychainProgram {
     return child;
   }
 
-  /** What PAM does at the session's login: a key of 56 bytes. */
+  /** Does the work of PAM at the session's login: a key of 56 bytes. */
   async #openWallet(): Promise<void> {
     for (;;) {
       const opened = await this.#call("org.kde.kwalletd5", "/modules/kwalletd5", "org.kde.KWallet.pamOpen", "sayi", [

@@ -23,7 +23,7 @@ export class Keyring {
   readonly #bus: SessionBus;
   #daemon: ChildProcess | undefined;
 
-  /** Why there is none here; false where there is. */
+  /** Why it is missing here; false where it is installed. */
   static unavailable(): string | false {
     if (process.platform !== "linux") return "gnome-keyring is for Linux";
     const platform = runningPlatform();
@@ -51,7 +51,7 @@ export class Keyring {
     this.#bus = bus;
   }
 
-  /** What finds it. */
+  /** The variables that lead to it. */
   get env(): Record<string, string> {
     return this.#bus.env;
   }

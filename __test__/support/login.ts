@@ -68,7 +68,7 @@ export async function grantedLogin(
   return { status: await status(config) };
 }
 
-/** The access token has just ended, as far as its file says: whoever asks for a token next has to refresh. */
+/** Makes the access token expire, as far as its file says: the next caller has to refresh. */
 export async function expireLogin(config: AuthConfig): Promise<void> {
   const { path } = await status(config);
   new StoredCredential(realpathSync(path)).expire();

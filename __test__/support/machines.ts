@@ -1,8 +1,6 @@
-/**
- * Machines of a soak: network namespaces with a wire each to this one, whose ends can stop carrying or become slow. Linux and root;
- * run it in a namespace of its own (`unshare -n`). On each machine the ports of the authorization server lead here past the wire,
- * through a Unix socket: what breaks is the way to the engine alone.
- */
+/** Machines of a soak: network namespaces with a wire each to this one. The ends of a wire can stop carrying or become
+ * slow. Linux and root; run it in a namespace of its own (`unshare -n`). On each machine the ports of the
+ * authorization server lead here past the wire, through a Unix socket: only the way to the engine breaks. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +10,7 @@ import { join } from "node:path";
 import { Child } from "./child.ts";
 import type { Lifetime } from "./lifetime.ts";
 
-/** What a wire does: nothing arrives there, nothing comes back, neither, or all of it seconds later (2 kbit/s). */
+/** The fault of a wire: nothing arrives there, nothing comes back, neither, or all of it seconds later (2 kbit/s). */
 export type Trouble = "deaf" | "mute" | "dropped" | "slow";
 
 function run(program: string, ...args: string[]): void {
@@ -69,7 +67,7 @@ export class Machine {
     this.engineHost = `10.77.${nth}.1`;
   }
 
-  /** What starts a program on it. */
+  /** The command that starts a program on it. */
   get launcher(): string[] {
     return ["nsenter", "-t", `${this.#keeper.pid}`, "-n", "--"];
   }

@@ -1,4 +1,4 @@
-/** A `CredentialStore` in memory that does what it is told to do wrong. */
+/** A `CredentialStore` in memory that can be made to fail. */
 import type { CredentialStore } from "../../index.js";
 
 type Call = "read" | "write" | "withLock";
@@ -6,7 +6,7 @@ type Call = "read" | "write" | "withLock";
 export class MapStore implements CredentialStore {
   readonly kept = new Map<string, { value: string; version: string }>();
   readonly calls: { call: Call; key: string }[] = [];
-  /** What a function does instead. Undefined: what it should. */
+  /** The faulty behaviour of a function; undefined for the correct one. */
   instead: { [Name in Call]?: ((proper: () => Promise<unknown>) => unknown) | undefined } = {};
   #locks = new Map<string, Promise<unknown>>();
   #writes = 0;
@@ -33,7 +33,7 @@ export class MapStore implements CredentialStore {
       await turn;
     }) as never;
 
-  /** What is kept of the credential. */
+  /** The stored value of the credential. */
   json(key = "memory/default") {
     const value = this.kept.get(key)?.value;
     return value === undefined ? undefined : JSON.parse(value);

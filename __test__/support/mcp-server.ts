@@ -47,7 +47,7 @@ export class McpServer {
     this.issuer = issuer;
   }
 
-  /** What its tool endpoint answers to that token. */
+  /** The status of its tool endpoint for that token. */
   async call(token: string): Promise<number> {
     const initialize = {
       jsonrpc: "2.0",

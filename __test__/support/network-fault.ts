@@ -57,7 +57,7 @@ export const networkFaults: NetworkFault[] = [
     attempts: [0],
     begin: (wire) => wire.refuse(),
   },
-  // It depends on the moment whether a part of the request had left.
+  // Whether a part of the request had left depends on the moment.
   fault("reset before the request was sent", ["NETWORK", 2, 3, 4], { atRequestByte: 0 }),
   fault("reset after the request was sent", ["NETWORK", 2], { instead: "" }),
   fault("closed after the request was sent", ["NETWORK", 2], { instead: "", ending: close }),

@@ -1,4 +1,4 @@
-/** What an installed package holds, in a folder of its own, as openclaw's captures make them. */
+/** The contents of an installed package, in a folder of its own, as openclaw's captures make them. */
 import { cpSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -5,7 +5,7 @@
 import { exchange } from "./exchange.ts";
 
 export interface PersonOptions {
-  /** Who logs in. @default "ada" */
+  /** The person who logs in. @default "ada" */
   name?: string;
   /** PEM of the certificate authority, for a server that speaks https. */
   ca?: string;

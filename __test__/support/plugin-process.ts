@@ -1,9 +1,9 @@
-/** A plugin in a process of its own, which calls the package's functions as it is told. */
+/** A plugin in a process of its own, which calls the package's functions on command. */
 import type { AuthConfig, AuthStatus, Verification } from "../../index.js";
 import { Child, type ChildOptions } from "./child.ts";
 import type { Lifetime } from "./lifetime.ts";
 
-/** What a call was rejected with, as far as it can be written as JSON. */
+/** The rejection of a call, as far as it can be written as JSON. */
 export interface ReportedError {
   name: string;
   code: string;
@@ -50,7 +50,7 @@ export class PluginProcess {
     return this.begin(call, args, options).outcome;
   }
 
-  /** The same, with a handle to abort it. */
+  /** Starts a call, with a handle to abort it. */
   begin(call: string, args: unknown[], options?: object): { outcome: Promise<unknown>; abort(): void } {
     const id = ++this.#calls;
     const done = this.child.event(`done ${id}`).then(({ value }) => value);

@@ -11,7 +11,7 @@ import type { Lifetime } from "./lifetime.ts";
 
 const installation = postgresql();
 
-/** It refuses to run as root, which tests may be. */
+/** It refuses to run as root, and tests may run as root. */
 const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
 
 export class PostgreSql implements Engine {
@@ -77,7 +77,7 @@ export class PostgreSql implements Engine {
     await ended;
   }
 
-  /** As a process of a plugin is told it. */
+  /** The store in the form for a plugin's process. */
   get told(): StoreTold {
     return this.toldThrough(this.port);
   }
@@ -99,7 +99,7 @@ export class PostgreSql implements Engine {
     }
   }
 
-  /** The lock of whoever holds one ends, as when a connection breaks. */
+  /** Ends every lock that is held, as a broken connection does. */
   async breakLocks(): Promise<void> {
     await this.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
   }

@@ -44,7 +44,7 @@ export class PrivateMounts {
     this.#keeper = keeper;
   }
 
-  /** What starts a program inside. */
+  /** The command that starts a program inside. */
   get launcher(): string[] {
     return ["nsenter", "-t", `${this.#keeper.pid}`, "-m", "--"];
   }
@@ -55,7 +55,7 @@ export class PrivateMounts {
     execFileSync(nsenter, [...options, program, ...args]);
   }
 
-  /** Where a path of the inside lies for this process. */
+  /** The path outside of a path inside. */
   outside(path: string): string {
     return `/proc/${this.#keeper.pid}/root${path}`;
   }

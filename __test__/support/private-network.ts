@@ -42,7 +42,7 @@ export class PrivateNetwork {
     this.#keeper = keeper;
   }
 
-  /** What starts a program inside. */
+  /** The command that starts a program inside. */
   get launcher(): string[] {
     return ["nsenter", "-t", `${this.#keeper.pid}`, "-n", "--"];
   }

@@ -69,7 +69,7 @@ export class ProcessMemory {
 }
 
 function spellings(text: string): [string, Buffer][] {
-  // A text inside of another has one of three spellings in base64; its ends depend on what stands around it.
+  // A text inside of another has one of three spellings in base64; its ends depend on the text around it.
   const base64 = [0, 1, 2].map((phase): [string, Buffer] => {
     const encoded = Buffer.from("x".repeat(phase) + text).toString("base64");
     return ["base64", Buffer.from(encoded.slice(phase === 0 ? 0 : 4, -4))];

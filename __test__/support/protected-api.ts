@@ -1,7 +1,5 @@
-/**
- * A small API that wants an access token of the authorization server: GET /memories answers with whose token it was,
- * and 401 to a token that the server does not stand for.
- */
+/** A small API that requires an access token of the authorization server: GET /memories answers with the owner of the
+ * token, and with 401 to a token that the server does not vouch for. */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
@@ -24,7 +22,7 @@ export interface ProtectedApiOptions {
 export interface ApiRequest {
   token: string | undefined;
   status: 200 | 401;
-  /** Whose token it was. */
+  /** The owner of the token. */
   subject?: string;
 }
 

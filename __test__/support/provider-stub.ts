@@ -8,7 +8,7 @@ import { type StubAnswer, StubServer } from "./stub-server.ts";
 
 export interface ProviderShape {
   provider: string;
-  /** What is answered and how it ends, such as "token.pending" or "refresh.ok". */
+  /** The request that is answered and its result, such as "token.pending" or "refresh.ok". */
   step: string;
   /** Null where the source does not state it. */
   status: number | null;

@@ -1,24 +1,24 @@
-/** What can lie between a client and a server: a wire that misbehaves on command, and an HTTP proxy. */
+/** The parts between a client and a server: a wire that fails on command, and an HTTP proxy. */
 import { randomInt } from "node:crypto";
 import http from "node:http";
 import net, { type AddressInfo, type Socket } from "node:net";
 import type { Lifetime } from "./lifetime.ts";
 
-/** What happens to connections; in order of time, the first that applies. */
+/** The faults of connections; the first in time that applies. */
 export interface WireFault {
   /** Milliseconds that every chunk is delayed by, each way. */
   latency?: number;
-  /** Once the client has sent this many bytes (0: at once), none of them on to the server before. */
+  /** Once the client has sent this many bytes (0: at once); the server gets none of them. */
   atRequestByte?: number;
-  /** Once the server has answered this many bytes; what came before them is passed on. */
+  /** Once the server has answered this many bytes; the bytes before them are passed on. */
   atResponseByte?: number;
-  /** Once the client has sent a whole HTTP request, which the server does not get: what it is answered instead. */
+  /** Once the client has sent a whole HTTP request, which the server does not get: the answer instead. */
   instead?: string;
-  /** What then happens: the connection is reset, closed in good order, or goes silent. @default "reset" */
+  /** The end of the connection: it is reset, closed in good order, or goes silent. @default "reset" */
   ending?: "reset" | "close" | "stall";
 }
 
-/** Passes TCP on to a server, faithfully until told otherwise. */
+/** Passes TCP on to a server, faithfully until a fault is set. */
 export class Wire {
   /** Connections that were accepted so far. */
   connections = 0;
@@ -129,7 +129,7 @@ export class Wire {
     client.on("end", () => later(latency, () => server.end()));
     server.on("end", () => later(latency, () => client.end()));
     const gone = (other: Socket) => () => {
-      // A stalled client is meant to hang, whatever became of the server behind.
+      // A stalled client is meant to hang, even if the server behind it is gone.
       if (other !== client || ending !== "stall") {
         later(latency, () => other.destroy());
       }

@@ -8,7 +8,7 @@ const margin = 4;
 
 /** The text of the QR code; throws where a decoder finds none. ANSI escapes are ignored. */
 export function decodedQrCode(drawing: string): string {
-  // Ink is light on a dark terminal, and not every camera reads a code whose colours are swapped.
+  // Ink is light on a dark terminal, and not every camera reads a code with swapped colours.
   const rows = modules(drawing);
   const height = (rows.length + 2 * margin) * scale;
   const width = (Math.max(...rows.map((row) => row.length)) + 2 * margin) * scale;

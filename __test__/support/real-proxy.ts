@@ -27,13 +27,13 @@ export interface Credentials {
 export interface RealProxyOptions {
   /** host:port that it knows, and where that is on loopback. tinyproxy and mitmproxy also know what is added later. */
   resolve: Record<string, string>;
-  /** What it demands. */
+  /** The credentials that it demands. */
   credentials?: Credentials;
   /** PEM file of the authority that mitmproxy believes; it opens the TLS of others and reads along. */
   authority?: string;
 }
 
-/** How one program is told what to do, and how its log reads. */
+/** How one program is configured, and how its log reads. */
 interface Manner {
   program: string;
   args: string[];
@@ -49,7 +49,7 @@ export class RealProxy {
   /** The authority by which mitmproxy signs the certificates that it makes up. */
   readonly authority: string;
 
-  /** Why there is none of this kind here; false where there is. */
+  /** Why this kind is missing here; false where it is installed. */
   static unavailable(kind: ProxyKind): string | false {
     return existsSync(program(kind)) ? false : `${kind} is not there: node scripts/check.mjs installs it on Debian`;
   }
@@ -92,7 +92,7 @@ export class RealProxy {
     return this.url.replace("//", `//${encodeURIComponent(user)}:${encodeURIComponent(password)}@`);
   }
 
-  /** What it was asked for so far: "CONNECT host:port", or method and path where it reads along. */
+  /** The requests so far: "CONNECT host:port", or method and path where it reads along. */
   log(): string[] {
     return [...this.#logged().matchAll(this.#pattern)].map(({ groups }) => `${groups?.method} ${groups?.target}`);
   }
@@ -208,7 +208,7 @@ function program(kind: ProxyKind): string {
   return proxyPrograms[kind === "mitmproxy" ? "mitmdump" : kind];
 }
 
-/** What squid needs and this machine may not have. */
+/** The libraries that squid needs and this machine may lack. */
 function libraries(): string {
   const { libraries: folder } = debianProxies;
   const architectures = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith("-linux-gnu")) : [];

@@ -1,4 +1,4 @@
-/** What a call is rejected with, checked for what every rejection must be. */
+/** The rejection of a call, checked for the properties that every rejection must have. */
 import assert from "node:assert/strict";
 import { AuthError, type AuthErrorCode } from "../../index.js";
 

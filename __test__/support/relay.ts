@@ -48,7 +48,7 @@ export class Relay {
     this.#state.carries = false;
   }
 
-  /** Carries again. What was swallowed is lost, and so are the connections that it belonged to. */
+  /** Carries again. Swallowed data is lost, and so are its connections. */
   carryAgain(): void {
     this.#state.carries = true;
     for (const socket of this.#sockets) socket.destroy();

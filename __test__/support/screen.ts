@@ -1,4 +1,4 @@
-/** A screen that nobody sees (Xvfb): what windows programs have opened on it. */
+/** A screen that nobody sees (Xvfb), with the windows that programs open on it. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ export class Screen {
   readonly env: { DISPLAY: string };
 
   static async start(lifetime: Lifetime, home: TempHome): Promise<Screen> {
-    // It looks for a free number itself, and says which.
+    // It looks for a free number itself, and reports it.
     const server = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", "1024x768x24", "-nolisten", "tcp"], {
       env: home.env(),
       stdio: ["ignore", "ignore", "ignore", "pipe"],
@@ -38,7 +38,7 @@ export class Screen {
       .map(([, title]) => title as string);
   }
 
-  /** What is on it, as a file of xwd; a copy is left where `SCREENSHOTS` names a folder. */
+  /** Its contents, as a file of xwd; a copy is left where `SCREENSHOTS` names a folder. */
   picture(name: string): Buffer {
     const { stdout } = spawnSync("xwd", ["-root", "-silent"], {
       env: this.#home.env(this.env),

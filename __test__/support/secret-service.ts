@@ -37,13 +37,13 @@ export interface SecretServiceOptions {
   names?: string[];
   /** The attributes of an entry stay as they were made. */
   fixedAttributes?: boolean;
-  /** It knows no more methods than it has to: not `Collection.SearchItems`, nor a keyring's `Label`. */
+  /** It knows only the methods that it must: not `Collection.SearchItems`, nor a keyring's `Label`. */
   bare?: boolean;
   /** A second keyring, which stays locked. */
   secondKeyring?: boolean;
-  /** What it reads while it is locked is empty. */
+  /** While it is locked, reads are empty. */
   emptyWhenLocked?: boolean;
-  /** What its first keyring is called. @default "first" */
+  /** The name of its first keyring. @default "first" */
   keyring?: string;
 }
 
@@ -57,9 +57,9 @@ export class SecretService {
   readonly #first: string;
   readonly #closed = new Set<string>();
   #count = 0;
-  /** What finds it. */
+  /** The variables that lead to it. */
   readonly env: Record<string, string>;
-  /** What a program does with prompts may change while it runs. */
+  /** The behaviour towards prompts may change while it runs. */
   options: SecretServiceOptions;
   /** Windows that were opened, by what they ask. */
   readonly windows: string[] = [];
@@ -71,11 +71,11 @@ export class SecretService {
   });
   /** Prompts that were dismissed after they were run. */
   dismissed = 0;
-  /** What a person does with a window. */
+  /** The person's answer to a window. */
   person: "answers" | "declines" | "is away" = "is away";
   /** Entries that cannot be removed, by their account. */
   readonly stuck = new Set<string>();
-  /** What a method fails with. */
+  /** The failure of a method. */
   failure: { method: string; reason: string; error?: string } | undefined;
   /** Whether there is a default keyring. */
   hasDefault = true;
@@ -163,7 +163,7 @@ export class SecretService {
     if (item !== undefined) item.attributes = { ...item.attributes, account: name };
   }
 
-  /** Another entry of the same attributes: what a program that was killed may have brought back. */
+  /** Adds another entry with the same attributes, such as a killed program may have brought back. */
   copy(account: string, keyring: "first" | "second" = "first"): void {
     const item = this.#item(account);
     if (item === undefined) throw new Error(`There is no ${account}.`);
@@ -184,7 +184,7 @@ export class SecretService {
     });
   }
 
-  /** It dies. */
+  /** Ends it as if it had died. */
   end(): void {
     this.#bus.disconnect();
   }
@@ -268,7 +268,7 @@ export class SecretService {
         break;
       case "SearchItems":
         if (path === ROOT) {
-          // What KeePassXC does before it searches.
+          // KeePassXC does this before it searches.
           if (this.#locked.size === this.#keyrings.length) this.#window("unlock to search");
           reply("aoao", this.#find(body[0] as unknown as Attributes), []);
         } else if (this.options.bare) {

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { serverNodeBinary } from "./nodes.ts";
 
-/** Who waits for a request, by the number of its interception. */
+/** The waiters for a request, by the number of its interception. */
 export type Arrivals = Map<number, (entry: unknown) => void>;
 
 interface Reply {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Lifetime } from "./lifetime.ts";
 import type { TempHome } from "./temp-home.ts";
 
-/** No services that the bus would start by itself: what a test kills stays dead. */
+/** The bus starts no services by itself: a service that a test kills stays dead. */
 const busConfiguration = (socket: string) => `<busconfig>
   <type>session</type>
   <listen>unix:path=${socket}</listen>
@@ -21,7 +21,7 @@ const busConfiguration = (socket: string) => `<busconfig>
 
 export class SessionBus {
   readonly address: string;
-  /** What finds it. */
+  /** The variables that lead to it. */
   readonly env: Record<string, string>;
   /** As at the end of the session. */
   readonly end: () => Promise<void>;

@@ -1,4 +1,5 @@
-// The program behind `npm run soak`: soaks for so many minutes, prints the summary, and fails where a loss has no reason.
+// The program behind `npm run soak`: soaks for the given minutes, prints the summary, and fails where a loss has no
+// reason.
 import { Scope } from "./lifetime.ts";
 import { type Change, Soak } from "./soak.ts";
 

@@ -1,6 +1,5 @@
-/**
- * Days in miniature: access tokens that live two seconds, several processes that never stop asking for them, of which all
- * but one are killed at random, and a network that fails at random. Whatever was lost is explained by the server's log.
+/** Days in miniature: access tokens that live two seconds, several processes that never stop asking for them, of which
+ * all but one are killed at random, and a network that fails at random. The server's log must explain every loss.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
@@ -49,7 +48,7 @@ export interface Change {
 
 interface Worker {
   child: Child;
-  /** What its requests are marked with. */
+  /** The mark of its requests. */
   mark: string;
 }
 
@@ -110,7 +109,7 @@ export class Soak {
     this.#config = configFor(server, this.#home.stateDir, {
       ...direct,
       tokenEndpoint: wire.through(tokenEndpoint),
-      // What a stall costs.
+      // The cost of a stall.
       requestTimeoutMs: 1000,
     });
   }
@@ -238,7 +237,7 @@ export class Soak {
     };
   }
 
-  /** The least within a stretch: what a call in progress has open for a moment is not held. */
+  /** The least within a stretch: descriptors that a call in progress has open for a moment do not count. */
   #change(member: keyof Sample): Change {
     const values = this.#samples.map((sample) => sample[member]);
     const least = (from: number, to: number) =>

@@ -1,8 +1,6 @@
-/**
- * Sixteen processes on four machines that share one login in a real engine, while the engine, the network and the processes fail at
- * random. The authorization server rotates refresh tokens, ends a login whose token is spent twice, and has a grace window in front
- * of it (see grace-window.ts): what is lost all the same the store has lost.
- */
+/** Sixteen processes on four machines that share one login in a real engine, while the engine, the network and the
+ * processes fail at random. The authorization server rotates refresh tokens, ends a login when a token is spent
+ * twice, and has a grace window in front of it (see grace-window.ts): so only the store can lose a login. */
 import { setTimeout as pause } from "node:timers/promises";
 import { type AuthConfig, getValidAccessToken, status } from "../../index.js";
 import { AuthorizationServer } from "./authorization-server.ts";
@@ -30,7 +28,7 @@ export interface StoreSoakSummary {
   tokens: number;
   /** Calls that were rejected, by code. */
   failures: Record<string, number>;
-  /** What was done, by kind. */
+  /** The faults made, by kind. */
   faults: Record<string, number>;
   refreshes: number;
   /** The most that were under way at once, by the server's log, and how often one began while another was. */
@@ -254,7 +252,7 @@ export class StoreSoak {
   async #end(store: ReturnType<typeof storeOf>): Promise<StoreSoakSummary> {
     for (const machine of this.#machines) machine.heal();
     await this.#turn;
-    // What was cut off waits for TCP's next try, and the last faults may not be over.
+    // Connections that were cut off wait for TCP's next try, and the last faults may not be over.
     await pause(25_000);
     await this.#relogin;
     const last = await Promise.all(

@@ -39,7 +39,7 @@ export class StoredCredential {
     this.#write({ ...members, ...server } as StoredMembers);
   }
 
-  /** The pause after a failed refresh lies that many seconds further back. */
+  /** Moves the pause after a failed refresh that many seconds into the past. */
   letPauseEnd(seconds: number): void {
     const { lastRefresh, ...members } = this.read();
     if (lastRefresh === undefined) {

@@ -23,10 +23,8 @@ export interface StubRequest {
   form: URLSearchParams;
 }
 
-/**
- * A whole answer; or bytes as they are, head included, at once or chunk by chunk for as long as somebody takes them; or no
- * answer: the connection breaks, or nothing ever comes. What is cut ends without TLS's close_notify.
- */
+/** A whole answer; or raw bytes, head included, at once or chunk by chunk for as long as the client reads; or no
+ * answer: the connection breaks, or nothing ever comes. An answer that is cut ends without TLS's close_notify. */
 export type StubAnswer =
   | RawAnswer
   | { bytes: string | Buffer; ending?: "close" | "cut" | "reset" | "stall" }
@@ -175,7 +173,7 @@ export class StubServer {
 }
 
 async function poured(chunks: Iterable<string | Buffer> | AsyncIterable<string | Buffer>, socket: Socket) {
-  // Who has had enough closes, or resets.
+  // A client that has enough closes, or resets.
   const gone = new Promise<void>((resolve) => void socket.once("close", resolve).on("error", () => resolve()));
   for await (const chunk of chunks) {
     const drained = socket.write(chunk) ? undefined : once(socket, "drain").catch(() => {});

@@ -1,4 +1,4 @@
-/** A home folder for one test, and an environment in which nothing of ours shows through. */
+/** A home folder for one test, and an environment without the developer's own settings. */
 import { mkdirSync, mkdtempSync, realpathSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,10 +30,8 @@ export class TempHome {
     return join(this.stateDir, "credentials", pluginId, `${profile}.json`);
   }
 
-  /**
-   * Environment for a child process: this home, its own folder for temporary files, and of ours only what finds
-   * programs. No state-dir variable, proxy or certificate gets in unless it is given.
-   */
+  /** Environment for a child process: this home, its own folder for temporary files, and of the developer's variables
+   * only those that find programs. No state-dir variable, proxy or certificate gets in unless it is given. */
   env(more: Record<string, string> = {}): Record<string, string> {
     const inherited = ["PATH", "SystemRoot", "LANG"].flatMap((name) => {
       const value = process.env[name];

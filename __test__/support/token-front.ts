@@ -43,7 +43,7 @@ export class TokenFront {
         if (underWay > 1) current.overlaps += 1;
         current.atOnce = Math.max(current.atOnce, underWay);
         current[answer === undefined ? "refreshes" : "repeats"] += 1;
-        // Who is gone waits for no answer.
+        // A client that is gone waits for no answer.
         response.once("close", () => {
           underWay -= 1;
         });

@@ -11,7 +11,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import type { Lifetime } from "./lifetime.ts";
 
-/** Which system calls. Each thread counts its own. */
+/** The system calls to trace. Each thread counts its own. */
 export interface Calls {
   /** A name, several with commas, or a regular expression after a slash: processors differ in open and openat. */
   calls: string;
@@ -23,7 +23,7 @@ export interface Calls {
   when?: string;
 }
 
-/** What happens at them. */
+/** The fault at those calls. */
 export type Fault =
   /** SIGKILL, instead of the call. */
   | { kill: true }
@@ -39,7 +39,7 @@ let reason: string | false | undefined;
 export class Tracer {
   /** Once it has let go of the process, or the process has ended. */
   readonly end: Promise<void>;
-  /** What it saw, for messages. */
+  /** Its output, for messages. */
   log = "";
   readonly #process: ChildProcess;
   #waiting: { text: string; resolve: () => void; reject: (error: Error) => void }[] = [];

@@ -1,4 +1,4 @@
-/** Two real logins of one provider, in one `auth-profiles.json`: what happens to one is no business of the other. */
+/** Two real logins of one provider, in one `auth-profiles.json`: changes of one do not affect the other. */
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { AuthConfig } from "../../index.js";
@@ -17,7 +17,7 @@ export class TwoLogins {
   readonly server: AuthorizationServer;
   readonly #home: TempHome;
 
-  /** Access tokens that live that long, in ms; ended ones unless told otherwise. */
+  /** Access tokens that live that long, in ms; expired ones by default. */
   static async create(lifetime: Lifetime, lives: Partial<Record<Name, number>> = {}): Promise<TwoLogins> {
     const server = await AuthorizationServer.start(lifetime);
     const home = TempHome.create(lifetime);

@@ -15,7 +15,7 @@ import type { TempHome } from "./temp-home.ts";
 export type Offset = "+0" | "+7h" | "-7h";
 
 export class WallClock {
-  /** Why there is none here; undefined where there is. Installs the package where it may. */
+  /** Why it is missing here; undefined where it is installed. Installs the package where it may. */
   static readonly missing: string | undefined = missing();
 
   readonly env: Record<string, string>;
@@ -62,7 +62,7 @@ function missing(): string | undefined {
     : undefined;
 }
 
-/** Where Debian puts it, whatever the architecture. */
+/** The path that Debian uses, on any architecture. */
 function library(): string | undefined {
   const folders = existsSync("/usr/lib") ? readdirSync("/usr/lib") : [];
   return folders

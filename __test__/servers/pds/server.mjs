@@ -28,7 +28,7 @@ export async function pdsServer(t) {
     origin,
     resource: origin,
     did,
-    /** What the pages of its authorization endpoint do: sign in, then consent. */
+    /** Plays the pages of its authorization endpoint: sign in, then consent. */
     async approve(url) {
       const page = new URL(url).origin === origin ? url : await sentTo(url);
       const cookies = new Map();
