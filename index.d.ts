@@ -1,6 +1,6 @@
 /* Generated from the doc comments in src/bindings. */
 
-/** What a rejection of this library is about; each has its own way out, see the README. */
+/** The kind of a rejection. Each has its own remedy: see docs/reference/errors.md. */
 export type AuthErrorCode =
   | "INVALID_CONFIG"
   | "NETWORK"
@@ -39,7 +39,7 @@ export type AuthErrorCode =
 export declare class AuthError extends Error {
   private constructor();
   readonly name: "AuthError";
-  /** What went wrong; stable. */
+  /** The kind of failure; stable. */
   readonly code: AuthErrorCode;
   /** Whether the same call may succeed later, without anybody doing anything. */
   readonly retryable: boolean;
@@ -55,7 +55,7 @@ export declare class AuthError extends Error {
   readonly status?: number;
   /** How long to wait before trying again, in milliseconds. */
   readonly retryAfterMs?: number;
-  /** With `SCOPE_REQUIRED`: what the service asks for. The next login asks for it as well. */
+  /** With `SCOPE_REQUIRED`: the scopes that the service requires. The next login requests them as well. */
   readonly scopes?: string[];
 }
 
@@ -71,14 +71,14 @@ export interface BeginLoginOptions {
 
 /** A login that waits for a person. */
 export interface PendingLogin {
-  /** What the person needs: the code and where to enter it, or the page to open. */
+  /** Instructions for the person: the code and where to enter it, or the page to open. */
   readonly verification: Verification;
   /** How it ends, as {@link login} does. It keeps the process alive; nobody has to wait for it. */
   readonly done: Promise<AuthStatus>;
   /**
-   * With `flow: "authorization_code"`: what the browser shows in the end, as {@link LoginOptions.onPaste} takes it. Resolves when
-   * the login is complete. Rejects with `INVALID_RESPONSE` where that was not it: three tries in all; and as `done` does.
-   */
+   * With `flow: "authorization_code"`: takes the address or code that the browser shows in the end, as {@link
+   * LoginOptions.onPaste} does. Resolves when the login is complete. Rejects with `INVALID_RESPONSE` where the text
+   * was wrong, three tries in all; else as `done` does. */
   paste(text: string): Promise<void>;
   /** Ends the login, for all who wait for it: nothing is stored any more. */
   cancel(): void;
@@ -114,7 +114,7 @@ export interface AdoptedLogin {
   refresh?: string
   /** When the access token ends, Unix milliseconds or seconds. @default unknown: valid until rejected */
   expires?: number | string | Date
-  /** What it was granted for. */
+  /** The granted scopes. */
   scopes?: Array<string>
   /** The client that it was issued to, where the config names none: it is used for the next login as well. */
   clientId?: string
@@ -198,11 +198,14 @@ export interface AuthConfig {
   clientMetadataUrl?: string
   /** Shown to the person by the server when a client is registered. @default pluginId */
   clientName?: string
-  /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over ours. */
+  /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over this library's own. */
   clientMetadata?: Record<string, unknown>
   /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource` */
   scopes?: Array<string>
-  /** What the server wants between scopes, against RFC 6749 §3.3: "," at Linear, Strava and Slack. @default " " */
+  /**
+   * The separator between scopes where a server departs from RFC 6749 §3.3: "," at Linear, Strava and Slack.
+   * @default " "
+   */
   scopeDelimiter?: " " | "," | (string & {})
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
@@ -237,8 +240,8 @@ export interface AuthConfig {
    */
   authorizationParameters?: Record<string, string>
   /**
-   * Members of the token answer that are kept with the login, and shown in `status().tokenResponse`: `["team"]` at Slack.
-   * None whose name speaks of a token, a secret, a password or an assertion; nor are such members inside of them kept.
+   * Members of the token answer to keep with the login, shown in `status().tokenResponse`: `["team"]` at Slack.
+   * Members whose names contain token, secret, password or assertion are never kept, at any depth.
    */
   tokenResponse?: Array<string>
   /**
@@ -252,10 +255,10 @@ export interface AuthConfig {
    */
   allowHttp?: Array<string>
   /**
-   * A login that the plugin kept before it used this library, which is taken over once, under the lock, while nobody is
-   * logged in and nobody has logged out: the path of a JSON file (with `~`), several, or a function that gives
-   * {@link AdoptedLogin} or nothing. A file is renamed `*.adopted` then. What `credentials.json` in the plugin's install
-   * folder holds is taken over in any case, under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot` too.
+   * Takes over, once, a login that the plugin kept before it used this library: the path of a JSON file (with `~`),
+   * several paths, or a function that returns {@link AdoptedLogin} or nothing. It is used under the lock, and only
+   * while nobody is logged in and nobody has logged out. The file is then renamed `*.adopted`. A `credentials.json`
+   * in the plugin's install folder is always taken over, also under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
    */
   adopt?: string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>)
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
@@ -269,18 +272,19 @@ export interface AuthConfig {
    * `order`, `storage` and `dpop`. @default our own format
    */
   credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli" | (string & {})
-  /** With `credentialsFormat: "auth-profiles"`: the host's agent whose logins are meant. @default "main" */
+  /** With `credentialsFormat: "auth-profiles"`: the host's agent that owns the logins. @default "main" */
   agentId?: string
   /**
-   * With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`; or a provider, of whose logins the host's
-   * `order`, else `lastGood`, decides. A `profile` is the same as `"<pluginId>:<profile>"` here. With `"pi"`: the provider
-   * under whose name pi keeps the login. @default pluginId, as a provider
+   * With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`, or a provider; of a provider's logins,
+   * the host's `order`, else its `lastGood`, selects one. A `profile` here means `"<pluginId>:<profile>"`. With
+   * `"pi"`: the provider under which pi keeps the login. @default pluginId, as a provider
    */
   profileId?: string
   /**
-   * Keeps logins in a store of the plugin's own instead of in files, for several machines that share one: one of them
-   * refreshes, and all use what it got. What another machine stores is seen within a second. Excludes `credentialsPath`,
-   * `credentialsFormat` and `storage`; {@link listProfiles} knows the accounts that the config or the order names.
+   * Keeps logins in the plugin's own store instead of in files, for several machines that share them: one machine
+   * refreshes, and all use the new token. A token stored by another machine is seen within a second. Excludes
+   * `credentialsPath`, `credentialsFormat` and `storage`. {@link listProfiles} lists only accounts that the config
+   * or the order names.
    */
   store?: CredentialStore
   /**
@@ -356,7 +360,7 @@ export interface AuthorizationHeaders {
  */
 export declare function authorizeDevice(config: AuthConfig, options: LoginOptions): Promise<TokenSet>
 
-/** What is known of one login. Never holds a token. */
+/** The state of one login. Never holds a token. */
 export interface AuthStatus {
   /**
    * `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
@@ -372,7 +376,7 @@ export interface AuthStatus {
   issuer?: string
   /** The client that it was issued to. */
   clientId?: string
-  /** Whose login it is, as the server says. For people to read; nothing of it is verified. */
+  /** The account at the server, as the server describes it. For people to read; none of it is verified. */
   account?: LoginAccount
   /** The members of the token answer that {@link AuthConfig.tokenResponse} names. */
   tokenResponse?: Record<string, unknown>
@@ -392,13 +396,13 @@ export interface AuthStatus {
   refreshable: boolean
   /** True where the tokens are bound to a key (RFC 9449): requests need {@link authorizationHeaders}. */
   dpop?: boolean
-  /** It was brought by {@link importToken}. */
+  /** The login was stored by {@link importToken}. */
   imported?: boolean
   /** When the person logged in, Unix milliseconds. */
   createdAt?: number
   /** When the tokens were last renewed, Unix milliseconds. */
   refreshedAt?: number
-  /** Where the tokens lie, once they are stored. */
+  /** Where the tokens are kept, once they are stored. */
   storage?: "file" | "keychain"
   /** Where the token in use comes from, with `token` in the config: the stored login, an environment variable, or the config. */
   source?: "login" | "env" | "config"
@@ -439,7 +443,10 @@ export interface AuthStatus {
  * ```
  */
 export interface CredentialStore {
-  /** What is kept under that key, exactly as it was written, with its version; undefined where nothing is. */
+  /**
+   * Returns the value under that key, exactly as it was written, with its version; undefined where there is no
+   * value.
+   */
   read: (key: string) => KeptValue | undefined | Promise<KeptValue | undefined>
   /**
    * Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
@@ -458,15 +465,15 @@ export interface CredentialStore {
    * was read holds until a change is reported; else for a second. Called when the store is used, ended after a minute without.
    */
   watch?: (listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>
-  /** What {@link doctor} says of the engine. */
+  /** Checks the engine for {@link doctor}. */
   inspect?: () => Promise<Array<DoctorCheck>>
 }
 
 /**
- * Looks for what keeps the login from working: place, permissions, format, lock and leftovers of the files, the login itself,
- * the clock, the way to the server, its metadata, the client. Changes nothing unless `fix` is true.
+ * Checks everything that a login needs: place, permissions, format, lock and leftovers of the files, the login
+ * itself, the clock, the connection to the server, its metadata, the client. Changes nothing unless `fix` is true.
  *
- * Rejects with an {@link AuthError}: `INVALID_CONFIG`. What is found is never a rejection.
+ * Rejects with an {@link AuthError}: `INVALID_CONFIG`. A finding is never a rejection.
  *
  * @example
  * ```ts
@@ -490,11 +497,11 @@ export interface DoctorCheck {
   name: string
   /** `warning`: it works, but not as well as it should; `error`: it does not. */
   level: "ok" | "warning" | "error"
-  /** What was found. */
+  /** The finding. */
   message: string
-  /** What to do, where the message does not say so. */
+  /** The next step, where the message does not contain it. */
   fix?: string
-  /** It was found, and is fixed. */
+  /** The problem was found, and is fixed. */
   fixed?: boolean
 }
 
@@ -507,7 +514,7 @@ export interface DoctorOptions {
   fix?: boolean
 }
 
-/** What {@link doctor} found. Never holds a token. */
+/** The findings of {@link doctor}. Never holds a token. */
 export interface DoctorReport {
   /** No check that was not fixed is an error. */
   ok: boolean
@@ -548,7 +555,7 @@ export interface ImportedToken {
   refresh?: string
   /** When the access token ends, Unix milliseconds. @default the `exp` of a JWT, else unknown: valid until rejected */
   expires?: number
-  /** What it was granted for. */
+  /** The granted scopes. */
   scopes?: Array<string>
 }
 
@@ -576,7 +583,7 @@ export declare function importToken(config: AuthConfig, token: ImportedToken): P
 export interface KeptValue {
   /** As it was given to `write`. */
   value: string
-  /** What `write` resolved to. */
+  /** The value that `write` resolved to. */
   version: string
 }
 
@@ -584,7 +591,7 @@ export interface KeptValue {
 export interface LastError {
   /** As in {@link AuthError}. */
   code: string
-  /** What happened and what to do next. */
+  /** A sentence: the failure, and the next step. */
   message: string
   /** When, Unix milliseconds. */
   at: number
@@ -608,13 +615,14 @@ export interface LastError {
 export declare function listProfiles(config: AuthConfig): Promise<Array<AuthStatus>>
 
 /**
- * Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow with PKCE
- * (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. What was stored before stays until then.
+ * Logs in by the OAuth 2.0 Device Authorization Grant (RFC 8628), or in the browser by the authorization code flow
+ * with PKCE (`flow` in the config; RFC 6749 §4.1, 7636, 8252, 9207), and stores the credential. A previous credential
+ * stays until then.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `INVALID_RESPONSE`,
  * `ISSUER_MISMATCH`, `DEVICE_FLOW_UNSUPPORTED`, `REGISTRATION_FAILED`, `OAUTH_ERROR`, `ACCESS_DENIED`,
- * `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` is also that nobody came back from
- * the browser within 10 minutes.
+ * `DEVICE_CODE_EXPIRED`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`. `TIMEOUT` also means that the
+ * browser did not return within 10 minutes.
  *
  * @example
  * ```ts
@@ -642,17 +650,18 @@ export interface LoginAccount {
 /** How a login talks to the person. */
 export interface LoginOptions {
   /**
-   * Called once with the code and where to enter it, or with the page to open: print `message`. What it throws or rejects
-   * with ends the login and is passed on unchanged.
+   * Called once with the code and where to enter it, or with the page to open: print `message`. If it throws or
+   * rejects, the login ends with that same error.
    */
   onVerification: (verification: Verification) => void | Promise<void>
   /** Called with the URL to open, which is always http(s). Its failure never ends the login. */
   openUrl?: (url: string) => void | Promise<void>
   /**
-   * Asks the person for what the browser shows at the end of an authorization code flow, when it cannot come back by itself:
-   * `redirectUri` is not on this machine, its port is taken, or the session is remote. Resolve to the address of the last
-   * page, to the code, or to `code#state`; called again, three times in all, when that was not it. `request.signal` aborts
-   * when there is nothing to be asked any more. What it throws or rejects with ends the login and is passed on unchanged.
+   * Asks the person for the address or code that the browser shows at the end of an authorization code flow, where
+   * the browser cannot return by itself: `redirectUri` is not on this machine, its port is taken, or the session is
+   * remote. Resolve to the address of the last page, to the code, or to `code#state`. A wrong text leads to another
+   * call, three in all. `request.signal` aborts when the text is no longer needed. If it throws or rejects, the
+   * login ends with that same error.
    */
   onPaste?: (request: PasteRequest) => Promise<string>
   /**
@@ -669,9 +678,9 @@ export interface LoginOptions {
 /**
  * Removes the credential even where the server fails, and revokes it at the server where that can be done (RFC 7009).
  *
- * Tokens that are kept in the system's keychain are needed for that: while it cannot be opened, the login stays, and the
- * call rejects with `STORE_IO`. With `storage: "file"` in the config the file is closed all the same; then the server is not
- * told, and `leftInKeychain` names what stays.
+ * Revocation needs the tokens. While the system's keychain keeps them and cannot be opened, the login stays, and the
+ * call rejects with `STORE_IO`. With `storage: "file"` in the config the login is removed anyway: the server is not
+ * informed, and `leftInKeychain` names the entries that stay.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `ABORTED`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
  *
@@ -685,7 +694,7 @@ export interface LoginOptions {
  */
 export declare function logout(config: AuthConfig, options?: SignalOptions): Promise<LogoutResult>
 
-/** What a logout did. */
+/** The result of a logout. */
 export interface LogoutResult {
   /** The server confirmed that the tokens are revoked. */
   revoked: boolean
@@ -720,7 +729,7 @@ export declare function moveLogin(config: AuthConfig, to: "store" | "file"): Pro
 
 /** A token that the user has set, in place of a login or behind it. */
 export interface OutsideToken {
-  /** The environment variable that holds it. Read at each call; blank is none. */
+  /** The environment variable that holds the token. It is read at each call; a blank value counts as unset. */
   env?: string
   /** The token itself, for example from the plugin's configuration; after `env`. */
   value?: string
@@ -728,18 +737,18 @@ export interface OutsideToken {
   behindLogin?: boolean
 }
 
-/** What {@link LoginOptions.onPaste} is to ask. */
+/** The request that {@link LoginOptions.onPaste} shows to the person. */
 export interface PasteRequest {
-  /** Ready to print: what to paste, and what was wrong with the last answer. */
+  /** Ready to print: the text to paste, and why the last one was wrong. */
   message: string
   /** The browser has come back by itself, or the login is over. */
   signal: AbortSignal
 }
 
 /**
- * The order in which the plugin's accounts are used, kept in the store, for configs that name neither `profile` nor `order`:
- * reads it, or sets it to the given names or ids; null removes it. Resolves to the order that then holds, null where there
- * is none.
+ * Reads or sets the order in which the plugin's accounts are used. The store keeps it, for configs that name neither
+ * `profile` nor `order`. Names or ids set it; null removes it. Resolves to the order now in effect, or null without
+ * one.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
  *
@@ -766,7 +775,7 @@ export interface ProgressEvent {
   nextPollAt?: number
   /** When the code ends, or the wait for the browser, Unix milliseconds. */
   expiresAt: number
-  /** What the server or the network said; with `waiting`, why a browser that came back was refused. */
+  /** The message of the server or the network; with `waiting`, why a request from a browser was refused. */
   detail?: string
 }
 
@@ -794,9 +803,9 @@ export declare function refreshTokens(config: AuthConfig, refreshToken: string, 
 
 /** The request that {@link authorizationHeaders} are for. */
 export interface ResourceRequest {
-  /** Its HTTP method. */
+  /** The HTTP method of the request. */
   method: string
-  /** Its URL: https, or http on loopback. */
+  /** The URL of the request: https, or http on loopback. */
   url: string
   /**
    * The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by host and port)
@@ -886,13 +895,13 @@ export interface TokenSet {
   tokenEndpoint: string
 }
 
-/** What the person needs to approve the login (RFC 8628 §3.2, RFC 6749 §4.1.1). */
+/** The page, and the code, with which a person approves the login (RFC 8628 §3.2, RFC 6749 §4.1.1). */
 export interface Verification {
   /** The code to enter. Empty in the authorization code flow, which has none. */
   userCode: string
   /** The page to enter it on; in the authorization code flow, the page to open. http(s). */
   verificationUri: string
-  /** The same page with the code filled in, where the server offers it. */
+  /** The page with the code filled in, where the server offers it. */
   verificationUriComplete?: string
   /** When the code ends, or the wait for the browser, Unix milliseconds. */
   expiresAt: number
