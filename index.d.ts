@@ -78,7 +78,8 @@ export interface PendingLogin {
   /**
    * With `flow: "authorization_code"`: takes the address or code that the browser shows in the end, as {@link
    * LoginOptions.onPaste} does. Resolves when the login is complete. Rejects with `INVALID_RESPONSE` where the text
-   * was wrong, three tries in all; else as `done` does. */
+   * was wrong, three tries in all; else as `done` does.
+   */
   paste(text: string): Promise<void>;
   /** Ends the login, for all who wait for it: nothing is stored any more. */
   cancel(): void;

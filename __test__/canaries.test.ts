@@ -1,5 +1,7 @@
-/** Every error code through every function, with a secret in every position: a program that prints all it can, with
- * all debug output on, prints no secret, and no file but the store's holds one. */
+/**
+ * Every error code through every function, with a secret in every position: a program that prints all it can, with
+ * all debug output on, prints no secret, and no file but the store's holds one.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

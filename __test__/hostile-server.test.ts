@@ -1,5 +1,7 @@
-/** A hostile or broken server, at every endpoint that is read. For any answer, the call ends with a documented code,
- * nothing reaches a terminal or a browser raw, and a stored credential survives. */
+/**
+ * A hostile or broken server, at every endpoint that is read. For any answer, the call ends with a documented code,
+ * nothing reaches a terminal or a browser raw, and a stored credential survives.
+ */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";

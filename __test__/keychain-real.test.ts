@@ -1,5 +1,7 @@
-/** `storage: "keychain"` with real programs besides gnome-keyring: KeePassXC, KWallet, oo7. Missing ones are skipped:
- * `npm run test:long` installs them. keychain-programs.test.ts tests their differences one by one. */
+/**
+ * `storage: "keychain"` with real programs besides gnome-keyring: KeePassXC, KWallet, oo7. Missing ones are skipped:
+ * `npm run test:long` installs them. keychain-programs.test.ts tests their differences one by one.
+ */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { describe } from "node:test";

@@ -1,5 +1,7 @@
-/** Servers that pose as others, redirect, or change their identity: their claims are not believed, their redirects are
- * not followed, and secrets stay with the server that they belong to. */
+/**
+ * Servers that pose as others, redirect, or change their identity: their claims are not believed, their redirects are
+ * not followed, and secrets stay with the server that they belong to.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type AuthConfig, getValidAccessToken, login, logout, type ProgressEvent, status } from "../index.js";

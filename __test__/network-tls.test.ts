@@ -1,5 +1,7 @@
-/** Failures before HTTP: names, proxies and TLS, in processes with a misleading environment. The real authorization
- * server speaks https under a name that exists nowhere; only the right proxy finds it. */
+/**
+ * Failures before HTTP: names, proxies and TLS, in processes with a misleading environment. The real authorization
+ * server speaks https under a name that exists nowhere; only the right proxy finds it.
+ */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

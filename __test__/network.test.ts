@@ -1,6 +1,8 @@
-/** A broken network at every step: each of {@link networkFaults} during discovery, registration, device authorization,
+/**
+ * A broken network at every step: each of {@link networkFaults} during discovery, registration, device authorization,
  * polling, refresh and revocation. Each case has its own wire to the real authorization server (rotation and reuse
- * detection on); the server's own log shows which requests got through. */
+ * detection on); the server's own log shows which requests got through.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { ProgressEvent } from "../index.js";

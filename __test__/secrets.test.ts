@@ -20,8 +20,10 @@ const canaries = {
 };
 const everything = Object.values(canaries).join(" ");
 
-/** Every way in which a server can fail. Its description may quote values that were sent to it (`known`); text that is
- * not a description is never shown. */
+/**
+ * Every way in which a server can fail. Its description may quote values that were sent to it (`known`); text that is
+ * not a description is never shown.
+ */
 const failures: Record<string, (known: string) => StubAnswer> = {
   "an OAuth error": (known) => ({
     status: 400,

@@ -21,8 +21,10 @@ export interface SenderSource {
   stateDir: string | undefined;
 }
 
-/** The people who have sent a word, and the valid words: one file for each. Removing the file of a word uses it up, so
- * no two senders, of any processes, can use one; and no file is read to be written again. */
+/**
+ * The people who have sent a word, and the valid words: one file for each. Removing the file of a word uses it up, so
+ * no two senders, of any processes, can use one; and no file is read to be written again.
+ */
 export class AllowedSenders {
   readonly #source: () => SenderSource;
 

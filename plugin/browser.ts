@@ -20,8 +20,10 @@ export function browserCommand(
   return env.DISPLAY || env.WAYLAND_DISPLAY ? ["xdg-open"] : undefined;
 }
 
-/** Opens the page. Rejects where the program is missing, or reports failure by its exit code. A program that still
- * runs after `patience` milliseconds is taken for the browser itself, in the foreground. */
+/**
+ * Opens the page. Rejects where the program is missing, or reports failure by its exit code. A program that still
+ * runs after `patience` milliseconds is taken for the browser itself, in the foreground.
+ */
 export async function openPage(
   [program, ...args]: [string, ...string[]],
   url: string,

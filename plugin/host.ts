@@ -166,8 +166,10 @@ export function loginCommand(
   return `${program(host, env)} ${command} login${flag}`;
 }
 
-/** The instruction for a person in a terminal. docs/hosts.md 8: on openclaw 2026.5 and 2026.6 a command line whose
- * first call was one of the host's own may not call a plugin's method, and none of the host's commands allows it. */
+/**
+ * The instruction for a person in a terminal. docs/hosts.md 8: on openclaw 2026.5 and 2026.6 a command line whose
+ * first call was one of the host's own may not call a plugin's method, and none of the host's commands allows it.
+ */
 export function inTerminal(command: string): string {
   const advice = /^openclaw (--profile \S+ )?gateway call /.test(command)
     ? " (if it answers `pairing required`: rename the folder `identity` in the host's state folder, and run it again)"

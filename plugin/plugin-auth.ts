@@ -83,10 +83,12 @@ export interface PluginAuth extends Account {
   config(account?: string): AuthConfig;
   /** The account of a tool's context, `api.registerTool((context) => …)`, or the one of this name. */
   account(context: ToolContext | string): Account;
-  /** Calls the listener when somebody logs in or out, when tokens are renewed, and when a login is needed: for changes
+  /**
+   * Calls the listener when somebody logs in or out, when tokens are renewed, and when a login is needed: for changes
    * in this process at once, for those of other processes at the next call or within two seconds. So data fetched for
    * one person is not shown to another. The returned function ends it. The same events go to the channel
-   * `clawdbot-plugin-auth:login` of `node:diagnostics_channel`. */
+   * `clawdbot-plugin-auth:login` of `node:diagnostics_channel`.
+   */
   onChange(listener: (change: LoginChange) => void): () => void;
   /** Adds the subcommands to a command of your own; with `command: false`. */
   addCommands(parent: PluginCommand): void;

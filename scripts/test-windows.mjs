@@ -48,8 +48,10 @@ const testFiles = [
   "status-command",
 ];
 
-/** Rust tests that cannot pass under Wine: it refuses to replace a file that any process has open (Windows does it
- * with POSIX semantics, which std requests), and it knows no trust in certificates. */
+/**
+ * Rust tests that cannot pass under Wine: it refuses to replace a file that any process has open (Windows does it
+ * with POSIX semantics, which std requests), and it knows no trust in certificates.
+ */
 const notUnderWine = [
   "readers_never_see_anything_but_whole_credentials_while_others_write",
   "an_unknown_authority_is_told_apart",

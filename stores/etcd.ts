@@ -199,8 +199,10 @@ interface Range {
   timeoutMs: number;
 }
 
-/** Reports the written keys, by etcd's JSON gateway: a watch of gRPC would keep the process alive, and its connection
- * cannot be told not to. Resolves once the watch has begun. */
+/**
+ * Reports the written keys, by etcd's JSON gateway: a watch of gRPC would keep the process alive, and its connection
+ * cannot be told not to. Resolves once the watch has begun.
+ */
 async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed: (key: string) => void) {
   const all = [hosts].flat();
   const host = all[Math.floor(Math.random() * all.length)] ?? "";

@@ -1,6 +1,8 @@
-/** Real programs and this package with one login, at a server with refresh tokens that work once: each reads the
+/**
+ * Real programs and this package with one login, at a server with refresh tokens that work once: each reads the
  * other's login, they send one request each when both need it at once, and a killed program's lock is waited for as
- * long as the program itself would. */
+ * long as the program itself would.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";

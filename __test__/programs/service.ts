@@ -1,5 +1,7 @@
-/** The services of real programs, on loopback: a token endpoint with refresh tokens that work once, under any host and
- * path, and a proxy with its own certificate authority that leads every host there. Nothing leaves the machine. */
+/**
+ * The services of real programs, on loopback: a token endpoint with refresh tokens that work once, under any host and
+ * path, and a proxy with its own certificate authority that leads every host there. Nothing leaves the machine.
+ */
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo, Socket } from "node:net";

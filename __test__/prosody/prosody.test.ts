@@ -1,5 +1,7 @@
-/** A real Prosody 13 of Debian 13 with the device flow of mod_http_oauth2: it registers clients for any method, and
- * its device endpoint answers every request without Basic with a bare 401. `npm run test:long`. */
+/**
+ * A real Prosody 13 of Debian 13 with the device flow of mod_http_oauth2: it registers clients for any method, and
+ * its device endpoint answers every request without Basic with a bare 401. `npm run test:long`.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

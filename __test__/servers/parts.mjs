@@ -91,9 +91,11 @@ export class Browser {
   }
 }
 
-/** Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool
+/**
+ * Express with an MCP server at /mcp whose tool `write` needs `write`. With `hold`, it keeps sessions, and has a tool
  * that answers only when `hold()` resolves. With `isBound(token, thumbprint)`, it accepts only tokens that are bound
- * to the key of a proof; the packages leave that to their users: RFC 9449 section 7. */
+ * to the key of a proof; the packages leave that to their users: RFC 9449 section 7.
+ */
 export function mcpApp({ resource, oauthMetadata, verify, scopes = [], hold, isBound }) {
   const app = express();
   const sessions = new Map();

@@ -1,5 +1,7 @@
-/** An API that requires bound tokens and a proof for each request: GET and POST on any path answer with the owner of
- * the token. */
+/**
+ * An API that requires bound tokens and a proof for each request: GET and POST on any path answer with the owner of
+ * the token.
+ */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { decodeJwt } from "jose";

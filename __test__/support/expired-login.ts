@@ -1,4 +1,5 @@
-/** A login with an expired access token, at the real server with rotation and reuse detection: the next caller has to
+/**
+ * A login with an expired access token, at the real server with rotation and reuse detection: the next caller has to
  * refresh. Refreshed tokens live for an hour, so that even in a slow test no second refresh is due.
  */
 import { readdirSync, readFileSync, realpathSync } from "node:fs";

@@ -1,5 +1,7 @@
-/** Credential files of other programs, written from their public formats, with odd spelling and members of a later
- * version: unknown members have to stay unchanged, to the byte. */
+/**
+ * Credential files of other programs, written from their public formats, with odd spelling and members of a later
+ * version: unknown members have to stay unchanged, to the byte.
+ */
 import assert from "node:assert/strict";
 import {
   chmodSync,

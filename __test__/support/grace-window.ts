@@ -1,6 +1,8 @@
-/** A token endpoint in front of the real one, with a grace window: a refresh token that is sent again gets the answer
+/**
+ * A token endpoint in front of the real one, with a grace window: a refresh token that is sent again gets the answer
  * that it was spent for. Many providers have one; without it, if a process dies with an answer, the login is lost
- * with any client. */
+ * with any client.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Lifetime } from "./lifetime.ts";

@@ -1,5 +1,7 @@
-/** The real authorization server, speaking https under a name that exists nowhere: only the right proxy finds it. And
- * the whole life of a login there, to be seen in the proxy's log. */
+/**
+ * The real authorization server, speaking https under a name that exists nowhere: only the right proxy finds it. And
+ * the whole life of a login there, to be seen in the proxy's log.
+ */
 import assert from "node:assert/strict";
 import type { AuthConfig } from "../../index.js";
 import { AuthorizationServer, type LoggedRequest } from "./authorization-server.ts";

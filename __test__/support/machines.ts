@@ -1,6 +1,8 @@
-/** Machines of a soak: network namespaces with a wire each to this one. The ends of a wire can stop carrying or become
+/**
+ * Machines of a soak: network namespaces with a wire each to this one. The ends of a wire can stop carrying or become
  * slow. Linux and root; run it in a namespace of its own (`unshare -n`). On each machine the ports of the
- * authorization server lead here past the wire, through a Unix socket: only the way to the engine breaks. */
+ * authorization server lead here past the wire, through a Unix socket: only the way to the engine breaks.
+ */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";

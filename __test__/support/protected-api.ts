@@ -1,5 +1,7 @@
-/** A small API that requires an access token of the authorization server: GET /memories answers with the owner of the
- * token, and with 401 to a token that the server does not vouch for. */
+/**
+ * A small API that requires an access token of the authorization server: GET /memories answers with the owner of the
+ * token, and with 401 to a token that the server does not vouch for.
+ */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";

@@ -20,8 +20,10 @@ export function realKeychainLogin(
   return KeychainLogin.prepareIn(t, (home) => KeychainProgram.start(t, home, name, settings), options);
 }
 
-/** KeePassXC 2.7.4 crashes now and then when it is asked while it saves (one of some 70 logins, refreshes and logouts
- * on a busy machine). Its answers in that run prove nothing: the test begins again. */
+/**
+ * KeePassXC 2.7.4 crashes now and then when it is asked while it saves (one of some 70 logins, refreshes and logouts
+ * on a busy machine). Its answers in that run prove nothing: the test begins again.
+ */
 export function withoutItsOwnCrash(
   title: string,
   body: (t: Lifetime) => Promise<void>,

@@ -1,4 +1,5 @@
-/** Days in miniature: access tokens that live two seconds, several processes that never stop asking for them, of which
+/**
+ * Days in miniature: access tokens that live two seconds, several processes that never stop asking for them, of which
  * all but one are killed at random, and a network that fails at random. The server's log must explain every loss.
  */
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,6 +1,8 @@
-/** Sixteen processes on four machines that share one login in a real engine, while the engine, the network and the
+/**
+ * Sixteen processes on four machines that share one login in a real engine, while the engine, the network and the
  * processes fail at random. The authorization server rotates refresh tokens, ends a login when a token is spent
- * twice, and has a grace window in front of it (see grace-window.ts): so only the store can lose a login. */
+ * twice, and has a grace window in front of it (see grace-window.ts): so only the store can lose a login.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { type AuthConfig, getValidAccessToken, status } from "../../index.js";
 import { AuthorizationServer } from "./authorization-server.ts";

@@ -23,8 +23,10 @@ export interface StubRequest {
   form: URLSearchParams;
 }
 
-/** A whole answer; or raw bytes, head included, at once or chunk by chunk for as long as the client reads; or no
- * answer: the connection breaks, or nothing ever comes. An answer that is cut ends without TLS's close_notify. */
+/**
+ * A whole answer; or raw bytes, head included, at once or chunk by chunk for as long as the client reads; or no
+ * answer: the connection breaks, or nothing ever comes. An answer that is cut ends without TLS's close_notify.
+ */
 export type StubAnswer =
   | RawAnswer
   | { bytes: string | Buffer; ending?: "close" | "cut" | "reset" | "stall" }

@@ -30,8 +30,10 @@ export class TempHome {
     return join(this.stateDir, "credentials", pluginId, `${profile}.json`);
   }
 
-  /** Environment for a child process: this home, its own folder for temporary files, and of the developer's variables
-   * only those that find programs. No state-dir variable, proxy or certificate gets in unless it is given. */
+  /**
+   * Environment for a child process: this home, its own folder for temporary files, and of the developer's variables
+   * only those that find programs. No state-dir variable, proxy or certificate gets in unless it is given.
+   */
   env(more: Record<string, string> = {}): Record<string, string> {
     const inherited = ["PATH", "SystemRoot", "LANG"].flatMap((name) => {
       const value = process.env[name];

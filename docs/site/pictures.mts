@@ -1,5 +1,7 @@
-/** `npm run docs -- --pictures`: makes the pictures of a login for the first screen from a real run: the plugin kit's
- * own command, on a terminal, against oidc-provider. Only the address of the server is replaced. */
+/**
+ * `npm run docs -- --pictures`: makes the pictures of a login for the first screen from a real run: the plugin kit's
+ * own command, on a terminal, against oidc-provider. Only the address of the server is replaced.
+ */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

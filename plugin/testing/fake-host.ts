@@ -108,8 +108,10 @@ export class FakeHost {
     return exported.register(this.api);
   }
 
-  /** Runs a command line, without the host's name: `host.run("my-memory login --account work")`. Its output is kept,
-   * not shown. Words are separated by spaces. */
+  /**
+   * Runs a command line, without the host's name: `host.run("my-memory login --account work")`. Its output is kept,
+   * not shown. Words are separated by spaces.
+   */
   async run(line: string): Promise<CommandResult> {
     const words = line.trim().split(/\s+/);
     const command = this.#commands

@@ -248,8 +248,10 @@ async function reloaded(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   return running;
 }
 
-/** clawdbot 2026.1.24-3 does not survive a reload while Telegram is polled ("Unhandled promise rejection:
- * AbortError"): its supervisor starts it again. Others go on. */
+/**
+ * clawdbot 2026.1.24-3 does not survive a reload while Telegram is polled ("Unhandled promise rejection:
+ * AbortError"): its supervisor starts it again. Others go on.
+ */
 async function restarted(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   return (await hasEnded(gateway)) && !on.host.isAlive ? startChat(on) : gateway;
 }
