@@ -26,7 +26,7 @@ test("an expired token is refreshed with rotation, again and again", async (t) =
   assert.equal(new Set(refreshes.map(({ form }) => form?.refresh_token)).size, 3);
 });
 
-test("a token whose time is over is refreshed, whatever it was handed out for", async (t) => {
+test("an expired token is refreshed, even if it was handed out before", async (t) => {
   const { server, config } = await loggedIn(t, { accessTokenTtl: 1 });
   const first = await getValidAccessToken(config);
   const { expiresAt = 0 } = await status(config);

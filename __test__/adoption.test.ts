@@ -44,7 +44,7 @@ test("a path with ~, the second of several, is adopted, renamed, and never comes
   await assert.rejects(process.accessToken(adopting), { code: "LOGIN_REQUIRED" });
 });
 
-test("the usual folders of the hosts are looked into, whatever the state folder is", async (t) => {
+test("the usual folders of the hosts are searched, under any state folder", async (t) => {
   const { home, write } = elsewhere(t);
   const elsewhereStateDir = join(home.path, "state");
   const process = await PluginProcess.start(t, { env: home.env({ OPENCLAW_STATE_DIR: elsewhereStateDir }) });

@@ -148,7 +148,7 @@ describe("which login is meant", () => {
     assert.equal(readFileSync(path, "utf8"), before);
   });
 
-  test("a pasted token becomes the host's type for it, whatever was there", async (t) => {
+  test("a pasted token becomes the host's type for it, in place of any entry", async (t) => {
     const { config, json } = hostWith(t, { version: 1, profiles }, { profileId: "memory:a" });
     await importToken(config, { access: "pasted", expires: later });
     assert.deepEqual(json().profiles["memory:a"], {
@@ -332,7 +332,7 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
   });
 
   describe("a save that fails lets go of it between tries", { skip: cannotTrace }, () => {
-    test("the host writes its other logins; ours is saved once the disk and the lock allow it", async (t) => {
+    test("the host writes its other logins; this one is saved once the disk and the lock allow it", async (t) => {
       const file = await ForeignFile.create(t, "auth-profiles");
       const { plugin, tracer, token } = await unsaved(t, file, dirname(file.path));
       const host = await Host.start(t, file.path);
@@ -351,7 +351,7 @@ describe("the host's lock, npm's proper-lockfile in another process", () => {
       assert.equal(await host.say("try"), "locked");
     });
 
-    test("the host brings its old file over meanwhile: ours is saved where it then lies", async (t) => {
+    test("the host moves its old file meanwhile: this login is saved in the new place", async (t) => {
       const file = await ForeignFile.create(t, "auth-profiles");
       const { access, refresh, expires } = file.tokens();
       const config = { ...file.config, profileId: "memory:default" };

@@ -204,7 +204,7 @@ test("no consent: ACCESS_DENIED, the page says so, and the old login stays", asy
   assert.equal((await redeemed(server)).length, 1);
 });
 
-test("what does not belong to the login changes nothing, whoever sends it", async (t) => {
+test("a request that does not belong to the login changes nothing, from any sender", async (t) => {
   const { server, config } = await site(t);
   const begun = await begin(config);
   const back = await new Person().authorize(begun.url);
@@ -446,7 +446,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-test("a port that is taken: the person is asked, or else told before anything is shown", async (t) => {
+test("a port that is taken: the person is asked, or the login fails before anything is shown", async (t) => {
   const { server, config } = await site(t, { redirectUri: `http://127.0.0.1:${await occupied(t)}/callback` });
   const error = await rejection(login(config, { onVerification: () => assert.fail("shown") }), "NETWORK");
   assert.match(error.message, /the port is in use, perhaps by another login/);
@@ -585,7 +585,7 @@ test("the cookies of all programs on this machine come along: as many as Node ta
   assert.equal((await begun.outcome).state, "valid");
 });
 
-test("a browser that is refused: whoever waits is told why, three times at most", async (t) => {
+test("a browser that is refused: the person learns why, three times at most", async (t) => {
   const { config } = await site(t);
   const told: string[] = [];
   const begun = await begin(config, {

@@ -61,7 +61,7 @@ test("a sound login: every check is ok, nothing is changed, and no token is in t
   await rejection(doctor(config, { fix: "yes" } as never), "INVALID_CONFIG");
 });
 
-test("loose permissions: told, and tightened only when asked", { skip: windows }, async (t) => {
+test("loose permissions: reported, and tightened only when asked", { skip: windows }, async (t) => {
   const { config, path } = await patient(t);
   const modes = () => [path, dirname(path)].map((place) => statSync(place).mode & 0o777);
   chmodSync(path, 0o640);
@@ -161,7 +161,7 @@ test("no client and no registration: nobody could log in", async (t) => {
   assert.match(fix ?? "", /clientId/);
 });
 
-test("a clock that is wrong by hours is told in seconds", { skip: WallClock.missing }, async (t) => {
+test("a clock that is wrong by hours is reported in seconds", { skip: WallClock.missing }, async (t) => {
   const { home, config } = await patient(t);
   const clock = WallClock.create(home);
   clock.set("+7h");
@@ -185,7 +185,7 @@ test("the proxy that is used is named, without its password", async (t) => {
   assert.doesNotMatch(JSON.stringify(report), /canary/);
 });
 
-test("a login of the same plugin in another state folder is told", async (t) => {
+test("a login of the same plugin in another state folder is reported", async (t) => {
   const home = TempHome.create(t);
   const old = { pluginId: "memory", stateDir: join(home.path, ".clawdbot") };
   await importToken(old, { access: "from-before" });

@@ -545,7 +545,7 @@ describe("requests to the service", { concurrency: 4 }, () => {
     }
   });
 
-  test("a service whose challenge names no DPoP takes no bound tokens: that is said, and no refresh is spent", async (t) => {
+  test("a service with no DPoP in its challenge takes no bound tokens: that is said, and no refresh is spent", async (t) => {
     const { server, home, config } = await started(t);
     const { pluginId, stateDir, ...options } = config;
     // Each of its own, since the token goes to the first origin alone.

@@ -227,7 +227,7 @@ describe("a config is known by all that it says", () => {
     ...[{ read: () => {} }, new (class Store {})(), new (class Store {})(), new Map(), new Date(0)],
   ];
 
-  test("no two that differ in one member, whatever that is called and whatever its values, are taken for one another", () => {
+  test("no two that differ in one member, of any name and value, are taken for one another", () => {
     assert.ok(members.length > 30 && members.includes("pluginId") && members.includes("lockTimeoutMs"));
     for (const name of [...members, "aLaterOption"]) {
       for (const [one, value] of values.entries()) {
@@ -446,7 +446,7 @@ describe("headers of a request", () => {
     assert.deepEqual(await authorizationHeaders(config, request), { Authorization: `Bearer ${token(0)}` });
   });
 
-  test("with a proof, each is of the login that was meant, by whatever config, in whatever turn", async (t) => {
+  test("with a proof, each is of the right login, by any config, in any turn", async (t) => {
     const logins = [1, 2, 3].map((number) => {
       const login = storedLogin(t);
       const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });

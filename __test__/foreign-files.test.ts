@@ -126,7 +126,7 @@ describe("configs that make no sense", () => {
   }
 });
 
-test("a credential of ours is not read as another program's, nor the other way round", async (t) => {
+test("a credential of this package is not read as another program's, nor the other way round", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const own = configFor(server, home.stateDir);

@@ -170,7 +170,7 @@ for (const format of formats) {
 }
 
 describe("a lease of mcp-remote", () => {
-  test("ends with its process, whatever its time", async (t) => {
+  test("ends with its process, at any age", async (t) => {
     const { file, lock } = await withLock(t, "mcp-remote", 0);
     ForeignFile.leave(lock, 0, nobody);
     assert.equal(await getValidAccessToken(file.config), file.tokens().access);

@@ -346,7 +346,7 @@ describe("what it can do wrong", { concurrency: 4 }, () => {
     assert.equal(given?.aborted, false);
   });
 
-  test("a valid token is handed out once it was read, whatever becomes of locks and writes", async (t) => {
+  test("a valid token is handed out once it was read, even if locks and writes fail", async (t) => {
     const { store, config } = await loggedIn(t);
     store.instead = { write: () => Promise.reject(new Error()), withLock: () => Promise.reject(new Error()) };
     store.put({ ...store.json(), expires: Date.now() + 30_000, refreshedAt: Date.now() - 3_570_000 });

@@ -65,7 +65,7 @@ describe("a locked keyring that names no entries", { concurrency: 4, skip }, () 
     assert.equal(await (await login.plugin()).accessToken(ordered), "personal-token");
   });
 
-  test("a logout removes nothing, and the server is told by the one that can", async (t) => {
+  test("a logout removes nothing, and a process that can revokes the tokens", async (t) => {
     const login = await create(t);
     login.keyring.lock();
     const plugin = await login.plugin();
@@ -161,7 +161,7 @@ describe("windows", { concurrency: 4, skip }, () => {
     assert.deepEqual(login.keyring.windows, ["unlock", "unlock"]);
   });
 
-  test("a login whose window nobody answers dismisses it and asks the server nothing", async (t) => {
+  test("a login with an unanswered window dismisses it and sends the server nothing", async (t) => {
     const login = await prepare(t);
     login.keyring.lock();
     await assert.rejects((await login.plugin()).login(login.config), locked);

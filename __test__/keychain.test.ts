@@ -52,7 +52,7 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     assert.equal(await login.server.stored("RefreshToken"), 0);
   });
 
-  test("what a login has replaced and removed is not named for ever, whoever logs in each time", async (t) => {
+  test("entries that a login has replaced and removed are not named for ever, with any process at each login", async (t) => {
     const login = await KeychainLogin.create(t);
     for (let turn = 0; turn < 4; turn += 1) {
       const plugin = await login.plugin();
@@ -64,7 +64,7 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     assert.deepEqual(login.keyring.accounts(), [secretsId]);
   });
 
-  test("the key of a DPoP login lies there as well, and other processes prove it", async (t) => {
+  test("the key of a DPoP login is kept there as well, and other processes prove it", async (t) => {
     const login = await KeychainLogin.prepare(t, { dpop: "nonce" }, { clientId: "bound", dpop: true });
     assert.equal((await login.logIn(await login.plugin())).dpop, true);
     const { dpopKey } = login.tokens();
@@ -380,7 +380,7 @@ describe("builds", { concurrency: 4, skip }, () => {
     assert.equal(await plugin.accessToken(auto), login.stored.access);
   });
 
-  test("the package is found beside ours, by its own folder, in the same version only", async (t) => {
+  test("the package is found beside this one, by its own folder, in the same version only", async (t) => {
     const login = await KeychainLogin.create(t);
     const copy = copyOfThePackage(login.home, "copy", (name) => !keychainBuild.test(name));
     const binary = copyOfThePackage(login.home, "binary", (name) => keychainBuild.test(name));

@@ -305,7 +305,7 @@ test("audience, resource, extra parameters and PKCE go where they belong", async
   assert.match(String(poll?.form?.code_verifier), /^[\w-]{43}$/);
 });
 
-test("a server that demands PKCE gets it without being told", async (t) => {
+test("a server that demands PKCE gets it without configuration", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   await server.intercept(

@@ -33,7 +33,7 @@ test("the steps of the page turn the plugin before into the plugin after", (t) =
   assert.deepEqual(files(folder), files(example("after")));
 });
 
-test("whoever was logged in before stays logged in after, whatever the state folder", async (t) => {
+test("a user who was logged in before stays logged in after, in any state folder", async (t) => {
   const home = TempHome.create(t);
   const { HOME: oldHome } = process.env;
   process.env.HOME = home.path;

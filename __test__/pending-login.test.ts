@@ -71,7 +71,7 @@ test("asked for twice, here or in another process, it is the same code; approved
   await other.end();
 });
 
-test("a logout ends it in whatever process it waits, and the approval of its code logs nobody in", async (t) => {
+test("a logout ends it in any process, and the approval of its code logs nobody in", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);
@@ -153,7 +153,7 @@ test("where a store has no place for it, the logout's mark wins over the tokens,
   }
 });
 
-test("one that was killed waits for nobody: the next begins anew, nothing is half-stored", async (t) => {
+test("one that was killed blocks nobody: the next starts again, nothing is half-stored", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
   const config = configFor(server, home.stateDir);

@@ -69,7 +69,7 @@ test("a refused token that cannot be replaced is not handed out again, nor sent"
   assert.equal((await auth.status()).state, "login_required");
 });
 
-test("the token goes to the origin of the first request alone, whatever redirects and links name", async (t) => {
+test("the token goes to the origin of the first request alone, despite redirects and links", async (t) => {
   const { auth, host, service, refreshes } = await plugin(t);
   const others = [await service(), await service({ "/refuses": always401 })] as const;
   const api = await service({
@@ -400,7 +400,7 @@ function eventStream() {
   };
 }
 
-test("streams are read while they are open, whatever becomes of their token; DELETE and 202 are as they are", async (t) => {
+test("streams are read while they are open, even after their token ends; DELETE and 202 pass unchanged", async (t) => {
   const { auth, service, ended, refreshes } = await plugin(t);
   const streams = [eventStream(), eventStream()] as const;
   const waiting = [...streams];

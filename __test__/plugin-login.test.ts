@@ -253,7 +253,7 @@ test("after the approval Ctrl-C waits for the outcome, and claims nothing; a sec
   assert.doesNotMatch(stdout, /given up/);
 });
 
-test("the page is opened on a terminal, unless told not to; without one, when told to", {
+test("the page is opened on a terminal, unless --no-open; without one, with --open", {
   skip: process.platform !== "linux" && "takes util-linux's script",
 }, async (t) => {
   const server = await AuthorizationServer.start(t);

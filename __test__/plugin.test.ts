@@ -327,7 +327,7 @@ test("--profile is the host's before the command, and nobody's behind it", () =>
   assert.equal(stray("my-memory", "logout", "--account", "work"), undefined);
 });
 
-test("the host is told by the name of its process, then by its script, then by its state folder", () => {
+test("the host is recognized by the name of its process, then by its script, then by its state folder", () => {
   assert.equal(hostName("clawdbot", "", {}), "clawdbot");
   assert.equal(hostName("clawdbot-gateway", "/x/openclaw.mjs", {}), "clawdbot");
   assert.equal(hostName("node", "/usr/bin/moltbot", {}), "moltbot");

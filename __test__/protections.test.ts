@@ -8,7 +8,7 @@ import { patternOf, protections } from "../scripts/protections.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-test("each protection stands once in the sources, and the files of its tests exist", () => {
+test("each protection is in the sources once, and the files of its tests exist", () => {
   const below = ["src", "lib", "plugin"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .filter((name) => /\.(rs|js|ts)$/.test(name))

@@ -150,7 +150,7 @@ describe("proxies", { concurrency: 8 }, () => {
     assert.equal(proxy.requests.length, 0);
   });
 
-  test("an https proxy: through it with its certificate, and without an error that tells whose", async (t) => {
+  test("an https proxy: through it with its certificate, and without an error that names it", async (t) => {
     const { home, authority, config, target, address } = await hidden(t);
     const behind = await HttpProxy.start(t, { resolve: { [target]: address } });
     const proxy = await secured(t, behind.url, await authority.issue({ names: ["localhost"] }));

@@ -259,7 +259,7 @@ describe("where a refresh token goes", { concurrency: 8 }, () => {
     assert.deepEqual(world.check(), { refreshed: 2, revoked: 1 });
   });
 
-  test("the kit's provider: tokens that a host keeps go to who gave them, whatever is configured by then", async (t) => {
+  test("the kit's provider: tokens that a host keeps go to their issuer, under any later config", async (t) => {
     const world = await World.create(t);
     const options = { provider: "p", issuer: world.ours.origin, clientId: "client" };
     const prompter = { note: async () => {}, progress: () => ({ update() {}, stop() {} }) };

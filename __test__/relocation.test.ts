@@ -58,7 +58,7 @@ describe("the plugin's own folder", { concurrency: 3 }, () => {
 describe("doctor moves ~/.clawdbot to ~/.openclaw and leaves a link", { concurrency: 3 }, () => {
   const clawdbot = (home: TempHome) => join(home.path, ".clawdbot");
 
-  test("a running process, a restarted one and one that was told the old folder share the login", async (t) => {
+  test("a running process, a restarted one and one with the old folder in its config share the login", async (t) => {
     const login = await ExpiredLogin.create(t, { stateDir: clawdbot });
     const { stateDir: told, ...found } = login.config;
     const running = await login.plugin();

@@ -27,7 +27,7 @@ describe("rivals", { concurrency: 6 }, () => {
     assert.deepEqual(login.files(), ["default.json", "default.json.lock"]);
   });
 
-  test("a refresh that waits for a logout is told to log in, and sends nothing", async (t) => {
+  test("a refresh that waits for a logout is rejected with LOGIN_REQUIRED, and sends nothing", async (t) => {
     const login = await ExpiredLogin.create(t);
     const [leaving, late] = await Promise.all([login.plugin(), login.plugin()]);
     const held = await login.server.intercept({ endpoint: "revocation", nth: 1 }, { hold: "before" });

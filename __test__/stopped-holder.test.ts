@@ -8,7 +8,7 @@ import { ExpiredLogin } from "./support/expired-login.ts";
 import { Tracer } from "./support/tracer.ts";
 
 describe("a holder of the lock that is stopped", { concurrency: 6, skip: process.platform === "win32" }, () => {
-  test("others wait as long as they may and are told who holds it; nobody steals; it goes on and does no harm", async (t) => {
+  test("others wait as long as they may and learn who holds it; nobody steals; it goes on and does no harm", async (t) => {
     const login = await ExpiredLogin.create(t);
     const [holder, waiter, other] = await Promise.all([login.plugin(), login.plugin(), login.plugin()]);
     const held = await login.heldAnswer();

@@ -40,7 +40,7 @@ test("logout revokes at the server, removes the credential and leaves nobody log
   );
 });
 
-test("logout removes the credential whatever the server says", async (t) => {
+test("logout removes the credential even if the server fails", async (t) => {
   const { server, config } = await loggedIn(t);
   await server.intercept({ endpoint: "revocation" }, { respond: { status: 503 } });
   assert.deepEqual(await logout(config), { revoked: false, removed: true });
@@ -82,7 +82,7 @@ test("the client of a login written by hand is taken over where the config names
   assert.equal((await server.requests({ endpoint: "registration" })).length, 0);
 });
 
-test("status tells of a login written by hand, and changes nothing", async (t) => {
+test("status reports a login written by hand, and changes nothing", async (t) => {
   const { config, home, path } = await loggedIn(t);
   const handwritten = movedToExtensions(home, path);
   assert.equal((await status(config)).state, "valid");
@@ -162,7 +162,7 @@ test("a credential file of another user is refused", {
   assert.match(error.message, /another user|owned|belongs/);
 });
 
-test("permissions that were loosened are tightened at the next write, and only ours", async (t) => {
+test("permissions that were loosened are tightened at the next write, and only on our own files", async (t) => {
   const { config, path, home } = await loggedIn(t);
   const credentials = join(home.stateDir, "credentials");
   await expireLogin(config);
@@ -218,7 +218,7 @@ test("the state folder is found as the hosts find it", async (t) => {
   }
 });
 
-test("names of plugins and profiles become one folder level, whatever they hold", async (t) => {
+test("names of plugins and profiles become one folder level, with any characters", async (t) => {
   const home = TempHome.create(t);
   const paths = new Set<string>();
   for (const pluginId of ["@scope/name", "..", ".", "CON", "a/../../b", "A", "a", "a.", "é", "a%2F", "-"]) {

@@ -122,7 +122,7 @@ test("every manifest has its lockfile, committed, with a checksum of every packa
   }
 });
 
-test("we write no unsafe Rust; what the macros of napi write stands in no source of ours", () => {
+test("no source has unsafe Rust; the macros of napi generate theirs at build time", () => {
   const sources = tracked().filter((file) => file.endsWith(".rs"));
   assert.ok(sources.length > 80);
   for (const file of sources) {

@@ -402,7 +402,7 @@ test("a server that cannot start says why", async (t) => {
   await assert.rejects(AuthorizationServer.start(t, { port }), /did not start.*EADDRINUSE/s);
 });
 
-test("a stub answers what it is told", async (t) => {
+test("a stub answers as configured", async (t) => {
   const stub = await StubServer.start(t, {
     routes: {
       "/turns": [

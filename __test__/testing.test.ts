@@ -62,7 +62,7 @@ test("a login through the browser, approved and denied by the address that is sh
   assert.equal((await me()).status, 200);
 });
 
-test("a login whose time is over, and a person who denies", async (t) => {
+test("an expired login, and a person who denies", async (t) => {
   const { server, auth } = await world(t);
   const begun = (signal?: AbortSignal) =>
     new Promise<{ verification: Verification; outcome: Promise<unknown> }>((resolve) => {

@@ -809,7 +809,7 @@ export const protections = [
     protection: "A login that its program made meanwhile wins",
     find: "if !is_ours && self.wins(&found, login) {",
     replace: "if false {",
-    tests: { "foreign-files": ["^a login that its program made while we refreshed"] },
+    tests: { "foreign-files": ["^a login that its program made during a refresh"] },
   },
   {
     protection: "A token is left to its program until it has ended",

@@ -75,7 +75,7 @@ export function foreignFiles(format: Format, thorough: boolean): void {
       assert.equal(file.text(), file.expected(7));
     });
 
-    test("a login that its program made while we refreshed stays, and ours is revoked unless it may be of the same grant", async (t) => {
+    test("a login that its program made during a refresh stays, and the new tokens are revoked unless they may be of the same grant", async (t) => {
       const file = await ForeignFile.create(t, format);
       const held = await file.server.intercept({ grant: "refresh_token" }, { hold: "after" });
       const token = getValidAccessToken(file.config);
@@ -202,7 +202,7 @@ export function foreignFiles(format: Format, thorough: boolean): void {
       assert.equal((await status(file.config)).state, "valid");
     });
 
-    test("the note of ours holds no token", async (t) => {
+    test("the note holds no token", async (t) => {
       const file = await ForeignFile.create(t, format);
       await getValidAccessToken(file.config);
       const { access, refresh } = file.tokens();

@@ -28,7 +28,7 @@ const store = (text: string) => host.execute("team_memory_store", { text });
 const search = async (query: string) =>
   JSON.parse((await host.execute("team_memory_search", { query })).content[0].text);
 
-test("what is stored is found, for whoever is logged in", async () => {
+test("a stored memory is found, by the person who is logged in", async () => {
   await assert.rejects(store("Tea is at four."), /Team Memory needs a login: send `\/team-memory login`/);
   assert.equal((await host.run("team-memory login")).exitCode, 0);
   await store("Tea is at four.");

@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_says_nothing_is_hung_up_on() {
+    async fn a_silent_visitor_is_hung_up_on() {
         let mut listener = listening();
         let mut silent = sends(listener.port(), "GET /callback?").await;
         let waiting = async {

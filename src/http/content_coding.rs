@@ -131,7 +131,7 @@ mod tests {
     const TEXT: &[u8] = br#"{"access_token":"new"}"#;
 
     #[test]
-    fn a_member_is_decoded_whatever_its_header_has() {
+    fn a_member_is_decoded_with_any_header() {
         for member in [NAMED, PLAIN] {
             assert_eq!(*gunzip(member, 1000).unwrap(), TEXT);
         }

@@ -418,7 +418,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn bodies_are_what_they_are_whatever_their_type() {
+    fn bodies_are_read_under_any_content_type() {
         let kind = |body: &[u8]| match Content::read(body) {
             Content::Empty => "empty",
             Content::Members(_) => "members",
@@ -493,7 +493,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_server_sends_is_read_without_a_panic_and_shown_without_a_trick(
+        fn any_answer_is_read_without_a_panic_and_shown_without_a_trick(
             status in 100..600_u16,
             body in prop_oneof![
                 any::<String>(),

@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn decisions_end_it_whatever_the_status() {
+    async fn decisions_end_it_under_any_status() {
         use ErrorCode::{AccessDenied, DeviceCodeExpired, OauthError};
         for status in [200, 400, 401, 403, 500] {
             for (code, expected) in [
@@ -706,7 +706,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_poll_will_mend_ends_it() {
+    async fn a_failure_that_no_poll_will_fix_ends_it() {
         for (status, body) in [
             (200, r#"{"access_token":"canary-access x"}"#),
             (

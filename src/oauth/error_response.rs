@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn by_the_error_value_whatever_the_status() {
+    fn by_the_error_value_under_any_status() {
         for status in [200, 400, 401, 403, 428, 429, 500, 503] {
             for (code, expected) in KNOWN {
                 let body = format!(r#"{{"error":"{code}"}}"#);

@@ -497,7 +497,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_binding_changes_with_whatever_a_refresh_would_send() {
+    fn a_binding_changes_with_everything_a_refresh_would_send() {
         let with_refresh = snapshot(r#"{"version":1,"access":"a","refresh":"r"}"#);
         let other_access = snapshot(r#"{"version":1,"access":"b","refresh":"r"}"#);
         let other_refresh = snapshot(r#"{"version":1,"access":"a","refresh":"s"}"#);

@@ -424,7 +424,7 @@ fn a_second_name_of_another_file_of_ours_is_not_written_to() {
 }
 
 #[test]
-fn what_lies_in_the_place_of_a_lock_is_never_quoted() {
+fn a_file_in_the_place_of_a_lock_is_never_quoted() {
     let root = TempDir::new().unwrap();
     let location = at_path(&root.path().join("c.json"));
     let lock = root.path().join("c.json.lock");

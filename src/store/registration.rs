@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_secret_has_ended_is_not_usable() {
+    fn one_with_an_expired_secret_is_not_usable() {
         let (_folder, path) = file();
         let mut ended = client("new", 2);
         ended.secret_expires_at = Some(UnixMillis(100));

@@ -130,7 +130,7 @@ async fn while_another_process_holds_the_lock_an_advisory_caller_gets_the_valid_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_valid_token_is_handed_out_in_the_advisory_window_whatever_is_wrong_with_the_store() {
+async fn a_valid_token_is_handed_out_in_the_advisory_window_even_if_the_store_fails() {
     let bench = Bench::new(ScriptedClient::new());
     let mut credential = bench.credential("a1", Some("r1"), 3400, 3600);
     credential.registered_client = true;
@@ -223,7 +223,7 @@ async fn an_expired_token_is_never_handed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expired_caller_whose_lock_does_not_come_is_told_so() {
+async fn an_expired_caller_that_gets_no_lock_is_rejected_with_the_reason() {
     let bench = Bench::expired(ScriptedClient::new());
     let held = bench.lock();
     held.note("a test", crate::blocking::MayBlock::in_test());

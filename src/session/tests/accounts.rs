@@ -103,7 +103,7 @@ fn what_names_no_account_of_the_plugin_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_needs_a_login_is_passed_over_and_status_says_so() {
+async fn an_account_that_needs_a_login_is_skipped_and_status_says_so() {
     let bench = bench(
         ScriptedClient::new(),
         &[("ended", None, -1), ("good", None, 90_000)],

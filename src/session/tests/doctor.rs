@@ -36,7 +36,7 @@ fn find<'a>(checks: &'a [Check], name: &str) -> &'a Check {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sound_login_has_nothing_to_mend_and_nothing_is_changed() {
+async fn a_sound_login_has_nothing_to_fix_and_nothing_is_changed() {
     let bench = Bench::logged_in(well(), 10, 3600);
     let before = bench.file();
     let found = checks(&bench, true).await;
@@ -76,7 +76,7 @@ async fn nobody_logged_in_is_an_error_and_makes_no_folder() {
 
 #[cfg(unix)]
 #[tokio::test(start_paused = true)]
-async fn loose_permissions_and_leftovers_are_told_and_mended_only_when_asked() {
+async fn loose_permissions_and_leftovers_are_reported_and_fixed_only_when_asked() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::logged_in(well(), 10, 3600);
     let path = bench.location().path().to_owned();

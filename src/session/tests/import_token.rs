@@ -152,7 +152,7 @@ async fn the_end_of_a_jwt_is_read_from_it_unless_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_takes_the_place_of_whatever_is_there() {
+async fn it_replaces_any_login() {
     let bench = Bench::logged_in(ScriptedClient::new(), 10, 3600);
     let place = bench.location().path().to_owned();
     import(&bench, &bench.config, json!({ "access": "b" }))

@@ -346,7 +346,7 @@ async fn a_client_is_registered_once_and_outlives_a_logout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_the_server_forgot_is_registered_anew_once() {
+async fn a_client_that_the_server_forgot_is_registered_again_once() {
     let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "forgotten", None);
     let config = unregistered(&bench);
@@ -356,7 +356,7 @@ async fn a_client_that_the_server_forgot_is_registered_anew_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_secret_has_ended_is_registered_anew() {
+async fn a_client_with_an_expired_secret_is_registered_again() {
     let bench = Bench::new(ScriptedClient::new().otherwise(|request| Ok(registering(request))));
     known_client(&bench, "old", Some(bench.clock.now()));
     let config = unregistered(&bench);

@@ -62,7 +62,7 @@ async fn the_credential_is_removed_first_and_then_both_tokens_are_revoked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_removed_whatever_the_server_says() {
+async fn it_is_removed_even_if_the_server_fails() {
     for http in [
         ScriptedClient::new().otherwise(|_| Ok(response(503, ""))),
         ScriptedClient::new().otherwise(|_| Ok(response(400, r#"{"error":"invalid_client"}"#))),

@@ -76,7 +76,7 @@ async fn a_login_is_described_without_a_token() {
 
 /// `OpenID` Connect Core §5.1, and a server that writes more into a name than a name.
 #[tokio::test(start_paused = true)]
-async fn the_claims_of_the_id_token_say_whose_login_it_is() {
+async fn the_claims_of_the_id_token_name_the_account() {
     let said = async |claims: Option<serde_json::Value>, subject: Option<&str>| {
         let id_token = claims.map(|claims| {
             let payload = URL_SAFE_NO_PAD.encode(claims.to_string());

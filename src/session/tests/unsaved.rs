@@ -22,7 +22,7 @@ fn break_disk(path: &Path) {
     std::fs::create_dir(path).unwrap();
 }
 
-fn mend_disk(path: &Path) {
+fn repair_disk(path: &Path) {
     std::fs::remove_dir(path).unwrap();
     std::fs::rename(aside(path), path).unwrap();
 }
@@ -64,7 +64,7 @@ async fn its_token_is_handed_out_and_it_is_saved_as_soon_as_the_disk_takes_it() 
     assert_eq!(told.code, ErrorCode::StoreIo);
     assert!(told.message.contains("not saved yet"), "{}", told.message);
 
-    mend_disk(&path);
+    repair_disk(&path);
     pass(31).await;
     assert_eq!(bench.file()["access"], "a2");
     assert_eq!(bench.file()["refresh"], "r2");
@@ -96,7 +96,7 @@ async fn others_get_store_locked_that_names_the_cause_meanwhile() {
         "{error}"
     );
     assert_eq!(waited, 60);
-    mend_disk(&path);
+    repair_disk(&path);
     pass(31).await;
     assert_eq!(bench.token_of(&other).await.unwrap(), "a2");
 }
@@ -113,7 +113,7 @@ async fn those_who_came_late_in_the_same_process_get_its_token_too() {
     for token in [a, b, c] {
         assert_eq!(token.unwrap(), "a2");
     }
-    mend_disk(&path);
+    repair_disk(&path);
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +133,7 @@ async fn it_is_not_refreshed_before_it_is_saved() {
     assert!(error.message().contains("not refreshed before"), "{error}");
     assert_eq!(start.elapsed().as_secs(), 100);
     assert_eq!(bench.spent(), ["r1"]);
-    mend_disk(&path);
+    repair_disk(&path);
     pass(31).await;
     assert_eq!(bench.token().await.unwrap(), "a3");
     assert_eq!(bench.spent(), ["r1", "r2"]);
@@ -156,7 +156,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
         .await;
     assert!(token.is_ok());
     assert!(Arc::strong_count(&hold) > 1);
-    mend_disk(&path);
+    repair_disk(&path);
     pass(2).await;
     assert_eq!(Arc::strong_count(&hold), 1);
     assert_eq!(bench.file()["access"], "a2");
@@ -166,7 +166,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
 async fn a_login_that_somebody_restored_meanwhile_wins_and_nothing_of_it_is_revoked() {
     let (bench, path) = broken(3600);
     assert_eq!(bench.token().await.unwrap(), "a2");
-    mend_disk(&path);
+    repair_disk(&path);
     let write = bench.overwrite();
     write("access", json!("b1"));
     write("refresh", json!("s1"));
@@ -186,7 +186,7 @@ async fn a_logout_takes_over_what_waits_for_its_disk_and_revokes_it() {
     let (bench, path) = broken(3600);
     assert_eq!(bench.token().await.unwrap(), "a2");
     pass(20).await;
-    mend_disk(&path);
+    repair_disk(&path);
     let start = Instant::now();
     let outcome = bench
         .session
@@ -212,7 +212,7 @@ async fn a_logout_that_the_disk_does_not_take_says_so_and_the_login_is_saved_in_
     assert_eq!(outcome.unwrap_err().code(), ErrorCode::StoreIo);
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(bench.token().await.unwrap(), "a2");
-    mend_disk(&path);
+    repair_disk(&path);
     pass(31).await;
     assert_eq!(bench.file()["access"], "a2");
     assert_eq!(bench.status().await.last_error, None);

@@ -279,7 +279,7 @@ fn a_failed_save_can_be_tried_again() {
 /// Windows keeps the name of a file that is still open.
 #[cfg(unix)]
 #[test]
-fn a_temp_file_that_somebody_deleted_is_reserved_anew() {
+fn a_temp_file_that_somebody_deleted_is_reserved_again() {
     let state = State::logged_in();
     let mut locked = state.lock();
     let reserved = locked.reserve(MayBlock::in_test()).unwrap();
@@ -826,7 +826,7 @@ mod unix {
     }
 
     #[test]
-    fn looser_permissions_are_tightened_on_ours_only() {
+    fn looser_permissions_are_tightened_in_our_own_folder_only() {
         let state = State::logged_in();
         let folder = state.location.own_folder().unwrap();
         let credentials = folder.parent().unwrap();
