@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { etcdStore } from "../dist/stores/etcd.js";
 import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
 import { redisStore } from "../dist/stores/redis.js";
 import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
-import { type Engine, Etcd, PgBouncer, Redis, type StoreTold } from "./support/engine.ts";
+import { type Engine, type Etcd, PgBouncer, Redis } from "./support/engine.ts";
+import { type EngineName, engines } from "./support/engines.ts";
 import { GraceWindow } from "./support/grace-window.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin, configFor } from "./support/login.ts";
@@ -15,10 +15,10 @@ import { PluginProcess } from "./support/plugin-process.ts";
 import { PostgreSql } from "./support/postgresql.ts";
 import { rejection } from "./support/rejection.ts";
 import { Relay } from "./support/relay.ts";
+import { storeOf } from "./support/shared-stores.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-const engines = { postgres: PostgreSql, redis: Redis, etcd: Etcd };
-const names = Object.keys(engines) as (keyof typeof engines)[];
+const names = Object.keys(engines) as EngineName[];
 const place = "memory/default";
 
 interface Kept {
@@ -26,11 +26,6 @@ interface Kept {
   refresh: string;
   expires: number;
   refreshedAt: number;
-}
-
-function storeOf({ engine, options }: StoreTold, more: object = {}) {
-  const made = { postgres: postgresStore, redis: redisStore, etcd: etcdStore }[engine];
-  return made({ ...options, ...more });
 }
 
 class SharedLogin {
@@ -42,11 +37,7 @@ class SharedLogin {
   /** Two hosts have nothing in common but the database. */
   readonly #hosts: TempHome[];
 
-  static async create(
-    t: Lifetime,
-    name: keyof typeof engines,
-    grace?: (server: AuthorizationServer) => Promise<GraceWindow>,
-  ) {
+  static async create(t: Lifetime, name: EngineName, grace?: (server: AuthorizationServer) => Promise<GraceWindow>) {
     const [engine, server] = await Promise.all([engines[name].start(t), AuthorizationServer.start(t)]);
     const hosts = [TempHome.create(t), TempHome.create(t)];
     const store = storeOf(engine.told);
@@ -416,7 +407,8 @@ for (const name of names) {
     t.after(() => store.end());
     const [version, ...more] = await store.inspect();
     assert.equal(version?.level, "ok");
-    assert.match(version?.message ?? "", /^(?:PostgreSQL|Redis|etcd) \d+\.\d+.*answers in \d+ ms/);
+    const program = { postgres: "PostgreSQL", redis: "Redis", valkey: "Valkey", etcd: "etcd" }[name];
+    assert.match(version?.message ?? "", new RegExp(`^${program} \\d+\\.\\d+.*answers in \\d+ ms`));
     // The one of these tests runs with fsync off.
     assert.deepEqual(
       more.map(({ message }) => message.split(" ").slice(0, 3).join(" ")),
@@ -427,38 +419,37 @@ for (const name of names) {
   });
 }
 
-const refusals: [string, keyof typeof engines, (engine: Engine) => [() => Promise<unknown>, () => Promise<unknown>]][] =
+const refusals: [string, EngineName, (engine: Engine) => [() => Promise<unknown>, () => Promise<unknown>]][] = [
   [
-    [
-      "is a replica that cannot be written",
-      "redis",
-      (engine) => [
-        () => (engine as Redis).send("REPLICAOF 127.0.0.1 1"),
-        () => (engine as Redis).send("REPLICAOF NO ONE"),
-      ],
+    "is a replica that cannot be written",
+    "redis",
+    (engine) => [
+      () => (engine as Redis).send("REPLICAOF 127.0.0.1 1"),
+      () => (engine as Redis).send("REPLICAOF NO ONE"),
     ],
-    [
-      "has no memory left",
-      "redis",
-      (engine) => [
-        () => (engine as Redis).send("CONFIG SET maxmemory 1"),
-        () => (engine as Redis).send("CONFIG SET maxmemory 0"),
-      ],
+  ],
+  [
+    "has no memory left",
+    "redis",
+    (engine) => [
+      () => (engine as Redis).send("CONFIG SET maxmemory 1"),
+      () => (engine as Redis).send("CONFIG SET maxmemory 0"),
     ],
-    [
-      "has lost its table",
-      "postgres",
-      (engine) => [
-        () => (engine as PostgreSql).query("ALTER TABLE plugin_auth RENAME TO elsewhere"),
-        () => (engine as PostgreSql).query("ALTER TABLE elsewhere RENAME TO plugin_auth"),
-      ],
+  ],
+  [
+    "has lost its table",
+    "postgres",
+    (engine) => [
+      () => (engine as PostgreSql).query("ALTER TABLE plugin_auth RENAME TO elsewhere"),
+      () => (engine as PostgreSql).query("ALTER TABLE elsewhere RENAME TO plugin_auth"),
     ],
-    [
-      "has used up its quota",
-      "etcd",
-      (engine) => [() => (engine as Etcd).alarm(true), () => (engine as Etcd).alarm(false)],
-    ],
-  ];
+  ],
+  [
+    "has used up its quota",
+    "etcd",
+    (engine) => [() => (engine as Etcd).alarm(true), () => (engine as Etcd).alarm(false)],
+  ],
+];
 
 for (const [what, name, faults] of refusals) {
   test(`${name}: it ${what}: nothing is sent and nothing is lost`, { skip: engines[name].unavailable }, async (t) => {

@@ -1,6 +1,6 @@
 // `npm run bench`: every comparison, one table, and the same in benchmark/RESULTS.md. Some six minutes.
 //
-//   node benchmark/run.mjs [part …]          only these of fast-path, forms, refresh, herd, start, growth, instructions
+//   node benchmark/run.mjs [part …]          only these of fast-path, forms, refresh, herd, start, stores, growth, instructions
 //   node benchmark/run.mjs --against DIR     another checkout with its release build as well, in turn: what each row is beside it
 //
 // With either, nothing is written.
@@ -12,6 +12,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build, isBuilt } from "../scripts/build.mjs";
+import { buildPlugin } from "../scripts/build-plugin.mjs";
 import { platforms } from "../scripts/platforms.mjs";
 import { root, setUp } from "../scripts/setup.mjs";
 import { median, merged, summary } from "./measure.mjs";
@@ -229,6 +230,24 @@ const parts = {
     row("binary", `${platform.binary}, as published`, size(join(platform.folder, platform.binary)), {
       note: `${size(join(root, platform.binary))} as built in a checkout; of ${crates()}`,
     });
+  },
+
+  /** The engines that are there: `npm test` and `npm run test:long` install them. */
+  async stores() {
+    for (const engine of ["postgres", "redis", "valkey", "etcd"]) {
+      const args = ["--import", "tsx", join(here, "stores.mjs"), engine, "50"];
+      const { unavailable, seen, writes, fresh, queries } = await result(args, "ours");
+      const part = `store: ${engine}`;
+      if (unavailable !== undefined) {
+        row(part, unavailable, "");
+        continue;
+      }
+      row(part, "fresh token", fresh.store, { reference: fresh.file, note: ` × of a file; ${queries} queries` });
+      for (const [what, times] of Object.entries(seen)) {
+        const note = `worst ${duration(Math.max(...times))}; the engine's answer to the write alone ${duration(median(writes))}`;
+        row(part, `another machine's ${what}, from its write to the first call here that sees it`, times, { note });
+      }
+    }
   },
 
   async growth() {
@@ -488,7 +507,7 @@ function circumstances(load) {
 
 async function main() {
   await setUp({ nodes, rivals: true });
-  if (!isBuilt({ release: true }) && (await build()) !== 0) return 1;
+  if ((!isBuilt({ release: true }) && (await build()) !== 0) || (await buildPlugin()) !== 0) return 1;
   const load = os.loadavg();
   let isWell = true;
   for (const name of wanted.length > 0 ? wanted : Object.keys(parts)) {

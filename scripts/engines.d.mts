@@ -1,2 +1,5 @@
-export function engine(name: "redis-server" | "etcd" | "pgbouncer"): { program: string; libraries: string } | undefined;
+export function engine(
+  name: "redis-server" | "valkey-server" | "etcd" | "pgbouncer",
+): { command: string[]; libraries: string } | undefined;
 export function installEngines(): Promise<void>;
+export function installValkey(): Promise<void>;

@@ -1,12 +1,12 @@
-// `npm run soak:stores`: sixteen processes on four machines share one login in PostgreSQL, Redis and etcd, for an hour in all, while
-// engines, networks and processes fail (see __test__/support/store-soak.ts). A table; fails where a login was lost. Linux and root.
+// `npm run soak:stores`: sixteen processes on four machines share one login in PostgreSQL, Redis, Valkey and etcd, for an hour in all,
+// while engines, networks and processes fail (see __test__/support/store-soak.ts). A table; fails where a login was lost. Linux and root.
 //
 //   node scripts/soak-stores.mjs [--minutes 60] [--engine redis] [--stop 60]      --stop: for how many seconds a holder is stopped
 import { parseArgs } from "node:util";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { installEngines } from "./engines.mjs";
+import { installEngines, installValkey } from "./engines.mjs";
 import { installPostgresql } from "./postgresql.mjs";
 import { serverNodeMajor, setUp } from "./setup.mjs";
 
@@ -21,6 +21,7 @@ async function main() {
   const runsTheServer = Number(process.versions.node.split(".")[0]) >= serverNodeMajor;
   await setUp({ nodes: runsTheServer ? [] : [serverNodeMajor] });
   await installEngines();
+  await installValkey();
   await installPostgresql();
   const code = (isBuilt() ? 0 : await build()) || (await buildPlugin());
   if (code !== 0) return code;

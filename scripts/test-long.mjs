@@ -13,6 +13,8 @@ const long = [
   aMinute,
   ["test-keychains.mjs"],
   ["soak-stores.mjs", "--minutes", "10", "--stop", "30"],
+  // With Valkey too, which the soak installs.
+  ["check.mjs", "stores", "--test-name-pattern=valkey"],
   ["test-prosody.mjs"],
   ["test-programs.mjs", "--rounds", "20", "--test-name-pattern=both refresh at once"],
   ["test-programs.mjs", "--newest"],

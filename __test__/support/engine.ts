@@ -58,18 +58,18 @@ abstract class Program implements Engine {
   }
 
   abstract toldThrough(port: number, host?: string): StoreTold;
-  protected abstract readonly command: string[];
+  protected abstract readonly program: "redis-server" | "valkey-server" | "etcd";
+  protected abstract readonly options: string[];
   abstract breakLocks(): Promise<void>;
   /** Whether it takes requests. */
   protected abstract answers(): Promise<boolean>;
 
   async startAgain(): Promise<void> {
-    const [program = "", ...args] = this.command;
-    const { libraries = "" } = engine(this.told.engine === "etcd" ? "etcd" : "redis-server") ?? {};
-    const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+    const { command = [], libraries = "" } = engine(this.program) ?? {};
+    const [program = "", ...args] = [...command, ...this.options];
     this.#process = spawn(program, args, {
       cwd: this.folder,
-      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: `${libraries}/${machine}:${libraries}` },
+      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: libraries },
       stdio: "ignore",
     });
     // Neither says on its output that it is ready.
@@ -94,18 +94,19 @@ abstract class Program implements Engine {
 }
 
 export class Redis extends Program {
-  static readonly unavailable = engine("redis-server") === undefined ? "Redis is not installed" : false;
+  static readonly unavailable: string | false = engine("redis-server") === undefined ? "Redis is not installed" : false;
 
   /** `isOpen`: for other machines as well. */
   static async start(lifetime: Lifetime, isOpen = false): Promise<Redis> {
-    const redis = new Redis(lifetime, await freePort(), isOpen);
+    const redis = new this(lifetime, await freePort(), isOpen);
     await redis.startAgain();
     return redis;
   }
 
+  protected readonly program: "redis-server" | "valkey-server" = "redis-server";
   readonly #isOpen: boolean;
 
-  private constructor(lifetime: Lifetime, port: number, isOpen: boolean) {
+  protected constructor(lifetime: Lifetime, port: number, isOpen: boolean) {
     super(lifetime, port);
     this.#isOpen = isOpen;
   }
@@ -114,11 +115,10 @@ export class Redis extends Program {
     return { engine: "redis", options: { url: `redis://${host}:${port}` } };
   }
 
-  protected get command(): string[] {
-    const { program = "" } = engine("redis-server") ?? {};
+  protected get options(): string[] {
     const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
     const bound = this.#isOpen ? ["--bind", "0.0.0.0", "--protected-mode", "no"] : ["--bind", "127.0.0.1"];
-    return [program, "--port", `${this.port}`, ...bound, "--dir", this.folder, ...durable];
+    return ["--port", `${this.port}`, ...bound, "--dir", this.folder, ...durable];
   }
 
   async breakLocks(): Promise<void> {
@@ -147,6 +147,13 @@ export class Redis extends Program {
   }
 }
 
+/** Takes the same options and commands. */
+export class Valkey extends Redis {
+  static override readonly unavailable =
+    engine("valkey-server") === undefined ? "Valkey is not installed (npm run test:long does so)" : false;
+  protected override readonly program = "valkey-server";
+}
+
 export class Etcd extends Program {
   static readonly unavailable = engine("etcd") === undefined ? "etcd is not installed" : false;
 
@@ -157,8 +164,8 @@ export class Etcd extends Program {
     return etcd;
   }
 
+  protected readonly program = "etcd";
   readonly #peerPort: number;
-
   readonly #isOpen: boolean;
 
   private constructor(lifetime: Lifetime, port: number, peerPort: number, isOpen: boolean) {
@@ -171,12 +178,11 @@ export class Etcd extends Program {
     return { engine: "etcd", options: { hosts: `http://${host}:${port}` } };
   }
 
-  protected get command(): string[] {
-    const { program = "" } = engine("etcd") ?? {};
+  protected get options(): string[] {
     const client = `http://127.0.0.1:${this.port}`;
     const peer = `http://127.0.0.1:${this.#peerPort}`;
     return [
-      ...[program, "--data-dir", join(this.folder, "data"), "--name", "one"],
+      ...["--data-dir", join(this.folder, "data"), "--name", "one"],
       ...[
         "--listen-client-urls",
         this.#isOpen ? `http://0.0.0.0:${this.port}` : client,
@@ -232,13 +238,12 @@ export class PgBouncer {
       `auth_type = any\npool_mode = ${mode}\ndefault_pool_size = ${size}\nignore_startup_parameters = extra_float_digits`,
     ];
     writeFileSync(join(folder, "pgbouncer.ini"), `${settings.join("\n")}\n`);
-    const { program = "", libraries = "" } = engine("pgbouncer") ?? {};
-    const machine = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
+    const { command: program = [], libraries = "" } = engine("pgbouncer") ?? {};
     // It refuses to run as root, and tests may run as root.
     const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
-    const [command = "", ...args] = [...launcher, program, join(folder, "pgbouncer.ini")];
+    const [command = "", ...args] = [...launcher, ...program, join(folder, "pgbouncer.ini")];
     const child = spawn(command, args, {
-      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: `${libraries}/${machine}:${libraries}` },
+      env: { PATH: process.env.PATH, LD_LIBRARY_PATH: libraries },
       stdio: ["ignore", "ignore", "pipe"],
     });
     lifetime.after(async () => {

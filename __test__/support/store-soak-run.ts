@@ -1,11 +1,12 @@
 // The program behind `npm run soak:stores`: soaks each engine, prints a table, and fails where a login was lost.
 import { execFileSync } from "node:child_process";
+import { type EngineName, engines } from "./engines.ts";
 import { Scope } from "./lifetime.ts";
-import { engines, StoreSoak, type StoreSoakSummary } from "./store-soak.ts";
+import { StoreSoak, type StoreSoakSummary } from "./store-soak.ts";
 
 const { minutes, only, stop } = JSON.parse(process.argv[2] ?? "{}") as { minutes: number; only?: string; stop: number };
 execFileSync("ip", ["link", "set", "lo", "up"]);
-const names = (Object.keys(engines) as (keyof typeof engines)[]).filter((name) => only === undefined || name === only);
+const names = (Object.keys(engines) as EngineName[]).filter((name) => only === undefined || name === only);
 const found: [string, StoreSoakSummary][] = [];
 for (const engine of names) {
   const { unavailable } = engines[engine];

@@ -7,20 +7,18 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type AuthConfig, getValidAccessToken, status } from "../../index.js";
 import { AuthorizationServer } from "./authorization-server.ts";
 import { Child } from "./child.ts";
-import { type Engine, Etcd, Redis } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import { type EngineName, engines } from "./engines.ts";
 import type { Lifetime } from "./lifetime.ts";
 import { approvedLogin, configFor } from "./login.ts";
 import { Machine, type Trouble } from "./machines.ts";
-import { PostgreSql } from "./postgresql.ts";
 import { storeOf } from "./shared-stores.ts";
 import { TempHome } from "./temp-home.ts";
 import { TokenFront } from "./token-front.ts";
 import { WallClock } from "./wall-clock.ts";
 
-export const engines = { postgres: PostgreSql, redis: Redis, etcd: Etcd };
-
 export interface StoreSoakOptions {
-  engine: keyof typeof engines;
+  engine: EngineName;
   milliseconds: number;
   /** How long a holder is stopped, in milliseconds. */
   stopMs: number;
