@@ -16,6 +16,8 @@ export interface HostVersion {
   consent?: string[];
   /** It hides the reason of a failed tool from HTTP callers; the log and the model get it. */
   hidesReasons?: boolean;
+  /** It leaves `--profile NAME` behind a plugin's command to nobody. */
+  leavesProfile?: boolean;
   /** Where it is installed, if that is not this checkout's. */
   folder?: string;
 }
@@ -25,4 +27,5 @@ export function hostLike(host: string, version: string): HostVersion;
 export function installHosts(ids: string[]): Promise<void>;
 export function lockHosts(): Promise<void>;
 export function installElsewhere(host: string, version: string): Promise<string>;
-export function newestVersion(host: string): Promise<string>;
+export function hostElsewhere(host: string, version: string): Promise<HostVersion>;
+export function newerThanTable(host: string): Promise<string | undefined>;

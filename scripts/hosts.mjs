@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { npm, root } from "./setup.mjs";
+import { npm, root, serverNodeMajor } from "./setup.mjs";
 
 const folder = join(root, "__test__", "hosts");
 const workspaces = join(folder, "versions");
@@ -24,6 +24,7 @@ export function hostLike(host, version) {
   return { ...row, version, id: `${host}-${version}` };
 }
 
+/** Below zero where `one` is the older version. */
 function compare(one, other) {
   const [a, b] = [one, other].map((version) => version.split(/[.-]/).map(Number));
   const at = a.findIndex((part, index) => part !== (b[index] ?? 0));
@@ -70,13 +71,23 @@ export async function installElsewhere(host, version) {
   return place;
 }
 
-/** The newest release that npm has of a host. */
-export async function newestVersion(host) {
+/** The same as a row, on the first Node that it names itself: ">=24.16.0 <25 || >=26.1.0". */
+export async function hostElsewhere(host, version) {
+  const folder = await installElsewhere(host, version);
+  const { engines } = JSON.parse(readFileSync(join(folder, "node_modules", host, "package.json"), "utf8"));
+  const [, first] = />=\s*(\d+)/.exec(engines?.node ?? "") ?? [];
+  const row = hostLike(host, version);
+  return { ...row, folder, node: first === undefined ? row.node : Math.max(Number(first), serverNodeMajor) };
+}
+
+/** The newest release that npm has of a host, where the table has none that is as new. */
+export async function newerThanTable(host) {
   const { code, stdout, output } = await npm(["view", host, "version", "--json"], root);
   if (code !== 0) {
-    throw new Error(`npm view ${host} failed (${code}):\n${output}`);
+    throw new Error(`npm view ${host} failed (exit code ${code}): ${output}`);
   }
-  return JSON.parse(stdout);
+  const version = JSON.parse(stdout);
+  return hosts.some((row) => row.host === host && compare(row.version, version) >= 0) ? undefined : version;
 }
 
 function writeWorkspaces() {

@@ -9,14 +9,15 @@
 //   npm run test:hosts -- --chat                  the whole of a login from a chat alone, in the rows that have `chat` or that are named;
 //                                                 without names it writes the table of docs/guide/chat.md
 //   npm run test:hosts -- --places                containers, services, and what hosts do to a login, as well; --all does
-//   npm run test:hosts -- --newest                what npm has beyond the table as well; it fails nothing
+//   npm run test:hosts -- --newest                releases of npm beyond the table as well, as without names; they fail nothing
 //   npm run test:hosts -- --lock                  after a change of the table: the lockfile follows
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { hostLike, hosts, installElsewhere, installHosts, lockHosts, newestVersion } from "./hosts.mjs";
+import { hostElsewhere, hosts, installHosts, lockHosts, newerThanTable } from "./hosts.mjs";
 import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
@@ -67,7 +68,7 @@ async function main() {
   } else if (options.includes("--all") || options.includes("--write")) {
     writeTable();
   }
-  if (options.includes("--newest") || (names.length === 0 && !options.includes("--all") && !isChat)) {
+  if (options.includes("--newest") || (names.length === 0 && !isChat)) {
     await tryNewest();
   }
   return code;
@@ -83,58 +84,90 @@ async function choice(names, isWanted) {
     if (host === undefined) {
       throw new Error(`No host has ${name} in its name: ${hosts.map(({ id }) => id).join(", ")}; or <host>-<version>.`);
     }
-    chosen.push({ ...hostLike(host, version), folder: await installElsewhere(host, version) });
+    chosen.push(await hostElsewhere(host, version));
   }
   return chosen;
 }
 
-/** Each has its own home, port and servers. */
-function tested(chosen, files, options = []) {
+/** Each has its own home, port and servers; what is installed is packed once for all. */
+async function tested(chosen, files, options = []) {
   const limit = files.some((file) => file.startsWith("chat.")) ? 3_600_000 : 1_200_000;
   const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${limit}`, ...options];
-  return run(process.execPath, ["--import", "tsx", ...runner, ...files.map((file) => join(tests, file))], {
-    env: {
-      PLUGIN_AUTH_HOSTS: JSON.stringify(chosen),
-      PLUGIN_AUTH_RESULTS: results,
-      PLUGIN_AUTH_CHAT_RESULTS: chatResults,
-    },
-  });
+  const folder = mkdtempSync(join(tmpdir(), "plugin-auth-packages-"));
+  const packages = join(folder, "packages.json");
+  try {
+    const packing = ["--import", "tsx", join(tests, "support", "packages.ts"), folder, packages];
+    const code = await run(process.execPath, packing);
+    if (code !== 0) {
+      return code;
+    }
+    return await run(process.execPath, ["--import", "tsx", ...runner, ...files.map((file) => join(tests, file))], {
+      env: {
+        PLUGIN_AUTH_HOSTS: JSON.stringify(chosen),
+        PLUGIN_AUTH_PACKAGES: packages,
+        PLUGIN_AUTH_RESULTS: results,
+        PLUGIN_AUTH_CHAT_RESULTS: chatResults,
+      },
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**
- * Tries a release beyond the table. It fails nothing, because it is another project's; the next row of the table can
- * fail.
+ * Tries a release beyond the table; one line says what changed. It fails nothing, because it is another project's; the
+ * next row of the table can fail.
  */
 async function tryNewest() {
-  const last = hosts.at(-1);
-  const version = await newestVersion(last.host).catch((error) => String(error.message).split("\n")[0]);
-  if (version === last.version) {
-    console.log(`\nNewest: the table's last row, ${last.id}, is the newest that npm has.`);
-    return;
+  for (const host of new Set(hosts.map((row) => row.host))) {
+    let outcome;
+    try {
+      const version = await newerThanTable(host);
+      outcome =
+        version === undefined ? "npm has none beyond the table" : `${version} is newer: ${await tried(host, version)}`;
+    } catch (error) {
+      outcome = `cannot be tried: ${firstLine(error.message)}`;
+    }
+    console.log(`Newest ${host}: ${outcome}.`);
   }
-  let outcome;
-  try {
-    const newest = { ...hostLike(last.host, version), folder: await installElsewhere(last.host, version) };
-    const code = await tested([newest], ["life.test.ts"]);
-    outcome = code === 0 ? "passes as it is: add its row" : "does not pass: see above";
-  } catch (error) {
-    outcome = `cannot be tried: ${String(error.message).split("\n")[0]}`;
-  }
-  console.log(`\nNewest: ${last.host} ${version} is newer than the table, and ${outcome}.`);
 }
 
-/** The table of docs/hosts.md: of each row the last run that went to its end. */
-function writeTable() {
+async function tried(host, version) {
+  const newest = await hostElsewhere(host, version);
+  await setUp({ nodes: [newest.node] });
+  const code = await tested([newest], ["life.test.ts"]);
+  if (code === 0) {
+    return "it passes as it is, and its row can be added";
+  }
+  const { failed = "it", because = "see above" } = runs().get(newest.id) ?? {};
+  return `"${failed}" fails: ${because}`;
+}
+
+/** Returns the last run of each host. */
+function runs() {
   const lines = existsSync(results) ? readFileSync(results, "utf8").trim().split("\n") : [];
-  const runs = new Map(lines.map((line) => JSON.parse(line)).map((run) => [run.id, run]));
+  return new Map(lines.map((line) => JSON.parse(line)).map((run) => [run.id, run]));
+}
+
+function firstLine(text) {
+  return String(text).split("\n")[0];
+}
+
+/** The table of docs/hosts.md: of each row the last run, and what the page said of it where there was none. */
+function writeTable() {
+  const page = join(root, "docs", "hosts.md");
+  const [before, rows, after] = readFileSync(page, "utf8").split("<!-- results -->");
+  const said = new Map(rows.split("\n").map((line) => [line.split(" | ")[0], line]));
+  const last = runs();
   const cells = hosts.map(({ id, node }) => {
-    const { date = "", commands, steps, seconds = "" } = runs.get(id) ?? {};
-    const by = commands === undefined ? "" : commands ? "command line" : "gateway method";
-    return `| ${id} | ${node} | ${by} | ${steps === undefined ? "not seen yet" : `passed, ${steps} steps`} | ${seconds} | ${date} |`;
+    const { date, commands, steps, failed, seconds } = last.get(id) ?? {};
+    if (date === undefined) {
+      return said.get(`| ${id}`) ?? `| ${id} | ${node} |  | not seen yet |  |  |`;
+    }
+    const by = commands ? "command line" : "gateway method";
+    return `| ${id} | ${node} | ${by} | ${failed === undefined ? `passed, ${steps} steps` : `fails: ${failed}`} | ${seconds} | ${date} |`;
   });
   const header = ["| Host | Node | Login by | Life of a login | Seconds | Date |", "|---|---|---|---|---|---|"];
-  const page = join(root, "docs", "hosts.md");
-  const [before, , after] = readFileSync(page, "utf8").split("<!-- results -->");
   writeFileSync(page, [before, `\n${[...header, ...cells].join("\n")}\n`, after].join("<!-- results -->"));
 }
 

@@ -8,12 +8,12 @@ import { test } from "node:test";
 import { Person } from "../support/person.ts";
 import { PrivateMounts } from "../support/private-mounts.ts";
 import { Container } from "./support/container.ts";
-import { hosts } from "./support/host.ts";
+import { hosts, newest } from "./support/host.ts";
 import { lifetimeHost } from "./support/lifetime-plugin.ts";
 
 const missing = PrivateMounts.unavailable();
 
-for (const { id } of hosts.filter(({ version }) => version === "2026.9.6")) {
+for (const { id } of hosts.filter(({ id }) => id === newest)) {
   test(`${id}: in a container a login is made, lasts, and is kept by docker stop`, {
     timeout: 600_000,
     skip: missing,

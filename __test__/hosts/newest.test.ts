@@ -8,12 +8,11 @@ import { getValidAccessToken, importToken, login, logout } from "../../index.js"
 import { Person } from "../support/person.ts";
 import { ProtectedApi } from "../support/protected-api.ts";
 import { rejection } from "../support/rejection.ts";
-import { Host, hosts } from "./support/host.ts";
+import { Host, hosts, newest } from "./support/host.ts";
 import { accessTokenSeconds, installPlugin, logIn, stage } from "./support/life-of-a-login.ts";
 import { ModelServer } from "./support/model-server.ts";
 import { pack } from "./support/packages.ts";
 
-const newest = "openclaw-2026.9.6";
 const skip = hosts.every(({ id }) => id !== newest);
 // Shorter than that of the file, so that what was started is ended.
 const options = { timeout: 600_000, skip };

@@ -24,6 +24,9 @@ export type HostId = string;
 /** Those that scripts/test-hosts.mjs has chosen; else the table. */
 export const hosts: HostVersion[] = JSON.parse(process.env.PLUGIN_AUTH_HOSTS ?? "null") ?? table;
 
+/** Of the table; a new row makes another one the newest. */
+export const newest: HostId = table.at(-1)?.id ?? assert.fail("The table is empty");
+
 /** Another openclaw, wherever it is installed. */
 export function addHost(id: string, folder: string, node: NodeMajor): HostId {
   const version = id.slice("openclaw-".length);

@@ -17,12 +17,18 @@ export interface Packages {
   newerPlugin: string;
 }
 
-/** @param folder An empty one, for everything that is made on the way. */
+/** @param folder An empty one, for what is made on the way where scripts/test-hosts.mjs has not packed it for all tests. */
 export async function packages(folder: string): Promise<Packages> {
+  const shared = process.env.PLUGIN_AUTH_PACKAGES;
+  return shared === undefined ? packed(folder) : (JSON.parse(readFileSync(shared, "utf8")) as Packages);
+}
+
+async function packed(folder: string): Promise<Packages> {
+  const plugin = join(folder, "plugin");
   return {
     library: [await packedLibrary(join(folder, "library")), await packedBinary(join(folder, "binary"))],
-    plugin: await packedPlugin(join(folder, "plugin-1"), "1.0.0"),
-    newerPlugin: await packedPlugin(join(folder, "plugin-2"), "1.0.1"),
+    plugin: await packedPlugin(plugin),
+    newerPlugin: await packedNewer(plugin),
   };
 }
 
@@ -56,15 +62,20 @@ async function packedBinary(folder: string): Promise<string> {
 }
 
 /** The example, compiled by its own tsconfig.json against the package as published. */
-async function packedPlugin(folder: string, pluginVersion: string): Promise<string> {
+async function packedPlugin(folder: string): Promise<string> {
   cpSync(join(root, "examples", "memory-plugin"), folder, { recursive: true });
   mkdirSync(join(folder, "node_modules", "@types"), { recursive: true });
   symlinkSync(root, join(folder, "node_modules", libraryName), "junction");
   symlinkSync(join(root, "node_modules", "@types", "node"), join(folder, "node_modules", "@types", "node"), "junction");
   // npm asks the registry about devDependencies even where it omits them; this registry holds no compiler.
   const dependencies = { [libraryName]: version };
-  edit(folder, { version: pluginVersion, dependencies, devDependencies: undefined });
+  edit(folder, { version: "1.0.0", dependencies, devDependencies: undefined });
   await run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc")], { cwd: folder });
+  return pack(folder, folder);
+}
+
+async function packedNewer(folder: string): Promise<string> {
+  edit(folder, { version: "1.0.1" });
   return pack(folder, folder);
 }
 
@@ -82,4 +93,10 @@ function edit(folder: string, members: Record<string, unknown>): void {
 
 function manifest(folder: string): Record<string, unknown> {
   return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, unknown>;
+}
+
+/** packages.ts <folder> <file>: packs in that folder, and writes what there is into that file. */
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [, , folder = "", file = ""] = process.argv;
+  writeFileSync(file, JSON.stringify(await packed(folder)));
 }
