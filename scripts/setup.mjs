@@ -90,8 +90,10 @@ async function installPrograms(programs) {
 }
 
 /**
- * Installs the packages of a folder's package-lock.json, if they are not there yet.  @param {string} folder @param
- * {string} what described for a person
+ * Installs the packages of a folder's package-lock.json, if they are not there yet.
+ *
+ * @param {string} folder
+ * @param {string} what the packages, described for a person
  */
 export async function install(folder, what) {
   if (isInstalled(folder)) {
