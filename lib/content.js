@@ -5,7 +5,7 @@
 const { isArray } = Array;
 const { create, getPrototypeOf, prototype } = Object;
 
-/** As deep as native code reads. */
+/** The greatest depth that native code reads. */
 const DEEPEST = 32;
 
 class Content {

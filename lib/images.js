@@ -4,7 +4,9 @@
 // In one file with what all copies share: a process that only takes a fresh token pays more for each file than for its token.
 const fs = require("node:fs");
 
-/** That of package.json, which would take as long to read as the token does: `npm version` writes both. */
+/**
+ * The version in package.json. Reading that file would take as long as reading the token: `npm version` writes both.
+ */
 const VERSION = "0.1.0";
 
 const MAIN = "clawdbot-plugin-auth";

@@ -2,7 +2,7 @@
 
 const { parse } = JSON;
 
-/** A value that native code gives as JSON; also where somebody has changed what reads that. */
+/** Parses a value that native code gives as JSON, even if the global JSON was changed. */
 function read(text) {
   try {
     return parse(text);

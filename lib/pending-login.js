@@ -32,10 +32,8 @@ function asked(config) {
   return JSON.stringify([...endpoints, clientId, scopes, audience, resource, dpop]);
 }
 
-/**
- * The pending login of the account, as `shared.js` describes it: the one that is under way, or a new one. `owner` names who
- * began it, for those who let nobody else take part.
- */
+/** The pending login of the account, as `shared.js` describes it: the one under way, or a new one. `owner` names the
+ * caller that began it, for callers that let nobody else take part. */
 async function sharedLogin(api, config, { redirectUri, owner, onProgress, ...options } = {}) {
   const { pendingLogins } = shared();
   const wanted = redirectUri === undefined ? config : { ...config, redirectUri };

@@ -16,7 +16,10 @@ const AUTH_PROFILES = 64;
 
 const FOLDERS = OPENCLAW_FOLDER | CLAWDBOT_FOLDER | MOLTBOT_FOLDER;
 
-/** From the newest to the oldest: the first row of a host that is not newer than what runs says what it heeds. */
+/**
+ * From the newest to the oldest: the first row of a host that is not newer than the running one names the places that
+ * it reads.
+ */
 const rows = [
   ["openclaw", "2026.6.1", OPENCLAW_STATE_DIR | FOLDERS],
   ["openclaw", "2026.3.22", OPENCLAW_STATE_DIR | FOLDERS | AUTH_PROFILES],
@@ -60,7 +63,7 @@ function manifestIn(folder) {
   }
 }
 
-/** Of versions like 2026.4.15 and 2026.1.24-3, part by part. */
+/** Compares versions like 2026.4.15 and 2026.1.24-3, part by part. */
 function isAtLeast(version, since) {
   const [have, need] = [version, since].map((text) => text.split(/[.-]/).map(Number));
   const at = need.findIndex((part, index) => part !== have[index]);

@@ -20,7 +20,7 @@ export interface LoginPage {
   login: SharedLogin | undefined;
   readonly pluginId: string;
   readonly madeAt: number;
-  /** Of the one browser that has opened it. */
+  /** The cookie of the one browser that has opened the page. */
   cookie: string | undefined;
   outcome: { isDone: boolean; message?: string } | undefined;
 }

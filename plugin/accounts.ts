@@ -22,7 +22,7 @@ export async function firstAccount(config: AuthConfig): Promise<string> {
   return plainName(config.profile ?? (await orderOf(config))[0] ?? "default", config.pluginId);
 }
 
-/** Those of the order, logged in or not, then all others that have something to say. */
+/** The accounts of the order, logged in or not, then all others with a state to report. */
 export async function allAccounts(config: AuthConfig): Promise<AuthStatus[]> {
   const known = await listProfiles(config);
   const ordered = await Promise.all(

@@ -181,7 +181,7 @@ interface HostConfig {
   commands?: { allowFrom?: Record<string, unknown>; ownerAllowFrom?: unknown; useAccessGroups?: unknown };
 }
 
-/** Those who were paired with the bot: another list of the host's. */
+/** The people who were paired with the bot: another list of the host's. */
 async function paired({ channel, accountId }: Conversation, runtime: unknown): Promise<unknown> {
   type Read = (channel: unknown) => unknown;
   const read = (runtime as { channel?: { pairing?: { readAllowFromStore?: Read } } } | undefined)?.channel?.pairing

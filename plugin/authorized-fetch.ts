@@ -20,7 +20,7 @@ export interface Sender {
   isRejected?: ((answer: Response) => boolean | Promise<boolean>) | undefined;
 }
 
-/** As many as `fetch` follows. */
+/** The number of redirects that `fetch` follows. */
 const mostRedirects = 20;
 
 export async function authorizedFetch(sender: Sender, input: string | URL | Request, given?: RequestInit | null) {
@@ -50,7 +50,7 @@ export async function authorizedFetch(sender: Sender, input: string | URL | Requ
     }
   } catch (error) {
     const signal = signalOf(input, init);
-    // As `fetch` does, where the signal fires while a token is waited for.
+    // Like `fetch`, where the signal fires during the wait for a token.
     throw signal?.aborted && (error as { code?: unknown } | null)?.code === "ABORTED"
       ? signal.reason
       : sender.explained(error);
@@ -63,7 +63,7 @@ type Pairs = [name: string, value: string][];
 interface Step {
   input: string | URL | Request;
   init: RequestInit;
-  /** Those of the caller, read once: an iterator is empty the second time. */
+  /** The caller's headers, read once: an iterator is empty the second time. */
   headers: Pairs;
 }
 

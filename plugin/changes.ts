@@ -4,10 +4,8 @@ import type { AuthStatus } from "../index.js";
 
 /** One change of a login. Never holds a token. */
 export interface LoginChange {
-  /**
-   * `logged_in`: somebody logged in, maybe somebody else than before; `refreshed`: the same login has new tokens; `login_needed`: it
-   * cannot be used any more; `logged_out`.
-   */
+  /** `logged_in`: a person logged in, perhaps another one than before; `refreshed`: the same login has new tokens;
+   * `login_needed`: it cannot be used any more; `logged_out`. */
   type: "logged_in" | "refreshed" | "login_needed" | "logged_out";
   pluginId: string;
   /** The account. */

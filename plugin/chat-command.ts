@@ -40,7 +40,7 @@ export interface ChatCommandContext extends ChatLoginContext {
   /** The account of a conversation: of its agent, where each has one. */
   profileOf(context: ChatContext): string | undefined;
   config(profile: string | undefined): AuthConfig;
-  /** How to let somebody log in from a chat, on this host's command line. */
+  /** The command that lets a person log in from a chat, for this host's command line. */
   allowCommand: string;
 }
 
@@ -139,7 +139,7 @@ async function answer(context: ChatCommandContext, given: ChatContext): Promise<
   }
 }
 
-/** Somebody whom no list names has to have sent the word of the terminal. */
+/** A person whom no list names must have sent the word of the terminal. */
 export async function requireAllowed(
   {
     who,

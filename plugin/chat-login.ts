@@ -36,7 +36,7 @@ export function countAttempt(pluginId: string, conversation: Conversation): void
   chatAttempts.set(key, [...recent, now()]);
 }
 
-/** The pending login of that account, unless somebody else has begun it in another chat. */
+/** The pending login of that account, unless another person has begun it in another chat. */
 export async function pendingLogin(config: AuthConfig, conversation: Conversation): Promise<SharedLogin | undefined> {
   const login = shared().pendingLogins.get(await loginKey(config));
   return login && requireOwn(login, conversation);

@@ -99,7 +99,7 @@ main(process.argv.slice(2)).then(
   (error: Error & { code?: string }) => {
     const isOurs = error instanceof AuthError;
     console.error(isOurs ? error.message : `${error.message}\n${usage}`);
-    // Not 1, which means that somebody has to log in.
+    // Not 1, which means that a login is needed.
     process.exitCode = 3;
   },
 );

@@ -12,7 +12,7 @@ import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
 import { asWhom, exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
 
-/** How long nothing is said of a browser that does not come back, in milliseconds. */
+/** The silence, in milliseconds, after which a browser that does not come back is mentioned. */
 const silence = 30_000;
 
 /** Adds the subcommands to the plugin's own command. */

@@ -13,7 +13,7 @@ export interface ChatContext {
   messageThreadId?: string | number | undefined;
   agentId?: string | undefined;
   sessionKey?: string | undefined;
-  /** Of a client of the gateway: the web chat. */
+  /** The scopes of a client of the gateway: the web chat. */
   gatewayClientScopes?: readonly string[] | undefined;
   // biome-ignore lint/suspicious/noExplicitAny: every host has more members, of its own
   [member: string]: any;

@@ -22,7 +22,7 @@ export interface GatewayContext {
   redirectUri?: string | undefined;
   /** The address of a page that shows the login, if the gateway serves one. */
   pageOf?: ((login: SharedLogin) => string) | undefined;
-  /** Lets somebody log in from a chat; where there is no command line of plugins, this is how. */
+  /** Lets a person log in from a chat, on hosts without a command line for plugins. */
   invite?: (() => Promise<{ word: string; message: string }>) | undefined;
 }
 

@@ -177,7 +177,7 @@ export function inTerminal(command: string): string {
   return `run \`${command}\` in a terminal${advice}`;
 }
 
-/** The exact command that prints the word by which somebody may log in from a chat. */
+/** The exact command that prints the word with which a person may log in from a chat. */
 export function allowCommand(
   { command, id }: Pick<CommandLine, "command" | "id">,
   host: HostName = hostName(),
@@ -188,15 +188,14 @@ export function allowCommand(
     : `${program(host, env)} ${command} chat allow`;
 }
 
-/**
- * What `--profile` behind a plugin's command names, where it gets that far. From openclaw 2026.4.15 on the host takes it out
- * of the arguments and moves its state folder; openclaw 2026.2.26 and 2026.3.13 leave it there and heed it nowhere.
- */
+/** The value of a `--profile` behind a plugin's command, where it gets that far. From openclaw 2026.4.15 on the host
+ * takes it out of the arguments and moves its state folder; openclaw 2026.2.26 and 2026.3.13 leave it there and
+ * ignore it. */
 export function strayProfile(argv: readonly string[] = process.argv): string | undefined {
   const words = argv.slice(2);
   const command = words.findIndex((word) => !word.startsWith("-"));
   const at = words.findIndex((word) => /^--profile(=|$)/.test(word));
-  // Before the command it is the host's, which heeds it there.
+  // Before the command it belongs to the host, which respects it there.
   return command === -1 || at < command ? undefined : (words[at]?.split(/=(.*)/s)[1] ?? words[at + 1] ?? "");
 }
 

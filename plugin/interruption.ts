@@ -56,7 +56,8 @@ export class Interruption {
     }
     this.givenUp();
     if (process.listenerCount(signal) === 1) {
-      // As without us. Never unheard in between: the second one would end the process as a failure, to the host's mind.
+      // Exit as without this handler. There is no moment without a handler: the host would report a second signal as a
+      // failure.
       process.exit(exitCode(signal));
     }
     // A host that finds itself alone tidies up and ends the process; others have their own reasons to listen.

@@ -15,13 +15,13 @@ import { inTerminal, type PluginService } from "./host.ts";
 export interface KeepFreshContext {
   id: string;
   pluginId: string;
-  /** Else the service ends logins that wait when it stops, and does nothing more. */
+  /** If false, the service only ends waiting logins when it stops. */
   isKeptFresh: boolean;
   title: string;
   logger: { warn(message: string): void };
   /** The plugin is unloaded. */
   stopped(): void;
-  /** Somebody must be logged in without being named; of other accounts only those are looked at that are. */
+  /** A missing login of the default account is reported; of other accounts only existing logins are checked. */
   isExpected: boolean;
   defaultProfile(): string | undefined;
   config(profile: string | undefined): AuthConfig;

@@ -7,7 +7,7 @@ import { type ChatContext, conversation } from "./conversation.ts";
 import { inTerminal, type ToolContext } from "./host.ts";
 
 export interface LoginToolOptions {
-  /** As the manifest's `contracts.tools` names it. @default the plugin's id, with `_login` */
+  /** The name in the manifest's `contracts.tools`. @default the plugin's id, with `_login` */
   name?: string;
   /** For the model. */
   description?: string;

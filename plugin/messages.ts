@@ -16,7 +16,7 @@ export interface MessageFacts {
   account: string;
   /** In `loginNeeded`, the next step: "run `openclaw my-memory login` in a terminal". */
   advice: string;
-  /** Of `loginNeeded`: why. */
+  /** In `loginNeeded`, the reason. */
   reason: string;
 }
 

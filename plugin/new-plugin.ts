@@ -5,7 +5,7 @@ import { configSchema, uiHints } from "./config-schema.ts";
 export interface NewPlugin {
   /** Letters, digits and hyphens. */
   id: string;
-  /** As its users call it: "My Memory". */
+  /** The service's name for its users: "My Memory". */
   name: string;
   issuer: string;
   /** The address of its service. */

@@ -2,10 +2,10 @@ import { unencrypted } from "../lib/unencrypted.js";
 
 /** The origins that get the token: `origins`, else those of `resource`, else that of the first request. */
 export class Origins {
-  /** Those that are known by now. */
+  /** The origins that are known by now. */
   readonly list: string[];
   readonly #matches: ((url: URL) => boolean)[];
-  /** Those on other machines to which a token may travel without TLS. */
+  /** The origins on other machines to which a token may travel without TLS. */
   readonly unencrypted: string[];
 
   constructor(origins: string[] | undefined, resource: string[] = [], allowHttp: string[] = []) {

@@ -106,7 +106,7 @@ function replacements(config: AuthConfig, withServers: boolean): (text: string) 
   };
 }
 
-/** As the store encodes it: bytes outside of a-z, 0-9, dot, underscore and hyphen as %XX. */
+/** The store's encoding of a name: bytes outside of a-z, 0-9, dot, underscore and hyphen as %XX. */
 function fileName(profile: string): string {
   return Buffer.from(profile)
     .toString("latin1")

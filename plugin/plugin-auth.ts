@@ -334,7 +334,7 @@ function pathOf(command: PluginCommand): string | undefined {
   return words.length === 0 ? undefined : words.join(" ");
 }
 
-/** As the package takes it. */
+/** In the form that the package takes. */
 function outsideToken(token: PluginAuthOptions["token"], userConfig: Record<string, unknown> = {}) {
   if (typeof token !== "object" || token === null) {
     return token === undefined ? undefined : { token };

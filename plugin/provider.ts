@@ -112,9 +112,9 @@ export function deviceCodeAuthMethod(options: DeviceCodeAuthOptions): DeviceCode
 
 /** Where to authenticate through the browser. */
 export interface BrowserAuthOptions extends DeviceCodeAuthOptions {
-  /** As in `AuthConfig`. */
+  /** See `AuthConfig`. */
   redirectUri?: string;
-  /** As in `AuthConfig`. */
+  /** See `AuthConfig`. */
   authorizationEndpoint?: string;
 }
 
@@ -171,7 +171,7 @@ async function authorizeInBrowser(options: BrowserAuthOptions, context: AuthCont
   waiting.stop("Approved.");
   const documents = [...kept.values()].map((text) => JSON.parse(text));
   const tokens = documents.find((document) => typeof document.access === "string");
-  // Of a client that was registered just now.
+  // The client that was registered just now.
   const clients = documents.flatMap((document) => document.clients ?? []);
   const { clientSecret } = clients.find(({ clientId }: { clientId?: string }) => clientId === tokens.clientId) ?? {};
   return { ...tokens, ...(clientSecret !== undefined && { clientSecret }) };

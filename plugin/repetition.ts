@@ -1,6 +1,6 @@
 /** Sends a request once more. */
 
-/** As much of the body of a `Request` is kept for it. */
+/** The most bytes of the body of a `Request` that are kept for it. */
 const mostKept = 1024 * 1024;
 
 /** Also one of another copy of `fetch`, which no `instanceof` knows. */

@@ -2,7 +2,7 @@
 import type { ProgressEvent, Verification } from "../index.js";
 import { now } from "../lib/shared.js";
 
-/** Where it is shown; a part of `tty.WriteStream`. */
+/** The stream that shows it; a part of `tty.WriteStream`. */
 export interface Output {
   write(text: string): unknown;
   isTTY?: boolean;

@@ -8,7 +8,7 @@ export function exitCode({ state }: AuthStatus): 0 | 1 | 2 {
   return state === "valid" ? 0 : state === "expiring" ? 2 : 1;
 }
 
-/** Of several accounts, what needs somebody most: 1 before 2 before 0. */
+/** The most urgent state of several accounts: 1 before 2 before 0. */
 export function worst(accounts: AuthStatus[]): 0 | 1 | 2 {
   const codes = accounts.map(exitCode);
   return codes.includes(1) ? 1 : codes.includes(2) ? 2 : 0;
@@ -89,7 +89,7 @@ function token({ state, expiresAt, refreshable, imported }: AuthStatus): string 
   return `${expiresAt > now() ? "valid until" : "ended"} ${when}, ${renewal}`;
 }
 
-/** Of a login that is renewed by itself: when that ends. */
+/** The end of a login that is renewed by itself. */
 function loginEnd({ loginEndsAt, refreshable }: AuthStatus): string | undefined {
   if (loginEndsAt === undefined || !refreshable) {
     return undefined;

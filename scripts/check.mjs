@@ -1,5 +1,4 @@
-// `npm test`: everything that must hold, stage by stage, up to the first that does not. What tests need from elsewhere is
-// installed meanwhile.
+// `npm test`: all checks, stage by stage, up to the first that fails. Programs for the tests are installed meanwhile.
 //
 //   npm test                                       all stages
 //   npm test -- clippy types                       only these
@@ -97,10 +96,12 @@ async function runNodeTests(passedOn) {
       `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
     );
   }
+  const started = Date.now();
   const built = (await builtForTests()) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
+  console.log(`Built in ${seconds(started)}; ${files.length} test files.`);
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
   const concurrency = Math.max(4, availableParallelism());
   const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=300000"];

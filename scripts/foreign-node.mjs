@@ -101,7 +101,7 @@ async function glibcNode(cpu, major) {
   return join(folder, "node_modules", name, "bin", "node");
 }
 
-/** Of PyPI: the one place with a Node for musl that is built like the official ones. */
+/** A Node from PyPI: no other place has one for musl that is built like the official ones. */
 async function muslNode(cpu) {
   const architecture = { x64: "x86_64", arm64: "aarch64" }[cpu];
   const folder = await once(`node-${nodeOfPyPI}-musl-${cpu}`, async (unpacked) => {

@@ -16,9 +16,9 @@ export interface HostVersion {
   consent?: string[];
   /** It hides the reason of a failed tool from HTTP callers; the log and the model get it. */
   hidesReasons?: boolean;
-  /** It leaves `--profile NAME` behind a plugin's command to nobody. */
+  /** It ignores a `--profile NAME` behind a plugin's command, and leaves it in place. */
   leavesProfile?: boolean;
-  /** Where it is installed, if that is not this checkout's. */
+  /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
 }
 

@@ -9,7 +9,7 @@ import { patternOf, protections } from "./protections.mjs";
 import { root } from "./setup.mjs";
 
 const copy = join(root, "target", "mutations");
-/** Kept from run to run, and nobody else's: a build there holds up no other. */
+/** Kept from run to run, and used by nothing else: a build there blocks no other. */
 const env = { ...process.env, CARGO_TARGET_DIR: join(root, "target", "mutated") };
 
 async function copyCheckout() {

@@ -54,7 +54,7 @@ export async function pack({ standIns = false } = {}) {
   }
   const { devDependencies, overrides, scripts, napi, ...published } = manifest;
   const optionalDependencies = Object.fromEntries(platforms.map(({ package: name }) => [name, manifest.version]));
-  // Not installed unless somebody asks for it; but who does gets the same version, and we may see it.
+  // Optional, so it is installed only on request; then in the same version, and visible to this package.
   const peers = {
     peerDependencies: { [keychainPackage]: manifest.version },
     peerDependenciesMeta: { [keychainPackage]: { optional: true } },

@@ -11,7 +11,7 @@ export interface Platform {
   /** The name of the binary's file. */
   binary: string;
   folder: string;
-  /** Of the crate, besides the default ones. */
+  /** Features of the crate, besides the default ones. */
   features: string[];
 }
 

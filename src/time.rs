@@ -12,13 +12,13 @@ use std::time::Duration;
 pub(crate) struct UnixMillis(pub(crate) i64);
 
 impl UnixMillis {
-    /// That much later; stops at the end of time instead of wrapping.
+    /// The time `duration` later; stops at the end of time instead of wrapping.
     #[must_use]
     pub(crate) fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// That much earlier.
+    /// The time `duration` earlier.
     #[must_use]
     pub(crate) fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
@@ -110,7 +110,7 @@ fn millis(duration: Duration) -> i64 {
 pub(crate) struct BootInstant(pub(crate) Duration);
 
 impl BootInstant {
-    /// That much later.
+    /// The time `duration` later.
     #[must_use]
     pub(crate) fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration))

@@ -16,9 +16,8 @@ export interface TestLogin {
   clientId?: string;
 }
 
-/**
- * Makes somebody logged in, without a server: what the test says is stored as the login of the account. With
- * `server.grant()` of {@link startAuthorizationServer} it can be refreshed as well.
+/** Logs a person in without a server: stores the given login for the account. With `server.grant()` of {@link
+ * startAuthorizationServer} it can be refreshed as well.
  *
  * @example
  * ```ts

@@ -10,7 +10,7 @@ use crate::session::config;
 use super::given_store;
 use super::options::json;
 
-/// Where to authenticate, as which client, and whose credential it is. One object serves every call.
+/// The authorization server, the client, and the owner of the credential. One object serves every call.
 ///
 /// Unknown names are refused with `INVALID_CONFIG`, which suggests the nearest known one.
 ///

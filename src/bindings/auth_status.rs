@@ -26,7 +26,7 @@ pub struct AuthStatus {
     pub issuer: Option<String>,
     /// The client that it was issued to.
     pub client_id: Option<String>,
-    /// The account at the server, as the server describes it. For people to read; none of it is verified.
+    /// The account at the server, as the server describes it. For people to read; nothing in it is verified.
     pub account: Option<LoginAccount>,
     /// The members of the token answer that {@link AuthConfig.tokenResponse} names.
     #[napi(ts_type = "Record<string, unknown>")]
@@ -80,7 +80,7 @@ pub struct LoginAccount {
 pub struct SkippedProfile {
     /// The account.
     pub profile: String,
-    /// As in {@link AuthStatus}.
+    /// See {@link AuthStatus}.
     #[napi(ts_type = "\"expired\" | \"login_required\" | \"logged_out\"")]
     pub state: String,
     /// Why, and what to do next.
@@ -90,7 +90,7 @@ pub struct SkippedProfile {
 /// A failure that is remembered.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LastError {
-    /// As in {@link AuthError}.
+    /// See {@link AuthError}.
     pub code: String,
     /// A sentence: the failure, and the next step.
     pub message: String,

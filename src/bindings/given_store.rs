@@ -62,8 +62,8 @@ pub struct CredentialStore {
         ts_type = "(key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>"
     )]
     pub write: (),
-    /// Runs `work` while nobody else, on any machine, holds the lock of that key; lets go when the promise of `work` settles, which
-    /// never rejects. `signal` fires when nobody waits for the lock any more.
+    /// Runs `work` while this machine alone holds the lock of that key; releases it when the promise of `work`
+    /// settles, which never rejects. `signal` fires when the lock is not needed any more.
     #[napi(
         ts_type = "(key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>"
     )]
@@ -85,7 +85,7 @@ pub struct CredentialStore {
 /// A value that a {@link CredentialStore} keeps.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct KeptValue {
-    /// As it was given to `write`.
+    /// The value, exactly as it was given to `write`.
     pub value: String,
     /// The value that `write` resolved to.
     pub version: String,
@@ -179,7 +179,7 @@ fn find(number: u32) -> Option<(PluginStore, Arc<Asker>)> {
     Some((store.clone(), Arc::clone(asker)))
 }
 
-/// Those that JavaScript can still reach.
+/// The stores that JavaScript can still reach.
 #[derive(Default)]
 struct Stores {
     last: u32,

@@ -4,7 +4,7 @@ use napi_derive::napi;
 
 use crate::environment::running_host::RunningHost;
 
-/// Takes what the running host heeds (lib/running-host.js).
+/// Sets the places that the running host reads (lib/running-host.js).
 #[napi(skip_typescript)]
 pub fn run_by(bits: u32) {
     RunningHost::is_now(bits);

@@ -13,7 +13,7 @@ pub(crate) trait Environment: Send + Sync {
     fn var(&self, name: &str) -> Option<OsString>;
     /// The user's home folder, as openclaw sees it.
     fn home(&self) -> Option<PathBuf>;
-    /// The home folder as most other programs see it: on Windows not every one heeds `HOME`.
+    /// The home folder as most other programs see it: on Windows some ignore `HOME`.
     fn profile(&self) -> Option<PathBuf> {
         self.home()
     }

@@ -14,12 +14,12 @@ impl RunningHost {
     /// The host keeps its own logins in auth-profiles.json.
     const AUTH_PROFILES: u32 = 64;
 
-    /// That of this process.
+    /// The host of this process.
     pub(crate) fn current() -> Self {
         Self(RUNNING.load(Ordering::Relaxed))
     }
 
-    /// Every later look finds this one.
+    /// Sets the host of this process.
     pub(crate) fn is_now(bits: u32) {
         RUNNING.store(bits, Ordering::Relaxed);
     }
@@ -29,12 +29,12 @@ impl RunningHost {
         self.0 != 0
     }
 
-    /// Of `OPENCLAW_STATE_DIR`, `MOLTBOT_STATE_DIR` and `CLAWDBOT_STATE_DIR`.
+    /// Whether it reads this one of `OPENCLAW_STATE_DIR`, `MOLTBOT_STATE_DIR` and `CLAWDBOT_STATE_DIR`.
     pub(crate) fn heeds_variable(self, index: usize) -> bool {
         !self.is_known() || self.0 >> index & 1 == 1
     }
 
-    /// Of `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
+    /// Whether it reads this one of `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
     pub(crate) fn heeds_folder(self, index: usize) -> bool {
         self.heeds_variable(index + 3)
     }
@@ -44,7 +44,7 @@ impl RunningHost {
         self.is_known().then_some(self.0 & Self::AUTH_PROFILES != 0)
     }
 
-    /// One that heeds these.
+    /// A host that reads these places.
     #[cfg(test)]
     pub(crate) fn of(bits: u32) -> Self {
         Self(bits)

@@ -164,7 +164,7 @@ mod windows {
     /// The error with which Windows also refuses to replace or remove an open file.
     const ACCESS_DENIED: i32 = 5;
 
-    /// Only a path: Windows lets nobody else into a user's profile, and links take a privilege there.
+    /// Only a path: Windows lets no other user into a user's profile, and links need a privilege there.
     #[derive(Debug)]
     pub(in crate::fs) struct Folder(PathBuf);
 

@@ -17,12 +17,12 @@ use windows as system;
 pub(crate) struct Identity(system::Facts);
 
 impl Identity {
-    /// Of an open file. One system call.
+    /// The identity of an open file. One system call.
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         system::of_file(file).map(Self)
     }
 
-    /// Of what a path leads to, symbolic links followed; none if nothing is there.
+    /// The identity of the file at a path, symbolic links followed; `None` if nothing is there.
     pub(crate) fn of_path(path: &Path) -> io::Result<Option<Self>> {
         present(system::of_path(path)).map(|facts| facts.map(Self))
     }
@@ -270,7 +270,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         let before = Identity::of_file(&file).unwrap();
         assert_eq!(Identity::of_path(&path).unwrap(), Some(before));
-        // Wine replaces nothing that somebody has open.
+        // Wine does not replace an open file.
         #[cfg(not(unix))]
         drop(file);
 

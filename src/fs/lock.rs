@@ -1,8 +1,8 @@
 //! One holder per credential, among threads, processes and copies of this program.
 //!
-//! A kernel lock on a sidecar file (flock; on Windows, that nobody else may open it for writing): it excludes two descriptors
-//! within one process as well as two processes, and the kernel frees it the instant its holder dies. The sidecar is never deleted: a deleted one would let two
-//! holders lock two files of one name.
+//! A kernel lock on a sidecar file (flock; on Windows, exclusive write access). It excludes two descriptors within one
+//! process as well as two processes, and the kernel frees it the instant its holder dies. The sidecar is never
+//! deleted: otherwise two holders could lock two files of one name.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,7 +24,7 @@ const NOTE_BYTES: usize = 512;
 /// The start of every note.
 const PROCESS: &str = "process ";
 
-/// How often a lock file is opened again because somebody deleted it between opening and locking.
+/// How often a lock file is opened again because it was deleted between opening and locking.
 const OPENS: usize = 16;
 
 /// A held lock. Dropping it frees it.
@@ -84,8 +84,8 @@ impl Lock {
         }
     }
 
-    /// Whether somebody holds the lock now, and whether it is a local one because there are no locks there. Makes and changes
-    /// nothing.
+    /// Whether the lock is held now, and whether it is a local one because the file system has no locks. Creates and
+    /// changes nothing.
     ///
     /// # Errors
     /// `STORE_IO` if the lock file cannot be opened.
@@ -174,7 +174,7 @@ impl Lock {
         })
     }
 
-    /// Whether somebody has called [`Lock::withdraw`].
+    /// Whether [`Lock::withdraw`] was called.
     pub(crate) fn is_withdrawn(&self, _: MayBlock) -> bool {
         self.passing_at
             .as_ref()
@@ -237,7 +237,7 @@ impl Drop for Lock {
     }
 }
 
-/// Windows keeps the name of a file that is removed until its last user has let go of it, wherever it knows no POSIX semantics.
+/// Where Windows has no POSIX semantics, it keeps the name of a removed file until its last user closes it.
 #[cfg(not(unix))]
 #[expect(clippy::disallowed_methods, reason = "this is where files are moved")]
 fn out_of_the_way(path: PathBuf) -> PathBuf {
@@ -301,7 +301,7 @@ fn try_at(path: &Path, try_lock: TryLock) -> Result<Option<File>, Refusal> {
             return Ok(Some(file));
         }
     }
-    // Somebody keeps deleting it: as good as held.
+    // Another process keeps deleting it: as good as held.
     Ok(None)
 }
 
@@ -335,7 +335,7 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Somebody may have deleted the file after it was opened; another process then locks a new one.
+/// Whether the opened file still has its name. If it was deleted, another process locks a new one.
 fn is_still_at(file: &File, path: &Path) -> bool {
     use crate::fs::identity::Identity;
     match (Identity::of_file(file), Identity::of_path(path)) {

@@ -19,10 +19,10 @@ pub(crate) struct Permissions {
 }
 
 impl Permissions {
-    /// Of what is there, links followed; none if nothing is.
+    /// The permissions of the file at a path, links followed; `None` if nothing is there.
     ///
     /// # Errors
-    /// `STORE_IO` for what belongs to another user or cannot be looked at.
+    /// `STORE_IO` if it belongs to another user or cannot be examined.
     pub(crate) fn of(path: &Path, what: &str, _: MayBlock) -> Result<Option<Self>, Error> {
         match std::fs::metadata(path) {
             Ok(metadata) => Self::read(path, what, &metadata).map(Some),

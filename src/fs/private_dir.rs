@@ -1,4 +1,4 @@
-//! Folders that nobody else may enter. Only what this program made is ever tightened.
+//! Creates folders that no other user may enter. Only this program's own folders are ever tightened.
 
 use std::io;
 use std::path::Path;
@@ -98,8 +98,8 @@ mod unix {
 
     fn make_in(folder: &Folder, name: &OsStr) -> Result<(), Errno> {
         rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
-        // A umask may have taken even the owner's permissions; it cannot give any. Then the folder cannot be opened, and
-        // only its name is left: at worst, a folder that somebody puts there meanwhile becomes private.
+        // A umask may have taken even the owner's permissions; it cannot give any. Then the folder cannot be opened,
+        // and only its name is left: at worst, a folder that another process puts there meanwhile becomes private.
         if let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
             && !Mode::from_raw_mode(stat.st_mode).contains(Mode::RWXU)
             && FileType::from_raw_mode(stat.st_mode).is_dir()
@@ -119,7 +119,7 @@ mod unix {
         if FileType::from_raw_mode(entry.st_mode).is_symlink() {
             ownership::require_ours(entry.st_uid, "symbolic link", path)?;
             let target = rustix::fs::statat(&folder, name, AtFlags::empty()).map_err(fail)?;
-            // Where somebody put a link, the folder behind it is not of our making: it keeps its permissions.
+            // The folder behind a link was not created by this program: it keeps its permissions.
             return ownership::require_ours(target.st_uid, "folder", path);
         }
         ownership::require_ours(entry.st_uid, "folder", path)?;

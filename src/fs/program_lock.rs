@@ -132,7 +132,8 @@ impl ProgramLock {
         Ok(Some(lock))
     }
 
-    /// Whether somebody took it for abandoned because this process was stopped for too long, or removed it.
+    /// Whether another process removed the lock, or took it for abandoned because this process was stopped for too
+    /// long.
     pub(crate) fn is_lost(&self) -> bool {
         self.kernel.is_none() && !self.held.is_ours(&self.held.lock(), &self.path)
     }
@@ -228,7 +229,7 @@ impl Held {
             _ => open(path, false)?,
         };
         if mark == Mark::Lease {
-            // As long as the one that it replaces.
+            // The same length as the text that it replaces.
             file.write_all(self.text().as_bytes())?;
         }
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
@@ -599,7 +600,7 @@ mod tests {
         let held = take().unwrap();
         assert!(take().is_none());
         assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 1);
-        // As Qwen Code does when it exits.
+        // Qwen Code does this when it exits.
         std::fs::remove_file(&path).unwrap();
         assert!(held.is_lost());
         let other = take().unwrap();

@@ -1,4 +1,4 @@
-//! Reading a file that must be a regular file of our own: never a fifo that blocks, a device or somebody else's.
+//! Reads a file that must be a regular file of this user: never a fifo that blocks, a device or another user's file.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -20,7 +20,7 @@ const READS: usize = 5;
 /// An open file, its contents, and the identity that it had while they were read.
 #[derive(Debug)]
 pub(crate) struct RegularFile {
-    /// Windows does not replace what somebody has open wherever it knows no POSIX semantics: nobody keeps it open there.
+    /// Where Windows has no POSIX semantics, it does not replace an open file: no descriptor is kept there.
     #[cfg(unix)]
     file: File,
     identity: Identity,

@@ -7,7 +7,7 @@ use crate::blocking::Look;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 
-/// As many links as Linux follows.
+/// The number of links that Linux follows.
 const MAX_LINKS: usize = 40;
 
 /// Follows the links of the last path component. The target need not exist yet.

@@ -36,7 +36,7 @@ main{max-width:26rem;margin:1rem;padding:2rem;border-radius:.8rem;background:#ff
 @media(prefers-color-scheme:dark){body{background:#14171a;color:#e8eaed}main{background:#1f2328}}";
 const STYLE_HASH: &str = "sha256-4nhbT8b+Nm4oow8GP/oFVKtpqwChrASr58lb0O5obgc=";
 
-/// Where it listens, as a redirect URI names it.
+/// The address to listen on, as in a redirect URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoopbackAddress {
     /// A loopback IP address, or `localhost`.
@@ -61,9 +61,9 @@ pub(crate) struct Page {
     pub(crate) text: &'static str,
 }
 
-/// Somebody came.
+/// A visitor has arrived.
 pub(crate) enum Arrival {
-    /// As expected.
+    /// The visit is the expected one.
     Visit(Visit),
     /// At the address where a login begins.
     Start(Visit),
@@ -71,7 +71,7 @@ pub(crate) enum Arrival {
     Refused(&'static str),
 }
 
-/// Somebody asked for the path.
+/// A request for the path.
 pub(crate) struct Visit {
     /// The text after the `?`.
     pub(crate) query: Secret,

@@ -96,7 +96,7 @@ impl fmt::Debug for Body {
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Where it goes.
+    /// The target.
     pub(crate) url: Endpoint,
     /// The method and contents.
     pub(crate) body: Body,

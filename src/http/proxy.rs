@@ -26,10 +26,10 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// The one that the environment names, if any.
+    /// The proxy that the environment names, if any.
     ///
     /// # Errors
-    /// What it names is of no use. To go without would send traffic past a proxy that somebody wanted.
+    /// The named proxy is unusable. Going without it would send traffic past a proxy that somebody wanted.
     pub(super) fn from_environment(lookup: Lookup<'_>) -> Result<Option<Self>, Failure> {
         let names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
         let Some((variable, value)) = first(&names, lookup) else {
@@ -65,7 +65,7 @@ impl fmt::Display for Proxy {
 /// The error completes "`HTTPS_PROXY` …"; nothing of the value is in it, since any part may be of the password.
 fn parse(value: &str) -> Result<Url, &'static str> {
     const NO_URL: &str = "is no URL such as http://proxy.example.com:3128. Percent-encode reserved characters in its user name and password";
-    // As everywhere else, a bare host:port is meant to be http.
+    // As in other programs, a bare host:port means http.
     let scheme = if value.contains("://") { "" } else { "http://" };
     let url = Url::parse(&format!("{scheme}{value}")).map_err(|_| NO_URL)?;
     if url.scheme().starts_with("socks") {

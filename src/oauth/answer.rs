@@ -93,7 +93,7 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// 5xx, 429, and what is said of a request that came at the wrong moment: the same request may fare better later.
+    /// A transient failure: 5xx, 429, and codes for a request at the wrong moment. The same request may succeed later.
     /// RFC 9110 §15.5.9 408, §15.5.10 409 (Fitbit's for two refreshes at once), RFC 4918 §11.3 423, RFC 8470 §5.2 425.
     pub(crate) fn is_passing_failure(&self) -> bool {
         self.status >= 500 || matches!(self.status, 408 | 409 | 423 | 425 | 429)
@@ -188,7 +188,7 @@ impl Answer {
                 self.error(ErrorCode::ServerError, what, said, next)
             }
             _ => {
-                // So do the gateways of large providers, in JSON of their own.
+                // The gateways of large providers do so as well, in JSON of their own.
                 let blocked = format!(
                     "{next} If that is right, something in front of the server refused this program. {BLOCKED}"
                 );

@@ -23,7 +23,7 @@ pub(crate) const DPOP: &str = "DPoP";
 pub(crate) struct DpopKey {
     pair: EcdsaKeyPair,
     stored: Secret,
-    /// Of every proof, as it is signed.
+    /// The header of every proof, in the form that is signed.
     header: String,
     /// The token that was last presented, and its hash.
     ath: Mutex<Option<(Secret, String)>>,

@@ -16,7 +16,7 @@ pub(crate) enum Meaning {
 }
 
 impl Meaning {
-    /// Of an answer, and of the refusal in it if there is one.
+    /// Classifies an answer, with its refusal if there is one.
     pub(crate) fn of(answer: &Answer, refusal: Option<&ErrorResponse>) -> Self {
         let says_so = refusal.is_some_and(|refusal| {
             refusal.kind == ErrorKind::SlowDown || refusal.is_passing(answer)

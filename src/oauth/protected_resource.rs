@@ -397,7 +397,7 @@ mod tests {
             (PATH_PLACE, "https://mcp.example/other"),
             (PATH_PLACE, "https://mcp.example/mcp/more"),
             (PATH_PLACE, "https://mcp.example/mcp?x=1"),
-            // Of the origin, at the place of the path.
+            // The document of the origin, at the place of the path.
             (PATH_PLACE, "https://mcp.example"),
             (ROOT_PLACE, "https://mcp.example:444"),
             (ROOT_PLACE, "not a URL"),

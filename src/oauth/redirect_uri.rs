@@ -9,7 +9,7 @@ use crate::http::callback_listener::LoopbackAddress;
 /// A redirect URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RedirectUri {
-    /// As it is registered and sent; without a port where any will do.
+    /// The URI in the form for registration and requests; without a port where any port will do.
     text: String,
     /// Nothing: the answer cannot be caught here, only brought by the person.
     loopback: Option<LoopbackAddress>,
@@ -203,7 +203,7 @@ mod tests {
         let any = RedirectUri::on_a_free_port();
         assert!(any.served_by("http://127.0.0.1:5000/callback").is_some());
         for other in [
-            // Of a version that registered without the port: servers may compare the text.
+            // A registration without the port, by an earlier version: servers may compare the text.
             "http://127.0.0.1/callback",
             "http://127.0.0.1:5000/callback?x",
             "http://127.0.0.1:5000/",

@@ -123,7 +123,7 @@ impl Words {
         self.have(CLIENT_PROOF) && !self.have(" token| session| user")
     }
 
-    /// Whether something is said to be missing from the request, and it is not the login.
+    /// Whether the words say that a part of the request is missing, other than the login.
     pub(super) fn are_of_something_missing(&self) -> bool {
         let missing = self.have(" missing| ip restrict") && self.have(REQUEST);
         missing && !self.have(REFRESH_TOKEN)

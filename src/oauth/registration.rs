@@ -224,7 +224,7 @@ impl RegistrationRequest<'_> {
             // RFC 8414 §2: 'If omitted, the default is "client_secret_basic"'; many omit it and take public clients.
             return vec![Public, ClientSecretBasic];
         };
-        // Of those with a secret, in the server's own order: mcp 2.3.0 lists what it handles best first.
+        // Among the methods with a secret, the server's own order decides: mcp 2.3.0 lists the best one first.
         let listed = |of: &[ClientAuthentication]| -> Vec<ClientAuthentication> {
             let known = |name: &String| of.iter().copied().find(|method| name == method.as_str());
             supported.iter().filter_map(known).collect()

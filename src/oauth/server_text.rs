@@ -14,7 +14,7 @@ const REMOVED: &str = "[removed]";
 pub(crate) struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Those secrets.
+    /// Cleans text of those secrets.
     pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut known = Self::default();
         for secret in secrets {
@@ -106,7 +106,8 @@ pub(crate) fn safe_url(text: &str) -> Option<String> {
     if !is_safe {
         return None;
     }
-    // As the server wrote it where that is the same; a parser's idea of it where others could read it differently.
+    // The server's spelling where that is equivalent; a parser's spelling where other programs could read it
+    // differently.
     let is_canonical = url.as_str().strip_suffix('/').unwrap_or(url.as_str())
         == text.strip_suffix('/').unwrap_or(text);
     Some(if is_canonical {

@@ -107,7 +107,7 @@ impl Session {
         Ok(Chosen {
             location: self.location(&config, look)?,
             config,
-            // Of the first, its own status says it.
+            // The first account's own status reports it.
             skipped: skipped.into_iter().skip(1).collect(),
         })
     }

@@ -84,7 +84,7 @@ struct Wait<'a> {
     redeeming: Option<BoxFuture<'a, Outcome>>,
     /// A request that is pushed for a browser that waits.
     pushing: Option<(Visit, BoxFuture<'a, Result<String, Error>>)>,
-    /// Not heeded while a code is redeemed.
+    /// Ignored while a code is redeemed.
     deadline: BoxFuture<'a, ()>,
 }
 

@@ -86,7 +86,7 @@ impl AuthorizationServer {
                 .extend(missing.take(1).cloned().collect::<Vec<_>>());
             Some(found.server)
         } else if let Some(issuer) = &config.issuer {
-            // Where it is of little use nobody waits for it.
+            // Where the metadata is of little use, the wait for it is short.
             let patience = if complete {
                 Duration::ZERO
             } else {

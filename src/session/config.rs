@@ -61,7 +61,7 @@ pub(crate) struct AuthConfig {
     pub(crate) pkce: bool,
     pub(crate) dpop: bool,
     pub(crate) extra_parameters: Vec<(String, String)>,
-    /// Those of the request that a person approves: these and the extra ones.
+    /// The parameters of the request that a person approves: these and the extra ones.
     pub(crate) authorization_parameters: Vec<(String, String)>,
     /// Members of token answers that are kept.
     pub(crate) token_response: Vec<String>,
@@ -730,7 +730,7 @@ pub(crate) fn known_names<'a>(
     Ok(())
 }
 
-/// A name that somebody else chose.
+/// A name from outside, without invisible characters.
 fn printable(name: &str) -> String {
     visible(name).chars().take(64).collect()
 }

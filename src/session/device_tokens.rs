@@ -33,7 +33,7 @@ pub(crate) trait Observer: Send + Sync {
     fn verification(&self, verification: Verification);
     /// The wait goes on, and why.
     fn progress(&self, progress: Progress);
-    /// Somebody is there to be asked for what the browser shows.
+    /// Whether a person can be asked for the text that the browser shows.
     fn can_paste(&self) -> bool {
         false
     }

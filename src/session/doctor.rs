@@ -23,7 +23,7 @@ use super::config::{AuthConfig, Flow};
 use super::refresh_round::moved_to;
 use super::{Session, location_request};
 
-/// How far the clocks may be apart before it is said.
+/// The difference between the clocks from which on it is reported.
 const TOLERATED_SKEW: Duration = Duration::from_secs(30);
 
 const CLIENT: &str = "client";
@@ -39,7 +39,7 @@ pub(crate) struct Check {
 struct LocalChecks {
     checks: Vec<Check>,
     client: Option<Finding>,
-    /// Of the login in use.
+    /// The issuer of the login in use.
     issuer: Option<String>,
 }
 

@@ -46,14 +46,14 @@ pub(super) struct Lifetime {
 pub(super) enum Renewal {
     /// There is no refresh token.
     Never,
-    /// Others refresh it too and do not heed our lock: it is left to them until it has ended.
+    /// Other programs refresh it too and ignore this library's lock: it is left to them until it has expired.
     OnceEnded,
     /// Before it ends.
     Ahead,
 }
 
 impl Renewal {
-    /// As the credential has it.
+    /// The freshness of a stored credential.
     pub(super) fn of(credential: &Outline) -> Self {
         match (credential.is_refreshable(), credential.is_refreshed_ahead()) {
             (false, _) => Self::Never,

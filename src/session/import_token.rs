@@ -75,7 +75,7 @@ fn token(options: &mut Options<'_>, name: &str) -> Result<Option<Secret>, Error>
     reason = "the cast saturates, and fractions of a millisecond do not matter"
 )]
 fn expiry(number: &serde_json::Number) -> Result<UnixMillis, Error> {
-    /// As milliseconds, before March 1973.
+    /// A number below this, as milliseconds, would be before March 1973.
     const SECONDS_BELOW: f64 = 1e11;
     match number.as_f64() {
         Some(millis) if millis >= SECONDS_BELOW => Ok(UnixMillis(millis as i64)),

@@ -9,7 +9,7 @@ use super::Session;
 use super::cancellation::aborted;
 use super::single_flight::{Flight, Outcome};
 
-/// Ends its flight when dropped, a panic included: the waiters get the outcome, their event loops are let go.
+/// Ends its flight when dropped, a panic included: the waiters get the outcome, and their event loops may end.
 pub(super) struct Landing {
     session: Arc<Session>,
     key: Key,

@@ -94,7 +94,7 @@ impl Logins {
         self.of(key, |login| (login.unsaved.clone(), login.local_lock))
     }
 
-    /// Lets go of keys: of logins that ended elsewhere, perhaps. Those that are used are parsed again.
+    /// Drops parsed keys: their logins may have ended elsewhere. Keys in use are parsed again.
     pub(super) fn let_go_of_keys(&self) {
         for login in lock(&self.0).values_mut() {
             login.dpop_key = None;

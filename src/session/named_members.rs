@@ -7,7 +7,7 @@ use crate::oauth::token_response::TokenResponse;
 
 use super::config::{AuthConfig, is_shown};
 
-/// As deep as members are kept.
+/// The greatest depth of kept members.
 const DEEPEST: usize = 4;
 
 /// The named members of an answer; if it has none of them, the stored ones.

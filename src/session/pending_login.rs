@@ -20,7 +20,7 @@ use super::verification::Verification;
 
 /// How often the login of another is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How often a login looks whether somebody has ended it.
+/// How often a login checks whether it was ended.
 const WATCH: Duration = Duration::from_secs(1);
 
 /// The credential that was stored before the person was asked.
@@ -38,7 +38,7 @@ impl Before {
         }
     }
 
-    /// Whether somebody has logged out since, which wins over a login that was begun earlier.
+    /// Whether there was a logout since, which wins over a login that was begun earlier.
     pub(super) fn was_logged_out(&self, locked: &Locked) -> bool {
         let now = Self::of(locked);
         !now.had_login && (self.had_login || self.logged_out_at != now.logged_out_at)
@@ -120,7 +120,7 @@ impl Session {
     }
 }
 
-/// Runs `work` until somebody ends the login.
+/// Runs `work` until the login is ended.
 pub(super) async fn unless_ended<T>(
     pending: &PendingLogin,
     work: impl Future<Output = Result<T, Error>>,

@@ -615,7 +615,7 @@ fn merged(
         .issuer
         .as_ref()
         .filter(|_| current.token_endpoint().is_none());
-    // Of a new refresh token nothing is known but what is said with it; the old one goes on to its own end.
+    // Only this answer describes a new refresh token; an unchanged one keeps its own expiry.
     let told = response.refresh_lifetime.map(|lifetime| now.plus(lifetime));
     let is_new = response
         .refresh

@@ -1,4 +1,4 @@
-//! The refreshes of this process that are between sent and saved: an exit, and a host that lets go of a plugin, wait for
+//! The refreshes of this process that are between sent and saved. An exit, and a host that unloads a plugin, wait for
 //! them.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

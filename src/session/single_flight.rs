@@ -21,9 +21,9 @@ pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
 pub(super) enum Effort {
     /// Advisory: there is still a valid token.
     OneAttempt,
-    /// Somebody waits for it.
+    /// A caller waits for it.
     Full,
-    /// Somebody waits for it; the server could not be reached shortly before, and is not waited for.
+    /// A caller waits for it; the server could not be reached shortly before, so the wait is short.
     Impatient,
 }
 

@@ -103,7 +103,7 @@ impl Session {
     ) -> Option<Vec<AuthStatus>> {
         let look = Look::Short(glance);
         let location = self.location(config, look).ok()?;
-        // Those of a plugin's folder.
+        // The profiles of a plugin's folder.
         location.beside(&config.profile)?.ok()?;
         let locations = profiles(&location, look).ok()??;
         let is_at_hand =

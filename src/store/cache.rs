@@ -222,7 +222,8 @@ impl Cache {
         Ok(snapshot)
     }
 
-    /// The credential of that generation, with the name of its login; none once others were loaded, or it was let go of.
+    /// The credential of that generation, with the name of its login; `None` once others were loaded, or it was
+    /// dropped.
     pub(crate) fn credential(&self, slot: SlotId, generation: u32) -> Option<(Key, Snapshot)> {
         let slot = self.at(slot)?;
         let state = slot.lock();
@@ -244,7 +245,7 @@ impl Cache {
         })
     }
 
-    /// Lets go of what was read there: a logout leaves no token in memory.
+    /// Drops the contents of that location: a logout leaves no token in memory.
     pub(crate) fn forget(&self, location: &Location) {
         if let Some(slot) = self.slot_at(location) {
             let mut state = slot.lock();
@@ -253,8 +254,8 @@ impl Cache {
         }
     }
 
-    /// Lets go of what was read from files that were replaced or removed since, and of their descriptors; true while any
-    /// other descriptor is held.
+    /// Drops the contents and descriptors of files that were replaced or removed since; true while any other
+    /// descriptor is open.
     pub(crate) fn let_go_of_replaced(&self) -> bool {
         let all = {
             let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
@@ -330,7 +331,7 @@ impl Cache {
             let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
             slots.all.clone()
         };
-        // One that is busy may wait for a network disk: nobody else should.
+        // A busy entry may wait for a network disk: no other caller should wait with it.
         let mut holding: Vec<_> = all
             .iter()
             .filter_map(|slot| {

@@ -35,9 +35,9 @@ pub(crate) struct NewCredential {
     pub(crate) id_token: Option<Secret>,
     /// The issuer, if there was one.
     pub(crate) issuer: Option<String>,
-    /// Where it is refreshed.
+    /// The token endpoint for refreshes.
     pub(crate) token_endpoint: Option<String>,
-    /// Where it is revoked.
+    /// The endpoint for revocation.
     pub(crate) revocation_endpoint: Option<String>,
     /// The client that it was issued to.
     pub(crate) client_id: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) struct NewCredential {
     pub(crate) registered_client: bool,
     /// Whether a person brought it, instead of logging in.
     pub(crate) imported: bool,
-    /// Where it is used, if the server said so.
+    /// The URL of the service, if the server named it.
     pub(crate) resource_url: Option<String>,
     /// The resource that named the server, as its tokens are asked for (RFC 8707).
     pub(crate) resource: Option<String>,
@@ -210,7 +210,7 @@ impl Snapshot {
         Self::new(outline.clone(), self.0.1.clone())
     }
 
-    /// That credential with these secrets, if they are its own.
+    /// Opens a sealed credential with these secrets, if they belong to it.
     pub(super) fn opening(&self, sealed: &Stored) -> Option<Stored> {
         match sealed {
             Stored::Sealed(outline) if self.identity == outline.identity => {
@@ -253,7 +253,7 @@ impl Snapshot {
 }
 
 impl Outline {
-    /// Of a credential of which only its secrets are known.
+    /// The outline of a credential of which only the secrets are known.
     pub(super) fn unknown(identity: Fingerprint) -> Self {
         Self {
             identity,
@@ -314,12 +314,12 @@ impl Outline {
         self.issuer.as_deref()
     }
 
-    /// Where it is refreshed.
+    /// The token endpoint for refreshes.
     pub(crate) fn token_endpoint(&self) -> Option<&str> {
         self.token_endpoint.as_deref()
     }
 
-    /// Where it is revoked.
+    /// The endpoint for revocation.
     pub(crate) fn revocation_endpoint(&self) -> Option<&str> {
         self.revocation_endpoint.as_deref()
     }
@@ -344,7 +344,7 @@ impl Outline {
         self.imported
     }
 
-    /// Where it is used, if the server said so.
+    /// The URL of the service, if the server named it.
     pub(crate) fn resource_url(&self) -> Option<&str> {
         self.resource_url.as_deref()
     }

@@ -99,7 +99,7 @@ impl EarlierLogin {
                 (Some(UnixMillis(since)), Some(seconds)) => Some(UnixMillis(
                     since.saturating_add(seconds.saturating_mul(1000)),
                 )),
-                // Of a time that nobody knows: a refresh finds out.
+                // The time of writing is unknown: a refresh finds out.
                 (None, Some(_)) => refresh.as_ref().map(|_| LONG_AGO),
                 _ => None,
             }),

@@ -134,7 +134,8 @@ impl Document {
         }
     }
 
-    /// When somebody logged out. A given store also keeps a document where nobody ever did: that of the time 0.
+    /// The time of the logout. A given store also keeps a document where nobody has ever logged out: that of the time
+    /// 0.
     pub(super) fn logged_out_at(&self) -> Option<UnixMillis> {
         let time = Members(&self.0).time("loggedOutAt").ok().flatten();
         time.filter(|time| *time != UnixMillis::default())

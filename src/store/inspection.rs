@@ -20,7 +20,7 @@ use crate::store::sealed;
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// As it should be.
+    /// It works as it should.
     Ok,
     /// It works, but less well than it should.
     Warning,

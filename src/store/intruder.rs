@@ -22,7 +22,7 @@ use crate::store::reading;
 use crate::store::registration::{Shelf, StoredClient};
 use crate::time::UnixMillis;
 
-/// Of four operations each, in each of five tests.
+/// Each round has four operations, in each of five tests.
 const ROUNDS: usize = 3_000;
 
 const INTRUDER: u32 = 65_534;
@@ -409,7 +409,7 @@ fn a_second_name_of_another_file_of_ours_is_not_written_to() {
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), text);
     assert_eq!(precious.metadata().unwrap().mode() & 0o777, 0o755);
 
-    // As the credential, it is no login; it keeps its contents and its permissions.
+    // It is not a login in the place of the credential either; it keeps its contents and its permissions.
     let second = at_path(&root.path().join("second.json"));
     std::fs::hard_link(&precious, second.path()).unwrap();
     assert_eq!(

@@ -103,7 +103,7 @@ impl JsonText {
         let members = self.members(object);
         let mut new = Zeroizing::new(Vec::new());
         let at = if let Some(last) = members.last() {
-            // As its neighbours are written.
+            // In the style of its neighbours.
             let before = members
                 .len()
                 .checked_sub(2)

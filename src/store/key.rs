@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(crate) enum Key {
     /// In a file.
     File {
-        /// As the config leads to it; links are not followed.
+        /// The path as the config gives it; links are not followed.
         path: PathBuf,
         /// The entry of the login in a file that several share.
         entry: Option<String>,

@@ -119,7 +119,7 @@ impl Locked {
         }
     }
 
-    /// When somebody logged out here, if nobody has logged in since; another program's file has no place for it.
+    /// The time of a logout with no login since; another program's file has no place for it.
     pub(crate) fn logged_out_at(&self) -> Option<UnixMillis> {
         match &self.0 {
             Kept::OwnFile(file) => file.logged_out_at(),
@@ -194,7 +194,7 @@ impl Locked {
             (Kept::Given(given), Room::Given(room)) => given
                 .save(room, credential, may)
                 .map_err(|failure| failure.map(|room| Reserved(Room::Given(room)))),
-            // Room is only given back to whom it was taken from.
+            // Reserved room goes back only to the file that it was taken for.
             (_, room) => Err(SaveFailure {
                 error: Error::new(
                     ErrorCode::StoreIo,

@@ -102,7 +102,7 @@ impl PendingLogin {
         self.0.is_some()
     }
 
-    /// Whether somebody has ended it.
+    /// Whether it was ended.
     pub(crate) fn is_ended(&self, may: MayBlock) -> bool {
         self.0.as_ref().is_some_and(|lock| lock.is_withdrawn(may))
     }

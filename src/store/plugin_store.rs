@@ -73,7 +73,7 @@ pub(crate) struct PluginStore {
     id: u32,
     pub(super) keeper: Arc<dyn Keeper>,
     clock: SharedClock,
-    /// Of the few keys that a plugin has.
+    /// The recent states of the few keys that a plugin has.
     recent: Arc<Mutex<Vec<Recent>>>,
     /// The store reports every change, on whichever machine.
     is_live: Arc<AtomicBool>,

@@ -175,7 +175,7 @@ impl Document {
             .collect()
     }
 
-    /// Those of them that nothing needs once a refresh stores this document.
+    /// The secrets among them that nothing needs once a refresh stores this document.
     pub(super) fn spent(&self) -> Vec<String> {
         let mut spent = self.former();
         spent.retain(|name| self.previous().is_some_and(|previous| previous != name));

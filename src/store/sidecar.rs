@@ -25,7 +25,7 @@ pub(super) enum Sidecar {
 
 /// The contents of such a document.
 pub(super) trait SmallDocument: Default {
-    /// Of its text; `place` is for people.
+    /// Reads its text; `place` is for people.
     ///
     /// # Errors
     /// `STORE_CORRUPT`, `STORE_VERSION`

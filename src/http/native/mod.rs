@@ -71,7 +71,7 @@ impl NativeClient {
         }
     }
 
-    /// As the process has them.
+    /// The settings of the process.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_system() -> Self {
         let environment = Box::new(crate::environment::ProcessEnvironment);

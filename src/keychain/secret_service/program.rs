@@ -42,7 +42,7 @@ const WAYS_OUT: [(&str, &str); 5] = [
 
 /// The program that answers.
 pub(super) struct Program {
-    /// As the kernel calls it; empty if that is not known.
+    /// The kernel's name for the process; empty if unknown.
     name: String,
     kwallet: Option<(&'static str, &'static str)>,
 }
@@ -83,7 +83,7 @@ impl Program {
         is_open.unwrap_or(false)
     }
 
-    /// As a person may know it.
+    /// The name by which a person may know it.
     pub(super) fn name(&self) -> String {
         clean(&self.name)
     }

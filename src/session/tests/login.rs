@@ -213,7 +213,7 @@ async fn an_abort_while_the_person_decides_ends_it_at_once_and_leaves_the_old_lo
     assert_eq!(bench.token().await.unwrap(), "a1");
 }
 
-/// Somebody takes the lock just before the person approves.
+/// Another process takes the lock just before the person approves.
 fn locked_at_approval() -> (
     Bench,
     std::sync::mpsc::Receiver<crate::store::locked::Locked>,

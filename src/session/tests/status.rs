@@ -270,7 +270,7 @@ async fn a_refresh_moves_the_end_of_the_login_where_it_says_so() {
     pass(3600).await;
     assert_eq!(bench.token().await.unwrap(), "a3");
     assert_eq!(bench.file()["refreshExpires"], json!(START.0 + 2 * HOUR));
-    // Of another one nothing is known.
+    // Nothing is known of another one.
     pass(3600).await;
     assert_eq!(bench.token().await.unwrap(), "a4");
     assert_eq!(bench.status().await.login_ends_at, None);

@@ -52,7 +52,7 @@ async fn each_ends_when_its_own_server_said() {
     assert_eq!(bench.token_with(&a).await.unwrap(), "a2");
     pass(1).await;
     assert_eq!(bench.token_with(&b).await.unwrap(), "a102");
-    // Somebody sets the clock wrong: the boot clock knows better, for both.
+    // The wall clock is set wrong: the boot clock is right, for both.
     bench.clock.jump(7 * HOUR);
     assert_eq!(bench.token_with(&a).await.unwrap(), "a2");
     assert_eq!(bench.token_with(&b).await.unwrap(), "a102");

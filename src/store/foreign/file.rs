@@ -281,8 +281,9 @@ impl ForeignFile {
         Err(self.keeps_changing())
     }
 
-    /// Whether what another has put there meanwhile stays. A program that takes no lock may have refreshed the same login at
-    /// the same time: then the later expiry wins. A login of somebody else, or of nobody knows whom, is a person's new one.
+    /// Whether another program's login in the file stays. A program that takes no lock may have refreshed the same
+    /// login at the same time: then the later expiry wins. A login of another or an unknown owner is a person's new
+    /// one.
     fn wins(&self, theirs: &Found, ours: &Snapshot) -> bool {
         let Stored::Credential(login) = &theirs.stored else {
             // A logout, unless the program was refused for the very token that we have just replaced.

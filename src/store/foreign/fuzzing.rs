@@ -67,7 +67,7 @@ fn put_and_removed(entry: &Entry, before: &JsonText, login: &Snapshot) {
     assert!(text == once, "what is the same is not written again");
 
     let mut without = before.clone();
-    // Else the file goes with its login.
+    // Otherwise the file is removed with its login.
     if !(entry.remove(&mut without) && entry.remove(&mut text)) {
         return;
     }

@@ -70,7 +70,7 @@ mod tool {
     /// `errSecItemNotFound`, as its exit code.
     const NOT_FOUND: i32 = 44;
 
-    /// Where it is, and with what it is asked for.
+    /// The item, and the command that asks for it.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     pub(crate) struct KeychainItem {
         program: PathBuf,

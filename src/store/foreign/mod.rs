@@ -6,7 +6,6 @@
 
 mod entry;
 pub(super) mod file;
-mod format;
 mod formats;
 pub(super) mod found;
 #[cfg(any(test, fuzzing))]

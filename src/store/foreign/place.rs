@@ -112,7 +112,7 @@ impl Place {
         }
     }
 
-    /// As if its program kept it in that item.
+    /// A place where the program uses that item.
     #[cfg(test)]
     pub(in crate::store) fn with_item(self, item: KeychainItem) -> Self {
         Self {

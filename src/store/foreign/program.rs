@@ -18,7 +18,7 @@ use super::layout::{Layout, Login, Names};
 
 /// A row of the table.
 pub(super) struct Program {
-    /// As people know it.
+    /// The program's name for people.
     pub(super) title: &'static str,
     pub(super) home: Home,
     /// The objects above the members of a profile's login.
@@ -37,7 +37,7 @@ pub(super) struct Program {
     pub(super) json_scope: Option<&'static str>,
     /// The locks that are held while a refresh token is spent, in the order in which the program takes them.
     pub(super) request_locks: &'static [HostLock],
-    /// Those that are held for the last comparison and the rename alone.
+    /// The locks that are held only for the last comparison and the rename.
     pub(super) save_locks: &'static [HostLock],
 }
 

@@ -154,7 +154,7 @@ impl GivenLock {
         self.record(|document| document.with_last_refresh(last_refresh), may)
     }
 
-    /// Changes what is said of the credential.
+    /// Changes the outline of the credential.
     pub(in crate::store) fn record(
         &mut self,
         edit: impl FnOnce(Document) -> Document,

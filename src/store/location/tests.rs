@@ -168,7 +168,7 @@ fn refused(plugin_id: &str, profile: &str, state_dir: Option<&str>, path: Option
     error.message().to_owned()
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn one_folder_per_plugin_and_one_file_per_profile() {
@@ -196,7 +196,7 @@ fn names_that_cannot_be_names_are_refused() {
     assert!(longest.path().to_str().unwrap().len() > 256);
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn paths_that_cannot_be_paths_are_refused() {
@@ -209,7 +209,7 @@ fn paths_that_cannot_be_paths_are_refused() {
     assert!(refused("a", "p", None, None).contains("Set HOME"));
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn the_hosts_variables_count_in_their_order() {
@@ -269,7 +269,7 @@ fn the_running_host_says_which_variables_and_folders_count() {
             .with("CLAWDBOT_STATE_DIR", &old)
             .with("OPENCLAW_STATE_DIR", "/open")
     };
-    // As lib/running-host.js counts them.
+    // The bits of lib/running-host.js.
     let (clawdbot, openclaw, openclaw_cn) = (4 + 16 + 64, 1 + 56, 1 + 8 + 64);
     assert_eq!(resolved(&both().run_by(clawdbot)), of("old"));
     assert_eq!(
@@ -345,7 +345,7 @@ fn the_first_folder_that_exists_in_the_home_counts() {
     assert_eq!(resolved(&environment), expected(".openclaw"));
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn tilde_expands_everywhere_and_relative_paths_become_absolute() {
@@ -400,7 +400,7 @@ fn clients(location: &Location, server: &str) -> PathBuf {
     Shelf::of(location, server).path()
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn registrations_lie_beside_the_credentials() {
@@ -463,7 +463,7 @@ fn only_profiles_are_listed() {
     assert_eq!(listed(&exact), std::slice::from_ref(&exact));
 }
 
-/// Of POSIX paths.
+/// Uses POSIX paths.
 #[cfg(unix)]
 #[test]
 fn the_handwritten_file_is_the_default_profiles() {

@@ -9,7 +9,7 @@ use super::super::program::{
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-pub(in super::super) static AUTH_PROFILES: Program = Program {
+pub(super) static AUTH_PROFILES: Program = Program {
     title: "the host",
     home: Home {
         variables: &[],
@@ -70,7 +70,7 @@ fn put(entry: &Layout, text: &mut JsonText, login: &Snapshot) {
         }
         entry.set(text, "type", Some(kind.into()));
         entry.set(text, "provider", Some(provider_of(entry.name()).into()));
-        // Of a login of another type.
+        // Members of another type of login.
         for other in [TOKEN.access, API_KEY.access, OAUTH.access, "refresh"] {
             if other != names.access && Some(other) != names.refresh {
                 entry.set(text, other, None);

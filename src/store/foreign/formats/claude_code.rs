@@ -13,7 +13,7 @@ use crate::fs::private_dir;
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-pub(in super::super) static CLAUDE_CODE: Program = Program {
+pub(super) static CLAUDE_CODE: Program = Program {
     title: "Claude Code",
     home: Home {
         variables: &[

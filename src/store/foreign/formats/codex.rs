@@ -16,7 +16,7 @@ use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 use crate::time::rfc3339;
 
-pub(in super::super) static CODEX: Program = Program {
+pub(super) static CODEX: Program = Program {
     title: "Codex",
     home: Home {
         variables: &[Variable::of("CODEX_HOME")],

@@ -3,7 +3,7 @@
 use super::super::layout::{MILLIS, Names};
 use super::super::program::{Home, Logout, Program, Refusal, Variable, whole_file};
 
-pub(in super::super) static GEMINI_CLI: Program = Program {
+pub(super) static GEMINI_CLI: Program = Program {
     title: "Gemini CLI",
     home: Home {
         variables: &[Variable {

@@ -11,7 +11,7 @@ use super::super::program::{
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-pub(in super::super) static KIMI_CODE: Program = Program {
+pub(super) static KIMI_CODE: Program = Program {
     title: "Kimi Code",
     home: Home {
         variables: &[Variable::of("KIMI_CODE_HOME")],

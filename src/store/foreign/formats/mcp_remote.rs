@@ -8,7 +8,7 @@ use crate::fs::program_lock::Mark;
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-pub(in super::super) static MCP_REMOTE: Program = Program {
+pub(super) static MCP_REMOTE: Program = Program {
     title: "mcp-remote",
     home: Home {
         variables: &[],

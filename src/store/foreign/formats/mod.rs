@@ -1,4 +1,4 @@
-//! One file for each program: its row of the table, with the places of its members and its locks.
+//! The table of the programs, and one file for each: the places of its members, and its locks.
 //!
 //! Each was checked with the version that its page in `docs/reference/formats/` names.
 
@@ -11,11 +11,26 @@ mod mcp_remote;
 mod pi;
 mod qwen_code;
 
-pub(super) use self::auth_profiles::AUTH_PROFILES;
-pub(super) use self::claude_code::CLAUDE_CODE;
-pub(super) use self::codex::CODEX;
-pub(super) use self::gemini_cli::GEMINI_CLI;
-pub(super) use self::kimi_code::KIMI_CODE;
-pub(super) use self::mcp_remote::MCP_REMOTE;
-pub(super) use self::pi::PI;
-pub(super) use self::qwen_code::QWEN_CODE;
+use crate::store::credentials_format::Format;
+
+use super::program::{Home, Program};
+
+impl Format {
+    pub(super) fn program(self) -> &'static Program {
+        match self {
+            Self::AuthProfiles => &auth_profiles::AUTH_PROFILES,
+            Self::ClaudeCode => &claude_code::CLAUDE_CODE,
+            Self::Codex => &codex::CODEX,
+            Self::QwenCode => &qwen_code::QWEN_CODE,
+            Self::Pi => &pi::PI,
+            Self::KimiCode => &kimi_code::KIMI_CODE,
+            Self::McpRemote => &mcp_remote::MCP_REMOTE,
+            Self::GeminiCli => &gemini_cli::GEMINI_CLI,
+        }
+    }
+
+    /// The place where its program keeps it.
+    pub(super) fn home(self) -> &'static Home {
+        &self.program().home
+    }
+}

@@ -9,7 +9,7 @@ use super::super::program::{
 use crate::store::credential::Snapshot;
 use crate::store::json_text::JsonText;
 
-pub(in super::super) static PI: Program = Program {
+pub(super) static PI: Program = Program {
     title: "pi",
     home: Home {
         variables: &[Variable::of("PI_CODING_AGENT_DIR")],

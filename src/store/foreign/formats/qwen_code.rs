@@ -6,7 +6,7 @@ use super::super::program::{
 };
 use crate::fs::program_lock::Mark;
 
-pub(in super::super) static QWEN_CODE: Program = Program {
+pub(super) static QWEN_CODE: Program = Program {
     title: "Qwen Code",
     home: Home {
         variables: &[Variable::of("QWEN_HOME")],

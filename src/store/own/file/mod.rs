@@ -124,7 +124,7 @@ impl OwnFile {
         &self.seen.stored
     }
 
-    /// When somebody logged out here, if nobody has logged in since.
+    /// The time of a logout with no login since.
     pub(in crate::store) fn logged_out_at(&self) -> Option<UnixMillis> {
         self.seen.document.logged_out_at()
     }
@@ -305,7 +305,7 @@ impl OwnFile {
             may,
         )?;
         self.seen.document.forget_former(Person::Here, may);
-        // Those that were not looked at because the file was damaged.
+        // The temp files that were not read because the file was damaged.
         Journal::of(&self.target).discard(&self.seen.stored, may);
         Ok(())
     }
@@ -329,7 +329,7 @@ impl OwnFile {
         self.record(|document| document.with_last_refresh(last_refresh), may)
     }
 
-    /// Changes what is said of the credential, unless the file was changed meanwhile.
+    /// Changes the outline of the credential, unless the file was changed meanwhile.
     ///
     /// # Errors
     /// `STORE_IO` if it cannot be written.

@@ -662,7 +662,7 @@ fn a_handwritten_login_is_adopted_once_and_never_comes_back() {
     assert!(!old.exists());
     assert!(old.with_file_name("credentials.json.adopted").exists());
 
-    // Somebody restores it, and adopts again what was found before.
+    // The old file is restored, and the login in it is adopted again.
     std::fs::write(&old, text).unwrap();
     assert!(
         reading::handwritten(
