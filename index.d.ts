@@ -124,7 +124,7 @@ export interface AdoptedLogin {
 }
 
 /**
- * Where to authenticate, as which client, and whose credential it is. One object serves every call.
+ * The authorization server, the client, and the owner of the credential. One object serves every call.
  *
  * Unknown names are refused with `INVALID_CONFIG`, which suggests the nearest known one.
  *
@@ -377,7 +377,7 @@ export interface AuthStatus {
   issuer?: string
   /** The client that it was issued to. */
   clientId?: string
-  /** The account at the server, as the server describes it. For people to read; none of it is verified. */
+  /** The account at the server, as the server describes it. For people to read; nothing in it is verified. */
   account?: LoginAccount
   /** The members of the token answer that {@link AuthConfig.tokenResponse} names. */
   tokenResponse?: Record<string, unknown>
@@ -455,8 +455,8 @@ export interface CredentialStore {
    */
   write: (key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>
   /**
-   * Runs `work` while nobody else, on any machine, holds the lock of that key; lets go when the promise of `work` settles, which
-   * never rejects. `signal` fires when nobody waits for the lock any more.
+   * Runs `work` while this machine alone holds the lock of that key; releases it when the promise of `work`
+   * settles, which never rejects. `signal` fires when the lock is not needed any more.
    */
   withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
   /** The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named. */
@@ -582,7 +582,7 @@ export declare function importToken(config: AuthConfig, token: ImportedToken): P
 
 /** A value that a {@link CredentialStore} keeps. */
 export interface KeptValue {
-  /** As it was given to `write`. */
+  /** The value, exactly as it was given to `write`. */
   value: string
   /** The value that `write` resolved to. */
   version: string
@@ -590,7 +590,7 @@ export interface KeptValue {
 
 /** A failure that is remembered. */
 export interface LastError {
-  /** As in {@link AuthError}. */
+  /** See {@link AuthError}. */
   code: string
   /** A sentence: the failure, and the next step. */
   message: string
@@ -828,7 +828,7 @@ export interface SignalOptions {
 export interface SkippedProfile {
   /** The account. */
   profile: string
-  /** As in {@link AuthStatus}. */
+  /** See {@link AuthStatus}. */
   state: "expired" | "login_required" | "logged_out"
   /** Why, and what to do next. */
   message: string
