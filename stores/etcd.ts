@@ -1,17 +1,30 @@
 /** Logins in etcd, for several machines that share one. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { hearing } from "./hearing.ts";
-import { peer, type SharedStore, type SharedStoreOptions, type StoreCheck, sealed, within } from "./shared-store.ts";
+import {
+  clockCheck,
+  peer,
+  problem,
+  type SharedStore,
+  type SharedStoreOptions,
+  type StoreCheck,
+  sealed,
+  within,
+} from "./shared-store.ts";
 import { StoreError } from "./store-error.ts";
 
 export interface EtcdStoreOptions extends SharedStoreOptions {
   /** @default the variable ETCDCTL_ENDPOINTS, else "http://127.0.0.1:2379" */
   hosts?: string | string[];
-  /** Further options of `etcd3`: `credentials`, `auth`, … */
+  /**
+   * Further options of `etcd3`: `credentials`, `auth`, … Without these two the variables of etcdctl count: `ETCDCTL_CACERT`,
+   * `ETCDCTL_CERT` and `ETCDCTL_KEY` (files), `ETCDCTL_USER` (`name:password`, or the name beside `ETCDCTL_PASSWORD`).
+   */
   client?: Record<string, unknown>;
   /** The prefix of all keys. @default "plugin_auth/" */
   prefix?: string;
@@ -35,9 +48,15 @@ const eachOnce = {
 export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
   const { prefix = "plugin_auth/", lockSeconds = 10, timeoutMs = 5_000 } = options;
   const hosts = options.hosts ?? process.env.ETCDCTL_ENDPOINTS?.split(",") ?? "http://127.0.0.1:2379";
+  let access: Access | undefined;
   let connecting: Promise<Client> | undefined;
   const watches = new Set<() => Promise<void>>();
 
+  /** Read at first use, so that a file that is missing fails a call. */
+  const gained = (): Access => {
+    access ??= accessOf((options.client ?? {}) as Access);
+    return access;
+  };
   const ready = (): Promise<Client> => {
     connecting ??= peer<{ Etcd3: new (options: object) => Client }>("etcd3", () => import("etcd3" as string))
       .then(
@@ -47,6 +66,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
             dialTimeout: timeoutMs,
             faultHandling: { global: eachOnce, host: () => eachOnce },
             ...options.client,
+            ...gained(),
           }),
       )
       .catch((error) => {
@@ -146,7 +166,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
 
     async watch(listener) {
       const stop = hearing(listener, async () => {
-        const { broken, close } = await watchRange({ hosts, prefix, options, timeoutMs }, (key) =>
+        const { broken, close } = await watchRange({ hosts, prefix, access: gained(), timeoutMs }, (key) =>
           listener.changed(key.slice(prefix.length)),
         );
         return { broken, close, ping: () => ask((client) => client.get(`${prefix}lock:`).exec()) };
@@ -175,6 +195,26 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
           fix: "Look at etcdctl alarm list.",
         });
       }
+      // Rights are looked at for all that a transaction may do, also for what this one never does.
+      await ask((client) =>
+        client
+          .if(`${prefix}lock:!doctor`, "Create", "==", 0)
+          .and(`${prefix}lock:!doctor`, "Create", "!=", 0)
+          .then(client.put(`${prefix}lock:!doctor`).value(""))
+          .commit(),
+      ).catch((error) => {
+        if ((error as { code?: string }).code !== "EtcdPermissionDeniedError") throw error;
+        checks.push(
+          problem(
+            "This user may not read and write the keys.",
+            `etcdctl role grant-permission … --prefix=true readwrite ${prefix}`,
+          ),
+        );
+      });
+      const { response } = await gateway({ hosts, access: gained(), timeoutMs })("/v3/maintenance/status", {});
+      response.destroy();
+      const date = Date.parse(response.headers.date ?? "");
+      if (!Number.isNaN(date)) checks.push(...clockCheck(date, took));
       return checks;
     },
 
@@ -192,28 +232,47 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
  */
 const TURN = 30_000;
 
-interface Range {
+interface Way {
   hosts: string | string[];
-  prefix: string;
-  options: EtcdStoreOptions;
+  access: Access;
   timeoutMs: number;
 }
 
-/**
- * Reports the written keys, by etcd's JSON gateway: a watch of gRPC would keep the process alive, and its connection
- * cannot be told not to. Resolves once the watch has begun.
- */
-async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed: (key: string) => void) {
+interface Range extends Way {
+  prefix: string;
+}
+
+/** TLS and the user, as `etcd3` takes them. */
+interface Access {
+  credentials?: { rootCertificate?: Buffer; privateKey?: Buffer; certChain?: Buffer };
+  auth?: { username: string; password: string };
+}
+
+function accessOf({ credentials, auth }: Access, env = process.env): Access {
+  const { ETCDCTL_CACERT: ca, ETCDCTL_CERT: cert, ETCDCTL_KEY: key, ETCDCTL_USER: user } = env;
+  const [username = "", ...rest] = user?.split(":") ?? [];
+  const password = rest.length > 0 ? rest.join(":") : (env.ETCDCTL_PASSWORD ?? "");
+  const secure =
+    credentials ??
+    (ca || cert || key
+      ? {
+          ...(ca && { rootCertificate: readFileSync(ca) }),
+          ...(key && { privateKey: readFileSync(key) }),
+          ...(cert && { certChain: readFileSync(cert) }),
+        }
+      : undefined);
+  const known = auth ?? (username === "" ? undefined : { username, password });
+  return { ...(secure && { credentials: secure }), ...(known && { auth: known }) };
+}
+
+/** Asks one of the hosts by etcd's JSON gateway. */
+function gateway({ hosts, access, timeoutMs }: Way) {
   const all = [hosts].flat();
   const host = all[Math.floor(Math.random() * all.length)] ?? "";
-  const { credentials, auth } = (options.client ?? {}) as {
-    credentials?: { rootCertificate?: Buffer; privateKey?: Buffer; certChain?: Buffer };
-    auth?: { username: string; password: string };
-  };
-  const url = new URL(/^https?:/.test(host) ? host : `${credentials ? "https" : "http"}://${host}`);
-  const { rootCertificate: ca, privateKey: key, certChain: cert } = credentials ?? {};
+  const { rootCertificate: ca, privateKey: key, certChain: cert } = access.credentials ?? {};
+  const url = new URL(/^https?:/.test(host) ? host : `${access.credentials ? "https" : "http"}://${host}`);
   const secure = { ...(ca && { ca }), ...(key && { key }), ...(cert && { cert }) };
-  const post = async (path: string, body: object, headers: Record<string, string> = {}) => {
+  return async (path: string, body: object, headers: Record<string, string> = {}) => {
     const send = url.protocol === "https:" ? https.request : http.request;
     const request = send(new URL(path, url), { method: "POST", headers, agent: false, ...secure });
     // Waiters get the error another way; without a listener it would end the process.
@@ -222,6 +281,15 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
     const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
     return { request, response };
   };
+}
+
+/**
+ * Reports the written keys, by etcd's JSON gateway: a watch of gRPC would keep the process alive, and its connection
+ * cannot be told not to. Resolves once the watch has begun.
+ */
+async function watchRange({ prefix, ...way }: Range, changed: (key: string) => void) {
+  const { auth } = way.access;
+  const post = gateway(way);
   const encoded = (text: string) => Buffer.from(text).toString("base64");
   const headers: Record<string, string> = {};
   if (auth !== undefined) {
@@ -262,7 +330,7 @@ async function watchRange({ hosts, prefix, options, timeoutMs }: Range, changed:
     throw new StoreError("WATCH_ENDED", "The watch has ended.");
   })();
   broken.catch(() => {});
-  await within(Promise.race([created, broken]), { timeoutMs });
+  await within(Promise.race([created, broken]), { timeoutMs: way.timeoutMs });
   return { broken, close: () => void request.destroy() };
 }
 

@@ -17,6 +17,8 @@ import { StoreError } from "./store-error.ts";
 export interface PostgresPool {
   // biome-ignore lint/suspicious/noExplicitAny: rows are of any shape
   query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
+  /** How it connects: the lock and the notifications do the same. */
+  options?: object;
 }
 
 export interface PostgresStoreOptions extends SharedStoreOptions {
@@ -27,7 +29,10 @@ export interface PostgresStoreOptions extends SharedStoreOptions {
   connectionString?: string;
   /** Further options of `pg`: `ssl`, `host`, `user`, … */
   client?: Record<string, unknown>;
-  /** A pool of the plugin's own for reads and writes. The lock and the notifications have connections of their own. */
+  /**
+   * A pool of the plugin's own for reads and writes. The lock and the notifications have connections of their own, made with the
+   * pool's options where none are given here.
+   */
   pool?: PostgresPool;
   /** @default the first schema of the search path */
   schema?: string;
@@ -50,7 +55,12 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
   const { timeoutMs = 5_000, connectionString, create = true } = options;
   const table = tableOf(options);
   const channel = `plugin_auth_${(options.schema ?? "").replace(/\W/g, "_")}_${(options.table ?? "plugin_auth").replace(/\W/g, "_")}`;
+  const isGiven = connectionString !== undefined || options.client !== undefined;
+  const pooled = (isGiven ? undefined : options.pool?.options) as { password?: unknown } | undefined;
   const settings = {
+    ...pooled,
+    // It is not enumerable there.
+    ...(pooled?.password !== undefined && { password: pooled.password }),
     ...(connectionString !== undefined && { connectionString }),
     ...options.client,
     connectionTimeoutMillis: timeoutMs,
@@ -165,7 +175,9 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
       const [row] = await query(
         `SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,
            current_setting('synchronous_commit') AS commit, extract(epoch FROM clock_timestamp()) * 1000 AS now,
-           has_table_privilege('${table.replaceAll("'", "''")}', 'SELECT, INSERT, UPDATE') AS may, pg_is_in_recovery() AS replica`,
+           pg_is_in_recovery() AS replica, to_regclass($1) IS NOT NULL AS there,
+           (SELECT bool_and(has_table_privilege(to_regclass($1), wanted)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) wanted) AS may`,
+        [table],
       );
       const took = performance.now() - began;
       checks.push({
@@ -176,7 +188,9 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
       if (row.replica) {
         checks.push(problem("This server is a replica and cannot be written.", "Give the address of the primary."));
       }
-      if (!row.may) {
+      if (!row.there) {
+        checks.push(problem(`The table ${table} is not there.`, `${postgresStatement(options)};`));
+      } else if (!row.may) {
         checks.push(
           problem(`This role may not read and write ${table}.`, `GRANT SELECT, INSERT, UPDATE ON ${table} TO …`),
         );

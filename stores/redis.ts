@@ -15,7 +15,10 @@ import {
 import { StoreError } from "./store-error.ts";
 
 export interface RedisStoreOptions extends SharedStoreOptions {
-  /** `redis://user:password@host:6379/0`, `rediss://…` with TLS. @default the variable REDIS_URL, else localhost */
+  /**
+   * `redis://user:password@host:6379/0`, `rediss://…` with TLS. Without a password in it, the variables `REDIS_USERNAME` and
+   * `REDIS_PASSWORD` or `REDISCLI_AUTH` count. @default the variable `REDIS_URL`, else localhost
+   */
   url?: string;
   /** Further options of node-redis' `createClient`: `socket`, `username`, `password`, … */
   client?: Record<string, unknown>;
@@ -33,6 +36,13 @@ const WRITE = `
 if (redis.call("HGET", KEYS[1], "version") or "") ~= ARGV[1] then return 0 end
 redis.call("HSET", KEYS[1], "value", ARGV[2], "version", ARGV[3])
 redis.call("PUBLISH", ARGV[4], ARGV[5])
+return 1`;
+// What a login needs, on a key that nobody reads.
+const TRY = `
+redis.call("HSET", KEYS[1], "value", "", "version", "")
+redis.call("HGETALL", KEYS[1])
+redis.call("PUBLISH", ARGV[1], ARGV[2])
+redis.call("DEL", KEYS[1])
 return 1`;
 const RENEW = `if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end return 0`;
 const FREE = `if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0`;
@@ -56,6 +66,7 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
     );
     const client = createClient({
       ...(url !== undefined && { url }),
+      ...passwordFromEnvironment(url),
       ...options.client,
       name: "clawdbot-plugin-auth",
       // A command that waits for a connection which does not come back would keep its caller waiting.
@@ -198,6 +209,16 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
       if (said("role") === "slave") {
         checks.push(problem("This server is a replica and cannot be written.", "Give the address of the primary."));
       }
+      await script(TRY, "lock:!doctor", [channel, "lock:!doctor"]).catch((error) => {
+        // Redis 7.0 has no code for what a script may not do.
+        if (!/NOPERM|can't (?:run|access)/.test((error as Error).message)) throw error;
+        checks.push(
+          problem(
+            "This user may not read, write and publish.",
+            `ACL SETUSER … ~${prefix}* &${channel} +@read +@write +@pubsub +@scripting +@connection`,
+          ),
+        );
+      });
       const settings = await ask<Record<string, string>>((client) =>
         client.configGet(["appendonly", "appendfsync"]),
       ).catch(() => undefined);
@@ -240,6 +261,14 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
     },
   };
   return sealed(engine, options);
+}
+
+function passwordFromEnvironment(url: string | undefined): object {
+  const { REDIS_USERNAME: username, REDIS_PASSWORD, REDISCLI_AUTH } = process.env;
+  const password = REDIS_PASSWORD ?? REDISCLI_AUTH;
+  return password === undefined || (url !== undefined && new URL(url).password !== "")
+    ? {}
+    : { password, ...(username !== undefined && { username }) };
 }
 
 /** Characters that mean something to SCAN. */

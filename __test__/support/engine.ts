@@ -97,8 +97,8 @@ export class Redis extends Program {
   static readonly unavailable: string | false = engine("redis-server") === undefined ? "Redis is not installed" : false;
 
   /** `isOpen`: for other machines as well. */
-  static async start(lifetime: Lifetime, isOpen = false): Promise<Redis> {
-    const redis = new this(lifetime, await freePort(), isOpen);
+  static async start(lifetime: Lifetime, isOpen = false, more: string[] = []): Promise<Redis> {
+    const redis = new this(lifetime, await freePort(), isOpen, more);
     await redis.startAgain();
     return redis;
   }
@@ -106,9 +106,12 @@ export class Redis extends Program {
   protected readonly program: "redis-server" | "valkey-server" = "redis-server";
   readonly #isOpen: boolean;
 
-  protected constructor(lifetime: Lifetime, port: number, isOpen: boolean) {
+  readonly #more: string[];
+
+  protected constructor(lifetime: Lifetime, port: number, isOpen: boolean, more: string[]) {
     super(lifetime, port);
     this.#isOpen = isOpen;
+    this.#more = more;
   }
 
   toldThrough(port: number, host = "127.0.0.1"): StoreTold {
@@ -118,7 +121,7 @@ export class Redis extends Program {
   protected get options(): string[] {
     const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
     const bound = this.#isOpen ? ["--bind", "0.0.0.0", "--protected-mode", "no"] : ["--bind", "127.0.0.1"];
-    return ["--port", `${this.port}`, ...bound, "--dir", this.folder, ...durable];
+    return ["--port", `${this.port}`, ...bound, "--dir", this.folder, ...durable, ...this.#more];
   }
 
   async breakLocks(): Promise<void> {
@@ -139,9 +142,20 @@ export class Redis extends Program {
     }
   }
 
+  /** Several commands on one connection. */
+  session(): { send(line: string): Promise<string>; end(): void } {
+    const socket = connect(this.port, "127.0.0.1").setEncoding("utf8");
+    const send = async (line: string) => {
+      socket.write(`${line}\r\n`);
+      const [answer] = await once(socket, "data");
+      return String(answer);
+    };
+    return { send, end: () => void socket.destroy() };
+  }
+
   protected async answers(): Promise<boolean> {
     return await this.send("PING").then(
-      (answer) => answer.startsWith("+PONG"),
+      (answer) => /^(?:\+PONG|-NOAUTH)/.test(answer),
       () => false,
     );
   }
@@ -158,8 +172,8 @@ export class Etcd extends Program {
   static readonly unavailable = engine("etcd") === undefined ? "etcd is not installed" : false;
 
   /** `isOpen`: for other machines as well. */
-  static async start(lifetime: Lifetime, isOpen = false): Promise<Etcd> {
-    const etcd = new Etcd(lifetime, await freePort(), await freePort(), isOpen);
+  static async start(lifetime: Lifetime, isOpen = false, secured?: { port: number; options: string[] }): Promise<Etcd> {
+    const etcd = new Etcd(lifetime, await freePort(), await freePort(), isOpen, secured);
     await etcd.startAgain();
     return etcd;
   }
@@ -167,9 +181,17 @@ export class Etcd extends Program {
   protected readonly program = "etcd";
   readonly #peerPort: number;
   readonly #isOpen: boolean;
+  readonly #secured: { port: number; options: string[] } | undefined;
 
-  private constructor(lifetime: Lifetime, port: number, peerPort: number, isOpen: boolean) {
+  private constructor(
+    lifetime: Lifetime,
+    port: number,
+    peerPort: number,
+    isOpen: boolean,
+    secured?: { port: number; options: string[] },
+  ) {
     super(lifetime, port);
+    this.#secured = secured;
     this.#peerPort = peerPort;
     this.#isOpen = isOpen;
   }
@@ -185,17 +207,21 @@ export class Etcd extends Program {
       ...["--data-dir", join(this.folder, "data"), "--name", "one"],
       ...[
         "--listen-client-urls",
-        this.#isOpen ? `http://0.0.0.0:${this.port}` : client,
+        [
+          this.#isOpen ? `http://0.0.0.0:${this.port}` : client,
+          ...(this.#secured ? [`https://127.0.0.1:${this.#secured.port}`] : []),
+        ].join(),
         "--advertise-client-urls",
         client,
       ],
       ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", `one=${peer}`],
+      ...(this.#secured?.options ?? []),
     ];
   }
 
   async breakLocks(): Promise<void> {
     const text = (value: string) => Buffer.from(value).toString("base64");
-    await this.#post("/v3/kv/deleterange", { key: text("plugin_auth/lock:"), range_end: text("plugin_auth/lock;") });
+    await this.post("/v3/kv/deleterange", { key: text("plugin_auth/lock:"), range_end: text("plugin_auth/lock;") });
   }
 
   protected async answers(): Promise<boolean> {
@@ -210,10 +236,11 @@ export class Etcd extends Program {
     const told = await fetch(`http://127.0.0.1:${this.port}/v3/maintenance/status`, { method: "POST", body: "{}" });
     const { header } = (await told.json()) as { header: { member_id: string } };
     const action = isOn ? "ACTIVATE" : "DEACTIVATE";
-    await this.#post("/v3/maintenance/alarm", { action, memberID: header.member_id, alarm: "NOSPACE" });
+    await this.post("/v3/maintenance/alarm", { action, memberID: header.member_id, alarm: "NOSPACE" });
   }
 
-  async #post(path: string, body: object): Promise<void> {
+  /** To its JSON gateway. */
+  async post(path: string, body: object): Promise<void> {
     await fetch(`http://127.0.0.1:${this.port}${path}`, { method: "POST", body: JSON.stringify(body) });
   }
 }

@@ -27,9 +27,9 @@ export class PostgreSql implements Engine {
   #server: ChildProcess | undefined;
 
   /** `isOpen`: for other machines as well, and durable. */
-  static async start(lifetime: Lifetime, isOpen = false): Promise<PostgreSql> {
+  static async start(lifetime: Lifetime, isOpen = false, more: string[] = []): Promise<PostgreSql> {
     const folder = mkdtempSync(join(tmpdir(), "plugin-auth-pg-"));
-    const database = new PostgreSql(folder, await freePort(), isOpen);
+    const database = new PostgreSql(folder, await freePort(), isOpen, more);
     lifetime.after(async () => {
       await database.stop();
       rmSync(folder, { recursive: true, force: true });
@@ -42,8 +42,11 @@ export class PostgreSql implements Engine {
 
   readonly #isOpen: boolean;
 
-  private constructor(folder: string, port: number, isOpen: boolean) {
+  readonly #more: string[];
+
+  private constructor(folder: string, port: number, isOpen: boolean, more: string[]) {
     this.#isOpen = isOpen;
+    this.#more = more;
     this.#folder = folder;
     this.port = port;
     this.connection = { host: "127.0.0.1", port, user: "plugin", database: "postgres" };
@@ -54,6 +57,7 @@ export class PostgreSql implements Engine {
       ...["-D", join(this.#folder, "data"), "-p", `${this.port}`, "-k", this.#folder],
       ...["-c", `listen_addresses=${this.#isOpen ? "0.0.0.0" : "127.0.0.1"}`, "-c", "max_connections=100"],
       ...["-c", `fsync=${this.#isOpen ? "on" : "off"}`],
+      ...this.#more.flatMap((setting) => ["-c", setting]),
     ]);
     this.#server = spawn(program, args, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
     let log = "";
