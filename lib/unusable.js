@@ -3,7 +3,7 @@
 // Reasons, known without cost before the first call, that keep every binary from loading.
 
 const ADDONS_DISABLED =
-  "clawdbot-plugin-auth is a native addon, and Node was told to load none here: start it without --no-addons (look into " +
+  "clawdbot-plugin-auth is a native addon, and addons are disabled in this Node: start it without --no-addons (look into " +
   "NODE_OPTIONS, too), or, where its permission model is on, with --allow-addons.";
 
 function bundled(where) {

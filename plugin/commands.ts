@@ -97,7 +97,7 @@ function addChatCommands(parent: PluginCommand, { chat, title, ...context }: Com
       .command(name)
       .description(description)
       .action(() => reported({ ...context, title }, {}, async () => print(await run())));
-  subcommand("allow", "print a word that lets whoever sends it log in from that chat", async () => {
+  subcommand("allow", "print a word; the person who sends it can log in from that chat", async () => {
     return (await chat.invite()).message;
   });
   subcommand("list", "those who have sent such a word", async () => {

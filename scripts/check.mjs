@@ -101,7 +101,8 @@ async function runNodeTests(passedOn) {
   if (built !== 0) {
     return built;
   }
-  console.log(`Built in ${seconds(started)}; ${files.length} test files.`);
+  const what = files.length === 1 ? basename(files[0]) : `${files.length} test files`;
+  console.log(`Built in ${seconds(started)}; running ${what}.`);
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
   const concurrency = Math.max(4, availableParallelism());
   const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=300000"];

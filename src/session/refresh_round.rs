@@ -597,7 +597,7 @@ pub(super) fn moved_to(resource: &str, issuer: &str, found: &str) -> Option<Stri
 fn late(server: &str) -> Error {
     Error::new(
         ErrorCode::Timeout,
-        format!("{server} did not tell its token endpoint in time. Try again."),
+        format!("{server} did not name its token endpoint in time. Try again."),
     )
 }
 

@@ -183,7 +183,7 @@ fn file(target: &Path, may: MayBlock) -> Finding {
                 permissions.mode
             ),
             format!(
-                "chmod 600 {shown}; whoever may have read it knows the tokens: log out and in again."
+                "chmod 600 {shown}; anyone who has read it knows the tokens: log out and in again."
             ),
         ),
         Ok(Some(_)) => Finding::ok(NAME, format!("{shown} {OWN_FILE}")),
