@@ -1,7 +1,7 @@
 /** A real PostgreSQL server of a test's own, in a temp folder and on a port of loopback that was free. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -40,6 +40,27 @@ export class PostgreSql implements Engine {
     return database;
   }
 
+  /** A copy of `primary` that follows it by streaming replication, through this port. */
+  static async replicaOf(lifetime: Lifetime, primary: PostgreSql, port: number): Promise<PostgreSql> {
+    const folder = mkdtempSync(join(tmpdir(), "plugin-auth-pg-"));
+    const replica = new PostgreSql(folder, await freePort(), false, [
+      `primary_conninfo=host=127.0.0.1 port=${port} user=plugin`,
+    ]);
+    lifetime.after(async () => {
+      await replica.stop();
+      rmSync(folder, { recursive: true, force: true });
+    });
+    const from = ["--host", "127.0.0.1", "--port", `${primary.port}`, "--username", "plugin", "--checkpoint", "fast"];
+    replica.#run("pg_basebackup", [...from, "--no-sync", "--pgdata", join(folder, "data")]);
+    writeFileSync(join(folder, "data", "standby.signal"), "");
+    await replica.startAgain();
+    return replica;
+  }
+
+  async promote(): Promise<void> {
+    await this.query("SELECT pg_promote()");
+  }
+
   readonly #isOpen: boolean;
 
   readonly #more: string[];
@@ -64,7 +85,7 @@ export class PostgreSql implements Engine {
     const ready = new Promise<void>((resolve, reject) => {
       this.#server?.stderr?.setEncoding("utf8").on("data", (text: string) => {
         log += text;
-        if (log.includes("ready to accept connections")) resolve();
+        if (/ready to accept (?:read-only )?connections/.test(log)) resolve();
       });
       this.#server?.once("close", () => reject(new Error(`PostgreSQL has ended:\n${log}`)));
     });
