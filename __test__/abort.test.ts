@@ -139,7 +139,7 @@ async function lockHolder(
   config: Parameters<typeof getValidAccessToken>[0],
 ) {
   const holder = await PluginProcess.start(t, { env: home.env() });
-  // When it is let go the provider does not see it either.
+  // The provider does not see it after its release either.
   const held = await server.intercept({ ...refreshes, nth: 1 }, { hold: "before", destroy: "before" });
   holder.begin("getValidAccessToken", [config]);
   await held.arrived;

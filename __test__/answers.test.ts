@@ -347,7 +347,7 @@ describe("what passes in one place passes in all", { concurrency: 8 }, () => {
   }
 });
 
-/** As a browser does: the server's page sends it back at once. */
+/** Visits the page like a browser: the server's page redirects at once. */
 async function visit({ verificationUri }: Verification): Promise<void> {
   const { redirect_uri = "", state = "" } = Object.fromEntries(new URL(verificationUri).searchParams);
   await fetch(`${redirect_uri}?${new URLSearchParams({ code: "k", state })}`);

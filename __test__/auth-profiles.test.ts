@@ -27,7 +27,7 @@ import { rejection } from "./support/rejection.ts";
 import { TempHome } from "./support/temp-home.ts";
 import { Tracer } from "./support/tracer.ts";
 
-/** As clawdbot locks the file. */
+/** The options with which clawdbot locks the file. */
 const hostLock = { stale: 30_000, retries: { retries: 50, minTimeout: 20, maxTimeout: 100 } };
 
 const cannotTrace = await Tracer.unavailable();

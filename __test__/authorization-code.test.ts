@@ -27,7 +27,7 @@ async function site(t: Lifetime, more: Partial<AuthConfig> = {}) {
 
 const redeemed = (server: AuthorizationServer) => server.requests({ grant: "authorization_code" });
 
-/** Whether somebody listens there. */
+/** Whether a program listens there. */
 async function isOpen(redirectUri: string): Promise<boolean> {
   const { hostname, port } = new URL(redirectUri);
   const socket = net.connect(Number(port), hostname.replace(/[[\]]/g, ""));

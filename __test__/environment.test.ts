@@ -1,4 +1,4 @@
-/** A folder and an environment that somebody else has prepared: a repository that was just cloned, its `.env`. */
+/** A folder and an environment prepared by a stranger: a repository that was just cloned, its `.env`. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

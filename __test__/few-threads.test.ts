@@ -10,7 +10,7 @@ import type { Lifetime } from "./support/lifetime.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
-/** A user that nobody else is: the limit counts the threads of all its processes. */
+/** An unused user id: the limit counts the threads of all processes of a user. */
 let nextUser = 54_321;
 
 async function outcomeWith(t: Lifetime, extra: number, tokenEndpoint: string, args: string[] = []) {

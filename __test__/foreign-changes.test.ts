@@ -147,7 +147,7 @@ describe("changed between the last look and the rename", { concurrency: 6, skip:
   test("a network file system that renames twice: the save counts, nothing is revoked", async (t) => {
     const login = await ExpiredLogin.create(t);
     const { holder, tracer, outcome } = await stoppedBeforeRename(t, login);
-    // As NFS does where the answer to a rename is lost and it is sent again: done, and ENOENT.
+    // NFS does this where the answer to a rename is lost and it is sent again: done, and ENOENT.
     renameSync(login.temp(), login.path);
     await tracer.detach();
     holder.child.signal("SIGCONT");
@@ -202,7 +202,7 @@ async function stoppedBeforeRename(t: Lifetime, login: ExpiredLogin) {
   return { holder, tracer, outcome };
 }
 
-/** As editors and rsync do it. */
+/** Replaces a file like editors and rsync. */
 function renamedOver(path: string, text: string): void {
   const copy = `${path}.new`;
   writeFileSync(copy, text);

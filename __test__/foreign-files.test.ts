@@ -69,7 +69,7 @@ describe("where they lie", () => {
 
 describe("what a program that takes no lock of ours stored while we refreshed", { concurrency: 3 }, () => {
   const longer = () => jwt({ exp: Math.floor(Date.now() / 1000) + 7200 });
-  // Of the file as it was, and as it is then.
+  // The file before and after the change.
   const codex = (text: string, account: string) => text.replace('"acc-1"', `"${account}"`);
   const qwen = (text: string, subject: string) =>
     text.replace('"token_type"', `"id_token": "${jwt({ sub: subject })}", "token_type"`);

@@ -203,7 +203,7 @@ async function underWay(t: Lifetime, format: Format, index: number) {
   return { file, lock, outcome, release: () => answer.release() };
 }
 
-/** The locks that somebody holds. */
+/** The locks that are held. */
 function held(file: ForeignFile): string[] {
   return file
     .locks()
@@ -211,7 +211,7 @@ function held(file: ForeignFile): string[] {
     .map(({ path }) => path);
 }
 
-/** As its program does when the server refuses the refresh token of the file. */
+/** Leaves the mark of its program after a server has refused the refresh token of the file. */
 function refuse(file: ForeignFile, format: Format): void {
   if (layouts[format].refusal === "no file") {
     file.put(undefined);

@@ -41,7 +41,7 @@ async function loggedIn(t: Lifetime, more: Partial<AuthConfig> = {}) {
 /** A value that was read is trusted for a second. */
 const aSecond = () => new Promise((resolve) => setTimeout(resolve, 1_050));
 
-/** As a process that has read nothing yet: the same store is given as another object. */
+/** Reads like a process that has read nothing yet: the same store is given as another object. */
 function readAnew(config: AuthConfig, store: MapStore) {
   config.store = {
     read: (key) => store.read(key),

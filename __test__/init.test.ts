@@ -13,7 +13,7 @@ import { TempHome } from "./support/temp-home.ts";
 test("what init writes compiles in strict TypeScript and passes its own test", (t) => {
   const { path } = TempHome.create(t);
   const folder = newPlugin(path, "tea-shop", "--name", "Tea (& more)", "--service", "https://tea.example.com");
-  // As if started by a person, not by another runner.
+  // Started as by a person, not by another runner.
   const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
   const tested = execFileSync(process.execPath, ["--test", "dist/index.test.js"], {
     cwd: folder,

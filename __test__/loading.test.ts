@@ -371,7 +371,7 @@ test("a folder mounted noexec, and a file that may not be read: what helps is sa
 
 interface BinaryProblem {
   what: string;
-  /** Of which package: the one for the running platform, or the one for the same processor and the other libc. */
+  /** The binaries: for the running platform, and for the same processor and the other libc. */
   binaries: { own?: (whole: Buffer) => Buffer; other?: (whole: Buffer) => Buffer };
   says: RegExp[];
 }

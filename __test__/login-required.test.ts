@@ -1,4 +1,4 @@
-/** Once the server has refused a login it is left alone: by every process, restart and copy, until somebody logs in. */
+/** After the server has refused a login, every process, restart and copy leaves it alone until there is a new login. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type AuthConfig, getValidAccessToken, logout, status } from "../index.js";

@@ -246,7 +246,7 @@ async function through(t: Test, where: string): Promise<Record<string, string>> 
   return trusting({ HTTPS_PROXY: (await HttpProxy.start(t, { resolve: { [named]: where } })).url });
 }
 
-/** By a proxy that leads the server's name to somebody else with that certificate. */
+/** A proxy that leads the server's name to another server with that certificate. */
 async function impostor(t: Test, tls: ServerCertificate): Promise<Record<string, string>> {
   return through(t, new URL((await StubServer.start(t, { tls })).origin).host);
 }

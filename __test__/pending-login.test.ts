@@ -26,7 +26,7 @@ async function refusal(promise: Promise<unknown>): Promise<{ code: string; messa
   );
 }
 
-/** When somebody has made a temp file in that folder. */
+/** Resolves when there is a temp file in that folder. */
 function temporaryFile(folder: string): Promise<void> {
   return new Promise((resolve) => {
     const watcher = watch(folder, (_event, name) => {

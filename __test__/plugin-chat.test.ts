@@ -49,7 +49,7 @@ async function plugin(
   options: Partial<PluginAuthOptions> = {},
   serverOptions: AuthorizationServerOptions = {},
 ) {
-  // Of the process, and all tests have the same senders.
+  // The attempts belong to the process, and all tests have the same senders.
   shared().chatAttempts.clear();
   const server = await AuthorizationServer.start(t, serverOptions);
   const home = TempHome.create(t);
@@ -329,7 +329,7 @@ test("the chat names who was logged in, and whose login that one has replaced", 
   assert.match(await host.say("status", ada), /\n {2}person {3}Ada, ada@example\.com\n/);
   assert.match(await host.say("accounts", ada), /^default: logged in, as Ada, ada@example\.com$/);
 
-  // Somebody else approves, a stranger to whom the user passed the code on.
+  // A stranger approves, to whom the user passed the code on.
   outcome = next();
   await new Person({ name: "mallory" }).approve(addressIn(await host.say("login replace", ada)));
   assert.match(

@@ -256,7 +256,7 @@ test("mocks that are no whole answers, null, iterators and other packages' bodie
     ],
   );
   ended.add("a2");
-  // As formdata-node has them: not this realm's FormData.
+  // Like those of formdata-node: not this realm's FormData.
   const form = { get: () => "x", append() {}, [Symbol.toStringTag]: "FormData" };
   assert.equal((await auth.fetch(url, { method: "POST", body: form as unknown as FormData })).status, 200);
   assert.deepEqual(
@@ -428,7 +428,7 @@ test("streams are read while they are open, even after their token ends; DELETE 
   };
   await bothHear("one");
 
-  // That one ends as well: other requests get the next, and the streams go on.
+  // That token ends as well: other requests get the next, and the streams go on.
   ended.add("a2");
   const message = { method: "POST", headers, body: '{"jsonrpc":"2.0","method":"notifications/initialized"}' };
   const [sent, deleted] = await Promise.all([

@@ -212,7 +212,7 @@ test("http on another machine takes the token only where allowHttp names the ori
   api.listen(0, "0.0.0.0");
   await once(api, "listening");
   t.after(() => api.close());
-  // Of this machine, but no loopback by its name.
+  // An address of this machine, but no loopback by its name.
   const { port } = api.address() as AddressInfo;
   const origin = `http://0.0.0.0:${port}`;
   const refusing = offline(t, { token: { value: "the-token" } });

@@ -30,7 +30,7 @@ async function plugin(t: Lifetime, { server: serverOptions, host: hostOptions, o
     scopes: ["memory", "offline_access"],
     ...options,
   });
-  /** As the store knows it. */
+  /** The credential in the store. */
   const stored = (profile = "default") => ({
     pluginId: "my-memory",
     profile,

@@ -13,7 +13,7 @@ import { TempHome } from "./support/temp-home.ts";
 
 const library = fileURLToPath(new URL("../index.js", import.meta.url));
 
-/** As docs/hosts.md 5 has it; the folders of all of them are there. */
+/** The rows of docs/hosts.md 5; the folders of all of them exist. */
 const cases: [host: string, version: string, variables: string[], folder: string][] = [
   ["clawdbot", "2026.1.24-3", ["OPENCLAW_STATE_DIR"], ".clawdbot"],
   ["clawdbot", "2026.1.24-3", ["OPENCLAW_STATE_DIR", "CLAWDBOT_STATE_DIR"], "of-CLAWDBOT_STATE_DIR"],

@@ -71,7 +71,7 @@ describe("a holder of the lock that is stopped", { concurrency: 6, skip: process
     const outcome = holder.accessToken(login.config);
     await held.arrived;
     holder.child.signal("SIGSTOP");
-    // Another login, made elsewhere and copied here by somebody who knows nothing of locks.
+    // Another login, made elsewhere and copied here without any lock.
     const elsewhere = await ExpiredLogin.create(t);
     await held.release();
     const copied = {

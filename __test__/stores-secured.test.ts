@@ -1,4 +1,7 @@
-/** What stands between a store and its engine: TLS, passwords, rights, a pool of the plugin's own; and what the doctor says of it. */
+/**
+ * The settings between a store and its engine: TLS, passwords, rights, the plugin's own pool; and the doctor's report
+ * of them.
+ */
 import assert from "node:assert/strict";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

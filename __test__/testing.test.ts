@@ -97,7 +97,7 @@ test("an hour later the token is refreshed, rotated; a spent refresh token ends 
   assert.equal((await me()).status, 200);
   assert.deepEqual(grants(), ["refresh_token", "refresh_token"]);
 
-  // Somebody else has used the first one.
+  // Another client has used the first one.
   await loggedIn(auth, granted);
   await rejection(auth.getValidAccessToken({ rejectedToken: granted.access }), "LOGIN_REQUIRED");
   const error = await rejection(auth.getValidAccessToken(), "LOGIN_REQUIRED");

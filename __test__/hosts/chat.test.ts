@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { hosts } from "./support/host.ts";
 import { hostsOwnLogin, loginFromChat } from "./support/login-from-chat.ts";
 
-// They wait as much as they work.
+// The tests wait as much as they work.
 describe("a login from a chat", { concurrency: 2 }, () => {
   for (const { id } of hosts) {
     // Shorter than that of the file, so that what was started is ended.

@@ -112,7 +112,7 @@ async function restoredFrom(t: TestContext, { host, registry, login }: Stage, ca
     }
     target = join(target, ...readdirSync(target), "payload", "posix");
     cpSync(join(target, realpathSync(host.stateDir)), restored.stateDir, { recursive: true });
-    // Of a plugin it holds all but `node_modules`.
+    // The archive holds the whole plugin but `node_modules`.
     await restored.succeed(["plugins", "install", plugin, ...host.consent]);
   }
   restored.configure({ gateway: { port: restored.port } });
@@ -121,7 +121,10 @@ async function restoredFrom(t: TestContext, { host, registry, login }: Stage, ca
   return restored;
 }
 
-/** Reloads by the host's command; where it has none, by a change of its configuration, after which it starts itself again. */
+/**
+ * Reloads by the host's command; where it has none, by a change of its configuration, after which it starts itself
+ * again.
+ */
 async function reload({ host }: Stage, gateway: Gateway, can: Set<string>): Promise<void> {
   if (can.has("plugins reload")) {
     await host.succeed(["plugins", "reload", plugin]);

@@ -30,7 +30,7 @@ for (const { id, node } of hosts.filter(({ version }) => version === "2026.6.11"
     mounts.run("mount", "--bind", host.home.path, home);
     host.launcher = mounts.launcher;
     mkdirSync(join(host.home.path, "run"));
-    // As in a terminal of a desktop.
+    // The variables of a terminal on a desktop.
     const desktop = { HOME: home, DISPLAY: ":0", XDG_RUNTIME_DIR: join(home, "run") };
     Object.assign(host.environment, desktop, { DBUS_SESSION_BUS_ADDRESS: `unix:path=${home}/run/bus` });
     await host.succeed(["gateway", "install"]);

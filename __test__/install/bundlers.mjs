@@ -97,7 +97,7 @@ export async function tryBundlers(folder, away) {
         if (works) assert.equal(beside, "logged_out function\n", what);
         else assert.match(beside, /was bundled into an ES module.*`external`.*docs\/guide\/bundlers\.md/, what);
         if (external) continue;
-        // As a bundle travels: without node_modules.
+        // A bundle is moved without node_modules.
         const moved = join(away, `${bundler}.${ending}`);
         cpSync(file, moved);
         if (bundler !== "bun")

@@ -19,7 +19,7 @@ export interface Program {
   tokens: (json: never) => { access: string; refresh: string };
   /** Makes it use its login. */
   command: (origin: string) => string[];
-  /** Says whether somebody is logged in, and what it then says. */
+  /** Reports whether there is a login, and the text of that report. */
   status?: { command: string[]; says: RegExp };
   env?: (origin: string) => Record<string, string>;
   /** Other files that it needs, below the home. */

@@ -181,7 +181,7 @@ class Side {
     }
   }
 
-  /** As the file has them; those from before while it is half written. */
+  /** The tokens in the file; the earlier ones while it is half written. */
   tokens(): { access: string; refresh: string } {
     try {
       return this.#program.tokens(JSON.parse(readFileSync(this.#path, "utf8")) as never);

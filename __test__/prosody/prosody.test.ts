@@ -90,7 +90,7 @@ function methods({ stateDir = "" }: AuthConfig): string[] {
   );
 }
 
-/** As a person fills in the two forms: sign in, allow. */
+/** Fills in the two forms like a person: sign in, allow. */
 async function approve(url: string): Promise<void> {
   const { headers } = await fetch(url, { redirect: "manual" });
   const page = new URL(headers.get("location") ?? "", url);

@@ -35,7 +35,7 @@ for (const [runner, { file, type, args, env }] of Object.entries(runners)) {
     writeFileSync(join(folder, "plugin.js"), type === "module" ? plugin : required);
 
     const program = args.map((arg) => (arg.includes("/") ? join(import.meta.dirname, "node_modules", arg) : arg));
-    // As if started by a person, not by another runner.
+    // Started as by a person, not by another runner.
     const { NODE_TEST_CONTEXT: _context, NODE_ENV: _env, ...outside } = process.env;
     const child = spawn(process.execPath, program, { cwd: folder, env: { ...outside, ...env } });
     let output = "";

@@ -70,7 +70,7 @@ export async function betterAuthServer(t) {
       duplex: "half",
     });
     const { pathname } = new URL(request.url, origin);
-    // As its documentation has it: POST alone.
+    // As in its documentation: POST alone.
     const isTool = pathname === "/mcp" && request.method === "POST";
     const answer =
       pathname === "/mcp"

@@ -96,7 +96,7 @@ async function expire(config) {
 async function assertEnded(copy, { config, path, use }, { hasSelfContainedTokens = false }) {
   for (const expires of hasSelfContainedTokens ? [Date.now() - 1000] : [copy.expires, Date.now() - 1000]) {
     writeFileSync(path, JSON.stringify({ ...copy, expires }), { mode: 0o600 });
-    // As far as anybody here knows: it is the server that says no.
+    // Nothing on this machine knows better: only the server refuses it.
     assert.equal((await status(config)).state, "valid");
     const error = await use().then(assert.fail, (reason) => reason);
     assert.equal(error.code, "LOGIN_REQUIRED", error.message);
@@ -136,7 +136,7 @@ async function life(t, server, { canRefresh = true, canRevoke = true, canRaise =
   server.requests?.splice(0);
   const second = await logInElsewhere(config, server);
   assert.equal(clientIdOf(second), clientIdOf(first.page), "the client is kept");
-  // Of a pushed request the page says nothing.
+  // The page of a pushed request shows nothing of it.
   assert.deepEqual(
     server.requests?.filter((line) => line === "POST /reg"),
     server.requests && [],

@@ -57,7 +57,7 @@ export const clients = {
   bound: { clientId: "bound" },
   basic: { clientId: "basic:client+1", clientSecret: 's3cr:t/+ %&=~?"basic' },
   post: { clientId: "post client/2", clientSecret: 's3cr:t/+ %&=~?"post' },
-  /** Of the authorization code flow; the others are of the device flow. */
+  /** The client of the authorization code flow; the others are for the device flow. */
   browser: { clientId: "browser" },
   browserBasic: { clientId: "browser:basic", clientSecret: "s3cr:t/+ %&=~?browser" },
   /** The client that a protected API uses at the introspection endpoint. */
@@ -264,7 +264,7 @@ export class AuthorizationServer {
     };
   }
 
-  /** Lets go of all that is held, and intercepts no more. */
+  /** Releases all held requests, and intercepts no more. */
   async removeInterceptions(): Promise<void> {
     await Promise.all(Array.from(this.#arrivals.keys(), (id) => this.#call("removeInterception", { id })));
   }

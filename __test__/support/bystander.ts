@@ -12,7 +12,7 @@ const nobody = 65_534;
 const setpriv = ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
 const fixtures = fileURLToPath(new URL("../fixtures", import.meta.url));
 
-/** Why nobody else can run a plugin here; false where somebody can. */
+/** Why no other user can run a plugin here; false where one can. */
 function unavailable(): string | false {
   if (process.platform === "win32") {
     return "permissions are those of Unix";

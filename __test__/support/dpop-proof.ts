@@ -10,7 +10,7 @@ export interface ProvenRequest {
   url: string;
 }
 
-/** Of one service: it remembers the proofs that it has seen. */
+/** The proofs of one service, which remembers those that it has seen. */
 export class DpopProofs {
   readonly #seen = new Set<string>();
 

@@ -231,7 +231,7 @@ export class Etcd extends Program {
     );
   }
 
-  /** As when its quota is used up, or has room again. */
+  /** Raises the alarm of a used-up quota, or clears it. */
   async alarm(isOn: boolean): Promise<void> {
     const told = await fetch(`http://127.0.0.1:${this.port}/v3/maintenance/status`, { method: "POST", body: "{}" });
     const { header } = (await told.json()) as { header: { member_id: string } };

@@ -37,7 +37,7 @@ export interface Tokens {
   refresh: string;
   /** Unix ms */
   expires: number;
-  /** As the file has it, seconds */
+  /** The lifetime in the file, seconds */
   lifetime?: number;
   scope?: string;
   idToken?: string;
@@ -49,7 +49,7 @@ interface Layout {
   config: Partial<AuthConfig>;
   /** The locks of the program that are held while a refresh token is spent, for a login file of that path. */
   locks: (path: string) => HostLock[];
-  /** Those for the rename alone. */
+  /** The locks for the rename alone. */
   saveLocks?: (path: string) => HostLock[];
   /** The file goes with its login. */
   logoutRemovesFile?: true;

@@ -16,7 +16,7 @@ import { TempHome } from "./temp-home.ts";
 export interface Tokens {
   access: string;
   refresh: string;
-  /** Of a login with `dpop: true`. */
+  /** The key of a login with `dpop: true`. */
   dpopKey?: string;
 }
 

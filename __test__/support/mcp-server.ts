@@ -12,7 +12,7 @@ import type { Lifetime } from "./lifetime.ts";
 export const mcpServersMissing = existsSync(mcpPython) ? false : "FastMCP is not installed in target/tools";
 
 export class McpServer {
-  /** As its metadata names it. */
+  /** The issuer in its metadata. */
   readonly issuer: string;
   readonly origin: string;
 

@@ -122,7 +122,7 @@ export class Person {
     }
     if (status >= 301 && status <= 303 && location !== undefined) {
       const next = new URL(location, url);
-      // To somebody else, which is for the test to follow or not.
+      // A redirect to another server, which the test may follow.
       return next.origin === url.origin ? this.#request("GET", next) : { url: next, status, text: "" };
     }
     return { url, status, text };

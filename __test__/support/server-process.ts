@@ -8,7 +8,7 @@ import { serverNodeBinary } from "./nodes.ts";
 export type Arrivals = Map<number, (entry: unknown) => void>;
 
 interface Reply {
-  /** Of a request that a test waits for, at the server of this number. */
+  /** The arrival of a request that a test waits for, at the server of this number. */
   arrival?: { id: number; entry: unknown };
   server?: number;
   id?: number;

@@ -23,7 +23,7 @@ export class SessionBus {
   readonly address: string;
   /** The variables that lead to it. */
   readonly env: Record<string, string>;
-  /** As at the end of the session. */
+  /** Ends the session. */
   readonly end: () => Promise<void>;
 
   static async start(lifetime: Lifetime, home: TempHome): Promise<SessionBus> {

@@ -18,7 +18,7 @@ export interface SoakOptions {
   milliseconds: number;
   /** How many processes; the first one is never killed. @default 4 */
   processes?: number;
-  /** Of the plan of kills and outages. @default a new one each time */
+  /** The seed of the plan of kills and outages. @default a new one each time */
   seed?: number;
 }
 
@@ -27,14 +27,14 @@ export interface SoakSummary {
   /** Calls that resolved, and those that were rejected, by code. */
   tokens: number;
   failures: Record<string, number>;
-  /** Of all kinds that the server has seen; refreshes that it answered with tokens. */
+  /** All requests that the server has seen, and the refreshes that it answered with tokens. */
   requests: number;
   refreshes: number;
   kills: number;
   outages: number;
   /** Logins that ended. */
   losses: number;
-  /** Of these, the ones where a process was killed between the server's rotation and its answer's way to the disk. */
+  /** The losses where a process was killed between the server's rotation and the saving of its answer. */
   explainedLosses: number;
   /** Tokens that the processes got when all was over. */
   finalTokens: string[];

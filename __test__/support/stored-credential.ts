@@ -50,7 +50,7 @@ export class StoredCredential {
     this.#write({ ...members, lastRefresh: { ...lastRefresh, ...earlier } } as StoredMembers);
   }
 
-  // As the addon does: at every instant the old file or the new one, whole.
+  // Like the addon: at every instant the old file or the new one, whole.
   #write(members: StoredMembers): void {
     const written = `${this.path}.test`;
     writeFileSync(written, JSON.stringify(members), { mode: 0o600 });

@@ -37,7 +37,7 @@ export type Fault =
 let reason: string | false | undefined;
 
 export class Tracer {
-  /** Once it has let go of the process, or the process has ended. */
+  /** Resolves once it has detached from the process, or the process has ended. */
   readonly end: Promise<void>;
   /** Its output, for messages. */
   log = "";

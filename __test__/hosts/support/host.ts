@@ -21,10 +21,10 @@ import { TempHome } from "../../support/temp-home.ts";
 /** "openclaw-2026.9.6": a row of versions.json, or one that was added. */
 export type HostId = string;
 
-/** Those that scripts/test-hosts.mjs has chosen; else the table. */
+/** The hosts that scripts/test-hosts.mjs has chosen; else the table. */
 export const hosts: HostVersion[] = JSON.parse(process.env.PLUGIN_AUTH_HOSTS ?? "null") ?? table;
 
-/** Of the table; a new row makes another one the newest. */
+/** The last host of the table; a new row makes another one the newest. */
 export const newest: HostId = table.at(-1)?.id ?? assert.fail("The table is empty");
 
 /** Another openclaw, wherever it is installed. */
@@ -276,7 +276,7 @@ export class Gateway {
     await this.child.exit;
   }
 
-  /** As the system does where memory is short. */
+  /** Kills it as the system does when memory is short. */
   async kill(): Promise<void> {
     await this.#host.endAll("SIGKILL");
     await this.child.exit;

@@ -23,7 +23,7 @@ export interface LifetimeOptions {
   server?: AuthorizationServerOptions;
   /** Without it the plugin does not even load the package. @default true */
   hasLogin?: boolean;
-  /** Did somebody log in to it? @default as hasLogin */
+  /** Whether there is a login for it. @default as hasLogin */
   isLoggedIn?: boolean;
   /** More of the plugin's configuration. */
   config?: object;

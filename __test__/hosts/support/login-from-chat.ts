@@ -27,9 +27,7 @@ const code = /\b[A-Z]{4}-[A-Z]{4}\b/;
 const loggedIn = /^Logged in to Chat Demo/;
 const ended = /was ended before anybody approved it/;
 
-/**
- * The short version of it, for a plugin of that name in a gateway that has Telegram; somebody is logged in afterwards.
- */
+/** The short version, for a plugin of that name in a gateway that has Telegram; it ends with a login. */
 export async function logInFromChat(
   { telegram, host, login: config }: Pick<ChatHost, "telegram" | "host" | "login">,
   title: string,
@@ -161,7 +159,7 @@ async function wholeLife(on: ChatHost, gateway: Gateway): Promise<void> {
   assert.match(await telegram.ask(`/${plugin} status`, { from: ada }, /^Chat Demo:/), /: logged in/);
   assert.match(await telegram.ask(login, { from: bob }, /logged in already|To log in/), /is logged in already/);
   if (!saysLittle(host.id)) {
-    // As Telegram's menu has it.
+    // The spelling of Telegram's menu.
     await telegram.ask(`/${plugin.replace("-", "_")} status`, { from: ada }, /^Chat Demo: logged in/);
   }
   const page = await exchange(`http://127.0.0.1:${host.port}/plugins/${plugin}/callback?code=x&state=y`);

@@ -17,7 +17,10 @@ export interface Packages {
   newerPlugin: string;
 }
 
-/** @param folder An empty one, for what is made on the way where scripts/test-hosts.mjs has not packed it for all tests. */
+/**
+ * @param folder An empty one, for what is made on the way where scripts/test-hosts.mjs has not packed it for all
+ * tests.
+ */
 export async function packages(folder: string): Promise<Packages> {
   const shared = process.env.PLUGIN_AUTH_PACKAGES;
   return shared === undefined ? packed(folder) : (JSON.parse(readFileSync(shared, "utf8")) as Packages);
@@ -33,7 +36,7 @@ async function packed(folder: string): Promise<Packages> {
 }
 
 const { name: libraryName, version } = manifest(root) as { name: string; version: string };
-/** Of several that were built the first that is for this machine: -gnu before -musl. */
+/** Among several, the first build for this machine: -gnu before -musl. */
 const binary =
   readdirSync(root)
     .filter((name) => name.startsWith(`${libraryName}.${process.platform}-${process.arch}`) && name.endsWith(".node"))

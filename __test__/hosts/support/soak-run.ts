@@ -10,7 +10,7 @@ import { type LifetimeHost, lifetimeHost, plugin } from "./lifetime-plugin.ts";
 
 interface Options {
   host: string;
-  /** Of a host that is not in the table. */
+  /** The folder of a host that is not in the table. */
   folder?: string;
   minutes: string;
   "reload-every": string;
@@ -265,7 +265,8 @@ async function soak(): Promise<void> {
     console.log(
       `\na copy that the host keeps takes ${(ours.perCopy / 1e6).toFixed(2)} MB, ${times.toFixed(2)} times one without a login`,
     );
-    // Of a few reloads the collector's own doings are more than what is kept. Where a host keeps no copies, so is what the library takes once.
+    // After few reloads, the collector's own work outweighs the memory that is kept. Where a host keeps no copies, so
+    // does the memory that the library takes once.
     const isAsLittle = theirs.perCopy < 1e6 ? ours.perCopy <= theirs.perCopy + 0.3e6 : times <= 1.1;
     check(reloads < 10 || isAsLittle, `a copy that is kept takes ${times.toFixed(2)} times one without a login`);
   }

@@ -41,7 +41,7 @@ export class Telegram {
     this.url = url;
   }
 
-  /** Somebody writes to the bot. */
+  /** A person writes to the bot. */
   write(text: string, { from, group, thread }: Written): void {
     const person = { id: from, is_bot: false, first_name: `Person${from}`, username: `person${from}` };
     const chat =
