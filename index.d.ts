@@ -22,7 +22,7 @@ export type AuthErrorCode =
   | "STORE_IO";
 
 /**
- * What every function of this library rejects with. `instanceof` works across copies of the package in one process.
+ * The error with which every function of this library rejects. `instanceof` works across copies of the package in one process.
  *
  * @example
  * ```ts

@@ -103,7 +103,7 @@ async function here(count) {
   }
 }
 
-/** Does what it is told, and says when the value that counts was sent to the engine. */
+/** Another process: takes commands, and reports when the value that counts was sent to the engine. */
 async function other(options, config) {
   const server = createServer((request, response) => {
     request.resume().on("end", () => {

@@ -122,9 +122,9 @@ export function hostName(
 }
 
 /**
- * What a command line of this host begins with, the host's own profile (`~/.openclaw-<profile>`) included. Started with
- * `--profile`, a host sets both variables. The variable of the profile alone moves no state folder, `--profile` does: then
- * naming it would lead a person to another login.
+ * The start of a command line of this host, the host's own profile (`~/.openclaw-<profile>`) included. Started with
+ * `--profile`, a host sets both variables. The variable of the profile alone moves no state folder, but `--profile` does:
+ * then naming it would lead a person to another login.
  */
 function program(host: HostName, env: NodeJS.ProcessEnv): string {
   const profile = env[`${prefixes[host]}_PROFILE`]?.trim() ?? "";

@@ -40,9 +40,9 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
    */
   command?: string | false;
   /**
-   * What to print as the command that logs in, where it is one of your own: "{host} memory auth login" (`{host}` is the program of
-   * the host), with `--account` behind it where an account is meant; or a function that gives all of it.
-   * @default that of `command`, or of the command that `addCommands` was given
+   * The command that messages name for a login, where it is your own: "{host} memory auth login" (`{host}` is the program of the
+   * host), with `--account` added for an account; or a function that returns the whole text.
+   * @default the `login` of `command`, or of the command given to `addCommands`
    */
   loginCommand?: string | ((account: string | undefined) => string);
   /** The sentences that tools, commands and chats show, as texts or by a function. @default those of the kit */

@@ -1,7 +1,7 @@
-// `npm run test:long`: what takes minutes and is no part of `npm test`, one after the other; all are run, whatever fails.
+// `npm run test:long`: the tests that take minutes and are not part of `npm test`, one after the other; all run, even after a failure.
 //
 //   npm run test:long                all
-//   npm run test:long -- --ci        what .ci/run calls, a minute
+//   npm run test:long -- --ci        the part for .ci/run, a minute
 import { run } from "./command.mjs";
 
 /** Waits for an outage of half a minute, soaks, kills and writes: together, since they mostly wait. */

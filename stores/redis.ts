@@ -37,7 +37,7 @@ if (redis.call("HGET", KEYS[1], "version") or "") ~= ARGV[1] then return 0 end
 redis.call("HSET", KEYS[1], "value", ARGV[2], "version", ARGV[3])
 redis.call("PUBLISH", ARGV[4], ARGV[5])
 return 1`;
-// What a login needs, on a key that nobody reads.
+// The commands that a login needs, on an unused key.
 const TRY = `
 redis.call("HSET", KEYS[1], "value", "", "version", "")
 redis.call("HGETALL", KEYS[1])

@@ -1,6 +1,6 @@
 /**
- * A program in a process of its own. It reports by lines of JSON on its output, `{"event":"ready", …}`, and may be told
- * things by lines of JSON on its input. No IPC channel, which would keep its event loop alive.
+ * A program in a process of its own. It reports by lines of JSON on its output, `{"event":"ready", …}`, and takes
+ * commands by lines of JSON on its input. No IPC channel, which would keep its event loop alive.
  *
  *     const child = Child.start(t, "poller.mjs", { node: 18, env: home.env() });
  *     await child.event("waiting");

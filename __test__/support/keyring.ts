@@ -1,5 +1,5 @@
 /**
- * A real Secret Service, gnome-keyring, on a session bus of its own. Its keyring lies in the home of the test.
+ * A real Secret Service, gnome-keyring, on a session bus of its own. Its keyring is in the home of the test.
  *
  *     const keyring = await Keyring.start(t, home);
  *     const plugin = await PluginProcess.start(t, { env: home.env(keyring.env) });

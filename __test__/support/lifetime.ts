@@ -1,6 +1,6 @@
 /**
- * Who ends what a test has started. A node:test context is one (`start(t, …)`), and so are the hooks of a suite
- * (`start({ after }, …)`): they end it also when the test fails.
+ * Ends the processes and servers that a test has started, also when the test fails. A node:test context is one
+ * (`start(t, …)`), and so are the hooks of a suite (`start({ after }, …)`).
  */
 export interface Lifetime {
   after(end: () => void | Promise<void>): void;

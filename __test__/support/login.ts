@@ -41,9 +41,9 @@ export async function approvedLogin(config: AuthConfig, { ca }: { ca?: string } 
 }
 
 /**
- * What {@link approvedLogin} would have left, without a login and its second of waiting for the person: for tests of what
- * comes after one. The server has given the tokens, the addon has stored them, and the file says of their server what a
- * login says (a test compares). For a registered client, a config without issuer or a DPoP key, log in.
+ * Creates the state that {@link approvedLogin} leaves, without a login and its second of waiting for the person. The
+ * server has given the tokens, the addon has stored them, and the file describes their server as after a login (a test
+ * compares). For a registered client, a config without issuer or a DPoP key, log in instead.
  */
 export async function grantedLogin(
   config: AuthConfig,

@@ -1,5 +1,5 @@
 /**
- * What lies in the memory of another process, as its owner or root sees it: every readable mapping, heap, stacks and
+ * Searches the memory of another process, as its owner or root sees it: every readable mapping, heap, stacks and
  * V8's pages included. Linux.
  *
  *     const found = new ProcessMemory(pid).find({ refresh: "…" });

@@ -1,6 +1,6 @@
-//! Servers that are odd and conform, as a general rule.
+//! Odd servers that conform to the RFCs, as a general rule.
 //!
-//! What "conforming" means here, and so must pass:
+//! These forms conform, and must be accepted:
 //! - RFC 6749 §5.1, RFC 8628 §3.2: a 200 with a JSON object (RFC 8259 §2: white space around it does not count; §4: its
 //!   members are unordered; §7: any character may be escaped; §6: a number may be written as integer, fraction or exponent).
 //! - RFC 6749 §5.1: unrecognized members are ignored; `token_type` is case insensitive; `refresh_token`, `scope` and

@@ -24,7 +24,7 @@ impl Session {
     /// block.
     ///
     /// # Errors
-    /// What reading the stored order may say.
+    /// Those of reading the stored order.
     pub(super) fn accounts(
         &self,
         config: &AuthConfig,

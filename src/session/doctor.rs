@@ -53,14 +53,14 @@ impl From<Finding> for Check {
 }
 
 impl Session {
-    /// Runs all checks. With `mend`, tightens permissions and finishes or deletes the leftovers of killed processes.
+    /// Runs all checks. With `fix`, tightens permissions and finishes or deletes the leftovers of killed processes.
     pub(crate) async fn doctor(
         self: &Arc<Self>,
         config: &AuthConfig,
-        mend: bool,
+        fix: bool,
     ) -> Result<Vec<Check>, Error> {
         let (session, whose) = (Arc::clone(self), config.clone());
-        let local = blocking(move |may| session.local_checks(&whose, mend, may)).await??;
+        let local = blocking(move |may| session.local_checks(&whose, fix, may)).await??;
         let mut checks = local.checks;
         let servers = self.server_checks(config, local.client, local.issuer).await;
         checks.extend(servers.into_iter().map(Check::from));
@@ -71,7 +71,7 @@ impl Session {
     fn local_checks(
         &self,
         config: &AuthConfig,
-        mend: bool,
+        fix: bool,
         may: MayBlock,
     ) -> Result<LocalChecks, Error> {
         // A damaged order is one of the findings.
@@ -81,7 +81,7 @@ impl Session {
         let first = self.location(accounts.first().unwrap_or(config), may.into())?;
         let mut checks = vec![Check::from(self.place(config, &first, may))];
         for account in &accounts {
-            for check in store_checks(&self.location(account, may.into())?, mend, may) {
+            for check in store_checks(&self.location(account, may.into())?, fix, may) {
                 let known = |other: &Check| other.finding.message == check.finding.message;
                 if !checks.iter().any(known) {
                     checks.push(check);
@@ -288,14 +288,14 @@ impl Session {
     }
 }
 
-fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
+fn store_checks(location: &Location, fix: bool, may: MayBlock) -> Vec<Check> {
     let before = inspect(location, may);
-    let is_mendable = |finding: &Finding| {
+    let is_fixable = |finding: &Finding| {
         finding.level == Level::Warning && matches!(finding.name, "folder" | "file" | "leftovers")
     };
     let mut after = Vec::new();
     let mut refusal = None;
-    if mend && before.iter().any(is_mendable) {
+    if fix && before.iter().any(is_fixable) {
         // Taking the lock is enough: that tightens permissions and finishes or deletes leftovers. If another process
         // holds it, that process has done so, and the check of the lock names it.
         refusal = Locked::try_acquire(location, may)
@@ -307,7 +307,7 @@ fn store_checks(location: &Location, mend: bool, may: MayBlock) -> Vec<Check> {
         .into_iter()
         .map(|finding| {
             let is_bad = |now: &Finding| now.name == finding.name && now.level != Level::Ok;
-            let fixed = is_mendable(&finding) && !after.is_empty() && !after.iter().any(is_bad);
+            let fixed = is_fixable(&finding) && !after.is_empty() && !after.iter().any(is_bad);
             Check { finding, fixed }
         })
         .collect();

@@ -1,4 +1,4 @@
-// The memory service: keeps and finds memories of whoever the access token belongs to. Takes Node 22.13 or newer.
+// The memory service: keeps and finds the memories of the access token's owner. Requires Node 22.13 or newer.
 //
 //   node memory-api.mjs '{"issuer": "https://auth.example.com", "clientId": "…", "clientSecret": "…", "file": "memories.sqlite"}'
 //

@@ -97,9 +97,9 @@ async fn loose_permissions_and_leftovers_are_reported_and_fixed_only_when_asked(
     }
     assert_eq!((mode(&path), mode(folder)), (0o644, 0o755));
     assert!(temp.exists());
-    let mended = checks(&bench, true).await;
+    let fixed = checks(&bench, true).await;
     for name in ["folder", "file", "leftovers"] {
-        assert!(find(&mended, name).fixed, "{name}");
+        assert!(find(&fixed, name).fixed, "{name}");
     }
     assert_eq!((mode(&path), mode(folder)), (0o600, 0o700));
     assert!(!temp.exists());

@@ -1,6 +1,6 @@
-//! The lock and the file of a credential of our own format.
+//! The lock and the file of a credential in this library's own format.
 //!
-//! What protects a login at each instant of a refresh:
+//! Protection at each instant of a refresh:
 //! 1. before the request, [`OwnFile::reserve`] proves that the result can be stored;
 //! 2. after the answer, [`OwnFile::save`] writes a temp file that names the refresh token it replaces; from then on a
 //!    crash loses nothing, because the next holder finishes it;
