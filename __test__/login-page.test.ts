@@ -32,7 +32,14 @@ async function gateway(t: Lifetime, options: Partial<PluginAuthOptions> = {}) {
     chat: true,
     ...options,
   });
+  const gateway = { isStarting: false };
   http.on("request", (request, response) => {
+    if (gateway.isStarting) {
+      // As openclaw 2026.9.6 answers until its plugins are loaded; __test__/hosts/support/login-from-chat.ts sees it do so.
+      response.writeHead(503, { "Cache-Control": "no-store", "Retry-After": "1", "Content-Type": "text/plain" });
+      response.end("Plugin runtime is starting");
+      return;
+    }
     const { pathname } = new URL(request.url ?? "/", "http://gateway");
     const route = host.routes.find(({ path }) => path === pathname);
     if (route === undefined) {
@@ -43,7 +50,7 @@ async function gateway(t: Lifetime, options: Partial<PluginAuthOptions> = {}) {
     }
   });
   t.after(async () => host.services[0]?.stop?.());
-  return { server, home, host, origin: `http://127.0.0.1:${port}` };
+  return { server, home, host, gateway, origin: `http://127.0.0.1:${port}` };
 }
 
 test("the end of a login through the browser on the gateway's port: checked as on a port of its own", async (t) => {
@@ -167,4 +174,34 @@ test("Chromium shows the code, light and dark, and says by itself when it is don
   await page.screenshot({ path: join(screenshots, "done.png") });
   assert.deepEqual(complaints, []);
   assert.equal((await host.call("my-memory.status")).state, "valid");
+});
+
+test("a page that is open in Chromium waits while the gateway starts, and then says how it ended or what to do", {
+  skip: chromiumMissing,
+}, async (t) => {
+  const { host, home, gateway: at } = await gateway(t);
+  const browser = await startChromium(t, home);
+  const shown = browser.newPage();
+  const open = async () => {
+    const { page: address, verificationUriComplete } = await host.call("my-memory.login");
+    const page = await shown;
+    await page.goto(String(address));
+    at.isStarting = true;
+    for (const _ of ["one poll", "another"]) {
+      await page.waitForResponse((response) => response.status() === 503);
+    }
+    assert.equal(await page.innerText("h1"), "Log in to My Memory");
+    return { page, verificationUriComplete };
+  };
+  const kept = await open();
+  await new Person().approve(String(kept.verificationUriComplete));
+  at.isStarting = false;
+  await kept.page.locator("h1", { hasText: "Logged in to My Memory" }).waitFor();
+
+  const lost = await open();
+  // Another process, which knows of no page.
+  shared().loginPages.clear();
+  at.isStarting = false;
+  await lost.page.getByText("Begin the login again.").waitFor();
+  await host.call("my-memory.logout");
 });

@@ -185,12 +185,12 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   const nameOf = (name: string | undefined) => plainName(name ?? auth.order?.[0] ?? "default", pluginId);
   const chatOptions: ChatOptions | undefined = chat === true ? {} : chat || undefined;
   const chatName = `/${(chatOptions?.name ?? (command || api.id)).toLowerCase()}`;
-  /** Where a person logs in who is in a chat, in a terminal, or who knows where. */
-  const loginAdvice = (name: string | undefined, place: "chat" | "terminal" | "unknown") => {
+  /** Where a person logs in who is in a chat, or who knows where. */
+  const loginAdvice = (name: string | undefined, place: "chat" | "unknown") => {
     const terminal = inTerminal(login(name));
     const account = name === undefined || name === defaultProfile() ? "" : ` ${name}`;
     const inChat = `send \`${chatName} login${account}\``;
-    return chatOptions === undefined || place === "terminal"
+    return chatOptions === undefined
       ? terminal
       : place === "chat"
         ? inChat
@@ -205,7 +205,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     },
   });
   const accounts = new Map<string, Account>();
-  const accountOf = (name: string | undefined, place: "chat" | "terminal" | "unknown" = "unknown"): Account => {
+  const accountOf = (name: string | undefined, place: "chat" | "unknown" = "unknown"): Account => {
     const key = JSON.stringify([name, place]);
     const known = accounts.get(key);
     const calls = { config: () => config(name), loginAdvice: () => loginAdvice(name, place), say, changes };

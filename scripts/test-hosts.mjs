@@ -7,7 +7,7 @@
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name; with --write into that table
 //   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
 //   npm run test:hosts -- --chat                  the whole of a login from a chat alone, in the rows that have `chat` or that are named;
-//                                                 without names it writes the table of docs/guide/chat.md
+//                                                 without names, and with --write, it writes the table of docs/guide/chat.md
 //   npm run test:hosts -- --places                containers, services, and what hosts do to a login, as well; --all does
 //   npm run test:hosts -- --newest                releases of npm beyond the table as well, as without names; they fail nothing
 //   npm run test:hosts -- --lock                  after a change of the table: the lockfile follows
@@ -51,21 +51,19 @@ async function main() {
     return built;
   }
   mkdirSync(join(root, "target", "hosts"), { recursive: true });
-  if (isChat) {
-    rmSync(chatResults, { force: true });
-  }
   const isWithPlaces = options.includes("--places") || options.includes("--all");
   const code = await tested(
-    isBrief ? chosen.map((row) => ({ ...row, brief: row.ci === "brief" })) : chosen,
+    chosen.map((row) => ({ ...row, ...(isBrief ? { brief: row.ci === "brief" } : isChat && { chat: true }) })),
     // Minutes for each host, so not in `.ci/run`.
     readdirSync(tests)
       .filter((name) => name.endsWith(".test.ts") && name.startsWith("chat.") === isChat)
       .filter((name) => isWithPlaces || !places.includes(name)),
     passedOn,
   );
-  if (code === 0 && isChat && names.length === 0) {
+  const isWritten = options.includes("--write");
+  if (code === 0 && isChat && (names.length === 0 || isWritten)) {
     writeChatTable();
-  } else if (options.includes("--all") || options.includes("--write")) {
+  } else if (!isChat && (options.includes("--all") || isWritten)) {
     writeTable();
   }
   if (options.includes("--newest") || (names.length === 0 && !isChat)) {
@@ -171,26 +169,20 @@ function writeTable() {
   writeFileSync(page, [before, `\n${[...header, ...cells].join("\n")}\n`, after].join("<!-- results -->"));
 }
 
-/** The table of docs/guide/chat.md, with today's date. */
+/** The table of docs/guide/chat.md: of each host the last run that went to its end; rows of others stay. */
 function writeChatTable() {
   const page = join(root, "docs", "guide", "chat.md");
-  const said = readFileSync(chatResults, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-  const ordered = hosts.flatMap(({ id }) => said.filter((row) => row.id === id));
-  const table = [
-    `Seen on ${new Date().toISOString().slice(0, 10)} by \`npm run test:hosts -- --chat\`:`,
-    "",
-    "| Host | Passed | Seconds |",
-    "|---|---|---|",
-    ...ordered.map(({ id, chat, seconds }) => `| ${id} | ${chat.join(", ")} | ${seconds} |`),
-  ].join("\n");
-  const [before, , after] = readFileSync(page, "utf8").split(/<!-- results -->/);
-  if (after === undefined) {
-    throw new Error("docs/guide/chat.md has no place for the results.");
+  const [before, table, after] = readFileSync(page, "utf8").split("<!-- results -->");
+  const rows = new Map([...table.matchAll(/^\| (\S+-\d\S+) \|.*$/gm)].map(([row, id]) => [id, row]));
+  for (const line of readFileSync(chatResults, "utf8").trim().split("\n")) {
+    const { id, chat, seconds, date } = JSON.parse(line);
+    rows.set(id, `| ${id} | passed, ${chat.length} steps | ${seconds} | ${date} |`);
   }
-  writeFileSync(page, `${before}<!-- results -->\n${table}\n<!-- results -->${after}`);
+  const ids = hosts.map(({ id }) => id);
+  const ordered = [...rows.keys()].sort((one, other) => ids.indexOf(one) - ids.indexOf(other));
+  const header = ["| Host | Login from a chat | Seconds | Date |", "|---|---|---|---|"];
+  const lines = [...header, ...ordered.map((id) => rows.get(id))];
+  writeFileSync(page, [before, `\n${lines.join("\n")}\n`, after].join("<!-- results -->"));
 }
 
 try {

@@ -1,5 +1,5 @@
-/** A host with a plugin whose users log in from Telegram. */
-import { cpSync, mkdirSync, readdirSync } from "node:fs";
+/** A host with plugins whose users log in from Telegram: by a code, and through the browser. */
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type AuthConfig, status } from "../../../index.js";
@@ -11,6 +11,8 @@ import { ModelServer } from "./model-server.ts";
 import { Telegram } from "./telegram.ts";
 
 export const plugin = "chat-demo";
+/** The same plugin again, whose users log in through the browser. */
+export const browserPlugin = "browser-demo";
 /** The people whom the host lets talk to it, by their ids at Telegram. */
 export const ada = 7001;
 export const bob = 7003;
@@ -27,6 +29,8 @@ export interface ChatHost {
   model: ModelServer;
   /** The login of the plugin, as the store knows it. */
   login: AuthConfig;
+  /** That of the plugin whose users log in through the browser. */
+  browserLogin: AuthConfig;
 }
 
 /** Copies this package, as it is published, into a plugin's folder. */
@@ -39,23 +43,57 @@ export function installPackage(folder: string): void {
   }
 }
 
-export async function chatHost(lifetime: Lifetime, id: HostId, pluginConfig: object = {}): Promise<ChatHost> {
+/** Two agents; one of them answers bob. */
+export async function chatHost(lifetime: Lifetime, id: HostId): Promise<ChatHost> {
   const server = await AuthorizationServer.start(lifetime);
   const host = await Host.create(lifetime, id, "http://127.0.0.1:9");
-  const folder = join(host.home.path, "plugin");
-  cpSync(fileURLToPath(new URL("../fixtures/chat-plugin", import.meta.url)), folder, { recursive: true });
-  installPackage(folder);
-  const config = { issuer: server.issuer, clientId: "public", ...pluginConfig };
-  host.configure({ plugins: { load: { paths: [folder] }, entries: { [plugin]: { enabled: true, config } } } });
+  const { issuer } = server;
+  host.configure({
+    plugins: {
+      load: { paths: [installChatPlugin(host, plugin), installChatPlugin(host, browserPlugin)] },
+      entries: {
+        [plugin]: { enabled: true, config: { issuer, clientId: "public" } },
+        [browserPlugin]: { enabled: true, config: { issuer, flow: "authorization_code" } },
+      },
+    },
+  });
   const model = await ModelServer.start(lifetime);
-  const { tools, ...others } = model.configuration;
-  host.configure({ ...others, ...(host.row.version === "2026.9.6" && { tools }) });
-  const telegram = await addTelegram(lifetime, host, plugin);
-  return { host, server, telegram, model, login: configFor(server, host.stateDir, { pluginId: plugin }) };
+  const { tools, agents, ...others } = model.configuration;
+  host.configure({
+    ...others,
+    ...(knowsToolSearch(host) && { tools }),
+    agents: { ...agents, list: [{ id: "main", default: true }, { id: "ops" }] },
+    bindings: [{ agentId: "ops", match: { channel: "telegram", peer: { kind: "dm", id: String(bob) } } }],
+  });
+  const telegram = await addTelegram(lifetime, host, plugin, browserPlugin);
+  const login = configFor(server, host.stateDir, { pluginId: plugin });
+  const { clientId: _, ...registered } = configFor(server, host.stateDir, { pluginId: browserPlugin });
+  return { host, server, telegram, model, login, browserLogin: { ...registered, flow: "authorization_code" } };
 }
 
-/** Lets people write to the host by its own channel, beside that plugin. */
-export async function addTelegram(lifetime: Lifetime, host: Host, beside: string): Promise<Telegram> {
+/** The plugin of the fixture under that id, with this package in it; its folder. */
+function installChatPlugin(host: Host, id: string): string {
+  const folder = join(host.home.path, id);
+  const fixture = fileURLToPath(new URL("../fixtures/chat-plugin", import.meta.url));
+  mkdirSync(folder);
+  const title = id.replace(/(^|-)(.)/g, (_, dash: string, letter: string) => (dash && " ") + letter.toUpperCase());
+  for (const name of readdirSync(fixture)) {
+    const text = readFileSync(join(fixture, name), "utf8");
+    const own = text.replaceAll("chat-demo", id).replaceAll("chat_demo", id.replace("-", "_"));
+    writeFileSync(join(folder, name), own.replaceAll("Chat Demo", title));
+  }
+  installPackage(folder);
+  return folder;
+}
+
+/** Older hosts refuse a configuration that has it. */
+function knowsToolSearch({ name, row }: Host): boolean {
+  const [year = 0, month = 0] = row.version.split(".").map(Number);
+  return name === "openclaw" && (year > 2026 || month >= 6);
+}
+
+/** Lets people write to the host by its own channel, beside those plugins. */
+export async function addTelegram(lifetime: Lifetime, host: Host, ...beside: string[]): Promise<Telegram> {
   const telegram = await Telegram.start(lifetime);
   // These know no other address of the Bot API.
   const isFixed = host.name !== "openclaw" || host.row.version === "2026.1.29";
@@ -76,7 +114,7 @@ export async function addTelegram(lifetime: Lifetime, host: Host, beside: string
         ...(!isFixed && { apiRoot: telegram.url }),
       },
     },
-    plugins: { allow: [beside, "telegram"], entries: { telegram: { enabled: true } } },
+    plugins: { allow: [...beside, "telegram"], entries: { telegram: { enabled: true } } },
   });
   return telegram;
 }

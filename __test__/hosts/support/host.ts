@@ -7,7 +7,7 @@
  *     await gateway.tool("team_memory_search", { query: "tea" });
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,6 +42,12 @@ const patience = ["--timeout", "60000"];
 /** The environment of a host and of what it starts names its home so; other processes of a test have the home alone. */
 const mark = "PLUGIN_AUTH_HOST_OF";
 
+/**
+ * Hosts keep what they have compiled where temporary files are, by name and content, so that it holds for all homes. Without it
+ * the first start takes minutes of a busy machine: older hosts compile all of themselves for the plugins of their own.
+ */
+const compiled = fileURLToPath(new URL("../../../target/hosts/compiled", import.meta.url));
+
 export interface Finished extends ChildExit {
   stdout: string;
   stderr: string;
@@ -73,6 +79,10 @@ export class Host {
     // Before the home goes.
     lifetime.after(() => this.endAll("SIGKILL"));
     this.home = TempHome.create(lifetime);
+    for (const kept of ["jiti", "node-compile-cache"]) {
+      mkdirSync(join(compiled, kept), { recursive: true });
+      symlinkSync(join(compiled, kept), join(this.home.path, "tmp", kept));
+    }
     this.stateDir = join(this.home.path, `.${this.family}`);
     mkdirSync(this.stateDir);
     this.configure({
@@ -112,8 +122,12 @@ export class Host {
 
   /** Merges into the host's configuration file. */
   configure(members: object): void {
-    const before = existsSync(this.configPath) ? (JSON.parse(readFileSync(this.configPath, "utf8")) as object) : {};
-    writeFileSync(this.configPath, JSON.stringify(merged(before, members), null, 2));
+    writeFileSync(this.configPath, JSON.stringify(merged(this.configuration, members), null, 2));
+  }
+
+  /** What that file says. */
+  get configuration(): Record<string, unknown> {
+    return existsSync(this.configPath) ? JSON.parse(readFileSync(this.configPath, "utf8")) : {};
   }
 
   /** Starts a command of the host, in a process of its own. */
