@@ -27,6 +27,20 @@ import { Tracer } from "./support/tracer.ts";
 const notRoot = process.getuid?.() === 0 ? false : "only root may give files away";
 const notUnix = process.platform === "win32";
 
+test("the home folder is that of HOME; on Windows, where that is not set, that of USERPROFILE", async (t) => {
+  const home = TempHome.create(t);
+  const [first, second] = [join(home.path, "first"), join(home.path, "second")];
+  const config = { pluginId: "memory", clientId: "c", issuer: "https://auth.example.com" };
+  const path = async (env: Record<string, string>) => {
+    const { HOME: _, USERPROFILE: __, ...rest } = home.env();
+    const plugin = await PluginProcess.start(t, { env: { ...rest, ...env } });
+    return (await plugin.status(config)).path;
+  };
+  const below = (folder: string) => join(folder, ".openclaw", "credentials", "memory", "default.json");
+  assert.equal(await path({ HOME: first, USERPROFILE: second }), below(first));
+  if (notUnix) assert.equal(await path({ USERPROFILE: second }), below(second));
+});
+
 describe("symbolic links", { concurrency: 6, skip: notUnix }, () => {
   test("a state folder behind a link: one lock for both ways, one refresh, and the link stays", async (t) => {
     const login = await ExpiredLogin.create(t);

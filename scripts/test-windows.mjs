@@ -2,7 +2,7 @@
 // that shows and what it does not). As root on Debian, x64: Wine lives in a Debian of its own in target/tools.
 //
 //   npm run test:windows                            all of it, some ten minutes
-//   npm run test:windows -- smoke|rust|tests        one part
+//   npm run test:windows -- smoke|rust|keychain|tests   one part
 //   npm run test:windows -- tests herd lock         test files with these in their names; for `rust`, names of tests
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -16,7 +16,7 @@ const tools = join(root, "target", "tools");
 const system = join(tools, `${debian}-wine`);
 /** A copy of the checkout, as `C:` would have it; within the other system it is /lab, and `Z:\lab` for Windows. */
 const lab = join(root, "target", "windows");
-const majors = [18, 22, 24, 26];
+const majors = [18, 20, 22, 24, 26];
 /** Runs TypeScript by itself, and is one that oidc-provider runs on. */
 const testMajor = 24;
 
@@ -61,7 +61,7 @@ const notUnderWine = [
 ];
 
 /** Tests in JavaScript of which the same is true. */
-const httpsTests = ["over https, with a certificate authority"];
+const httpsTests = ["over https, with a certificate authority", "without a length, and without TLS's close_notify"];
 
 async function install() {
   if (process.platform !== "linux" || process.arch !== "x64" || process.getuid() !== 0) {
@@ -155,13 +155,12 @@ async function buildAddon() {
 }
 
 /** The program of the Rust tests. */
-async function buildRustTests() {
-  await cargo(["test", "--lib", "--no-run", "--quiet"]);
-  const said = await output(
-    "cargo",
-    ["test", "--lib", "--no-run", "--locked", "--quiet", "--message-format=json", "--target", target],
-    { env: { LIBNODE_PATH: join(root, "target", "libnode") } },
-  );
+async function buildRustTests(features = "") {
+  const wanted = ["test", "--lib", "--no-run", "--quiet", `--features=${features}`];
+  await cargo(wanted);
+  const said = await output("cargo", [...wanted, "--locked", "--message-format=json", "--target", target], {
+    env: { LIBNODE_PATH: join(root, "target", "libnode") },
+  });
   const program = said
     .split("\n")
     .filter((line) => line.startsWith("{"))
@@ -246,6 +245,12 @@ async function rust(names) {
   return wine(["timeout", "300", "wine", "rust-tests.exe", "--test-threads=4", ...skipped, ...names]);
 }
 
+/** The Rust tests of what only the build with the keychain has: Wine keeps Windows' credentials, too. */
+async function keychain() {
+  await buildRustTests("keychain");
+  return wine(["timeout", "300", "wine", "rust-tests.exe", "keychain::"]);
+}
+
 /** The tests in JavaScript, on a Node that takes TypeScript as it is. */
 async function tests(names) {
   await buildAddon();
@@ -256,7 +261,7 @@ async function tests(names) {
   return wine(["timeout", "1500", ...node(testMajor), ...runner, ...files]);
 }
 
-const parts = { smoke, rust, tests };
+const parts = { smoke, rust, keychain, tests };
 
 try {
   const [first, ...names] = process.argv.slice(2);

@@ -104,11 +104,11 @@ impl Reservation {
         fchmod(&self.file, Mode::from_raw_mode(model.st_mode & 0o777)).map_err(fail)
     }
 
-    /// Windows keeps the permissions of the folder.
+    /// Gives it the access list of the file that it will replace.
     #[cfg(not(unix))]
-    #[expect(clippy::unused_self, reason = "as on Unix")]
     #[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
     pub(crate) fn permit_as(&self, _model: &RegularFile) -> Result<(), Error> {
+        crate::fs::access_list::copy(&self.target, &self.temp);
         Ok(())
     }
 
@@ -192,7 +192,7 @@ pub(crate) fn finish(temp: &Path, length: u64, target: &Path, _: MayBlock) -> Re
     let fail = |error: io::Error| io_failure::explain(&error, Attempt::Write, target);
     let file = open_temp(temp)?;
     file.set_len(length).map_err(fail)?;
-    regular_file::tighten(&file);
+    regular_file::tighten(&file, temp);
     sync(&file).map_err(fail)?;
     folder::rename(temp, target)?;
     sync_folder_of(target);
@@ -425,6 +425,7 @@ use windows::{allocate_at_once, create_new, open_temp, require_replaceable};
 #[cfg(not(unix))]
 mod windows {
     use crate::error::Error;
+    use crate::fs::access_list;
     use crate::fs::folder::Folder;
     use crate::fs::io_failure::{self, Attempt};
     use std::fs::{File, OpenOptions};
@@ -433,10 +434,11 @@ mod windows {
 
     #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
     pub(super) fn create_new(_folder: &Folder, path: &Path) -> io::Result<File> {
+        let is_there = access_list::create_file(path);
         OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(true)
+            .create_new(!is_there)
             .open(path)
     }
 

@@ -259,10 +259,10 @@ mod tests {
             (|path, other| rename(path, other)) as fn(&Path, &Path) -> Result<(), Error>,
             |_, other| unlink(other).map(|was_there| assert!(was_there)),
         ] {
-            let held = hold(if at("a").exists() { "a" } else { "b" });
+            let scanner = hold(if at("a").exists() { "a" } else { "b" });
             std::thread::scope(|scope| {
                 let work = scope.spawn(|| attempt(&at("a"), &at("b")));
-                drop(held);
+                drop(scanner);
                 work.join().unwrap().unwrap();
             });
         }

@@ -320,6 +320,9 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
     use std::os::windows::fs::OpenOptionsExt as _;
     /// Others may read the note, and withdraw the lock.
     const FILE_SHARE_READ_DELETE: u32 = 1 | 4;
+    if path.symlink_metadata().is_err() {
+        crate::fs::access_list::create_file(path);
+    }
     let opened = std::fs::OpenOptions::new()
         .read(true)
         .write(true)

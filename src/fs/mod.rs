@@ -2,6 +2,8 @@
 //!
 //! All of it is synchronous. No path is trusted: a file must be a regular file of the user that runs this process.
 
+#[cfg(not(unix))]
+mod access_list;
 pub(crate) mod atomic_write;
 pub(crate) mod damaged_file;
 mod folder;

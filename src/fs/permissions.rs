@@ -7,13 +7,23 @@ use crate::blocking::MayBlock;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
 
+/// Whether others have any permission.
+#[derive(Clone, Debug)]
+pub(crate) enum Others {
+    /// Nobody else has any.
+    Nobody,
+    /// These have, or this shows that some have.
+    These(String),
+    /// It cannot be said: on a share, or where the system refuses to say.
+    #[cfg(not(unix))]
+    Unknown,
+}
+
 /// The permissions of this user and of others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Permissions {
-    /// The permission bits; 0 on systems without them.
-    pub(crate) mode: u32,
-    /// Group or others have any permission.
-    pub(crate) is_open_to_others: bool,
+    /// Who else may do anything.
+    pub(crate) others: Others,
     /// This process may write.
     pub(crate) is_writable: bool,
 }
@@ -37,8 +47,11 @@ impl Permissions {
         crate::fs::ownership::require_ours(metadata.uid(), what, path)?;
         let mode = metadata.mode() & 0o7777;
         Ok(Self {
-            mode,
-            is_open_to_others: mode & 0o077 != 0,
+            others: if mode & 0o077 != 0 {
+                Others::These(format!("mode {mode:o}"))
+            } else {
+                Others::Nobody
+            },
             is_writable: rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok(),
         })
     }
@@ -48,11 +61,20 @@ impl Permissions {
         clippy::unnecessary_wraps,
         reason = "Unix can refuse, and both have one signature"
     )]
-    fn read(_path: &Path, _what: &str, metadata: &std::fs::Metadata) -> Result<Self, Error> {
+    fn read(path: &Path, _what: &str, metadata: &std::fs::Metadata) -> Result<Self, Error> {
         Ok(Self {
-            mode: 0,
-            is_open_to_others: false,
+            others: match crate::fs::access_list::others(path) {
+                None => Others::Unknown,
+                Some(names) if names.is_empty() => Others::Nobody,
+                Some(names) => Others::These(names),
+            },
             is_writable: !metadata.permissions().readonly(),
         })
     }
+}
+
+/// For tests: gives others what is there.
+#[cfg(all(test, not(unix)))]
+pub(crate) fn open_to_everyone(path: &Path) {
+    crate::fs::access_list::open_to_everyone(path);
 }

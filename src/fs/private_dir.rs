@@ -16,6 +16,8 @@ pub(crate) fn ensure_ours(path: &Path, may: MayBlock) -> Result<(), Error> {
     ensure_exists(path, may)?;
     #[cfg(unix)]
     unix::require_ours(path)?;
+    #[cfg(not(unix))]
+    crate::fs::access_list::tighten_folder(path);
     Ok(())
 }
 
@@ -148,6 +150,9 @@ mod unix {
     reason = "other systems can fail, and all have one signature"
 )]
 fn make(path: &Path) -> Result<io::Result<()>, Error> {
+    if crate::fs::access_list::create_folder(path) {
+        return Ok(Ok(()));
+    }
     Ok(std::fs::create_dir(path))
 }
 

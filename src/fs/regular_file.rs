@@ -46,6 +46,10 @@ impl RegularFile {
             .map_err(|error| io_failure::explain(&error, Attempt::Read, path))
     }
 
+    #[cfg_attr(
+        not(unix),
+        expect(clippy::needless_pass_by_value, reason = "as on Unix")
+    )]
     fn read_steadily(file: File) -> io::Result<Self> {
         let mut identity = Identity::of_file(&file)?;
         for _ in 1..READS {
@@ -88,6 +92,7 @@ impl RegularFile {
     }
 
     /// The descriptor to hold; `None` where it would not show others' changes.
+    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "as on Unix"))]
     pub(crate) fn into_held(self) -> Option<File> {
         #[cfg(unix)]
         return Some(self.file).filter(crate::fs::identity::is_local);
@@ -96,10 +101,16 @@ impl RegularFile {
     }
 
     /// Takes from others what they should never have had. Best effort: some file systems have no permissions.
-    #[cfg_attr(not(unix), expect(clippy::unused_self, reason = "as on Unix"))]
-    pub(crate) fn tighten(&self) {
-        #[cfg(unix)]
-        tighten(&self.file);
+    #[cfg(unix)]
+    pub(crate) fn tighten(&self, path: &Path) {
+        tighten(&self.file, path);
+    }
+
+    /// Takes from others what they should never have had. Best effort: some file systems have no permissions.
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    pub(crate) fn tighten(&self, path: &Path) {
+        crate::fs::access_list::tighten_file(path);
     }
 }
 
@@ -183,7 +194,7 @@ mod unix {
     }
 
     /// Takes from others what they should never have had.
-    pub(in crate::fs) fn tighten(file: &File) {
+    pub(in crate::fs) fn tighten(file: &File, _path: &Path) {
         let others = Mode::RWXG | Mode::RWXO;
         if rustix::fs::fstat(file).is_ok_and(|stat| {
             Mode::from_raw_mode(stat.st_mode).intersects(others) && has_one_name(&stat)
@@ -232,7 +243,9 @@ mod unix {
 }
 
 #[cfg(not(unix))]
-pub(super) fn tighten(_file: &File) {}
+pub(super) fn tighten(_file: &File, path: &Path) {
+    crate::fs::access_list::tighten_file(path);
+}
 
 #[cfg(not(unix))]
 #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
@@ -357,7 +370,7 @@ mod tests {
         let file = RegularFile::read(&path, Look::LONG).unwrap().unwrap();
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o644);
-        file.tighten();
+        file.tighten(&path);
         assert_eq!(mode(), 0o600);
     }
 }

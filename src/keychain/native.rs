@@ -1,5 +1,5 @@
-//! The keychains of macOS and Windows, through the stores of keyring. Not run yet: type-checked alone, for
-//! `aarch64-apple-darwin` and `x86_64-pc-windows-gnu` (docs/operations/keychain.md says how).
+//! The keychains of macOS and Windows, through the stores of keyring. That of Windows was run under Wine, that of macOS linked alone
+//! (docs/operations/platforms.md).
 //!
 //! macOS opens its windows by itself, so they are switched off for this process while work is done, except in [`unlock`].
 //! Windows opens none.
@@ -135,4 +135,29 @@ fn failure(error: &Error) -> Failure {
 fn wants_a_person(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let error = cause.downcast_ref::<security_framework::base::Error>();
     error.is_some_and(|error| matches!(error.code(), -25293 | -25308 | -25315))
+}
+
+#[cfg(test)]
+#[cfg(windows)]
+mod tests {
+    use super::*;
+
+    /// As a reader finds it, whatever it would make itself.
+    fn persistence(name: &str) -> String {
+        let found = Store::new().unwrap().build(SERVICE, name, None).unwrap();
+        found.get_attributes().unwrap()["persistence"].clone()
+    }
+
+    #[test]
+    fn an_entry_stays_on_this_machine_and_is_gone_when_removed() {
+        let name = format!("test {}", std::process::id());
+        let mut entries = Native;
+        entries.set(&name, b"secret", &[]).unwrap();
+        // CRED_PERSIST_LOCAL_MACHINE: "enterprise" would roam to machines that have no file for it.
+        assert_eq!(persistence(&name), "Local");
+        assert_eq!(entries.get(&name).unwrap().unwrap().as_slice(), b"secret");
+        assert!(entries.remove(&name).unwrap());
+        assert!(entries.get(&name).unwrap().is_none());
+        assert!(!entries.remove(&name).unwrap());
+    }
 }

@@ -6,7 +6,7 @@ use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::lock::Lock;
-use crate::fs::permissions::Permissions;
+use crate::fs::permissions::{Others, Permissions};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::credential::Stored;
@@ -127,18 +127,50 @@ pub(crate) fn open_secrets(location: &Location, may: MayBlock) -> Result<(), Err
     }
 }
 
-/// The finding of a check that found nothing. On Windows permissions are not checked: they come from the user's
-/// profile, or from the folder's own place.
+/// The finding of a check that found nothing.
 const OWN_FOLDER: &str = if cfg!(windows) {
-    "can be written to; who else may enter it was not looked at."
+    "is this user's own, but for SYSTEM and the administrators."
 } else {
     "is this user's own."
 };
 const OWN_FILE: &str = if cfg!(windows) {
-    "can be read; who else may read it was not looked at."
+    "is readable by this user alone, but for SYSTEM and the administrators."
 } else {
     "is readable by this user alone."
 };
+/// Of what lies on a share, or on a disk without access lists.
+#[cfg(not(unix))]
+const UNSEEN: &str = "; who else may, cannot be seen from here.";
+
+/// How a person takes a folder from others.
+#[cfg(unix)]
+fn close_folder(path: &Path) -> String {
+    format!("chmod 700 {}", path.display())
+}
+
+#[cfg(not(unix))]
+fn close_folder(path: &Path) -> String {
+    closed(path, "(OI)(CI)F")
+}
+
+/// How a person takes a file from others.
+#[cfg(unix)]
+fn close_file(path: &Path) -> String {
+    format!("chmod 600 {}", path.display())
+}
+
+#[cfg(not(unix))]
+fn close_file(path: &Path) -> String {
+    closed(path, "F")
+}
+
+#[cfg(not(unix))]
+fn closed(path: &Path, right: &str) -> String {
+    format!(
+        "icacls \"{}\" /inheritance:r /grant:r \"%USERNAME%:{right}\", and with /remove:g whoever it still shows",
+        path.display()
+    )
+}
 
 fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
     const NAME: &str = "folder";
@@ -156,16 +188,21 @@ fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
             format!("chmod u+rwx {shown}; a read-only mount has to become writable."),
         ),
         // Only this library's own folder is judged.
-        Ok(Some(permissions)) if own.is_some() && permissions.is_open_to_others => Finding::bad(
-            NAME,
-            Level::Warning,
-            format!(
-                "Other users may enter {shown} (mode {:o}).",
-                permissions.mode
+        Ok(Some(permissions)) => match permissions.others {
+            Others::These(which) if own.is_some() => Finding::bad(
+                NAME,
+                Level::Warning,
+                format!("Other users may enter {shown} ({which})."),
+                close_folder(path),
             ),
-            format!("chmod 700 {shown}"),
-        ),
-        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} {OWN_FOLDER}")),
+            #[cfg(not(unix))]
+            Others::These(which) => {
+                Finding::ok(NAME, format!("{shown} can be written to, as by {which}."))
+            }
+            #[cfg(not(unix))]
+            Others::Unknown => Finding::ok(NAME, format!("{shown} can be written to{UNSEEN}")),
+            _ => Finding::ok(NAME, format!("{shown} {OWN_FOLDER}")),
+        },
         Err(error) => Finding::error(NAME, error.message()),
     }
 }
@@ -175,18 +212,20 @@ fn file(target: &Path, may: MayBlock) -> Finding {
     let shown = target.display();
     match Permissions::of(target, "file", may) {
         Ok(None) => Finding::ok(NAME, format!("{shown} is not there.")),
-        Ok(Some(permissions)) if permissions.is_open_to_others => Finding::bad(
-            NAME,
-            Level::Warning,
-            format!(
-                "Other users may read or write {shown} (mode {:o}).",
-                permissions.mode
+        Ok(Some(permissions)) => match permissions.others {
+            Others::These(which) => Finding::bad(
+                NAME,
+                Level::Warning,
+                format!("Other users may read or write {shown} ({which})."),
+                format!(
+                    "{}; anyone who has read it knows the tokens: log out and in again.",
+                    close_file(target)
+                ),
             ),
-            format!(
-                "chmod 600 {shown}; anyone who has read it knows the tokens: log out and in again."
-            ),
-        ),
-        Ok(Some(_)) => Finding::ok(NAME, format!("{shown} {OWN_FILE}")),
+            #[cfg(not(unix))]
+            Others::Unknown => Finding::ok(NAME, format!("{shown} can be read{UNSEEN}")),
+            Others::Nobody => Finding::ok(NAME, format!("{shown} {OWN_FILE}")),
+        },
         Err(error) => Finding::error(NAME, error.message()),
     }
 }

@@ -106,6 +106,43 @@ async fn loose_permissions_and_leftovers_are_reported_and_fixed_only_when_asked(
     assert_eq!(bench.token().await.unwrap(), "a1");
 }
 
+#[cfg(windows)]
+#[tokio::test(start_paused = true)]
+async fn access_of_others_is_told_with_their_names_and_taken_only_when_asked() {
+    use crate::fs::permissions::open_to_everyone;
+    let bench = Bench::logged_in(well(), 10, 3600);
+    let path = bench.location().path().to_owned();
+    let sound = checks(&bench, false).await;
+    for name in ["folder", "file"] {
+        let found = &find(&sound, name).finding.message;
+        assert!(
+            found.contains("but for SYSTEM and the administrators"),
+            "{found}"
+        );
+    }
+    open_to_everyone(&path);
+    open_to_everyone(path.parent().unwrap());
+    for _ in 0..2 {
+        let told = checks(&bench, false).await;
+        for name in ["folder", "file"] {
+            let finding = &find(&told, name).finding;
+            assert_eq!(finding.level, Level::Warning);
+            assert!(
+                finding.message.ends_with("(Everyone)."),
+                "{}",
+                finding.message
+            );
+            assert!(finding.fix.as_ref().unwrap().contains("icacls"));
+        }
+    }
+    let mended = checks(&bench, true).await;
+    for name in ["folder", "file"] {
+        assert!(find(&mended, name).fixed, "{name}");
+    }
+    assert_eq!(level(&checks(&bench, false).await, "file"), Level::Ok);
+    assert_eq!(bench.token().await.unwrap(), "a1");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_holder_of_the_lock_is_named() {
     let bench = Bench::logged_in(well(), 10, 3600);

@@ -695,7 +695,7 @@ impl Seen {
     fn tightened(target: &Path, may: MayBlock) -> Result<Self, Error> {
         let file = RegularFile::read(target, may.into())?;
         if let Some(file) = &file {
-            file.tighten();
+            file.tighten(target);
         }
         Self::of(file.as_ref(), target)
     }
