@@ -131,6 +131,45 @@ for (const prompts of [false, true]) {
   });
 }
 
+for (const prompts of [false, true]) {
+  const how = prompts ? "by prompts" : "at once";
+  test(`another keyring becomes the default and is locked: the login goes on in its own (entries go ${how})`, {
+    skip,
+  }, async (t) => {
+    const login = await create(t, { prompts, secondKeyring: true });
+    login.keyring.makeSecondDefault({ locked: true });
+    const plugin = await login.plugin();
+    for (let turn = 0; turn < 3; turn += 1) {
+      login.expire();
+      assert.equal(await plugin.accessToken(login.config), login.tokens().access);
+      assert.match(login.stored.secretsId as string, /@first$/);
+    }
+    await plugin.call("importToken", [{ ...login.config, profile: "other" }, { access: "another-token" }]);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+    await plugin.call("logout", [{ ...login.config, profile: "other" }]);
+    assert.deepEqual(login.keyring.accounts(), []);
+    assert.deepEqual(login.keyring.windows, []);
+  });
+}
+
+test("another keyring becomes the default before the server's answer comes: the entry goes where its name says", {
+  skip,
+}, async (t) => {
+  const login = await create(t, { secondKeyring: true });
+  const plugin = await login.plugin();
+  const old = await plugin.accessToken(login.config);
+  const held = await login.server.intercept({ grant: "refresh_token" }, { hold: "after" });
+  const refreshed = plugin.accessToken(login.config, { rejectedToken: old });
+  await held.arrived;
+  login.keyring.makeSecondDefault();
+  await held.release();
+  await refreshed;
+  assert.match(login.stored.secretsId as string, /@first$/);
+  login.keyring.close("second");
+  const elsewhere = { code: "STORE_IO", message: /does not have the keyring "first" now/ };
+  await assert.rejects((await login.plugin()).accessToken(login.config), elsewhere);
+});
+
 describe("the session bus", { skip }, () => {
   test("is found by every spelling of its address, and without one", async (t) => {
     const login = await create(t);
@@ -478,6 +517,17 @@ describe("the keyring that has taken the tokens is not there", { concurrency: 4,
   });
 });
 
+test('an entry that is listed without being there, as after a "pass rm", is gone, and the logout removes it', {
+  skip,
+}, async (t) => {
+  const login = await create(t);
+  login.keyring.hollow.add(login.stored.secretsId as string);
+  const plugin = await login.plugin();
+  await assert.rejects(plugin.accessToken(login.config), { code: "LOGIN_REQUIRED", message: /no longer holds/ });
+  assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: false, removed: true });
+  assert.deepEqual(login.keyring.accounts(), []);
+});
+
 describe("two entries of the same name", { skip }, () => {
   for (const what of ["", "written by hand", "999999{}"]) {
     test(`one of which is ${what === "" ? "empty" : JSON.stringify(what)}: the other is read`, async (t) => {
@@ -540,6 +590,33 @@ describe("removal", { concurrency: 4, skip }, () => {
     await plugin.accessToken(login.config);
     assert.equal(login.keyring.accounts().filter((account) => account !== first).length, 1);
   });
+
+  const kinds: Record<string, SecretServiceOptions> = {
+    "at once": {},
+    "by prompts": { prompts: true },
+    "after it says so, as in KWallet": { silentUnlock: true, names: ["org.kde.kwalletd5"] },
+  };
+  for (const [how, options] of Object.entries(kinds)) {
+    test(`a second keyring that stays locked keeps nothing on record that is gone (entries go ${how})`, async (t) => {
+      const login = await create(t, { ...options, secondKeyring: true });
+      const plugin = await login.plugin();
+      const former = () => ((login.stored.formerSecrets ?? []) as string[]).length;
+      for (let turn = 0; turn < 4; turn += 1) {
+        login.expire();
+        await plugin.accessToken(login.config);
+      }
+      const before = former();
+      login.expire();
+      await plugin.accessToken(login.config);
+      assert.equal(former(), before);
+      const { checks } = (await plugin.call("doctor", [login.config])) as DoctorReport;
+      assert.equal(checks.find((check) => check.name === "leftovers")?.level, "ok");
+      assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+      assert.deepEqual(login.keyring.accounts(), []);
+      assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: false, removed: false });
+      assert.deepEqual(login.keyring.windows, []);
+    });
+  }
 
   test("an entry that was edited to name a million parts is removed at once", async (t) => {
     const login = await create(t);

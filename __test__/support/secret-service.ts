@@ -73,6 +73,8 @@ export class SecretService {
   dismissed = 0;
   /** The person's answer to a window. */
   person: "answers" | "declines" | "is away" = "is away";
+  /** Entries that it lists, although a person has removed what was in them, by their account. */
+  readonly hollow = new Set<string>();
   /** Entries that cannot be removed, by their account. */
   readonly stuck = new Set<string>();
   /** The failure of a method. */
@@ -130,10 +132,10 @@ export class SecretService {
     this.hasDefault = true;
   }
 
-  /** A person makes the second keyring, unlocked, the one for new entries. */
-  makeSecondDefault(): void {
+  /** A person makes the second keyring the one for new entries; unlocked, unless it is to stay locked. */
+  makeSecondDefault({ locked = false } = {}): void {
     this.#default = 1;
-    this.#locked.clear();
+    if (!locked) this.#locked.clear();
   }
 
   unlock(): void {
@@ -285,7 +287,7 @@ export class SecretService {
         break;
       case "GetSecret": {
         const item = this.#items.get(path as string);
-        if (item === undefined) fail("org.freedesktop.Secret.Error.NoSuchObject");
+        if (item === undefined || this.hollow.has(of)) fail("org.freedesktop.Secret.Error.NoSuchObject");
         else if (this.#locked.has(item.keyring) && !this.options.emptyWhenLocked)
           fail("org.freedesktop.Secret.Error.IsLocked");
         else if (this.#locked.has(item.keyring)) reply("(oayays)", [body[0], Buffer.alloc(0), Buffer.alloc(0), ""]);
@@ -327,7 +329,7 @@ export class SecretService {
         reply("");
         break;
       case "isOpen":
-        reply("b", true);
+        reply("b", body[0] !== "second");
         break;
       default:
         return false;

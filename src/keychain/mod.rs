@@ -139,8 +139,8 @@ pub(crate) fn held(names: &[String], _: MayBlock) -> Result<Vec<String>, Failure
     let mut names = names.to_vec();
     within(Person::Away, move |entries| {
         let mut failure = Ok(());
-        names.retain(|name| match entries.get(name) {
-            Ok(found) => found.is_some(),
+        names.retain(|name| match entries.has(name) {
+            Ok(is_there) => is_there,
             Err(error) => {
                 failure = Err(error);
                 true

@@ -25,7 +25,12 @@ pub(super) trait Entries {
     fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure>;
     /// Reads an entry. `None` means that all keyrings could be asked, and none has it.
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
-    /// Removes every entry of that name; says whether there was one. `false` means that all keyrings could be asked.
+    /// Whether there is such an entry, with the meaning of [`Self::remove`].
+    fn has(&mut self, name: &str) -> Result<bool, Failure> {
+        Ok(self.get(name)?.is_some())
+    }
+    /// Removes every entry of that name; says whether there was one. `false` means that the keyring in the name could be
+    /// asked, or all keyrings if the name has none.
     fn remove(&mut self, name: &str) -> Result<bool, Failure>;
 }
 

@@ -48,17 +48,14 @@ pub(super) fn within<T>(
 
 /// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away in the end.
 pub(super) fn unlock() -> Result<(), Failure> {
-    let service = SecretService::connect(Person::Here)?;
-    let keyring = service.default_keyring()?;
-    if !service.is_locked(&keyring)? || service.unlocks(&keyring, service.person)? {
-        return Ok(());
-    }
-    Err(service.locked())
+    SecretService::connect(Person::Here)?
+        .writable(None)
+        .map(drop)
 }
 
 /// The suffix of the names of new entries, which names the keyring that holds them; empty without a keyring.
 pub(super) fn home() -> Result<String, Failure> {
-    let keyring = SecretService::connect(Person::Away)?.default_keyring()?;
+    let keyring = SecretService::connect(Person::Away)?.writable(None)?;
     Ok(last_part(&keyring).map_or_else(String::new, |home| format!("{HOME}{home}")))
 }
 
@@ -87,9 +84,35 @@ impl SecretService {
         Ok((keyring.as_str() != "/").then_some(keyring))
     }
 
-    fn default_keyring(&self) -> Result<OwnedObjectPath, Failure> {
-        self.aliased()?
-            .ok_or_else(|| Failure::NoKeyring(self.service.program().way_out()))
+    /// The keyring for a new entry: the one that its name says; else the default one; while that is locked, another that is open
+    /// and has entries of ours already. `KeePassXC` calls the database the default that a person looks at.
+    fn writable(&self, home: Option<&str>) -> Result<OwnedObjectPath, Failure> {
+        let (default, others) = self.keyrings()?;
+        let default =
+            default.ok_or_else(|| Failure::NoKeyring(self.service.program().way_out()))?;
+        let is_open = |keyring: &OwnedObjectPath| {
+            self.service
+                .is_locked(keyring)
+                .map(|is_locked| is_locked == Some(false))
+        };
+        for keyring in std::iter::once(&default).chain(&others) {
+            if home.is_some() && home == last_part(keyring) && is_open(keyring)? {
+                return Ok(keyring.clone());
+            }
+        }
+        if !self.is_locked(&default)? {
+            return Ok(default);
+        }
+        let ours = HashMap::from([(ATTRIBUTES[0], SERVICE)]);
+        for keyring in others {
+            if is_open(&keyring)? && !self.search(&keyring, &ours)?.is_empty() {
+                return Ok(keyring);
+            }
+        }
+        if self.unlocks(&default, self.person)? {
+            return Ok(default);
+        }
+        Err(self.locked())
     }
 
     /// The default keyring, if there is one, and the others.
@@ -151,8 +174,9 @@ impl SecretService {
     /// All entries of that name in keyrings that are unlocked.
     ///
     /// # Errors
-    /// Where there is no such entry, but there may be one in a keyring that is locked, or not there now.
-    fn find(&self, name: &str) -> Result<Paths, Failure> {
+    /// Where there is no such entry, but there may be one in a keyring that is locked, or not there now. To have it
+    /// `gone` it is enough that the keyring which has taken it can be asked: a copy in another is none of ours.
+    fn find(&self, name: &str, gone: bool) -> Result<Paths, Failure> {
         let (default, others) = self.keyrings()?;
         let mut are_all_there = default.is_some();
         let home = home_in(name);
@@ -169,7 +193,7 @@ impl SecretService {
             if is_locked {
                 locked.push(keyring);
             } else {
-                entries.extend(self.search(&keyring, name)?);
+                entries.extend(self.search(&keyring, &attributes(name))?);
                 unlocked.push(keyring);
             }
         }
@@ -180,7 +204,8 @@ impl SecretService {
         let mut are_all_unlocked = true;
         for keyring in locked {
             if self.unlocks(&keyring, Person::Away)? {
-                entries.extend(self.search(&keyring, name)?);
+                entries.extend(self.search(&keyring, &attributes(name))?);
+                unlocked.push(keyring);
             } else {
                 are_all_unlocked = false;
             }
@@ -188,11 +213,15 @@ impl SecretService {
         if !entries.is_empty() {
             return Ok(entries);
         }
+        let mut is_home_unlocked = false;
         // One that was locked meanwhile has named no entries.
         for keyring in unlocked {
-            are_all_unlocked &= !self.is_locked(&keyring)?;
+            let is_unlocked = !self.is_locked(&keyring)?;
+            are_all_unlocked &= is_unlocked;
+            is_home_unlocked |= is_unlocked && home.is_some() && home == last_part(&keyring);
         }
         match home {
+            _ if gone && is_home_unlocked => Ok(entries),
             _ if !are_all_unlocked => Err(self.locked()),
             // Closed, deleted, or of another program than the one that answers now.
             Some(home) if !is_home_there => Err(Failure::Elsewhere(
@@ -205,9 +234,13 @@ impl SecretService {
         }
     }
 
-    /// The entries of that name in a keyring that is unlocked.
-    fn search(&self, keyring: &OwnedObjectPath, name: &str) -> Result<Paths, Failure> {
-        let attributes = (attributes(name),);
+    /// The entries with these attributes in a keyring that is unlocked.
+    fn search(
+        &self,
+        keyring: &OwnedObjectPath,
+        attributes: &HashMap<&str, &str>,
+    ) -> Result<Paths, Failure> {
+        let attributes = (attributes,);
         if let Some(entries) =
             self.service
                 .call_if_known(keyring, "Collection", "SearchItems", &attributes)?
@@ -220,14 +253,16 @@ impl SecretService {
         Ok(unlocked)
     }
 
-    /// Reads the entries of that name, without empty ones.
+    /// Reads the entries of that name, without empty ones and those that are listed but no longer exist.
     fn values(&self, name: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, Failure> {
         let mut values = Vec::new();
-        for entry in self.find(name)? {
-            let (_, _, value, _): Transferred =
+        for entry in self.find(name, false)? {
+            let found: Option<Transferred> =
                 self.service
-                    .call(&entry, "Item", "GetSecret", &(&self.session,))?;
-            if !value.is_empty() {
+                    .call_if_there(&entry, "Item", "GetSecret", &(&self.session,))?;
+            if let Some((_, _, value, _)) = found
+                && !value.is_empty()
+            {
                 values.push(Zeroizing::new(value));
             }
         }
@@ -281,12 +316,9 @@ impl Entries for SecretService {
     }
 
     fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure> {
-        let keyring = self.default_keyring()?;
-        if self.is_locked(&keyring)? && !self.unlocks(&keyring, Person::Away)? {
-            return Err(self.locked());
-        }
+        let keyring = self.writable(home_in(name))?;
         // By `CreateItem` KeePassXC may ask a person before it replaces an entry.
-        if let Some(entry) = self.search(&keyring, name)?.first() {
+        if let Some(entry) = self.search(&keyring, &attributes(name))?.first() {
             return self.write(entry, bytes);
         }
         let properties: HashMap<&str, Variant<'_>> = HashMap::from([
@@ -320,7 +352,7 @@ impl Entries for SecretService {
         }
         // One that makes entries by prompts removes them by prompts.
         for name_of_spent in spent {
-            if let Some(entry) = self.search(&keyring, name_of_spent)?.first()
+            if let Some(entry) = self.search(&keyring, &attributes(name_of_spent))?.first()
                 && self.reuse(entry, name, bytes).is_ok()
             {
                 self.service.dismiss(&prompt);
@@ -345,8 +377,12 @@ impl Entries for SecretService {
         Ok(value.cloned())
     }
 
+    fn has(&mut self, name: &str) -> Result<bool, Failure> {
+        Ok(!self.find(name, true)?.is_empty())
+    }
+
     fn remove(&mut self, name: &str) -> Result<bool, Failure> {
-        let entries = self.find(name)?;
+        let entries = self.find(name, true)?;
         let mut failure = None;
         // Try every entry, even if others fail.
         for entry in &entries {
@@ -354,7 +390,7 @@ impl Entries for SecretService {
         }
         match failure {
             // Not where another process has removed it just now.
-            Some(failure) if !self.find(name)?.is_empty() => Err(failure),
+            Some(failure) if !self.find(name, true)?.is_empty() => Err(failure),
             _ => Ok(!entries.is_empty()),
         }
     }

@@ -1,5 +1,8 @@
 //! Identifies the program behind the Secret Service: its differences, and a person's next step in it.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use zbus::ObjectPath;
 
 use super::super::failure::clean;
@@ -42,7 +45,7 @@ const WAYS_OUT: [(&str, &str); 5] = [
 
 /// The program that answers.
 pub(super) struct Program {
-    /// The kernel's name for the process; empty if unknown.
+    /// The name of its executable file, else the kernel's name for the process; empty if unknown.
     name: String,
     kwallet: Option<(&'static str, &'static str)>,
 }
@@ -125,6 +128,19 @@ fn root() -> ObjectPath<'static> {
     reason = "the kernel's own file, not one of the store"
 )]
 fn name_of(process_id: u32) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{process_id}/comm")).ok()?;
-    Some(name.trim().to_owned())
+    let process = Path::new("/proc").join(process_id.to_string());
+    let name = std::fs::read_to_string(process.join("comm")).ok()?;
+    let name = name.trim();
+    // proc(5), comm: "truncated to TASK_COMM_LEN (16) bytes". The file has the whole name, where it may be looked at.
+    let file = std::fs::read_link(process.join("exe")).ok();
+    let whole = file
+        .as_deref()
+        .and_then(Path::file_name)
+        .and_then(OsStr::to_str);
+    Some(
+        whole
+            .filter(|whole| whole.starts_with(name))
+            .unwrap_or(name)
+            .to_owned(),
+    )
 }

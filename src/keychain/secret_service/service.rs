@@ -70,6 +70,29 @@ impl Service {
         )
     }
 
+    /// The same; none if the object is not there, or not any more.
+    pub(super) fn call_if_there<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Option<T>, Failure>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        match self
+            .bus
+            .ask(self.bus.service(), path, &interface, method, body)
+        {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Asked::Answered(error)) if is_gone(&name_of(&error)) => Ok(None),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
     /// A property of the service; none if it does not know it.
     pub(super) fn property<T>(
         &self,
