@@ -14,7 +14,7 @@ import { type Gateway, Host, hosts } from "./support/host.ts";
 import { assertToolsWork, installPlugin, plugin, type Stage, stage, updatePlugin } from "./support/life-of-a-login.ts";
 
 for (const { id } of new Set([hosts[0], hosts.at(-1)].filter((row) => row !== undefined))) {
-  test(`${id}: a login outlives what the host does`, { timeout: 1_100_000 }, async (t) => {
+  test(`${id}: a login outlives what the host does`, { timeout: 1_800_000 }, async (t) => {
     const on = await stage(t, id);
     const { host, server } = on;
     await installPlugin(t, on);
