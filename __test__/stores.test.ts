@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { type PluginApi, pluginAuth } from "../dist/index.js";
 import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
 import { redisStore } from "../dist/stores/redis.js";
+import { fakeHost, startAuthorizationServer } from "../dist/testing/index.js";
 import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { type Engine, type Etcd, PgBouncer, Redis } from "./support/engine.ts";
@@ -512,6 +514,28 @@ test("postgres: a role that may not make the table says so; the statement that m
   const given = postgresStore({ client, create: false });
   t.after(() => given.end());
   assert.ok(await given.write(place, "{}", undefined));
+});
+
+test("redis: a plugin with a store, as its users meet it: logged in on one machine, known on the other", {
+  skip: Redis.unavailable,
+}, async (t) => {
+  const [redis, server] = await Promise.all([Redis.start(t), startAuthorizationServer()]);
+  const machine = () => {
+    const store = redisStore(redis.told.options);
+    const host = fakeHost({ pluginConfig: { issuer: server.issuer } });
+    t.after(async () => {
+      await host.close();
+      await store.end();
+    });
+    host.register({ id: "memory", name: "Memory", register: (api: PluginApi) => void pluginAuth(api, { store }) });
+    return host;
+  };
+  t.after(() => server.close());
+  const [here, there] = [machine(), machine()];
+  server.approve();
+  assert.equal((await here.run("memory login")).exitCode, 0);
+  assert.match((await there.run("memory status")).output, /logged in.*\n {2}store {4}memory\/default\n/s);
+  assert.match((await there.run("memory doctor")).output, /ok {7}store {6}Redis 7\.[\d.]+, answers in \d+ ms\./);
 });
 
 test("redis: what throws logins away is said by the doctor of the store", { skip: Redis.unavailable }, async (t) => {

@@ -1,4 +1,5 @@
 /** The state of a login in words, and as the exit code of `status --check`. */
+import { isAbsolute } from "node:path";
 import type { AuthStatus, DoctorReport, LoginAccount, LogoutResult } from "../index.js";
 import { now } from "../lib/shared.js";
 import { plainly, type Say } from "./messages.ts";
@@ -66,7 +67,8 @@ export function statusText(
       unencrypted.length === 0 ? undefined : `the token travels without encryption to ${unencrypted.join(" ")}`,
     ],
     ["skipped", status.skipped?.map(({ message }) => message).join(" ")],
-    ["file", status.path],
+    // A store's key is no path.
+    [isAbsolute(status.path) ? "file" : "store", status.path],
     ["problem", status.lastError?.message],
   ];
   const lines = facts.flatMap(([name, fact]) => (fact ? [`  ${name.padEnd(9)}${fact}`] : []));
