@@ -217,6 +217,12 @@ export interface AuthConfig {
    */
   resource?: Array<string>
   /**
+   * Further resources that a person allows with the same login (RFC 8707 §2.1), each of which gets a token of its own:
+   * {@link getValidAccessToken} with `resource`. The login's own token is not for them, as many servers give a token for no more
+   * than one.
+   */
+  otherResources?: Array<string>
+  /**
    * Device flow with PKCE (RFC 7636). Servers that demand it get it by themselves; the authorization code flow always
    * has it. @default false
    */
@@ -868,6 +874,13 @@ export interface TokenOptions {
    * login has them all, so that another would not help.
    */
   requiredScope?: string
+  /**
+   * A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names any. Got
+   * with the login's one refresh token, kept in memory, and renewed like the login's own, which stays as it is.
+   */
+  resource?: string
+  /** A token with these scopes alone (RFC 6749 §6): fewer than the login has, or what the server gives for other APIs. */
+  scopes?: Array<string>
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
   signal?: AbortSignal
 }

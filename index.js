@@ -227,7 +227,7 @@ async function authorized(config, given, options, fresh) {
     const isKnown = turn === 0 && fresh?.native !== undefined;
     const image = isKnown ? fresh : imageFor("authorizationHeaders", config);
     if (isKnown) ask(fresh);
-    const signed = image.native.authorizationHeaders(isKnown ? undefined : natively(image, config), request);
+    const signed = image.native.authorizationHeaders(isKnown ? undefined : natively(image, config), request, options);
     if (Array.isArray(signed)) {
       take(request);
       const [Authorization, DPoP] = signed;
@@ -235,9 +235,14 @@ async function authorized(config, given, options, fresh) {
     }
     if (signed !== null) throw new errors.AuthError(signed);
     // The stored login is in a keychain or a database, and was not fetched yet.
-    if (!isKnown) await valid(options?.signal && { signal: options.signal });
+    if (!isKnown) await valid(options && again(options));
   }
   throw new errors.AuthError(KEEPS_CHANGING);
+}
+
+/** What the same token is asked for with once more. */
+function again({ signal, resource, scopes }) {
+  return { signal, resource, scopes };
 }
 
 // Methods that native code has accepted, for later requests. Anything may come after the host.

@@ -27,8 +27,8 @@ export interface Account {
   /** A valid access token, refreshed where it is due. Rejects with one sentence that names the command to log in. */
   getValidAccessToken(options?: TokenOptions): Promise<string>;
   /**
-   * A valid access token and its end (Unix milliseconds, if known), for an SDK that keeps what it gets. Rejects
-   * likewise.
+   * A valid access token and its end (Unix milliseconds, if known; of one for another resource only where it is a
+   * JWT), for an SDK that keeps what it gets. Rejects likewise.
    */
   getToken(options?: TokenOptions): Promise<{ token: string; expiresAt?: number }>;
   /**
@@ -41,8 +41,9 @@ export interface Account {
   /**
    * `fetch` with the token, and with the proof where the login is bound to a key. At a 401 the token is refreshed once, and the request sent once more unless its body can be
    * read only once (a stream, a `Request` of more than 1 MiB). The token goes to https URLs of the login's `origins` (and http on loopback); elsewhere this is plain `fetch`.
+   * Below one of `otherResources` it is the token of that one; `target` names another.
    */
-  fetch(input: string | URL | Request, init?: RequestInit | null): Promise<Response>;
+  fetch(input: string | URL | Request, init?: RequestInit | null, target?: TokenTarget): Promise<Response>;
   /**
    * The state of the login, and where its token may go: no network call, no token. `unencrypted`: those without TLS.
    */
@@ -53,6 +54,18 @@ export interface Account {
   logout(options?: SignalOptions): Promise<LogoutResult>;
   /** The config of this login, for the package's own functions; to be asked for again each time. */
   config(): AuthConfig;
+}
+
+/** Another access token of the same login: for a resource, or with fewer scopes. */
+export type TokenTarget = Pick<TokenOptions, "resource" | "scopes">;
+
+/** One access token of the login. */
+interface TokenState {
+  target: TokenTarget;
+  /** What was handed out last. */
+  last?: string;
+  /** What the plugin said to be refused, until another takes its place. */
+  rejected?: string | undefined;
 }
 
 export interface AccountSource extends Pick<Sender, "origins" | "isRejected"> {
@@ -77,21 +90,37 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
       throw explainedError(error);
     }
   };
-  /** A caller that caches data for a person learns about another person before the new token is used. */
-  let lastToken: string | undefined;
-  const noticed = async <Result>(call: () => Promise<Result>, token: (result: Result) => string): Promise<Result> => {
-    if (!changes.areWanted) {
-      return call();
+  const own: TokenState = { target: {} };
+  const others = new Map<string, TokenState>();
+  const stateOf = ({ resource, scopes }: TokenTarget = {}): TokenState => {
+    if (resource === undefined && scopes === undefined) {
+      return own;
     }
+    const key = JSON.stringify([resource, scopes]);
+    const target = { ...(resource !== undefined && { resource }), ...(scopes !== undefined && { scopes }) };
+    const state = others.get(key) ?? { target };
+    if (others.size > mostTargets) {
+      others.clear();
+    }
+    others.set(key, state);
+    return state;
+  };
+  /** A caller that caches data for a person learns about another person before the new token is used. */
+  const noticed = async <Result>(
+    call: () => Promise<Result>,
+    token: (result: Result) => string,
+    state: TokenState,
+  ): Promise<Result> => {
     try {
       const result = await call();
-      if (token(result) !== lastToken) {
+      const now = token(result);
+      if (now !== state.last && changes.areWanted) {
         await changes.look();
-        lastToken = token(result);
       }
+      state.last = now;
       return result;
     } catch (error) {
-      if (error instanceof AuthError && error.needsLogin) {
+      if (error instanceof AuthError && error.needsLogin && changes.areWanted) {
         await changes.look();
       }
       throw error;
@@ -101,12 +130,17 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     noticed(
       () => getValidAccessToken(config(), options),
       (token) => token,
+      stateOf(options),
     );
-  const authorize = async (request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders> => {
+  const authorize = async (request: ResourceRequest, given?: TokenOptions): Promise<AuthorizationHeaders> => {
+    const isNamed = given?.resource !== undefined || given?.scopes !== undefined;
+    const resource = isNamed ? undefined : source.origins.otherResource(request.url);
+    const options = resource === undefined ? given : { ...given, resource };
     if (!source.origins.isUnencrypted(request.url)) {
       return noticed(
         () => authorizationHeaders(config(), request, options),
-        ({ Authorization }) => Authorization,
+        ({ Authorization }) => Authorization.slice(Authorization.indexOf(" ") + 1),
+        stateOf(options),
       );
     }
     const token = await ask(options);
@@ -118,15 +152,21 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     return { Authorization: `Bearer ${token}` };
   };
   const sender: Sender = { ...source, authorize, explained: explainedError, refusals: new Refusals() };
-  /** The token that the plugin rejected, until another replaces it. */
-  let rejectedToken: string | undefined;
   const token = async (options?: TokenOptions) => {
+    const state = stateOf(options);
+    const { rejected: rejectedToken } = state;
     const valid = await ask(rejectedToken ? { rejectedToken, ...options } : options);
-    rejectedToken = valid === rejectedToken ? rejectedToken : undefined;
+    if (valid !== state.rejected) {
+      state.rejected = undefined;
+    }
     return valid;
   };
   const tokenAndEnd = async (options?: TokenOptions): Promise<{ token: string; expiresAt?: number }> => {
     const valid = await token(options);
+    if (stateOf(options) !== own) {
+      const expiresAt = endOf(valid);
+      return { token: valid, ...(expiresAt !== undefined && { expiresAt }) };
+    }
     const { expiresAt } = await status(config());
     // Refreshed meanwhile? Then that was the end of which of the two?
     return valid === (await token()) ? { token: valid, ...(expiresAt !== undefined && { expiresAt }) } : tokenAndEnd();
@@ -136,11 +176,12 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     getValidAccessToken: (options) => explained(() => token(options)),
     getToken: (options) => explained(() => tokenAndEnd(options)),
     reject: async (refused) => {
-      rejectedToken = refused;
-      await token().catch(() => {});
+      const state = [...others.values()].find(({ last }) => last === refused) ?? own;
+      state.rejected = refused;
+      await token(state.target).catch(() => {});
     },
     authorizationHeaders: (request, options) => explained(() => authorize(request, options)),
-    fetch: (input, init) => authorizedFetch(sender, input, init),
+    fetch: (input, init, target) => authorizedFetch(sender, input, init, target),
     status: () =>
       explained(async () => {
         const { unencrypted } = source.origins;
@@ -156,6 +197,19 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     const result = await change;
     await (changes.areWanted ? changes.look() : undefined);
     return result;
+  }
+}
+
+/** More than any plugin has. */
+const mostTargets = 64;
+
+/** RFC 9068 section 2.2 `exp`; nothing where the token is no JWT. */
+function endOf(token: string): number | undefined {
+  try {
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+    return Number.isFinite(exp) ? exp * 1000 : undefined;
+  } catch {
+    return undefined;
   }
 }
 

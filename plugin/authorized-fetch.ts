@@ -23,7 +23,16 @@ export interface Sender {
 /** The number of redirects that `fetch` follows. */
 const mostRedirects = 20;
 
-export async function authorizedFetch(sender: Sender, input: string | URL | Request, given?: RequestInit | null) {
+export async function authorizedFetch(
+  account: Sender,
+  input: string | URL | Request,
+  given?: RequestInit | null,
+  target?: Pick<TokenOptions, "resource" | "scopes">,
+) {
+  const sender: Sender =
+    target === undefined
+      ? account
+      : { ...account, authorize: (request, options) => account.authorize(request, { ...options, ...target }) };
   const init = given ?? {};
   const url = urlOf(input);
   if (!sender.origins.take(url)) {

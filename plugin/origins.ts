@@ -1,6 +1,6 @@
 import { unencrypted } from "../lib/unencrypted.js";
 
-/** The origins that get the token: `origins`, else those of `resource`, else that of the first request. */
+/** The origins that get the token: `origins`, else those of `resource` and `otherResources`, else that of the first request. */
 export class Origins {
   /** The origins that are known by now. */
   readonly list: string[];
@@ -8,10 +8,20 @@ export class Origins {
   /** The origins on other machines to which a token may travel without TLS. */
   readonly unencrypted: string[];
 
-  constructor(origins: string[] | undefined, resource: string[] = [], allowHttp: string[] = []) {
+  readonly #others: URL[];
+
+  constructor(
+    origins: string[] | undefined,
+    resource: string[] = [],
+    allowHttp: string[] = [],
+    otherResources: string[] = [],
+  ) {
     this.unencrypted = unencrypted({ allowHttp });
-    const resources = resource.map(parsed).filter((url) => /^https?:$/.test(url?.protocol ?? ""));
-    this.list = [...(origins ?? resources.map((url) => url?.origin ?? ""))];
+    const urls = (texts: string[]) =>
+      texts.flatMap((text) => parsed(text) ?? []).filter(({ protocol }) => /^https?:$/.test(protocol));
+    // The longest first: it may be below another.
+    this.#others = urls(otherResources).sort((one, other) => other.href.length - one.href.length);
+    this.list = [...(origins ?? new Set([...urls(resource), ...this.#others].map(({ origin }) => origin)))];
     this.#matches = this.list.map(matcher);
   }
 
@@ -34,6 +44,14 @@ export class Origins {
       this.list.push(url.origin);
     }
     return true;
+  }
+
+  /** The one of `otherResources` that this URL is below. */
+  otherResource(url: string): string | undefined {
+    const to = this.#others.length === 0 ? undefined : parsed(url);
+    const isBelow = ({ origin, pathname }: URL) =>
+      to?.origin === origin && `${to.pathname}/`.startsWith(pathname.replace(/\/?$/, "/"));
+    return this.#others.find(isBelow)?.href;
   }
 
   /** Whether that URL is of an origin that `allowHttp` names. */

@@ -136,7 +136,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     ...auth
   } = rest;
   const say = wording(messages, title);
-  const origins = new Origins(named, auth.resource, auth.allowHttp);
+  const origins = new Origins(named, auth.resource, auth.allowHttp, auth.otherResources);
   loadFrom(api.rootDir);
   if (perAgent === true && profile !== undefined) {
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
@@ -298,7 +298,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     reject: (token) => accountOf(defaultProfile()).reject(token),
     authorizationHeaders: (request, tokenOptions) =>
       accountOf(defaultProfile()).authorizationHeaders(request, tokenOptions),
-    fetch: (input, init) => accountOf(defaultProfile()).fetch(input, init),
+    fetch: (input, init, target) => accountOf(defaultProfile()).fetch(input, init, target),
     status: () => accountOf(defaultProfile()).status(),
     config: (name) => config(name ?? defaultProfile()),
     login: (loginOptions) => accountOf(defaultProfile()).login(loginOptions),

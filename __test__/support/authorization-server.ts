@@ -285,8 +285,13 @@ export class AuthorizationServer {
   }
 
   /** Gives the tokens of a device login, without one: the log shows nothing of it. */
-  grant(clientId: string, scopes: string[], accountId = "ada"): Promise<GrantedTokens> {
-    return this.#call("grant", { clientId, scopes, accountId });
+  grant(
+    clientId: string,
+    scopes: string[],
+    accountId = "ada",
+    resources: readonly string[] = [],
+  ): Promise<GrantedTokens> {
+    return this.#call("grant", { clientId, scopes, accountId, resources });
   }
 
   /** How many of these the server holds. */

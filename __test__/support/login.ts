@@ -51,10 +51,11 @@ export async function grantedLogin(
   store: (tokens: ImportedToken) => Promise<unknown> = (tokens) => importToken(config, tokens),
 ): Promise<{ status: AuthStatus }> {
   const { clientId, clientSecret, scopes = [], issuer, clientAuthentication } = config;
+  const resources = [...(config.resource ?? []), ...(config.otherResources ?? [])];
   if (clientId === undefined || config.dpop || config.store || config.credentialsFormat) {
     throw new Error("Only a login gives what this config asks for");
   }
-  const { access, refresh, lifetime } = await server.grant(clientId, scopes);
+  const { access, refresh, lifetime } = await server.grant(clientId, scopes, "ada", resources);
   const expires = Date.now() + lifetime * 1000;
   await store({ access, ...(refresh !== undefined && { refresh }), expires, scopes });
   const { path } = await status(config);

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use napi::bindgen_prelude::Unknown;
 use napi::{Env, JsValue};
 use napi_derive::napi;
+use serde_json::Map;
 
 use crate::error::Error;
 use crate::secret::Secret;
+use crate::session::config::AuthConfig;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 
 use super::auth_config::auth_config;
 use super::listener::{Listener, ListenerFunction};
 use super::operation::{Operation, start};
-use super::options::{Kind, Known, SIGNAL, check, member, text_member};
+use super::options::{Kind, Known, SIGNAL, check, json, member, text_member};
 use super::payload::{Payload, Token};
 use super::process::{session, settle_before_exit};
 
@@ -31,12 +34,17 @@ pub struct TokenOptions {
     /// Rejects with `SCOPE_REQUIRED`, and the next login asks for these beside what the present one has; resolves where the
     /// login has them all, so that another would not help.
     pub required_scope: Option<String>,
+    /// A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names any. Got
+    /// with the login's one refresh token, kept in memory, and renewed like the login's own, which stays as it is.
+    pub resource: Option<String>,
+    /// A token with these scopes alone (RFC 6749 §6): fewer than the login has, or what the server gives for other APIs.
+    pub scopes: Option<Vec<String>>,
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
 }
 
-const OPTIONS: [Known; 4] = [
+const OPTIONS: [Known; 6] = [
     Known {
         name: "rejectedToken",
         kind: Kind::Text,
@@ -50,6 +58,16 @@ const OPTIONS: [Known; 4] = [
     Known {
         name: "requiredScope",
         kind: Kind::Text,
+        required: false,
+    },
+    Known {
+        name: "resource",
+        kind: Kind::Text,
+        required: false,
+    },
+    Known {
+        name: "scopes",
+        kind: Kind::List,
         required: false,
     },
     SIGNAL,
@@ -88,20 +106,21 @@ pub fn get_valid_access_token(
 ) -> napi::Result<Operation> {
     settle_before_exit(env);
     let parsed = auth_config(&config).and_then(|config| {
-        let rejection = rejection(&options)?;
-        Ok((config, rejection, text_member(&options, "requiredScope")?))
+        let (rejected, was_accepted) = rejection(&options)?;
+        Ok(TokenRequest {
+            target: target(&config, &options)?,
+            config,
+            rejected,
+            was_accepted,
+            required_scope: text_member(&options, "requiredScope")?,
+            hold: None,
+        })
     });
     start(
         &listener,
-        parsed.map(|(config, (rejected, was_accepted), required_scope)| {
+        parsed.map(|mut request| {
             move |cancellation: Arc<_>, listener: Listener| async move {
-                let request = TokenRequest {
-                    config,
-                    rejected,
-                    was_accepted,
-                    required_scope,
-                    hold: Some(listener.hold()),
-                };
+                request.hold = Some(listener.hold());
                 let token = session().access_token(request, &cancellation).await?;
                 Ok(Payload::A(Token {
                     token: token.expose().to_owned(),
@@ -112,6 +131,17 @@ pub fn get_valid_access_token(
             }
         }),
     )
+}
+
+/// Which access token of the login is meant.
+pub(super) fn target(config: &AuthConfig, options: &Unknown<'_>) -> Result<Target, Error> {
+    let mut members = Map::new();
+    for name in ["resource", "scopes"] {
+        if let Some(given) = member(options, name)? {
+            members.insert(name.to_owned(), json(&given, name)?);
+        }
+    }
+    Target::parse(config, members)
 }
 
 /// The token that was rejected, and whether it had been accepted before.

@@ -92,6 +92,10 @@ pub struct AuthConfig {
     /// where to log in (RFC 9728), as MCP servers say it; its challenge or document also names the scopes, where `scopes` is
     /// left out, and `offline_access` is added where the server lists it.
     pub resource: Option<Vec<String>>,
+    /// Further resources that a person allows with the same login (RFC 8707 §2.1), each of which gets a token of its own:
+    /// {@link getValidAccessToken} with `resource`. The login's own token is not for them, as many servers give a token for no more
+    /// than one.
+    pub other_resources: Option<Vec<String>>,
     /// Device flow with PKCE (RFC 7636). Servers that demand it get it by themselves; the authorization code flow always
     /// has it. @default false
     pub pkce: Option<bool>,

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::session::authorization;
 use crate::session::config::invalid;
 
+use super::access_token::target;
 use super::auth_config::auth_config;
 use super::fast_path::last_asked;
 use super::options::{Kind, Known, check, text_member};
@@ -85,6 +86,7 @@ pub fn authorization_headers(
     env: Env,
     config: Unknown<'_>,
     request: Unknown<'_>,
+    options: Unknown<'_>,
 ) -> Either3<Vec<String>, ErrorDetails, Null> {
     let glance = Glance::of_javascript(env);
     let headers = resource_request(&request).and_then(|request| {
@@ -93,7 +95,11 @@ pub fn authorization_headers(
             (Ok(ValueType::Undefined), Some((slot, generation))) => {
                 session().authorization_of(slot, generation, &request)
             }
-            _ => session().authorization(&auth_config(&config)?, &request, glance),
+            _ => {
+                let config = auth_config(&config)?;
+                let target = target(&config, &options)?;
+                session().authorization(&config, &request, &target, glance)
+            }
         }
     });
     match headers {

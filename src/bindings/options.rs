@@ -56,7 +56,9 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
             (ValueType::Undefined, _) => !option.required,
             (ValueType::Function, Kind::Function)
             | (ValueType::String, Kind::Text)
-            | (ValueType::Boolean, Kind::Flag) => true,
+            | (ValueType::Boolean, Kind::Flag)
+            // What is in it is looked at by whoever reads it.
+            | (ValueType::Object, Kind::List) => true,
             (ValueType::Object, Kind::Signal) => given
                 .1
                 .coerce_to_object()
@@ -107,6 +109,7 @@ pub(super) enum Kind {
     Signal,
     Text,
     Flag,
+    List,
 }
 
 pub(super) const SIGNAL: Known = Known {
@@ -122,6 +125,7 @@ impl Known {
             Kind::Signal => "an AbortSignal",
             Kind::Text => "a string",
             Kind::Flag => "true or false",
+            Kind::List => "an array of strings",
         }
     }
 }

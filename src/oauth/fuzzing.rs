@@ -280,6 +280,7 @@ impl Parties {
             client: &self.client,
             refresh_token: &self.refresh_token,
             dpop: None,
+            scope: "",
             json_scopes: None,
             resources: &[],
             extra: &[],

@@ -182,6 +182,7 @@ async fn refreshed(parties: &Parties, answer: Response) -> &'static str {
         refresh_token: &parties.secret,
         resources: &[],
         dpop: None,
+        scope: "",
         json_scopes: None,
         extra: &[],
     };

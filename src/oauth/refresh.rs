@@ -32,6 +32,8 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) refresh_token: &'a Secret,
     /// `resource` (RFC 8707)
     pub(crate) resources: &'a [String],
+    /// `scope`, where the token is to have less than the login; else empty.
+    pub(crate) scope: &'a str,
     /// Proves possession of the key that the tokens are bound to (RFC 9449 §5).
     pub(crate) dpop: Option<Dpop<'a>>,
     /// The scopes of a login at a server that is first asked in JSON.
@@ -65,6 +67,14 @@ pub(crate) enum RefreshFailure {
 }
 
 impl RefreshFailure {
+    /// Whether the server speaks of the login or its client, and not of what this request asks for.
+    pub(crate) fn is_of_login(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::RefusedUnclear(_) | Self::ClientRejected(_)
+        )
+    }
+
     /// The error as a caller sees it.
     pub(crate) fn error(&self) -> &Error {
         match self {
@@ -140,7 +150,9 @@ async fn understood_json(
 ) -> Result<Option<Answer>, Failure> {
     let mut form = request.form();
     let authorization = request.client.authenticate(&mut form);
-    form.append("scope", &scopes.join(" "));
+    if request.scope.is_empty() {
+        form.append("scope", &scopes.join(" "));
+    }
     let body = Body::Json(form.to_json());
     let answer = Answer::to(http, request.endpoint, body, authorization, timeout).await?;
     let is_refused = matches!(answer.status, 400 | 415);
@@ -283,10 +295,15 @@ impl RefreshRequest<'_> {
     fn form(&self) -> Form {
         let mut form = Form::new();
         if self.refresh_token.expose() == CLIENT_CREDENTIALS {
-            // RFC 6749 §4.4.2: 'grant_type REQUIRED. Value MUST be set to "client_credentials".' The scope is among `extra`.
+            // RFC 6749 §4.4.2: 'grant_type REQUIRED. Value MUST be set to "client_credentials".'
             form.append("grant_type", CLIENT_CREDENTIALS);
         } else {
             self.append_grant(&mut form);
+        }
+        // RFC 6749 §6: scope "MUST NOT include any scope not originally granted by the resource owner, and if omitted is
+        // treated as equal to the scope originally granted".
+        if !self.scope.is_empty() {
+            form.append("scope", self.scope);
         }
         for resource in self.resources {
             form.append("resource", resource);
@@ -296,8 +313,7 @@ impl RefreshRequest<'_> {
     }
 
     fn append_grant(&self, form: &mut Form) {
-        // RFC 6749 §6: 'grant_type REQUIRED. Value MUST be set to "refresh_token".' scope is left out: "if omitted is
-        // treated as equal to the scope originally granted".
+        // RFC 6749 §6: 'grant_type REQUIRED. Value MUST be set to "refresh_token".'
         form.append("grant_type", "refresh_token");
         form.append("refresh_token", self.refresh_token.expose());
     }
@@ -326,6 +342,7 @@ mod tests {
             client: &client,
             refresh_token: &Secret::from("canary-refresh"),
             resources: &["https://r.example".into()],
+            scope: "",
             dpop: None,
             json_scopes: None,
             extra: &[("x".into(), "y".into())],

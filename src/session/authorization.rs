@@ -14,6 +14,7 @@ use super::Session;
 use super::config::{AuthConfig, invalid};
 use super::ownership;
 use super::refusals::login_required;
+use super::target::Target;
 
 /// The request that they are for.
 pub(crate) struct ResourceRequest {
@@ -29,18 +30,18 @@ pub(crate) struct Authorization {
     pub(crate) dpop: Option<Secret>,
 }
 
-/// A checked target.
-struct Target<'a> {
+/// A checked request.
+struct Checked<'a> {
     method: &'a str,
     url: Endpoint,
     nonce: Option<&'a str>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> Checked<'a> {
     fn of(request: &'a ResourceRequest) -> Result<Self, Error> {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
-        let target = request.url.split('#').next().unwrap_or_default();
-        let url = Endpoint::parse(target).map_err(|reason| invalid(format!("`url` {reason}.")))?;
+        let url = request.url.split('#').next().unwrap_or_default();
+        let url = Endpoint::parse(url).map_err(|reason| invalid(format!("`url` {reason}.")))?;
         // Methods are case-sensitive (RFC 9110 §9.1); these few fetch sends in capitals, however they are written, and no other.
         let method = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]
             .into_iter()
@@ -63,14 +64,15 @@ impl<'a> Target<'a> {
 impl Session {
     /// Returns token and key as they are stored together, even if an older token was handed out. Does not check
     /// whether the token is fresh. `None` where reading them would wait (a keychain, a plugin's store, a program that
-    /// is writing its file); a request for a token reads them.
+    /// is writing its file, a token for another target); a request for a token reads them.
     pub(crate) fn authorization(
         &self,
         config: &AuthConfig,
         request: &ResourceRequest,
+        target: &Target,
         glance: Glance,
     ) -> Result<Option<Authorization>, Error> {
-        let target = Target::of(request)?;
+        let checked = Checked::of(request)?;
         let look = Look::Short(glance);
         let found = self.choose(config, look).and_then(|chosen| {
             let stored = self.look(&chosen.location, look)?;
@@ -95,7 +97,11 @@ impl Session {
             Err(error) => return Err(error),
         };
         ownership::check(&config, &credential)?;
-        self.signed(&location.key(), &credential, &target).map(Some)
+        let key = location.key();
+        let token = self.token(&key, target, &credential);
+        token
+            .map(|token| self.signed(&key, &token, &checked))
+            .transpose()
     }
 
     /// Returns the authorization of a credential that was read just now; `None` if it is not known any more.
@@ -105,10 +111,10 @@ impl Session {
         generation: u32,
         request: &ResourceRequest,
     ) -> Result<Option<Authorization>, Error> {
-        let target = Target::of(request)?;
+        let checked = Checked::of(request)?;
         match self.cache.credential(slot, generation) {
             Some((login, credential)) if self.logins.unsaved(&login).is_none() => {
-                self.signed(&login, &credential, &target).map(Some)
+                self.signed(&login, &credential, &checked).map(Some)
             }
             _ => Ok(None),
         }
@@ -118,19 +124,19 @@ impl Session {
         &self,
         login: &Key,
         credential: &Snapshot,
-        target: &Target<'_>,
+        request: &Checked<'_>,
     ) -> Result<Authorization, Error> {
         let token = credential.access();
         let (scheme, dpop) = match credential.dpop_key() {
             None => ("Bearer", None),
             Some(key) => {
-                if let Some(nonce) = target.nonce {
-                    self.nonces.learn(&target.url, nonce);
+                if let Some(nonce) = request.nonce {
+                    self.nonces.learn(&request.url, nonce);
                 }
                 let key = self.logins.dpop_key(login, key)?;
                 let proof = self
                     .dpop(&key)
-                    .proof(target.method, &target.url, Some(token))?;
+                    .proof(request.method, &request.url, Some(token))?;
                 (DPOP, Some(proof))
             }
         };

@@ -71,6 +71,7 @@ struct Attempt<'a> {
     redirect_uri: RedirectUri,
     /// `scope`, as it is sent.
     scope: String,
+    all_resources: Vec<String>,
     state: Secret,
     pkce: PkceVerifier,
     /// The key that the tokens will be bound to.
@@ -494,6 +495,7 @@ impl<'a> Attempt<'a> {
             client,
             redirect_uri,
             scope: config.scope(),
+            all_resources: config.all_resources(),
             state: random_secret()?,
             pkce: PkceVerifier::generate()?,
             dpop_key: config.dpop.then(DpopKey::generate).transpose()?,
@@ -509,7 +511,7 @@ impl<'a> Attempt<'a> {
             state: &self.state,
             pkce: &self.pkce,
             audience: self.config.audience.as_deref(),
-            resources: &self.config.resource,
+            resources: &self.all_resources,
             asks_for_consent,
             extra: &self.config.authorization_parameters,
         })

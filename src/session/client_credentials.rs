@@ -14,6 +14,7 @@ use super::auth_status::AuthStatus;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
 use super::login::in_any_case;
+use super::target::Target;
 use super::token_request::TokenRequest;
 
 impl Session {
@@ -39,6 +40,7 @@ impl Session {
         }
         let request = TokenRequest {
             config: config.clone(),
+            target: Target::default(),
             rejected: None,
             was_accepted: false,
             required_scope: None,

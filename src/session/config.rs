@@ -58,6 +58,8 @@ pub(crate) struct AuthConfig {
     pub(crate) scope_delimiter: char,
     pub(crate) audience: Option<String>,
     pub(crate) resource: Vec<String>,
+    /// Further ones that the login is for: each gets a token of its own.
+    pub(crate) other_resources: Vec<String>,
     pub(crate) pkce: bool,
     pub(crate) dpop: bool,
     pub(crate) extra_parameters: Vec<(String, String)>,
@@ -96,7 +98,7 @@ impl WantedStorage {
     }
 }
 
-const OPTIONS: [&str; 40] = [
+const OPTIONS: [&str; 41] = [
     "pluginId",
     "profile",
     "order",
@@ -119,6 +121,7 @@ const OPTIONS: [&str; 40] = [
     "scopeDelimiter",
     "audience",
     "resource",
+    "otherResources",
     "pkce",
     "dpop",
     "extraParameters",
@@ -189,6 +192,7 @@ impl AuthConfig {
             scope_delimiter: options.scope_delimiter()?,
             audience: options.text("audience")?,
             resource: options.list("resource", resource)?,
+            other_resources: options.list("otherResources", resource)?,
             pkce: options.flag("pkce")?,
             dpop: options.flag("dpop")?,
             authorization_parameters: {
@@ -313,8 +317,12 @@ impl AuthConfig {
 
     /// `scope`, as the server wants it in a request.
     pub(crate) fn scope(&self) -> String {
-        self.scopes
-            .join(self.scope_delimiter.encode_utf8(&mut [0; 4]))
+        self.joined(&self.scopes)
+    }
+
+    /// Scopes, as the server wants them in a request.
+    pub(super) fn joined(&self, scopes: &[String]) -> String {
+        scopes.join(self.scope_delimiter.encode_utf8(&mut [0; 4]))
     }
 
     /// The scopes of an answer, which was split at spaces.
@@ -357,6 +365,11 @@ impl AuthConfig {
             .first()
             .map(String::as_str)
             .filter(|_| !is_named)
+    }
+
+    /// RFC 8707 §2.1: the resources that a person is asked to allow.
+    pub(super) fn all_resources(&self) -> Vec<String> {
+        [self.resource.as_slice(), &self.other_resources].concat()
     }
 
     /// The resources of a request for a login at that one (RFC 8707).
@@ -434,7 +447,7 @@ impl Options<'_> {
         }
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -692,7 +705,7 @@ fn client_metadata_url(text: &str) -> Result<String, String> {
 }
 
 // RFC 8707 §2: "Its value MUST be an absolute URI […] The URI MUST NOT include a fragment component."
-fn resource(text: &str) -> Result<(), &'static str> {
+pub(super) fn resource(text: &str) -> Result<(), &'static str> {
     match url::Url::parse(text) {
         Ok(url) if url.fragment().is_none() => Ok(()),
         _ => Err("is not an absolute URI without a fragment"),

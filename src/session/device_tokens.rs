@@ -112,7 +112,7 @@ impl Session {
                 client,
                 scope: &config.scope(),
                 audience: config.audience.as_deref(),
-                resources: &config.resource,
+                resources: &config.all_resources(),
                 pkce: pkce.as_ref(),
                 extra: &config.authorization_parameters,
             };
@@ -330,6 +330,7 @@ impl Session {
             refresh_token,
             resources: &resources,
             dpop: None,
+            scope: "",
             json_scopes: None,
             extra: &config.extra_parameters,
         };

@@ -34,9 +34,10 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, Err(aborted()));
-        self.session
-            .logins
-            .of(&self.key, |login| login.flights.land(&self.flight));
+        self.session.logins.of(&self.key, |login| {
+            let token = login.token(self.flight.target());
+            token.flights.land(&self.flight);
+        });
         self.flight.end(outcome);
     }
 }

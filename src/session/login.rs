@@ -22,6 +22,7 @@ use super::config::{AuthConfig, Flow, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
 use super::named_members::named_members;
 use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
+use super::target::Target;
 
 /// The approved tokens, and the config that asked for them.
 struct Obtained {
@@ -97,7 +98,7 @@ impl Session {
         }
         if let Some(deadline) = deadline {
             self.remember_deadline(
-                &location.key(),
+                (&location.key(), &Target::default()),
                 &credential.access,
                 credential.expires,
                 deadline,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::oauth::dpop::DpopKey;
@@ -15,21 +16,48 @@ use super::foreign_clock::ForeignClock;
 use super::handover::Handover;
 use super::mutex::lock;
 use super::single_flight::Flights;
+use super::target::Target;
 
 /// The in-memory state of one login.
 #[derive(Default)]
 pub(super) struct LoginState {
     /// The refreshed credential that could not be saved yet.
     pub(super) unsaved: Option<Unsaved>,
-    pub(super) deadline: Option<Deadline>,
-    pub(super) forced: ForcedRefreshes,
-    pub(super) foreign_clock: ForeignClock,
-    pub(super) flights: Flights,
+    /// Its own access token.
+    own: TokenState,
+    /// Those for other targets.
+    others: Vec<(Target, TokenState)>,
     /// Since when the lock of its file is only a local one, because the file system has none.
     pub(super) local_lock: Option<UnixMillis>,
     /// The key that its tokens are bound to, parsed: that costs as much as a signature.
     pub(super) dpop_key: Option<Arc<DpopKey>>,
 }
+
+/// What is known of one access token of a login.
+#[derive(Default)]
+pub(super) struct TokenState {
+    pub(super) deadline: Option<Deadline>,
+    pub(super) forced: ForcedRefreshes,
+    pub(super) foreign_clock: ForeignClock,
+    pub(super) flights: Flights,
+    /// For another target than the login's own: the token, with the login that it is of.
+    pub(super) token: Option<Snapshot>,
+    /// Why there is none.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// A token that a server did not give.
+pub(super) struct Refusal {
+    /// The login that asked.
+    pub(super) login: Snapshot,
+    pub(super) error: Error,
+    /// Nobody asks again before.
+    pub(super) until: BootInstant,
+    pub(super) wait: Duration,
+}
+
+/// More targets than any plugin has. Only what is asked for again is missed.
+const MOST_TARGETS: usize = 64;
 
 /// A credential that waits for its disk, and why.
 #[derive(Clone)]
@@ -51,10 +79,34 @@ pub(super) struct Deadline {
 }
 
 impl LoginState {
+    /// What is known of its access token for that target.
+    pub(super) fn token(&mut self, target: &Target) -> &mut TokenState {
+        if target.is_login() {
+            return &mut self.own;
+        }
+        let known = self.others.iter().position(|(known, _)| known == target);
+        let other = if let Some(at) = known {
+            self.others.swap_remove(at)
+        } else {
+            if self.others.len() >= MOST_TARGETS {
+                self.others.retain(|(_, other)| other.flights.is_flying());
+            }
+            (target.clone(), TokenState::default())
+        };
+        self.others.push(other);
+        match self.others.last_mut() {
+            Some((_, state)) => state,
+            None => &mut self.own,
+        }
+    }
+
     /// Forgets a login that was logged out. Its flights end by themselves.
     pub(super) fn forget(&mut self) {
         *self = Self {
-            flights: std::mem::take(&mut self.flights),
+            own: TokenState {
+                flights: std::mem::take(&mut self.own.flights),
+                ..TokenState::default()
+            },
             ..Self::default()
         };
     }

@@ -44,6 +44,7 @@ mod settling;
 mod shared_refresh;
 mod single_flight;
 pub(crate) mod status;
+pub(crate) mod target;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files by hand")]
 mod tests;

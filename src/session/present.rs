@@ -16,6 +16,7 @@ use super::config::AuthConfig;
 use super::freshness::{Assessment, Lifetime, Renewal, assess, is_from_the_future};
 use super::last_refresh::learned;
 use super::login_state::Deadline;
+use super::target::Target;
 
 impl Session {
     /// Where a login is, and the stored credential, or the newer one that waits for its disk.
@@ -57,13 +58,14 @@ impl Session {
         credential: &Snapshot,
         buffer: Duration,
     ) -> Assessment {
-        self.assess_of(&location.key(), credential, buffer)
+        self.assess_of(&location.key(), &Target::default(), credential, buffer)
     }
 
-    /// Assesses a login that is known by its key.
+    /// Assesses the access token for that target of a login that is known by its key.
     pub(super) fn assess_of(
         &self,
         key: &Key,
+        target: &Target,
         credential: &Snapshot,
         buffer: Duration,
     ) -> Assessment {
@@ -72,7 +74,8 @@ impl Session {
         }
         let (now, boot) = (self.clock.now(), self.clock.boot());
         let known = self.logins.of(key, |login| {
-            let deadline = login.deadline.as_ref().filter(|deadline| {
+            let deadline = &login.token(target).deadline;
+            let deadline = deadline.as_ref().filter(|deadline| {
                 deadline.access == *credential.access() && deadline.expires == credential.expires()
             });
             deadline.map(|deadline| (deadline.at, deadline.exact))
@@ -83,7 +86,13 @@ impl Session {
             // would be asked for nothing.
             (None, Some(expires)) if credential.is_refreshable() && expires > now => {
                 let at = boot.plus(expires.since(now));
-                self.remember_deadline(key, credential.access(), Some(expires), at, false);
+                self.remember_deadline(
+                    (key, target),
+                    credential.access(),
+                    Some(expires),
+                    at,
+                    false,
+                );
                 (Some(at), false)
             }
             (None, _) => (None, false),
@@ -97,6 +106,7 @@ impl Session {
             from_the_future: is_from_the_future(credential.refreshed_at(), now)
                 && self.logins.of(key, |login| {
                     login
+                        .token(target)
                         .foreign_clock
                         .is_worth_a_refresh(credential.access(), boot)
                 }),
@@ -107,7 +117,7 @@ impl Session {
     /// Notes the end of an access token on the boot clock.
     pub(super) fn remember_deadline(
         &self,
-        key: &Key,
+        (key, target): (&Key, &Target),
         access: &Secret,
         expires: Option<UnixMillis>,
         at: BootInstant,
@@ -120,8 +130,20 @@ impl Session {
             exact,
         };
         self.logins.of(key, |login| {
-            login.deadline = Some(deadline);
+            login.token(target).deadline = Some(deadline);
         });
+    }
+
+    /// The access token of a login for that target, if there is one: its own, or one that this process has asked for. Only
+    /// while the same login is stored: a logout, or another login, ends all of them.
+    pub(super) fn token(&self, key: &Key, target: &Target, login: &Snapshot) -> Option<Snapshot> {
+        if target.is_login() {
+            return Some(login.clone());
+        }
+        self.logins.of(key, |state| {
+            let token = state.token(target).token.as_ref();
+            token.filter(|token| token.is_of_login(login)).cloned()
+        })
     }
 
     /// The result of the last failed round, if it applies to the request that a refresh would send now.

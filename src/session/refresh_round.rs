@@ -33,23 +33,38 @@ use super::handover::Save;
 use super::landing::Landing;
 use super::last_refresh::{UNCLEAR_REFUSAL, binding, blocked};
 use super::lock_wait::Waited;
+use super::login_state::Refusal;
 use super::named_members::named_members;
 use super::ownership;
 use super::refresh_attempts::CRITICAL_SECTION;
 use super::refusals::{cannot_refresh, is_passing, login_required, whose};
 use super::settling::Unsettled;
 use super::single_flight::{Effort, Flight, Hold, Outcome, Purpose};
+use super::target::Target;
 
 /// An answer on its way to the disk.
 struct Received {
     locked: Locked,
     reserved: Reserved,
     credential: NewCredential,
-    defect: Option<Defect>,
+    note: Option<LastRefresh>,
+    /// Nothing is handed out, although there is something to be stored.
+    refused: Option<Error>,
     client: Client,
     config: AuthConfig,
     unsettled: Unsettled,
     holds: Vec<Hold>,
+}
+
+/// What a refresh token was spent for.
+struct Spent {
+    /// What is to be stored.
+    credential: NewCredential,
+    /// The access token that was asked for, where the login keeps its own.
+    token: Option<Snapshot>,
+    /// Nothing is handed out, although there is something to be stored.
+    refused: Option<Error>,
+    defect: Option<Defect>,
 }
 
 /// Everything that a refresh token is spent with.
@@ -136,7 +151,21 @@ impl Session {
         let Some(unsettled) = self.settling.unsettled(location.is_saved_by_the_plugin()) else {
             return Err(aborted());
         };
-        let answer = self.spend(&prepared, location, purpose).await;
+        let mut asked = purpose.clone();
+        let mut refusal = None;
+        let answer = loop {
+            match self.spend(&prepared, location, &asked).await {
+                // Some servers refuse what a token is for in the words for a login that has ended. Asked for its own token, the
+                // login shows which of the two it is.
+                Err(failure) if !asked.target.is_login() && failure.is_of_login() => {
+                    asked.target = Target::default();
+                    asked.rejected = None;
+                    refusal = Some(failure);
+                }
+                answer => break answer,
+            }
+        };
+        let purpose = &asked;
         let Prepared {
             locked,
             reserved,
@@ -147,18 +176,41 @@ impl Session {
         } = prepared;
         let config = purpose.config.clone();
         match answer {
-            Ok((credential, defect)) => {
+            Ok(mut spent) => {
+                let target = flight.target();
+                if let Some(failure) = refusal {
+                    spent.refused = Some(no_token_for(target, failure.error()));
+                }
+                if let Some(error) = spent.refused.as_ref().filter(|_| !target.is_login()) {
+                    self.note_refusal(location, target, &current, error);
+                }
+                let note = spent.note(purpose, &current, &client, self.clock.now());
                 let received = Received {
                     locked,
                     reserved,
-                    credential,
-                    defect,
+                    credential: spent.credential,
+                    note,
+                    refused: spent.refused,
                     client,
                     config,
                     unsettled,
                     holds: flight.holds(),
                 };
-                self.save(location, received).await
+                let saved = self.save(location, received).await?;
+                let Some(token) = spent.token.filter(|_| saved.is_some()) else {
+                    return Ok(saved);
+                };
+                self.logins.of(&location.key(), |login| {
+                    let state = login.token(target);
+                    state.token = Some(token.clone());
+                    state.refusal = None;
+                });
+                Ok(Some(token))
+            }
+            // What a server does not give for a target says nothing about the login.
+            Err(failure) if !purpose.target.is_login() => {
+                self.note_refusal(location, &purpose.target, &current, failure.error());
+                Err(failure.error().clone())
             }
             Err(failure) => {
                 drop(reserved);
@@ -221,8 +273,8 @@ impl Session {
             }
         };
         ownership::check(&purpose.config, &current)?;
-        if self.needs_no_refresh(location, purpose, &current) {
-            return Ok(Waited::Satisfied(current));
+        if let Some(token) = self.fresh_since(location, purpose, &current) {
+            return Ok(Waited::Satisfied(token));
         }
 
         let rejected = rejected(purpose, &current);
@@ -231,6 +283,9 @@ impl Session {
         let bound_to = binding(&current, client.as_ref());
         let Some(client) = client.filter(|_| current.is_refreshable()) else {
             let error = cannot_refresh(&purpose.config);
+            if !purpose.target.is_login() {
+                return Err(error);
+            }
             let is_known = current.last_refresh().is_some_and(|last| {
                 last.r#final && last.bound_to == bound_to && last.failed_at <= now
             });
@@ -253,7 +308,7 @@ impl Session {
             .filter(|last| last.bound_to == bound_to)
             && let Some(error) = blocked(last, now)
         {
-            if last.rejected != rejected && !is_passing(&error) {
+            if purpose.target.is_login() && last.rejected != rejected && !is_passing(&error) {
                 // Refused ahead of need, the token was handed out still. By now a service has rejected it.
                 let last_refresh = LastRefresh {
                     rejected,
@@ -282,7 +337,7 @@ impl Session {
         prepared: &Prepared,
         location: &Location,
         purpose: &Purpose,
-    ) -> Result<(NewCredential, Option<Defect>), RefreshFailure> {
+    ) -> Result<Spent, RefreshFailure> {
         let config = &purpose.config;
         let current = &prepared.current;
         let refresh_token = prepared
@@ -298,9 +353,11 @@ impl Session {
         let key = key.map_err(RefreshFailure::Failed)?;
         let is_client = refresh_token.secret().expose() == CLIENT_CREDENTIALS;
         let mut extra = config.extra_parameters.clone();
+        let mut scope = config.joined(purpose.target.scopes());
         if is_client {
-            let scope = Some(config.scope()).filter(|scope| !scope.is_empty());
-            extra.extend(scope.map(|scope| ("scope".to_owned(), scope)));
+            if scope.is_empty() {
+                scope = config.scope();
+            }
             let audience = config.audience.clone();
             extra.extend(audience.map(|audience| ("audience".to_owned(), audience)));
         }
@@ -308,7 +365,10 @@ impl Session {
             endpoint: &server.token_endpoint,
             client: &prepared.client,
             refresh_token: refresh_token.secret(),
-            resources: &config.resources(current.resource()),
+            resources: &purpose
+                .target
+                .resources(config.resources(current.resource())),
+            scope: &scope,
             dpop: key.as_ref().map(|key| self.dpop(key)),
             json_scopes: current.scopes().filter(|_| current.is_refreshed_in_json()),
             extra: &extra,
@@ -332,7 +392,12 @@ impl Session {
                     now(),
                 );
                 let is_unusable = true;
-                return Ok((credential, Some(Defect { error, is_unusable })));
+                return Ok(Spent {
+                    credential,
+                    token: None,
+                    refused: Some(error.clone()),
+                    defect: Some(Defect { error, is_unusable }),
+                });
             }
             Err(failure) => return Err(failure),
         };
@@ -340,7 +405,7 @@ impl Session {
             let is_same_token = response.access == *rejected;
             let now = self.clock.boot();
             self.logins.of(&location.key(), |login| {
-                login.forced.note(now, is_same_token);
+                login.token(&purpose.target).forced.note(now, is_same_token);
             });
         }
         let lifetime = response.lifetime;
@@ -358,14 +423,48 @@ impl Session {
         );
         if let Some(lifetime) = lifetime {
             self.remember_deadline(
-                &location.key(),
+                (&location.key(), &purpose.target),
                 &credential.access,
                 credential.expires,
                 self.clock.boot().plus(lifetime),
                 true,
             );
         }
-        Ok((credential, defect))
+        let is_own = purpose.target.is_login();
+        let token = (!is_own).then(|| credential.snapshot());
+        Ok(Spent {
+            credential: if is_own {
+                credential
+            } else {
+                with_own_token(current, credential)
+            },
+            token,
+            refused: None,
+            defect,
+        })
+    }
+
+    /// Notes that a server gave no token for that target, so that not every call asks it again. In memory: for others it may
+    /// have one.
+    fn note_refusal(&self, location: &Location, target: &Target, login: &Snapshot, error: &Error) {
+        let now = self.clock.boot();
+        let least = if is_passing(error) {
+            FIRST_BACK_OFF
+        } else {
+            LONGEST_BACK_OFF
+        };
+        let asked = error.retry_after().unwrap_or_default();
+        self.logins.of(&location.key(), |state| {
+            let refusal = &mut state.token(target).refusal;
+            let last = refusal.as_ref().map_or(Duration::ZERO, |last| last.wait);
+            let wait = (last * 2).clamp(least, LONGEST_BACK_OFF);
+            *refusal = Some(Refusal {
+                login: login.clone(),
+                error: error.clone(),
+                until: now.plus(wait.max(asked).min(UNCLEAR_REFUSAL)),
+                wait,
+            });
+        });
     }
 
     /// Whether the resource names another server by now, which the login says nothing about: a sentence.
@@ -403,10 +502,9 @@ impl Session {
         let (session, whose, wanted) = (Arc::clone(self), location.clone(), purpose.clone());
         let satisfied = move |may: MayBlock| match session.look(&whose, may.into()) {
             Ok(Stored::Credential(credential))
-                if session.needs_no_refresh(&whose, &wanted, &credential)
-                    && ownership::check(&wanted.config, &credential).is_ok() =>
+                if ownership::check(&wanted.config, &credential).is_ok() =>
             {
-                Some(credential)
+                session.fresh_since(&whose, &wanted, &credential)
             }
             _ => None,
         };
@@ -414,21 +512,25 @@ impl Session {
             .await
     }
 
-    /// Another has refreshed it, or logged in, since the flight was opened.
-    fn needs_no_refresh(
+    /// The token, where another has refreshed it, or logged in, since the flight was opened.
+    fn fresh_since(
         &self,
         location: &Location,
         purpose: &Purpose,
         credential: &Snapshot,
-    ) -> bool {
+    ) -> Option<Snapshot> {
+        let key = location.key();
+        let token = self.token(&key, &purpose.target, credential)?;
+        let buffer = purpose.config.refresh_buffer;
         let freshness = self
-            .assess(location, credential, purpose.config.refresh_buffer)
+            .assess_of(&key, &purpose.target, &token, buffer)
             .freshness;
-        match &purpose.rejected {
-            Some(rejected) if credential.access() == rejected => false,
+        let needs_no_refresh = match &purpose.rejected {
+            Some(rejected) if token.access() == rejected => false,
             Some(_) => freshness != Freshness::Expired,
             None => freshness == Freshness::Fresh,
-        }
+        };
+        needs_no_refresh.then_some(token)
     }
 
     /// The server that issued the credential. A login that was made by another program may not know its endpoints yet.
@@ -499,17 +601,13 @@ impl Session {
             mut locked,
             reserved,
             credential,
-            defect,
+            note,
+            refused,
             client,
             config,
             unsettled,
             holds,
         } = received;
-        let note = defect
-            .as_ref()
-            .map(|defect| defect.note(&credential, &client, self.clock.now()));
-        let refused = defect.filter(|defect| defect.is_unusable);
-        let refused = refused.map(|defect| defect.error);
         let (locked, credential, saved) = blocking(move |may| {
             let saved = locked.save(reserved, &credential, may);
             if let (Ok(Saved::Written), Some(note)) = (&saved, &note) {
@@ -664,6 +762,38 @@ fn merged(
     }
 }
 
+/// What is stored after a refresh for another target: the new refresh token, beside the login's own access token.
+fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential {
+    NewCredential {
+        access: current.access().clone(),
+        expires: current.expires(),
+        refreshed_at: current.refreshed_at(),
+        token_type: if current.is_bound() { DPOP } else { "Bearer" }.to_owned(),
+        dpop_key: current.dpop_key().cloned(),
+        scopes: current.scopes().map(<[String]>::to_vec),
+        id_token: current.id_token().cloned(),
+        resource_url: current.resource_url().map(str::to_owned),
+        subject: current.subject().map(str::to_owned),
+        token_response: current.token_response().cloned(),
+        ..refreshed
+    }
+}
+
+/// The login lives, and gives no token for that.
+fn no_token_for(target: &Target, cause: &Error) -> Error {
+    let error = Error::new(
+        ErrorCode::OauthError,
+        format!(
+            "The server renews this login, but gives it no token for {}. Check `resource` and `scopes`; a new login may allow it.",
+            target.described()
+        ),
+    );
+    match cause.oauth() {
+        Some(oauth) => error.with_oauth(oauth.clone()),
+        None => error,
+    }
+}
+
 /// The stored credential with its new refresh token: its access token stays as long as it lives.
 fn rotated_only(
     config: &AuthConfig,
@@ -704,6 +834,28 @@ fn left_out(request: &RefreshRequest<'_>, flaw: &str) -> Error {
             request.endpoint
         ),
     )
+}
+
+impl Spent {
+    /// What everybody who asks about this login is to know of it.
+    fn note(
+        &self,
+        purpose: &Purpose,
+        current: &Snapshot,
+        client: &Client,
+        now: UnixMillis,
+    ) -> Option<LastRefresh> {
+        if purpose.target.is_login() {
+            let defect = self.defect.as_ref();
+            return defect.map(|defect| defect.note(&self.credential, client, now));
+        }
+        // The login's own token was left alone: if it is rejected, it stays so.
+        let last = current.last_refresh().filter(|_| current.is_rejected());
+        last.map(|last| LastRefresh {
+            bound_to: binding(&self.credential.snapshot(), Some(client)),
+            ..last.clone()
+        })
+    }
 }
 
 impl Defect {

@@ -22,7 +22,8 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Outcome {
         let joined = self.logins.of(&location.key(), |login| {
-            login.flights.join(&purpose, hold, true)
+            let token = login.token(&purpose.target);
+            token.flights.join(&purpose, hold, true)
         });
         let Some((flight, is_ours)) = joined else {
             return Err(login_required(&purpose.config));
@@ -42,11 +43,12 @@ impl Session {
     ) -> Option<Outcome> {
         let now = self.clock.boot();
         let (flight, is_ours) = self.logins.of(&location.key(), |login| {
+            let token = login.token(&purpose.target);
             if was_accepted {
-                login.forced = ForcedRefreshes::default();
+                token.forced = ForcedRefreshes::default();
             }
-            let may_open = !credential.is_refreshable() || login.forced.may_force(now);
-            login.flights.join(&purpose, hold, may_open)
+            let may_open = !credential.is_refreshable() || token.forced.may_force(now);
+            token.flights.join(&purpose, hold, may_open)
         })?;
         let outcome = self.flown(location, purpose, &flight, is_ours, cancellation);
         Some(outcome.await)

@@ -12,6 +12,7 @@ use crate::store::credential::Snapshot;
 
 use super::config::AuthConfig;
 use super::mutex::lock;
+use super::target::Target;
 
 /// Keeps the caller's event loop alive; opaque here.
 pub(crate) type Hold = Arc<dyn Any + Send + Sync>;
@@ -32,6 +33,7 @@ pub(super) enum Effort {
 #[derive(Clone, PartialEq)]
 pub(super) struct Purpose {
     pub(super) config: AuthConfig,
+    pub(super) target: Target,
     pub(super) effort: Effort,
     pub(super) rejected: Option<Secret>,
 }
@@ -95,6 +97,11 @@ impl Flights {
 }
 
 impl Flight {
+    /// Which access token it is for.
+    pub(super) fn target(&self) -> &Target {
+        &self.purpose.target
+    }
+
     /// One more waiter; false when the flight was given up by all it had.
     fn board(&self, hold: Option<Hold>) -> bool {
         let mut state = lock(&self.state);
@@ -156,6 +163,7 @@ mod tests {
         let config = AuthConfig::parse(json!({ "pluginId": "p", "issuer": "https://a.example" }));
         let purpose = Purpose {
             config: config.unwrap(),
+            target: Target::default(),
             effort: Effort::Full,
             rejected: None,
         };

@@ -25,6 +25,7 @@ use super::login_state::Unsaved;
 use super::ownership;
 use super::refusals::whose;
 use super::scopes::is_granted;
+use super::target::Target;
 
 /// A login that ends within this is `expiring`.
 const EXPIRING: Duration = Duration::from_hours(24);
@@ -201,7 +202,9 @@ impl Session {
     }
 
     fn has_ended(&self, key: &Key, credential: &Snapshot) -> bool {
-        self.assess_of(key, credential, Duration::ZERO).freshness == Freshness::Expired
+        self.assess_of(key, &Target::default(), credential, Duration::ZERO)
+            .freshness
+            == Freshness::Expired
     }
 
     fn describe(

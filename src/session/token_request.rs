@@ -18,10 +18,13 @@ use super::last_refresh::{blocked, refused_access_token};
 use super::ownership;
 use super::refusals::{login_required, whose};
 use super::single_flight::{Effort, Hold, Purpose};
+use super::target::Target;
 
 /// One call of `getValidAccessToken`.
 pub(crate) struct TokenRequest {
     pub(crate) config: AuthConfig,
+    /// Which access token of the login.
+    pub(crate) target: Target,
     /// The access token that a resource server answered 401 to.
     pub(crate) rejected: Option<Secret>,
     /// The service had accepted that token before, so the refresh that gave it was useful.
@@ -88,10 +91,13 @@ impl Session {
             self.require_scopes(config, &location, &credential, scope)
                 .await?;
         }
+        if !request.target.is_login() && !credential.is_refreshable() {
+            return Err(no_refresh_token(config, &request.target));
+        }
         let rejected = request.rejected.as_ref();
         let mut credential = credential;
-        let mut step = self
-            .next_step(&location, config, rejected, &mut credential)
+        let (mut step, mut token) = self
+            .next_step(&location, request, rejected, &mut credential)
             .await;
         if matches!(step, Step::Replace) {
             let purpose = purpose(request, Effort::Full, rejected);
@@ -107,8 +113,8 @@ impl Session {
             if let Some(outcome) = replaced {
                 return outcome.map(|refreshed| refreshed.access().clone());
             }
-            step = self
-                .next_step(&location, config, None, &mut credential)
+            (step, token) = self
+                .next_step(&location, request, None, &mut credential)
                 .await;
         }
         let hold = || request.hold.clone();
@@ -118,7 +124,7 @@ impl Session {
             return match tokio::time::timeout(patience, refresh).await {
                 Ok(Ok(refreshed)) => Ok(refreshed.access().clone()),
                 Ok(Err(error)) if error.code() == ErrorCode::Aborted => Err(error),
-                Ok(Err(_)) | Err(_) => Ok(credential.access().clone()),
+                Ok(Err(_)) | Err(_) => handed_out(config, token.as_ref()),
             };
         }
         if let Step::Refresh = step {
@@ -127,34 +133,42 @@ impl Session {
             step = match refresh.await {
                 Ok(refreshed) => return Ok(refreshed.access().clone()),
                 Err(error) => {
-                    let freshness = self.assess(&location, &credential, config.refresh_buffer);
-                    after_failure(freshness.freshness, error)
+                    let key = location.key();
+                    let freshness = token.as_ref().map_or(Freshness::Expired, |token| {
+                        self.assess_of(&key, &request.target, token, config.refresh_buffer)
+                            .freshness
+                    });
+                    after_failure(freshness, error)
                 }
             };
         }
         match step {
             Step::Refuse(error) => Err(error),
-            _ => Ok(credential.access().clone()),
+            _ => handed_out(config, token.as_ref()),
         }
     }
 
-    /// The step that the table gives for a credential, or for a newer one that waits for its disk and replaces it.
+    /// The step that the table gives for a token of a login, or of a newer one that waits for its disk and replaces it. With
+    /// the token, where there is one.
     async fn next_step(
         &self,
         location: &Location,
-        config: &AuthConfig,
+        TokenRequest { config, target, .. }: &TokenRequest,
         rejected: Option<&Secret>,
         credential: &mut Snapshot,
-    ) -> Step {
+    ) -> (Step, Option<Snapshot>) {
         let key = location.key();
         let unsaved = self.logins.unsaved(&key);
         if let Some(waiting) = &unsaved {
             *credential = waiting.credential.clone();
         }
-        let is_rejected = rejected == Some(credential.access());
-        let mut freshness = self
-            .assess(location, credential, config.refresh_buffer)
-            .freshness;
+        let token = self.token(&key, target, credential);
+        let access = token.as_ref().map(Snapshot::access);
+        let is_rejected = access.is_some() && rejected == access;
+        let mut freshness = token.as_ref().map_or(Freshness::Expired, |token| {
+            self.assess_of(&key, target, token, config.refresh_buffer)
+                .freshness
+        });
         let known = if let Some(waiting) = unsaved {
             if is_rejected {
                 freshness = Freshness::Expired;
@@ -181,14 +195,46 @@ impl Session {
                 Err(error) => Known::Blocked(error),
             }
         };
-        let is_being_refreshed = self.logins.of(&key, |login| login.flights.is_flying());
-        next_step(freshness, known, is_being_refreshed)
+        let (is_being_refreshed, refusal) = self.logins.of(&key, |login| {
+            let state = login.token(target);
+            let refusal = state.refusal.as_ref();
+            let refusal = refusal.filter(|refusal| {
+                self.clock.boot() < refusal.until && refusal.login.is_of_login(credential)
+            });
+            (
+                state.flights.is_flying(),
+                refusal.map(|refusal| refusal.error.clone()),
+            )
+        });
+        let known = match (known, refusal) {
+            (Known::Nothing, Some(error)) => Known::Blocked(error),
+            (known, _) => known,
+        };
+        (next_step(freshness, known, is_being_refreshed), token)
     }
+}
+
+fn handed_out(config: &AuthConfig, token: Option<&Snapshot>) -> Result<Secret, Error> {
+    let access = token.map(|token| token.access().clone());
+    access.ok_or_else(|| login_required(config))
+}
+
+fn no_refresh_token(config: &AuthConfig, target: &Target) -> Error {
+    Error::new(
+        ErrorCode::LoginRequired,
+        format!(
+            "The login of {} has no refresh token, so it gets no token for {}. Log in again; most servers want the scope \
+             offline_access for one.",
+            whose(config),
+            target.described()
+        ),
+    )
 }
 
 fn purpose(request: &TokenRequest, effort: Effort, rejected: Option<&Secret>) -> Purpose {
     Purpose {
         config: request.config.clone(),
+        target: request.target.clone(),
         effort,
         rejected: rejected.cloned(),
     }

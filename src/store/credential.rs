@@ -399,6 +399,18 @@ impl Outline {
         self.last_refresh.as_ref()
     }
 
+    /// Whether that is the same login, refreshed. Where it is not known when a login began, only the same secrets are.
+    pub(crate) fn is_of_login(&self, other: &Self) -> bool {
+        if self.created_at == UnixMillis::default() {
+            return self.identity == other.identity;
+        }
+        self.created_at == other.created_at
+            && self.issuer == other.issuer
+            && self.token_endpoint == other.token_endpoint
+            && self.client_id == other.client_id
+            && self.bound == other.bound
+    }
+
     /// Identifies the request that a refresh would send: the refresh token (the access token where there is none) with
     /// the key that proves it, and the client.
     pub(crate) fn binding(

@@ -10,6 +10,7 @@ use crate::error::ErrorCode;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 
 fn slow() -> ScriptedClient {
@@ -61,6 +62,7 @@ async fn when_all_have_left_before_sending_nothing_is_sent_and_nothing_is_held()
     let cancellation = Cancellation::default();
     let request = TokenRequest {
         config: bench.config.clone(),
+        target: Target::default(),
         rejected: None,
         was_accepted: false,
         required_scope: None,

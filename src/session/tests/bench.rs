@@ -17,6 +17,7 @@ use crate::session::Session;
 use crate::session::auth_status::AuthStatus;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
@@ -233,6 +234,7 @@ pub(super) async fn token(
 ) -> Result<String, Error> {
     let request = TokenRequest {
         config: config.clone(),
+        target: Target::default(),
         rejected: rejected.map(Secret::from),
         was_accepted: false,
         required_scope: None,

@@ -19,6 +19,7 @@ use crate::session::authorization::{Authorization, ResourceRequest};
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
 use crate::session::device_tokens::{Observer, Progress};
+use crate::session::target::Target;
 use crate::session::verification::Verification;
 
 const DEVICE_ENDPOINT: &str = "https://auth.example.com/device";
@@ -115,7 +116,7 @@ fn authorization(
         nonce: nonce.map(str::to_owned),
     };
     session
-        .authorization(config, &request, Glance::in_test())
+        .authorization(config, &request, &Target::default(), Glance::in_test())
         .map(|authorization| authorization.expect("nothing has to be fetched"))
 }
 
@@ -427,7 +428,12 @@ async fn what_is_no_request_gets_no_token() {
     };
     let error = bench
         .session
-        .authorization(&bench.config, &request, Glance::in_test())
+        .authorization(
+            &bench.config,
+            &request,
+            &Target::default(),
+            Glance::in_test(),
+        )
         .err();
     assert_eq!(error.unwrap().code(), ErrorCode::InvalidConfig);
     // The login of another server gets none either, and nobody who is not logged in.

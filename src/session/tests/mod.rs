@@ -21,5 +21,6 @@ mod rejected_token;
 mod single_flight;
 mod status;
 mod superseded;
+mod targets;
 mod two_logins;
 mod unsaved;

@@ -9,6 +9,7 @@ use crate::http::FailureKind::TimedOut;
 use crate::http::scripted::{ScriptedClient, response};
 use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 
 #[tokio::test(start_paused = true)]
@@ -189,6 +190,7 @@ async fn only_refreshes_that_helped_nobody_count() {
     let instead_of = async |token: &str, was_accepted| {
         let request = TokenRequest {
             config: bench.config.clone(),
+            target: Target::default(),
             rejected: Some(Secret::from(token)),
             was_accepted,
             required_scope: None,

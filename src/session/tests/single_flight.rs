@@ -11,6 +11,7 @@ use crate::http::scripted::{ScriptedClient, response};
 use crate::secret::Secret;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 
 #[tokio::test(start_paused = true)]
@@ -115,6 +116,7 @@ async fn a_refresh_lets_the_event_loops_go_when_it_is_saved() {
     let hold: Hold = Arc::new(());
     let request = TokenRequest {
         config: bench.config.clone(),
+        target: Target::default(),
         rejected: None,
         was_accepted: false,
         required_scope: None,
@@ -138,6 +140,7 @@ async fn a_refresh_that_panics_fails_its_callers_and_leaves_nothing_locked() {
     let hold: Hold = Arc::new(());
     let request = TokenRequest {
         config: bench.config.clone(),
+        target: Target::default(),
         rejected: None,
         was_accepted: false,
         required_scope: None,

@@ -8,6 +8,7 @@ use super::bench::{Bench, HOUR, pass, rotated, rotating, token};
 use crate::http::scripted::ScriptedClient;
 use crate::session::cancellation::Cancellation;
 use crate::session::config::AuthConfig;
+use crate::session::target::Target;
 
 /// `a1` with `r1`, and `a101` with `r101`, which have ended.
 fn two(http: ScriptedClient) -> (Bench, [AuthConfig; 2]) {
@@ -82,7 +83,9 @@ async fn a_refresh_of_one_is_under_way_for_it_alone() {
             .location(config, crate::blocking::MayBlock::in_test().into())
             .unwrap()
             .key();
-        (bench.session.logins).of(&key, |login| login.flights.is_flying())
+        (bench.session.logins).of(&key, |login| {
+            login.token(&Target::default()).flights.is_flying()
+        })
     };
     let (token, flying) = tokio::join!(bench.token_with(&a), async {
         pass(1).await;

@@ -14,6 +14,7 @@ use crate::http::scripted::{ScriptedClient, response};
 use crate::session::auth_status::State;
 use crate::session::cancellation::Cancellation;
 use crate::session::single_flight::Hold;
+use crate::session::target::Target;
 use crate::session::token_request::TokenRequest;
 
 /// A folder in the credential's place: nothing can be renamed onto it.
@@ -145,6 +146,7 @@ async fn the_event_loop_is_held_until_it_is_saved() {
     let hold: Hold = Arc::new(());
     let request = TokenRequest {
         config: bench.config.clone(),
+        target: Target::default(),
         rejected: None,
         was_accepted: false,
         required_scope: None,
