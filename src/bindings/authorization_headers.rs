@@ -91,16 +91,14 @@ pub fn authorization_headers(
     let glance = Glance::of_javascript(env);
     let headers = resource_request(&request).and_then(|request| {
         // Where nothing is given, what was found to be fresh just now is meant.
-        match (config.get_type(), last_asked()) {
-            (Ok(ValueType::Undefined), Some((slot, generation))) => {
-                session().authorization_of(slot, generation, &request)
-            }
-            _ => {
-                let config = auth_config(&config)?;
-                let target = target(&config, &options)?;
-                session().authorization(&config, &request, &target, glance)
-            }
+        if let (Ok(ValueType::Undefined), Some((slot, generation))) =
+            (config.get_type(), last_asked())
+        {
+            return session().authorization_of(slot, generation, &request);
         }
+        let config = auth_config(&config)?;
+        let target = target(&config, &options)?;
+        session().authorization(&config, &request, &target, glance)
     });
     match headers {
         Ok(None) => Either3::C(Null),

@@ -151,21 +151,8 @@ impl Session {
         let Some(unsettled) = self.settling.unsettled(location.is_saved_by_the_plugin()) else {
             return Err(aborted());
         };
-        let mut asked = purpose.clone();
-        let mut refusal = None;
-        let answer = loop {
-            match self.spend(&prepared, location, &asked).await {
-                // Some servers refuse what a token is for in the words for a login that has ended. Asked for its own token, the
-                // login shows which of the two it is.
-                Err(failure) if !asked.target.is_login() && failure.is_of_login() => {
-                    asked.target = Target::default();
-                    asked.rejected = None;
-                    refusal = Some(failure);
-                }
-                answer => break answer,
-            }
-        };
-        let purpose = &asked;
+        let (purpose, answer) = self.answer(&prepared, location, purpose.clone()).await;
+        let purpose = &purpose;
         let Prepared {
             locked,
             reserved,
@@ -176,14 +163,8 @@ impl Session {
         } = prepared;
         let config = purpose.config.clone();
         match answer {
-            Ok(mut spent) => {
-                let target = flight.target();
-                if let Some(failure) = refusal {
-                    spent.refused = Some(no_token_for(target, failure.error()));
-                }
-                if let Some(error) = spent.refused.as_ref().filter(|_| !target.is_login()) {
-                    self.note_refusal(location, target, &current, error);
-                }
+            Ok(spent) => {
+                self.note_refusal(location, flight.target(), &current, spent.refused.as_ref());
                 let note = spent.note(purpose, &current, &client, self.clock.now());
                 let received = Received {
                     locked,
@@ -197,20 +178,14 @@ impl Session {
                     holds: flight.holds(),
                 };
                 let saved = self.save(location, received).await?;
-                let Some(token) = spent.token.filter(|_| saved.is_some()) else {
-                    return Ok(saved);
-                };
-                self.logins.of(&location.key(), |login| {
-                    let state = login.token(target);
-                    state.token = Some(token.clone());
-                    state.refusal = None;
-                });
-                Ok(Some(token))
+                Ok(saved
+                    .map(|login| self.keep_token(location, &purpose.target, login, spent.token)))
             }
             // What a server does not give for a target says nothing about the login.
             Err(failure) if !purpose.target.is_login() => {
-                self.note_refusal(location, &purpose.target, &current, failure.error());
-                Err(failure.error().clone())
+                let error = failure.error().clone();
+                self.note_refusal(location, &purpose.target, &current, Some(&error));
+                Err(error)
             }
             Err(failure) => {
                 drop(reserved);
@@ -234,6 +209,51 @@ impl Session {
                 if is_noted { Err(error) } else { Ok(None) }
             }
         }
+    }
+
+    /// Spends the refresh token for that purpose; where it is refused like a login that has ended, for the login's own token.
+    async fn answer(
+        &self,
+        prepared: &Prepared,
+        location: &Location,
+        mut purpose: Purpose,
+    ) -> (Purpose, Result<Spent, RefreshFailure>) {
+        let mut refused = None;
+        loop {
+            match self.spend(prepared, location, &purpose).await {
+                // Some servers refuse what a token is for in the words for a login that has ended. Asked for its own token, the
+                // login shows which of the two it is.
+                Err(failure) if !purpose.target.is_login() && failure.is_of_login() => {
+                    refused = Some(no_token_for(&purpose.target, failure.error()));
+                    purpose.target = Target::default();
+                    purpose.rejected = None;
+                }
+                Ok(spent) => {
+                    let refused = refused.or(spent.refused);
+                    return (purpose, Ok(Spent { refused, ..spent }));
+                }
+                Err(failure) => return (purpose, Err(failure)),
+            }
+        }
+    }
+
+    /// Keeps the token of another target than the login's own; gives the token that was asked for.
+    fn keep_token(
+        &self,
+        location: &Location,
+        target: &Target,
+        login: Snapshot,
+        token: Option<Snapshot>,
+    ) -> Snapshot {
+        let Some(token) = token else {
+            return login;
+        };
+        self.logins.of(&location.key(), |login| {
+            let state = login.token(target);
+            state.token = Some(token.clone());
+            state.refusal = None;
+        });
+        token
     }
 
     /// Takes the lock and gets everything ready, unless there is no need for a refresh, or none may be tried.
@@ -352,15 +372,7 @@ impl Session {
         let key = current.dpop_key().map(DpopKey::from_stored).transpose();
         let key = key.map_err(RefreshFailure::Failed)?;
         let is_client = refresh_token.secret().expose() == CLIENT_CREDENTIALS;
-        let mut extra = config.extra_parameters.clone();
-        let mut scope = config.joined(purpose.target.scopes());
-        if is_client {
-            if scope.is_empty() {
-                scope = config.scope();
-            }
-            let audience = config.audience.clone();
-            extra.extend(audience.map(|audience| ("audience".to_owned(), audience)));
-        }
+        let (scope, extra) = parameters(purpose, is_client);
         let request = RefreshRequest {
             endpoint: &server.token_endpoint,
             client: &prepared.client,
@@ -392,11 +404,13 @@ impl Session {
                     now(),
                 );
                 let is_unusable = true;
+                let refused = Some(error.clone());
+                let defect = Some(Defect { error, is_unusable });
                 return Ok(Spent {
                     credential,
                     token: None,
-                    refused: Some(error.clone()),
-                    defect: Some(Defect { error, is_unusable }),
+                    refused,
+                    defect,
                 });
             }
             Err(failure) => return Err(failure),
@@ -430,23 +444,21 @@ impl Session {
                 true,
             );
         }
-        let is_own = purpose.target.is_login();
-        let token = (!is_own).then(|| credential.snapshot());
-        Ok(Spent {
-            credential: if is_own {
-                credential
-            } else {
-                with_own_token(current, credential)
-            },
-            token,
-            refused: None,
-            defect,
-        })
+        Ok(Spent::of(&purpose.target, current, credential, defect))
     }
 
     /// Notes that a server gave no token for that target, so that not every call asks it again. In memory: for others it may
     /// have one.
-    fn note_refusal(&self, location: &Location, target: &Target, login: &Snapshot, error: &Error) {
+    fn note_refusal(
+        &self,
+        location: &Location,
+        target: &Target,
+        login: &Snapshot,
+        refused: Option<&Error>,
+    ) {
+        let Some(error) = refused.filter(|_| !target.is_login()) else {
+            return;
+        };
         let now = self.clock.boot();
         let least = if is_passing(error) {
             FIRST_BACK_OFF
@@ -779,6 +791,21 @@ fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential
     }
 }
 
+/// `scope`, where it is to be named, and the further parameters of a request.
+fn parameters(purpose: &Purpose, is_client: bool) -> (String, Vec<(String, String)>) {
+    let config = &purpose.config;
+    let mut extra = config.extra_parameters.clone();
+    let mut scope = config.joined(purpose.target.scopes());
+    if is_client {
+        if scope.is_empty() {
+            scope = config.scope();
+        }
+        let audience = config.audience.clone();
+        extra.extend(audience.map(|audience| ("audience".to_owned(), audience)));
+    }
+    (scope, extra)
+}
+
 /// The login lives, and gives no token for that.
 fn no_token_for(target: &Target, cause: &Error) -> Error {
     let error = Error::new(
@@ -837,6 +864,24 @@ fn left_out(request: &RefreshRequest<'_>, flaw: &str) -> Error {
 }
 
 impl Spent {
+    fn of(
+        target: &Target,
+        current: &Snapshot,
+        credential: NewCredential,
+        defect: Option<Defect>,
+    ) -> Self {
+        let token = (!target.is_login()).then(|| credential.snapshot());
+        Self {
+            credential: match token {
+                Some(_) => with_own_token(current, credential),
+                None => credential,
+            },
+            token,
+            refused: None,
+            defect,
+        }
+    }
+
     /// What everybody who asks about this login is to know of it.
     fn note(
         &self,
