@@ -460,7 +460,7 @@ impl Session {
             return;
         };
         let now = self.clock.boot();
-        let least = if is_passing(error) {
+        let shortest = if is_passing(error) {
             FIRST_BACK_OFF
         } else {
             LONGEST_BACK_OFF
@@ -468,8 +468,10 @@ impl Session {
         let asked = error.retry_after().unwrap_or_default();
         self.logins.of(&location.key(), |state| {
             let refusal = &mut state.token(target).refusal;
-            let last = refusal.as_ref().map_or(Duration::ZERO, |last| last.wait);
-            let wait = (last * 2).clamp(least, LONGEST_BACK_OFF);
+            let before = refusal
+                .as_ref()
+                .map_or(Duration::ZERO, |before| before.wait);
+            let wait = (before * 2).clamp(shortest, LONGEST_BACK_OFF);
             *refusal = Some(Refusal {
                 login: login.clone(),
                 error: error.clone(),
