@@ -142,6 +142,37 @@ test("what fails is one line, and exit code 1", async (t) => {
   assert.match(stdout, /No browser is opened: this is not a desktop session\./);
 });
 
+test("a login without a refresh token says when it ends, and names offline_access unless it was asked for", async (t) => {
+  const stub = await StubServer.start(t, {
+    routes: {
+      "/device": {
+        status: 200,
+        body: {
+          device_code: "d",
+          user_code: "AB-CD",
+          verification_uri: "https://x.example",
+          expires_in: 60,
+          interval: 1,
+        },
+      },
+      "/token": { status: 200, body: { access_token: "a", token_type: "Bearer", expires_in: 3600 } },
+    },
+  });
+  for (const [id, scopes, advice] of [
+    ["plain", ["memory"], / Most servers give one for the scope offline_access\.\n/],
+    ["asked", ["memory", "offline_access"], /so this login ends \S[^\n]*\.\n/],
+  ] as const) {
+    const host = new FakeHost({ id, stateDir: TempHome.create(t).stateDir });
+    const endpoints = { deviceAuthorizationEndpoint: `${stub.origin}/device`, tokenEndpoint: `${stub.origin}/token` };
+    pluginAuth(host.api, { clientId: "c", ...endpoints, scopes: [...scopes] });
+    const { exitCode, output } = await host.run(`${id} login`);
+    assert.equal(exitCode, 0, output);
+    assert.match(output, /The server gave no refresh token, so this login ends /);
+    assert.match(output, advice);
+    assert.equal(output.includes("Most servers"), id === "plain");
+  }
+});
+
 test("status --check: 0 usable, 2 ends soon and cannot be renewed, 1 everything else", () => {
   const status = { profile: "default", path: "/x", refreshable: false, expiresAt: Date.now() + 3_600_000 };
   assert.equal(exitCode({ ...status, state: "valid" }), 0);
