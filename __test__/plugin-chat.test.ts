@@ -375,6 +375,22 @@ test("a code that was ended says so in its chat: by a logout elsewhere, by the e
   assert.match((await outcome)?.text ?? "", /^The login to My Memory failed\. .*declined/i);
 });
 
+test("a channel that was loaded again while a login waits gets its outcome", async (t) => {
+  const { host, sent, next } = await plugin(t);
+  const { outbound } = (host.api.runtime as { channel: { outbound: { loadAdapter(name: string): Promise<object> } } })
+    .channel;
+  const current = outbound.loadAdapter;
+  const replaced = { sendText: () => Promise.reject(new Error("Plugin telegram was reloaded or disabled")) };
+  outbound.loadAdapter = async () => replaced;
+  const invitation = await host.say("login", ada);
+  assert.match(invitation, /When it is done, I write here/);
+  outbound.loadAdapter = current;
+  const outcome = next();
+  await new Person().approve(addressIn(invitation));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);
+  assert.equal(sent.length, 1);
+});
+
 test("where the host does not say whether others read along, the code goes to the sender's own chat", async (t) => {
   const { host, sent, next } = await plugin(t);
   assert.match(await host.say("login", old("7001")), /^I have written to you in our private chat\.$/);

@@ -87,7 +87,9 @@ export async function chatLogin(
     login.isAnnounced = true;
     const announce = async (text: string) => {
       try {
-        await (login.isAnswered ? undefined : send(text));
+        // The host may have loaded the channel again since: the functions of before then write nothing (openclaw 2026.9.6).
+        const current = login.isAnswered ? undefined : await sender(conversation, context.runtime(), hostConfig);
+        await current?.(text);
       } catch (error) {
         context.logger.warn(
           `${title}: the outcome of a login could not be written to ${conversation.channel}: ${error}`,

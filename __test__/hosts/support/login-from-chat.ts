@@ -339,8 +339,8 @@ async function reloaded(on: ChatHost, gateway: Gateway): Promise<Gateway> {
 }
 
 /**
- * Changes the configuration; until the login of hers that waits says that it has ended, or its process ends. Whether one of them was
- * seen: not every host lets it say so. Nobody asks meanwhile, since openclaw restarts only while nobody waits for an answer.
+ * Changes the configuration, and waits until the login says that it has ended, its process ends, or the host names its reload.
+ * Returns whether the end of the login was seen. Nobody asks meanwhile: openclaw restarts only while nobody waits for an answer.
  */
 async function loginEnded({ telegram, host }: ChatHost, { child }: Gateway, change: object): Promise<boolean> {
   const { mark } = child;
@@ -348,7 +348,7 @@ async function loginEnded({ telegram, host }: ChatHost, { child }: Gateway, chan
   host.configure(change);
   await child.written(/reload|restart/i, mark);
   const patience = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 20_000).unref());
-  const restarting = child.written(/received SIGUSR1/, mark).then(
+  const restarting = child.written(/received SIGUSR1|hot reload applied/, mark).then(
     () => undefined,
     () => undefined,
   );
