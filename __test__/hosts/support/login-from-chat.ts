@@ -440,9 +440,12 @@ async function wordForAStranger({ telegram, host }: ChatHost): Promise<void> {
 
 /** The different answers that a page which was open gets while the gateway starts, until the plugin gives one. */
 async function pageAtStart(host: Host): Promise<[number, string][]> {
+  const address = `http://127.0.0.1:${host.port}/plugins/${plugin}/callback/page?poll`;
   const answers: [number, string][] = [];
   while (answers.at(-1)?.[0] !== 404 || answers.at(-1)?.[1] !== "text/html") {
-    const answer = await exchange(`http://127.0.0.1:${host.port}/plugins/${plugin}/callback/page?poll`).catch(() => {});
+    // As the page does, it goes on asking where an answer does not come.
+    const patience = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 2000));
+    const answer = await Promise.race([exchange(address).catch(() => undefined), patience]);
     const next: [number, string] = [answer?.status ?? 0, answer?.headers["content-type"]?.split(";")[0] ?? ""];
     if (answer !== undefined && String(next) !== String(answers.at(-1))) {
       answers.push(next);
