@@ -1,6 +1,6 @@
 /**
- * Client authentication (RFC 6749 §2.3.1), resource indicators (RFC 8707) and PKCE in the device flow (RFC 7636), to the
- * letter: by the real authorization server, by one that is stricter than any, and by one that does not decode.
+ * Client authentication (RFC 6749 §2.3.1), resource indicators (RFC 8707) and PKCE in the device flow (RFC 7636), to
+ * the letter: by the real authorization server, by one that is stricter than any, and by one that does not decode.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";

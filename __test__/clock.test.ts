@@ -1,6 +1,7 @@
 /**
- * Wall clocks that jump by seven hours, and clocks that differ: no token dies early, none is used after its end, nothing is
- * refreshed for ever, no login ends early or hangs. In real processes; the refreshes are counted at the server.
+ * Wall clocks that jump by seven hours, and clocks that differ: no token dies early, none is used after its end,
+ * nothing is refreshed for ever, no login ends early or hangs. In real processes; the refreshes are counted at the
+ * server.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";

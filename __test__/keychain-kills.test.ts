@@ -1,6 +1,6 @@
 /**
- * A process that is killed with SIGKILL while its tokens are between a credential file and a real keychain: the old login
- * or the new one is left, whole, and the next holder of the lock removes what nothing names any more.
+ * A process that is killed with SIGKILL while its tokens are between a credential file and a real keychain: the old
+ * login or the new one is left, whole, and the next holder of the lock removes what nothing names any more.
  */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * A process that is killed with SIGKILL at every step of a refresh, on purpose: the file is whole, the lock is free, and
- * the login lives on unless the server's answer died with the process. At random moments: random-kills.test.ts.
+ * A process that is killed with SIGKILL at every step of a refresh, on purpose: the file is whole, the lock is free,
+ * and the login lives on unless the server's answer died with the process. At random moments: random-kills.test.ts.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";

@@ -35,7 +35,8 @@ async function gateway(t: Lifetime, options: Partial<PluginAuthOptions> = {}) {
   const gateway = { isStarting: false };
   http.on("request", (request, response) => {
     if (gateway.isStarting) {
-      // As openclaw 2026.9.6 answers until its plugins are loaded; __test__/hosts/support/login-from-chat.ts sees it do so.
+      // As openclaw 2026.9.6 answers until its plugins are loaded; __test__/hosts/support/login-from-chat.ts sees it
+      // do so.
       response.writeHead(503, { "Cache-Control": "no-store", "Retry-After": "1", "Content-Type": "text/plain" });
       response.end("Plugin runtime is starting");
       return;

@@ -206,7 +206,8 @@ describe("redirects", { concurrency: 5 }, () => {
           await refused(login({ ...config, profile: path.slice(1) }, { onVerification }));
           stub.route(path, routes[path] as StubRoute);
         }
-        // While a person decides, an answer that is not an OAuth response is transient: the login goes on, and believes nothing of it.
+        // While a person decides, an answer that is not an OAuth response is transient: the login goes on, and
+        // believes nothing of it.
         const controller = new AbortController();
         const { signal } = controller;
         const onProgress = ({ type }: ProgressEvent) => void (type === "retrying" && controller.abort());

@@ -138,7 +138,8 @@ describe("names, proxies and TLS", { concurrency: 5 }, () => {
       const { issuer: _issuer, clientId, ...registering } = { ...config, ...server.endpoints };
       const away = { requestTimeoutMs: 2000, profile: "new" };
       await Promise.all([
-        // Discovery, device authorization, registration. A question that may be asked again needs no word on how far it got.
+        // Discovery, device authorization, registration. A question that may be asked again needs no word on how far
+        // it got.
         fails(astray.login({ ...config, ...away }), ["NETWORK", "TIMEOUT"], /auth\.invalid:\d+ .*\.$/),
         fails(astray.login({ ...registering, ...away, clientId: clientId as string })),
         fails(astray.login({ ...registering, ...away })),

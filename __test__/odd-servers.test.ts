@@ -1,13 +1,14 @@
 /**
  * Odd servers as a general rule: whole logins and refreshes against generated answers, over real connections.
  *
- * Conforming, and so must pass: RFC 6749 §5.1 and RFC 8628 §3.2 as JSON objects (RFC 8259: any order of members, any white
- * space, any escapes, numbers as fraction or exponent), members that nobody knows, `token_type` in any case, and
- * `refresh_token`, `scope`, `expires_in` of a token, `interval` left out; RFC 9112: any content type, chunks of any size.
- * Beyond it, as real servers do: a BOM, Latin-1 named as the charset, numbers as strings, null for what is missing.
+ * Conforming, and so must pass: RFC 6749 §5.1 and RFC 8628 §3.2 as JSON objects (RFC 8259: any order of members, any
+ * white space, any escapes, numbers as fraction or exponent), members that nobody knows, `token_type` in any case, and
+ * `refresh_token`, `scope`, `expires_in` of a token, `interval` left out; RFC 9112: any content type, chunks of any
+ * size. Beyond it, as real servers do: a BOM, Latin-1 named as the charset, numbers as strings, null for what is
+ * missing.
  *
- * Broken in one place, and so must end in INVALID_RESPONSE with the login kept, in its new refresh token where there is one:
- * a required member that is missing, of another type or unusable.
+ * Broken in one place, and so must end in INVALID_RESPONSE with the login kept, in its new refresh token where there
+ * is one: a required member that is missing, of another type or unusable.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

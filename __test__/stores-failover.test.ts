@@ -1,4 +1,7 @@
-/** A replica that lags becomes the primary, and an engine that loses what it kept: what is left of the login, and what its user sees. */
+/**
+ * A replica that lags becomes the primary, and an engine that loses what it kept: what is left of the login, and what
+ * its user sees.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type AuthConfig, doctor, getValidAccessToken, status } from "../index.js";

@@ -1,6 +1,6 @@
 /**
- * Several access tokens of one login (RFC 8707 §2.2, RFC 6749 §6), at the real server: it rotates, takes no refresh token
- * twice, and gives a token for no more than one resource.
+ * Several access tokens of one login (RFC 8707 §2.2, RFC 6749 §6), at the real server: it rotates, takes no refresh
+ * token twice, and gives a token for no more than one resource.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";

@@ -1,5 +1,5 @@
-// A fresh token as tools really ask for it: with a signal, with a config made at each call, as headers, by the kit's fetch;
-// and what costs more, beside what others take for the same.
+// A fresh token as tools really ask for it: with a signal, with a config made at each call, as headers, by the kit's
+// fetch; and what costs more, beside what others take for the same.
 import { fork } from "node:child_process";
 import { createHash, generateKeyPairSync, randomUUID, webcrypto } from "node:crypto";
 import { once } from "node:events";

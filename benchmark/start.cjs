@@ -25,7 +25,8 @@ const loaders = {
     try {
       require("@azure/msal-node-extensions");
     } catch (error) {
-      // Its keytar is built by an install script, which npm ci --ignore-scripts leaves out: it costs a little more then.
+      // Its keytar is built by an install script, which npm ci --ignore-scripts leaves out: it costs a little more
+      // then.
       if (error.code !== "MODULE_NOT_FOUND") throw error;
     }
   },

@@ -1,4 +1,5 @@
-// One login in a real engine: what a fresh token costs beside a file's, and when another machine's doings are seen here.
+// One login in a real engine: what a fresh token costs beside a file's, and when another machine's doings are seen
+// here.
 //
 //   node --import tsx stores.mjs <engine> <rounds>             the machine that looks; starts the engine and the other one
 //   node stores.mjs <engine> other <options> <config>          the other one

@@ -1,7 +1,7 @@
 "use strict";
 
-// A login that the plugin itself knows of: `adopt`, where it is a function. Native code asks it under the lock of the login,
-// and only while nobody is logged in and nobody has logged out.
+// A login that the plugin itself knows of: `adopt`, where it is a function. Native code asks it under the lock of the
+// login, and only while nobody is logged in and nobody has logged out.
 const { start } = require("./call.js");
 
 /** Calls that find a login that the plugin knows of. Those that say how things are fail for no reason of its. */

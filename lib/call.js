@@ -7,7 +7,8 @@ const { imageFor, watchOver } = require("./images.js");
 const { read } = require("./json.js");
 const { nativeConfig } = require("./native-config.js");
 const { saveBeforeExit } = require("./shared.js");
-// With this file: one that is loaded after a host has replaced the package would bring its copy back into the cache of modules.
+// With this file: one that is loaded after a host has replaced the package would bring its copy back into the cache of
+// modules.
 const { explained } = require("./test-runner.js");
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };

@@ -1,7 +1,8 @@
 "use strict";
 
-// The native image that a call goes to: loaded at the first call that needs it, one for all copies of this version.
-// In one file with what all copies share: a process that only takes a fresh token pays more for each file than for its token.
+// The native image that a call goes to: loaded at the first call that needs it, one for all copies of this version. In
+// one file with what all copies share: a process that only takes a fresh token pays more for each file than for its
+// token.
 const fs = require("node:fs");
 
 /**
@@ -152,8 +153,8 @@ function load(name) {
   throw Object.assign(new Error(unloadable(name, abis, failures)), { isMissing: failures.size === 0 });
 }
 
-// Not by `require`, which looks for the file again. Nor does a bundler meet a computed `require` here, which would have it
-// take every file that could be meant.
+// Not by `require`, which looks for the file again. Nor does a bundler meet a computed `require` here, which would
+// have it take every file that could be meant.
 function loaded(path) {
   const addon = { exports: {} };
   process.dlopen(addon, process.platform === "win32" ? require("node:path").toNamespacedPath(path) : path);

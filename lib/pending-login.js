@@ -1,7 +1,8 @@
 "use strict";
 
-// Logins that are begun in one call and ended in another: one per account in this process, whichever copy of the package has
-// begun it. Between processes, and with `login`, the lock of the pending login says the same (src/store/pending_login.rs).
+// Logins that are begun in one call and ended in another: one per account in this process, whichever copy of the
+// package has begun it. Between processes, and with `login`, the lock of the pending login says the same
+// (src/store/pending_login.rs).
 const { AuthError } = require("./auth-error.js");
 const { shared } = require("./shared.js");
 
@@ -98,7 +99,8 @@ function start({ login }, config, owner, listeners, options) {
     pluginId: config.pluginId,
     asked: asked(config),
     waiters: 0,
-    // How the login ends, or the question again, which says what was wrong. One after the other: each answers a question.
+    // How the login ends, or the question again, which says what was wrong. One after the other: each answers a
+    // question.
     paste(text) {
       const answered = turn.then(() => give(text));
       turn = answered.catch(() => {});

@@ -1,7 +1,7 @@
 "use strict";
 
-// Tests that replace `fetch` or node:http (msw, nock, a mock of the runner) do not reach what native code sends: the request
-// went to the real network, and its failure says nothing of that.
+// Tests that replace `fetch` or node:http (msw, nock, a mock of the runner) do not reach what native code sends: the
+// request went to the real network, and its failure says nothing of that.
 
 const VARIABLES = ["VITEST", "JEST_WORKER_ID", "NODE_TEST_CONTEXT"];
 const CODES = ["NETWORK", "TIMEOUT", "SERVER_ERROR", "INVALID_RESPONSE"];

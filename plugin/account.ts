@@ -39,9 +39,10 @@ export interface Account {
   /** The headers for one request, with the proof where the login is bound to a key (`dpop: true`). Rejects likewise. */
   authorizationHeaders(request: ResourceRequest, options?: TokenOptions): Promise<AuthorizationHeaders>;
   /**
-   * `fetch` with the token, and with the proof where the login is bound to a key. At a 401 the token is refreshed once, and the request sent once more unless its body can be
-   * read only once (a stream, a `Request` of more than 1 MiB). The token goes to https URLs of the login's `origins` (and http on loopback); elsewhere this is plain `fetch`.
-   * Below one of `otherResources` it is the token of that one; `target` names another.
+   * `fetch` with the token, and with the proof where the login is bound to a key. At a 401 the token is refreshed
+   * once, and the request sent once more unless its body can be read only once (a stream, a `Request` of more than 1
+   * MiB). The token goes to https URLs of the login's `origins` (and http on loopback); elsewhere this is plain
+   * `fetch`. Below one of `otherResources` it is the token of that one; `target` names another.
    */
   fetch(input: string | URL | Request, init?: RequestInit | null, target?: TokenTarget): Promise<Response>;
   /**

@@ -148,8 +148,8 @@ export function isOwner(sender: Conversation, config: unknown, scopes: readonly 
 }
 
 /**
- * Whether the host lets this person in by name. `"*"` names nobody. In a private chat with a list that has no `"*"` the host's
- * own check says so; elsewhere the sender has to be in a list by the id that the host gives, or paired.
+ * Whether the host lets this person in by name. `"*"` names nobody. In a private chat with a list that has no `"*"`
+ * the host's own check says so; elsewhere the sender has to be in a list by the id that the host gives, or paired.
  */
 export async function isListed(sender: Conversation, config: unknown, runtime: unknown): Promise<boolean> {
   const { channels, commands } = (config as HostConfig | undefined) ?? {};

@@ -1,7 +1,7 @@
 /**
- * `fetch` with the access token, and with its proof where the login is bound to a key; one more attempt with a new token
- * where the service no longer takes the old one, or with a nonce where the service wants one in the proof. A redirect is
- * followed with a proof of its own. The token goes to the origins of the login alone.
+ * `fetch` with the access token, and with its proof where the login is bound to a key; one more attempt with a new
+ * token where the service no longer takes the old one, or with a nonce where the service wants one in the proof. A
+ * redirect is followed with a proof of its own. The token goes to the origins of the login alone.
  */
 import { AuthError, type AuthorizationHeaders, type ResourceRequest, type TokenOptions } from "../index.js";
 import { challengesOf } from "./challenges.ts";

@@ -3,8 +3,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { basename } from "node:path";
 
 /**
- * The `api` object of `register(api)`, as far as the kit uses it, and `registerTool`, which a plugin calls itself. All of it
- * exists on every host unless it is optional here. The hosts' own types fit as well.
+ * The `api` object of `register(api)`, as far as the kit uses it, and `registerTool`, which a plugin calls itself. All
+ * of it exists on every host unless it is optional here. The hosts' own types fit as well.
  */
 export interface PluginApi {
   id: string;
@@ -16,8 +16,8 @@ export interface PluginApi {
   /** `plugins.entries.<id>.config`. */
   pluginConfig?: Record<string, unknown> | undefined;
   /**
-   * Throws in openclaw's `cli-metadata` mode, so it is read inside of actions only. Of no type here: a plugin that describes
-   * other members of it by hand would not compile.
+   * Throws in openclaw's `cli-metadata` mode, so it is read inside of actions only. Of no type here: a plugin that
+   * describes other members of it by hand would not compile.
    */
   readonly runtime?: unknown;
   logger: { info(message: string): void; warn(message: string): void };
@@ -98,9 +98,9 @@ const programs: Record<string, HostName | undefined> = {
 };
 
 /**
- * Finds out which host this process is, because `api` does not say. Every host names its process after itself, and after the
- * command as well ("clawdbot-gateway"); where an application embeds the host, the path of the script is what remains.
- * openclaw-cn alone names its process "clawdbot-gateway" too, so there the script decides.
+ * Finds out which host this process is, because `api` does not say. Every host names its process after itself, and
+ * after the command as well ("clawdbot-gateway"); where an application embeds the host, the path of the script is what
+ * remains. openclaw-cn alone names its process "clawdbot-gateway" too, so there the script decides.
  */
 export function hostName(
   title: string = process.title,
@@ -123,8 +123,8 @@ export function hostName(
 
 /**
  * The start of a command line of this host, the host's own profile (`~/.openclaw-<profile>`) included. Started with
- * `--profile`, a host sets both variables. The variable of the profile alone moves no state folder, but `--profile` does:
- * then naming it would lead a person to another login.
+ * `--profile`, a host sets both variables. The variable of the profile alone moves no state folder, but `--profile`
+ * does: then naming it would lead a person to another login.
  */
 function program(host: HostName, env: NodeJS.ProcessEnv): string {
   const profile = env[`${prefixes[host]}_PROFILE`]?.trim() ?? "";

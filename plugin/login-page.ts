@@ -183,7 +183,8 @@ async function showLogin(context: PageContext, request: IncomingMessage, respons
   });
 }
 
-// Counts down, and looks every two seconds whether the login has ended. A gateway that restarts answers 503 for a while.
+// Counts down, and looks every two seconds whether the login has ended. A gateway that restarts answers 503 for a
+// while.
 const SCRIPT = `const left=document.getElementById("left"),{end,poll}=left.dataset;
 const count=()=>{const s=Math.max(0,Math.ceil((end-Date.now())/1000));left.textContent=Math.floor(s/60)+":"+String(s%60).padStart(2,"0")+" left"};
 count();setInterval(count,1000);

@@ -1,8 +1,8 @@
 /** The sentences that tools, commands and chats show, as the plugin words them. */
 
 /**
- * `loginNeeded`: a tool or a command needs a login; `loggedIn`, `loggedOut`: that is done; `notLoggedIn`: there was nobody to
- * log out.
+ * `loginNeeded`: a tool or a command needs a login; `loggedIn`, `loggedOut`: that is done; `notLoggedIn`: there was
+ * nobody to log out.
  */
 export type MessageName = "loginNeeded" | "loggedIn" | "loggedOut" | "notLoggedIn";
 

@@ -1,6 +1,9 @@
 import { unencrypted } from "../lib/unencrypted.js";
 
-/** The origins that get the token: `origins`, else those of `resource` and `otherResources`, else that of the first request. */
+/**
+ * The origins that get the token: `origins`, else those of `resource` and `otherResources`, else that of the first
+ * request.
+ */
 export class Origins {
   /** The origins that are known by now. */
   readonly list: string[];

@@ -35,13 +35,13 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   /** The plugin, as its users call it. @default api.name */
   title?: string;
   /**
-   * The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. Gateway methods are called after it
-   * as well. @default api.id
+   * The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. Gateway methods are
+   * called after it as well. @default api.id
    */
   command?: string | false;
   /**
-   * The command that messages name for a login, where it is your own: "{host} memory auth login" (`{host}` is the program of the
-   * host), with `--account` added for an account; or a function that returns the whole text.
+   * The command that messages name for a login, where it is your own: "{host} memory auth login" (`{host}` is the
+   * program of the host), with `--account` added for an account; or a function that returns the whole text.
    * @default the `login` of `command`, or of the command given to `addCommands`
    */
   loginCommand?: string | ((account: string | undefined) => string);
@@ -63,9 +63,9 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
    */
   chat?: boolean | ChatOptions;
   /**
-   * The gateway serves the end of a login through the browser, and a page that shows the code, on its own port: at `redirectUri`, or
-   * on this machine at `http://127.0.0.1:<port>/plugins/<id>/callback`. Behind a proxy give `redirectUri` with the address that the
-   * server knows. @default false
+   * The gateway serves the end of a login through the browser, and a page that shows the code, on its own port: at
+   * `redirectUri`, or on this machine at `http://127.0.0.1:<port>/plugins/<id>/callback`. Behind a proxy give
+   * `redirectUri` with the address that the server knows. @default false
    */
   callbackRoute?: boolean;
   /**
@@ -93,8 +93,9 @@ export interface PluginAuth extends Account {
   /** Adds the subcommands to a command of your own; with `command: false`. */
   addCommands(parent: PluginCommand): void;
   /**
-   * A tool by which the model begins a login, for `api.registerTool(auth.loginTool(), { name: "my_memory_login" })`; the manifest's
-   * `contracts.tools` has to name it. It refuses where the host does not say that the owner asks in a private chat.
+   * A tool by which the model begins a login, for `api.registerTool(auth.loginTool(), { name: "my_memory_login" })`;
+   * the manifest's `contracts.tools` has to name it. It refuses where the host does not say that the owner asks in a
+   * private chat.
    */
   loginTool(options?: LoginToolOptions): LoginTool;
 }

@@ -123,8 +123,8 @@ export interface BrowserAuthMethod extends Omit<DeviceCodeAuthMethod, "kind"> {
 }
 
 /**
- * For the `auth` of a provider: the authorization code flow with PKCE, caught on this machine, or pasted where the browser is on
- * another. Give the same options to {@link refreshOAuth}.
+ * For the `auth` of a provider: the authorization code flow with PKCE, caught on this machine, or pasted where the
+ * browser is on another. Give the same options to {@link refreshOAuth}.
  */
 export function browserAuthMethod(options: BrowserAuthOptions): BrowserAuthMethod {
   const { provider, id = "browser", label = "Log in with the browser", hint, configPatch, defaultModel } = options;

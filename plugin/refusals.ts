@@ -1,8 +1,8 @@
 import { now } from "../lib/shared.js";
 
 /**
- * Where a service refuses new tokens at once: there the token is not the reason, and another refresh would help nobody. By
- * origin and path, each with all below it.
+ * Where a service refuses new tokens at once: there the token is not the reason, and another refresh would help
+ * nobody. By origin and path, each with all below it.
  */
 export class Refusals {
   /** The last token that was accepted in place of one that had been refused: the refresh that gave it was of use. */

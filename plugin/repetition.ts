@@ -9,8 +9,8 @@ export function isRequest(input: unknown): input is Request {
 }
 
 /**
- * Call it before the request is sent. `again` gives what takes the place of the body the second time; undefined where it
- * can be read only once. `stop` says that nothing will be sent again.
+ * Call it before the request is sent. `again` gives what takes the place of the body the second time; undefined where
+ * it can be read only once. `stop` says that nothing will be sent again.
  */
 export function repetition(input: string | URL | Request, init: RequestInit) {
   const body: unknown = init.body ?? undefined;

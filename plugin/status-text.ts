@@ -40,7 +40,8 @@ export function asWhom({ account, profile: name }: { account?: LoginAccount | un
 }
 
 /**
- * Several lines, one fact each. `origins`: where the token is sent, as far as the config says; `unencrypted`: and where without TLS.
+ * Several lines, one fact each. `origins`: where the token is sent, as far as the config says; `unencrypted`: and
+ * where without TLS.
  */
 export function statusText(
   status: AuthStatus,

@@ -1,5 +1,6 @@
-// Compiles the plugin kit, plugin/*.ts, and the stores, stores/*.ts, to CommonJS and types in dist/: under half a second. Not committed, like the
-// binary: a checkout has neither until `npm run build`, and `npm pack` runs this by itself (prepack).
+// Compiles the plugin kit, plugin/*.ts, and the stores, stores/*.ts, to CommonJS and types in dist/: under half a
+// second. Not committed, like the binary: a checkout has neither until `npm run build`, and `npm pack` runs this by
+// itself (prepack).
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

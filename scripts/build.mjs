@@ -73,8 +73,8 @@ function published(types) {
 }
 
 /**
- * Is there an addon that is no older than what it is built from? That of tests is not optimized; where it is measured, ask
- * for the one that is.
+ * Is there an addon that is no older than what it is built from? That of tests is not optimized; where it is measured,
+ * ask for the one that is.
  */
 export function isBuilt({ release = false } = {}) {
   const built = lastBuilt();

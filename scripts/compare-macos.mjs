@@ -2,9 +2,9 @@
 //
 //   node scripts/compare-macos.mjs <folder with the binaries of macOS> darwin-arm64 …
 //
-// After `node scripts/prebuild.mjs darwin-arm64 …`. Two linkers may take different ways to one function, so a name
-// or library that only one asks for is shown. Where it loads, and as what, has to be the same; prebuild.mjs has checked that each asks
-// for nothing that macOS has not.
+// After `node scripts/prebuild.mjs darwin-arm64 …`. Two linkers may take different ways to one function, so a name or
+// library that only one asks for is shown. Where it loads, and as what, has to be the same; prebuild.mjs has checked
+// that each asks for nothing that macOS has not.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { readMachO } from "./mach-o.mjs";

@@ -27,8 +27,8 @@ export async function unpack(wanted, folder) {
 }
 
 /**
- * Puts these packages of another release of Debian, with all that they need, into a folder that `chroot` can enter. They
- * come from where this machine's own come from.
+ * Puts these packages of another release of Debian, with all that they need, into a folder that `chroot` can enter.
+ * They come from where this machine's own come from.
  */
 export async function unpackRelease(release, wanted, folder) {
   const unfinished = `${folder}.unfinished`;

@@ -1,5 +1,5 @@
-// `npm run dev -- NAME…`: waits for edits to src/, plugin/, lib/ and the tests, builds what was edited, and runs the test
-// files that have NAME in their names; without a name, it builds alone. Ctrl-C ends it.
+// `npm run dev -- NAME…`: waits for edits to src/, plugin/, lib/ and the tests, builds what was edited, and runs the
+// test files that have NAME in their names; without a name, it builds alone. Ctrl-C ends it.
 import { watch } from "node:fs";
 import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";

@@ -1,6 +1,6 @@
-// `npm run docs`: the documentation as a site, in target/docs: the guide, the reference of every function and option made from
-// index.d.ts and the kit, and the evidence. A link that leads nowhere fails it. With `--pictures`: docs/guide/login.svg and chat.svg,
-// from real runs.
+// `npm run docs`: the documentation as a site, in target/docs: the guide, the reference of every function and option
+// made from index.d.ts and the kit, and the evidence. A link that leads nowhere fails it. With `--pictures`:
+// docs/guide/login.svg and chat.svg, from real runs.
 import { join } from "node:path";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";

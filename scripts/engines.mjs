@@ -1,5 +1,5 @@
-// The other real engines of the tests of `store`: Debian's Redis, etcd and pgbouncer, the machine's own or unpacked in target/tools;
-// and Valkey, of Debian 13.
+// The other real engines of the tests of `store`: Debian's Redis, etcd and pgbouncer, the machine's own or unpacked in
+// target/tools; and Valkey, of Debian 13.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { once, unpack, unpackRelease } from "./debian.mjs";

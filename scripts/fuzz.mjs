@@ -1,10 +1,11 @@
-// Fuzzes what reads foreign bytes (fuzz/, docs/evidence/security-testing.md) with cargo-fuzz, which is installed where it is missing.
+// Fuzzes what reads foreign bytes (fuzz/, docs/evidence/security-testing.md) with cargo-fuzz, which is installed where
+// it is missing.
 //
 //   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
 //
-// The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz; `--minimize` packs what
-// they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts, and `cargo fuzz run <target> <input>`
-// plays it again.
+// The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz;
+// `--minimize` packs what they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts,
+// and `cargo fuzz run <target> <input>` plays it again.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
-// The hosts that the example plugin is tried in: the rows of __test__/hosts/versions.json, from one lockfile, each version
-// a workspace of its own, so that a few can be installed without the others. 0.5 GB each; no dependencies of the checkout.
+// The hosts that the example plugin is tried in: the rows of __test__/hosts/versions.json, from one lockfile, each
+// version a workspace of its own, so that a few can be installed without the others. 0.5 GB each; no dependencies of
+// the checkout.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The workflows in .github, which nothing here can run, are read by two programs: actionlint (expressions, inputs, shell) and
-// zizmor (what an attacker could use; offline).
+// The workflows in .github, which nothing here can run, are read by two programs: actionlint (expressions, inputs,
+// shell) and zizmor (what an attacker could use; offline).
 
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -1,5 +1,5 @@
-// The real MCP servers that tests log in at: FastMCP and the official SDK, of PyPI, in target/tools. Where they cannot be
-// had, the tests that need them say that they are skipped.
+// The real MCP servers that tests log in at: FastMCP and the official SDK, of PyPI, in target/tools. Where they cannot
+// be had, the tests that need them say that they are skipped.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { once } from "./debian.mjs";

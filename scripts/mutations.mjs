@@ -1,5 +1,6 @@
-// `npm run test:mutations [-- WORD…]`: takes each protection out once, in a copy of the checkout, and names the tests that do not
-// notice. With words: those protections alone that have one of them in their name. Not a part of CI: a build for each.
+// `npm run test:mutations [-- WORD…]`: takes each protection out once, in a copy of the checkout, and names the tests
+// that do not notice. With words: those protections alone that have one of them in their name. Not a part of CI: a
+// build for each.
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";

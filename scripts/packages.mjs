@@ -1,5 +1,5 @@
-// Packs what is published, into target/packages: the package itself and one for each platform; and the same of the build
-// that knows the system's keychain.
+// Packs what is published, into target/packages: the package itself and one for each platform; and the same of the
+// build that knows the system's keychain.
 //
 //   node scripts/packages.mjs
 //

@@ -1,4 +1,5 @@
-// Builds the binaries that are published, two for each platform (one knows the keychain), into npm/<platform>/, and checks what each asks of the system it runs on.
+// Builds the binaries that are published, two for each platform (one knows the keychain), into npm/<platform>/, and
+// checks what each asks of the system it runs on.
 //
 //   node scripts/prebuild.mjs                    those of this system: on Linux, the four Linux platforms
 //   node scripts/prebuild.mjs linux-x64-gnu …    only these, by npm's name or Rust's

@@ -1,4 +1,5 @@
-// Prosody 13, an XMPP server with an authorization server in it, of Debian 13: unpacked in target/tools, and run in there.
+// Prosody 13, an XMPP server with an authorization server in it, of Debian 13: unpacked in target/tools, and run in
+// there.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// A release, rehearsed in a copy of the checkout: `npm version`, the packages of the release workflow, published in its order
-// to a registry on loopback, installed from there and used; and once more, as after a failure in the middle.
+// A release, rehearsed in a copy of the checkout: `npm version`, the packages of the release workflow, published in
+// its order to a registry on loopback, installed from there and used; and once more, as after a failure in the middle.
 //
 //   node scripts/rehearse-release.mjs [version]      binaries: those of `npm run build`, empty files for other platforms
 import assert from "node:assert/strict";

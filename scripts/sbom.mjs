@@ -1,5 +1,5 @@
-// The software bill of materials of the binaries (CycloneDX 1.5): every crate that is linked into one of them, or writes code
-// of it at compile time (procedural macros).
+// The software bill of materials of the binaries (CycloneDX 1.5): every crate that is linked into one of them, or
+// writes code of it at compile time (procedural macros).
 //
 //   node scripts/sbom.mjs <file>
 //

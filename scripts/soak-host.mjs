@@ -1,10 +1,12 @@
-// `npm run soak:host`: a real gateway for a while, with tokens of 10 s, a tool call every second and reloads, beside the same
-// gateway whose plugin has no login; then it is stopped in the middle of refreshes. A table per minute. Linux, outside CI.
+// `npm run soak:host`: a real gateway for a while, with tokens of 10 s, a tool call every second and reloads, beside
+// the same gateway whose plugin has no login; then it is stopped in the middle of refreshes. A table per minute.
+// Linux, outside CI.
 //
 //   node scripts/soak-host.mjs [--host openclaw-2026.9.6] [--minutes 20] [--reload-every 30] [--stops 20] [--node 24]
 //
-// Fails where a call, a refresh or a stopped gateway's login is lost, or where more than docs/evidence/soak-host.md says is kept.
-// A host that is not in __test__/hosts/versions.json is installed into target/hosts; it takes --node. --accounts [3], --dpop and
+// Fails where a call, a refresh or a stopped gateway's login is lost, or where more than docs/evidence/soak-host.md
+// says is kept. A host that is not in __test__/hosts/versions.json is installed into target/hosts; it takes --node.
+// --accounts [3], --dpop and
 // --given-store vary the plugin's login: so many accounts in an order, tokens bound to keys, a store that the plugin gives.
 import { parseArgs } from "node:util";
 import { build, isBuilt } from "./build.mjs";

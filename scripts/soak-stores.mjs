@@ -1,5 +1,6 @@
-// `npm run soak:stores`: sixteen processes on four machines share one login in PostgreSQL, Redis, Valkey and etcd, for an hour in all,
-// while engines, networks and processes fail (see __test__/support/store-soak.ts). A table; fails where a login was lost. Linux and root.
+// `npm run soak:stores`: sixteen processes on four machines share one login in PostgreSQL, Redis, Valkey and etcd, for
+// an hour in all, while engines, networks and processes fail (see __test__/support/store-soak.ts). A table; fails
+// where a login was lost. Linux and root.
 //
 //   node scripts/soak-stores.mjs [--minutes 60] [--engine redis] [--stop 60]      --stop: for how many seconds a holder is stopped
 import { parseArgs } from "node:util";

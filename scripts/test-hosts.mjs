@@ -1,5 +1,5 @@
-// `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on the way,
-// half a GB each.
+// `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on
+// the way, half a GB each.
 //
 //   npm run test:hosts                            the rows of the table that have `ci`; those with "brief" what differs alone
 //   npm run test:hosts -- --install               only installs what these need, so that it can be done meanwhile

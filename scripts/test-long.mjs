@@ -1,4 +1,5 @@
-// `npm run test:long`: the tests that take minutes and are not part of `npm test`, one after the other; all run, even after a failure.
+// `npm run test:long`: the tests that take minutes and are not part of `npm test`, one after the other; all run, even
+// after a failure.
 //
 //   npm run test:long                all
 //   npm run test:long -- --ci        the part for .ci/run, a minute

@@ -1,5 +1,5 @@
-// `npm run test:programs`: real programs of other makers and this package with one login. Some minutes; the first time the programs
-// are installed as well (1.2 GB in __test__/programs, and they are no dependencies of the checkout).
+// `npm run test:programs`: real programs of other makers and this package with one login. Some minutes; the first time
+// the programs are installed as well (1.2 GB in __test__/programs, and they are no dependencies of the checkout).
 //
 //   node scripts/test-programs.mjs                          all programs, as pinned
 //   node scripts/test-programs.mjs --test-name-pattern=Qwen  options go to `node --test`
@@ -7,7 +7,8 @@
 //                                                           a line each, and fails nothing
 //   node scripts/test-programs.mjs --rounds 20              both at once, twenty times
 //
-// The overrides in __test__/programs/package.json stand for packages of other systems that no registry has, which `npm ci` wants.
+// The overrides in __test__/programs/package.json stand for packages of other systems that no registry has, which `npm
+// ci` wants.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// `npm run test:sdks`: each recipe of docs/guide/sdks.md against the real SDK, and the tests of docs/guide/testing.md in their
-// runners, on Node 24, which some of them need. Half a minute; the first time the SDKs are installed as well.
+// `npm run test:sdks`: each recipe of docs/guide/sdks.md against the real SDK, and the tests of docs/guide/testing.md
+// in their runners, on Node 24, which some of them need. Half a minute; the first time the SDKs are installed as well.
 //
 //   node scripts/test-sdks.mjs            all SDKs
 //   node scripts/test-sdks.mjs openai     those with this in their name

@@ -1,5 +1,5 @@
-// `npm run test:servers`: logins at real protected resources, by their URL alone, on Node 24. A minute; the first time the servers
-// are installed as well.
+// `npm run test:servers`: logins at real protected resources, by their URL alone, on Node 24. A minute; the first time
+// the servers are installed as well.
 //
 //   node scripts/test-servers.mjs            all but Bluesky's PDS
 //   node scripts/test-servers.mjs --pds      that one too, whose SQLite is built first: minutes, once

@@ -1,5 +1,6 @@
-// Windows on Linux: the addon built by mingw, in Node's own Windows binaries, under Wine (docs/operations/platforms.md says what
-// that shows and what it does not). As root on Debian, x64: Wine lives in a Debian of its own in target/tools.
+// Windows on Linux: the addon built by mingw, in Node's own Windows binaries, under Wine (docs/operations/platforms.md
+// says what that shows and what it does not). As root on Debian, x64: Wine lives in a Debian of its own in
+// target/tools.
 //
 //   npm run test:windows                            all of it, some ten minutes
 //   npm run test:windows -- smoke|rust|keychain|tests   one part
@@ -21,8 +22,8 @@ const majors = [18, 20, 22, 24, 26];
 const testMajor = 24;
 
 /**
- * Test files that make sense on Windows. The others need what only Linux has (strace, namespaces, Secret Service, chromium)
- * or another program.
+ * Test files that make sense on Windows. The others need what only Linux has (strace, namespaces, Secret Service,
+ * chromium) or another program.
  */
 const testFiles = [
   "abort",
@@ -170,7 +171,8 @@ async function buildRustTests(features = "") {
 }
 
 /**
- * Runs a Windows program with Wine. Mounts and processes are in namespaces of their own: they end with it, however it ends.
+ * Runs a Windows program with Wine. Mounts and processes are in namespaces of their own: they end with it, however it
+ * ends.
  *
  * @returns {Promise<number>} Its exit code.
  */

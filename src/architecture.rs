@@ -66,8 +66,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("error", &[]),
 ];
 
-/// The parts of the store from the top down, with what each may import besides itself. A kind of store sees no other kind, and
-/// no location: those that know every kind are above them.
+/// The parts of the store from the top down, with what each may import besides itself. A kind of store sees no other
+/// kind, and no location: those that know every kind are above them.
 const STORE: [(&str, &[&str], &[&str]); 7] = [
     (
         "every kind",
@@ -178,8 +178,8 @@ fn nobody_outside_the_store_names_a_kind_of_store() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The clocks of the machine, the environment of the process, and that a thread is one of JavaScript: only `bindings` says so,
-/// and hands it down.
+/// The clocks of the machine, the environment of the process, and that a thread is one of JavaScript: only `bindings`
+/// says so, and hands it down.
 #[test]
 fn what_is_injected_is_named_where_it_is_injected() {
     const INJECTED: [&str; 3] = ["SystemClock", "ProcessEnvironment", "of_javascript"];

@@ -1,5 +1,5 @@
-//! Work that may wait, off the runtime's one worker: a slow disk, keychain or store of a plugin stalls neither polling nor other
-//! logins.
+//! Work that may wait, off the runtime's one worker: a slow disk, keychain or store of a plugin stalls neither polling
+//! nor other logins.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorCode};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MayBlock(PhantomData<*const ()>);
 
-/// Proof that this is a thread of JavaScript. It waits for nothing, but may look at a local file: that costs less than to ask
-/// another thread.
+/// Proof that this is a thread of JavaScript. It waits for nothing, but may look at a local file: that costs less than
+/// to ask another thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Glance(PhantomData<*const ()>);
 

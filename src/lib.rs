@@ -1,7 +1,7 @@
 //! OAuth 2.0 device login for Clawdbot, Moltbot and `OpenClaw` plugins, as a Node native addon.
 //!
-//! Layers, each importing only downward (a test in `architecture.rs` enforces it):
-//! [`bindings`] → `session` → {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`blocking`, `jwt`, `time`, `secret`, `error`}.
+//! Layers, each importing only downward (a test in `architecture.rs` enforces it): [`bindings`] → `session` →
+//! {`oauth`, `store`} → {`http`, `fs`, `keychain`} → {`blocking`, `jwt`, `time`, `secret`, `error`}.
 
 #[cfg(test)]
 mod architecture;

@@ -33,8 +33,8 @@ impl UnixMillis {
 /// RFC 3339 §5.6 `date-time`, in UTC with milliseconds.
 pub(crate) fn rfc3339(at: UnixMillis) -> String {
     let (days, millis) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
-    // Days are counted from 1 March of the year 0, so that leap days come last: the proleptic Gregorian calendar repeats
-    // after 146,097 of them.
+    // Days are counted from 1 March of the year 0, so that leap days come last: the proleptic Gregorian calendar
+    // repeats after 146,097 of them.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era =

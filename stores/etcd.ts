@@ -22,8 +22,9 @@ export interface EtcdStoreOptions extends SharedStoreOptions {
   /** @default the variable ETCDCTL_ENDPOINTS, else "http://127.0.0.1:2379" */
   hosts?: string | string[];
   /**
-   * Further options of `etcd3`: `credentials`, `auth`, … Without these two the variables of etcdctl count: `ETCDCTL_CACERT`,
-   * `ETCDCTL_CERT` and `ETCDCTL_KEY` (files), `ETCDCTL_USER` (`name:password`, or the name beside `ETCDCTL_PASSWORD`).
+   * Further options of `etcd3`: `credentials`, `auth`, … Without these two the variables of etcdctl count:
+   * `ETCDCTL_CACERT`, `ETCDCTL_CERT` and `ETCDCTL_KEY` (files), `ETCDCTL_USER` (`name:password`, or the name beside
+   * `ETCDCTL_PASSWORD`).
    */
   client?: Record<string, unknown>;
   /** The prefix of all keys. @default "plugin_auth/" */
@@ -36,8 +37,9 @@ export interface EtcdStoreOptions extends SharedStoreOptions {
 type Client = any;
 
 /**
- * Each request once. By default the client repeats them, and a conditional write that was carried out before its answer got lost
- * would then be taken for another's; and it gives up a host for seconds after three failures, also when that is back.
+ * Each request once. By default the client repeats them, and a conditional write that was carried out before its
+ * answer got lost would then be taken for another's; and it gives up a host for seconds after three failures, also
+ * when that is back.
  */
 const eachOnce = {
   execute: async <Result>(run: (context: object) => Result, signal?: AbortSignal) =>

@@ -30,8 +30,8 @@ export interface PostgresStoreOptions extends SharedStoreOptions {
   /** Further options of `pg`: `ssl`, `host`, `user`, … */
   client?: Record<string, unknown>;
   /**
-   * A pool of the plugin's own for reads and writes. The lock and the notifications have connections of their own, made with the
-   * pool's options where none are given here.
+   * A pool of the plugin's own for reads and writes. The lock and the notifications have connections of their own,
+   * made with the pool's options where none are given here.
    */
   pool?: PostgresPool;
   /** @default the first schema of the search path */
@@ -131,8 +131,8 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
       return row?.version;
     },
 
-    // A connection of its own, so that those who wait take none from the holder. The database frees the lock when the connection
-    // ends, however it ends: a process that was killed leaves none behind.
+    // A connection of its own, so that those who wait take none from the holder. The database frees the lock when the
+    // connection ends, however it ends: a process that was killed leaves none behind.
     async withLock(key, work, { signal }) {
       const { client, broken } = await within(dedicated(), { signal, timeoutMs: 2 * timeoutMs });
       try {
@@ -222,9 +222,9 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
 }
 
 /**
- * A pooler that gives every transaction another connection (pgbouncer's `pool_mode = transaction`) frees the lock with its
- * statement. A pooler shows by the backend that it names at the start, which is another than the one that answers; its mode by
- * whether a second client is given the backend of the first one, which is still connected.
+ * A pooler that gives every transaction another connection (pgbouncer's `pool_mode = transaction`) frees the lock with
+ * its statement. A pooler shows by the backend that it names at the start, which is another than the one that answers;
+ * its mode by whether a second client is given the backend of the first one, which is still connected.
  */
 async function refuseTransactionPooling(client: Pg, dedicated: () => Promise<{ client: Pg }>): Promise<void> {
   const backend = async (one: Pg): Promise<number> => (await one.query("SELECT pg_backend_pid() AS pid")).rows[0].pid;

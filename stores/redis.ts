@@ -16,8 +16,8 @@ import { StoreError } from "./store-error.ts";
 
 export interface RedisStoreOptions extends SharedStoreOptions {
   /**
-   * `redis://user:password@host:6379/0`, `rediss://…` with TLS. Without a password in it, the variables `REDIS_USERNAME` and
-   * `REDIS_PASSWORD` or `REDISCLI_AUTH` count. @default the variable `REDIS_URL`, else localhost
+   * `redis://user:password@host:6379/0`, `rediss://…` with TLS. Without a password in it, the variables
+   * `REDIS_USERNAME` and `REDIS_PASSWORD` or `REDISCLI_AUTH` count. @default the variable `REDIS_URL`, else localhost
    */
   url?: string;
   /** Further options of node-redis' `createClient`: `socket`, `username`, `password`, … */

@@ -6,8 +6,8 @@ import { StoreError } from "./store-error.ts";
 /** Options that all stores take. */
 export interface SharedStoreOptions {
   /**
-   * Encrypts what is stored (AES-256-GCM). While a key is changed: the new one, then the one before; the first encrypts, both
-   * decrypt. Without it the values hold tokens in plain text.
+   * Encrypts what is stored (AES-256-GCM). While a key is changed: the new one, then the one before; the first
+   * encrypts, both decrypt. Without it the values hold tokens in plain text.
    */
   encryptionKey?: EncryptionKey | [EncryptionKey, EncryptionKey];
   /** How long a request to the engine may take, in milliseconds. @default 5000 */

@@ -1,6 +1,6 @@
 /**
- * A login survives all that hosts do to their plugins and their state folder, and the plugin goes on with it. Run in the
- * oldest and the newest of the chosen hosts.
+ * A login survives all that hosts do to their plugins and their state folder, and the plugin goes on with it. Run in
+ * the oldest and the newest of the chosen hosts.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";

@@ -1,5 +1,6 @@
-// `npm run test:install`: the package as users get it. Packs everything, publishes it to a registry on loopback, installs
-// it from there into empty folders without running a script, and uses it on every Node, from every kind of module.
+// `npm run test:install`: the package as users get it. Packs everything, publishes it to a registry on loopback,
+// installs it from there into empty folders without running a script, and uses it on every Node, from every kind of
+// module.
 //
 // The binary is that of the last `npm run build`; the packages of other platforms hold an empty file in its place.
 import assert from "node:assert/strict";

@@ -1,6 +1,7 @@
 /**
- * `storage: "keychain"` with real programs, killed at every step: the process of a plugin at each of its messages to the program, and the
- * program at each of them. In gnome-keyring: keychain-kills.test.ts. Minutes; those that are not installed are skipped.
+ * `storage: "keychain"` with real programs, killed at every step: the process of a plugin at each of its messages to
+ * the program, and the program at each of them. In gnome-keyring: keychain-kills.test.ts. Minutes; those that are not
+ * installed are skipped.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -49,8 +50,8 @@ async function assertNamed(login: Login): Promise<void> {
 }
 
 /**
- * KeePassXC 2.7.4 crashes by itself once in some 66 of these rounds: then what it said in this one is worth nothing, and the round is done
- * once more with a new login.
+ * KeePassXC 2.7.4 crashes by itself once in some 66 of these rounds: then what it said in this one is worth nothing,
+ * and the round is done once more with a new login.
  */
 async function round<T>(login: Login, work: () => Promise<T>): Promise<T> {
   for (let crashes = 0; ; crashes += 1) {

@@ -1,5 +1,6 @@
 // Does the binary work on this very platform? Loads the package, asks for a status, logs in over http and https at a
-// server in this process. Plain CommonJS without dependencies: it runs on any Node, under an emulator and in a bare container.
+// server in this process. Plain CommonJS without dependencies: it runs on any Node, under an emulator and in a bare
+// container.
 //
 //   NODE_EXTRA_CA_CERTS=__test__/fixtures/tls/authority.pem node __test__/prebuilt/smoke.cjs <folder of the package>
 "use strict";

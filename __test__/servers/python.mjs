@@ -1,4 +1,5 @@
-// FastMCP and the official Python SDK, each with its own authorization server, and FastMCP's OAuth proxy before oidc-provider.
+// FastMCP and the official Python SDK, each with its own authorization server, and FastMCP's OAuth proxy before
+// oidc-provider.
 import { fileURLToPath } from "node:url";
 import { mcpPython } from "../../scripts/mcp-servers.mjs";
 import { Person } from "../support/person.ts";

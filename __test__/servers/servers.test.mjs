@@ -1,4 +1,5 @@
-// Logins at real protected resources by their URL alone, and real MCP clients over the kit's `fetch`: `npm run test:servers`.
+// Logins at real protected resources by their URL alone, and real MCP clients over the kit's `fetch`: `npm run
+// test:servers`.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * A user without root's powers, whom permissions mean something to: the one that runs the tests, or nobody where that is
- * root.
+ * A user without root's powers, whom permissions mean something to: the one that runs the tests, or nobody where that
+ * is root.
  */
 import { spawnSync } from "node:child_process";
 import { chownSync, readdirSync } from "node:fs";

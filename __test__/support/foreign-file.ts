@@ -279,8 +279,9 @@ export const layouts: Record<Format, Layout> = {
 export const formats = Object.keys(layouts) as Format[];
 
 /**
- * A real login, in the file of another program. Where one file holds several logins there is a second one beside it, of
- * another account: at the end of every test it is what it was, to the byte, and is refreshed as if nothing had happened.
+ * A real login, in the file of another program. Where one file holds several logins there is a second one beside it,
+ * of another account: at the end of every test it is what it was, to the byte, and is refreshed as if nothing had
+ * happened.
  */
 export class ForeignFile {
   readonly server: AuthorizationServer;

@@ -86,7 +86,8 @@ export function foreignFiles(format: Format, thorough: boolean): void {
       assert.equal(await token, theirs.access);
       assert.equal(file.tokens().refresh, theirs.refresh);
       if (format === "codex") {
-        // No lock keeps Codex out, and its ID token says that it is the same person: it may be a login of the same grant.
+        // No lock keeps Codex out, and its ID token says that it is the same person: it may be a login of the same
+        // grant.
         assert.notEqual(await file.server.stored("RefreshToken"), 0);
         return;
       }

@@ -1,6 +1,6 @@
 /**
- * A process that is killed with SIGKILL at every step of writing into another program's file: the file is whole, the locks
- * are taken over, and the login lives on unless the server's answer died with the process.
+ * A process that is killed with SIGKILL at every step of writing into another program's file: the file is whole, the
+ * locks are taken over, and the login lives on unless the server's answer died with the process.
  */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";

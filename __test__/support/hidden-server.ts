@@ -54,8 +54,8 @@ export class HiddenServer {
   }
 
   /**
-   * Discovery, registration, device authorization, polling, refresh because of age, refresh because of a rejected token,
-   * logout with revocation. Gives the requests that the server got, in order: it serves nobody else.
+   * Discovery, registration, device authorization, polling, refresh because of age, refresh because of a rejected
+   * token, logout with revocation. Gives the requests that the server got, in order: it serves nobody else.
    */
   async wholeLife(plugin: PluginProcess, home: TempHome): Promise<LoggedRequest[]> {
     const config = this.config(home);

@@ -78,8 +78,8 @@ export class Keyring {
   }
 
   /**
-   * Starts it again if it has died by itself, as the bus of a session would: gnome-keyring may when a client dies in the
-   * middle of a conversation. Says whether it had.
+   * Starts it again if it has died by itself, as the bus of a session would: gnome-keyring may when a client dies in
+   * the middle of a conversation. Says whether it had.
    */
   async revive(error: unknown): Promise<boolean> {
     const daemon = this.#daemon;

@@ -1,6 +1,6 @@
 /**
- * A network of a test's own: a network namespace with nothing but its loopback, whose addresses the test chooses. Linux,
- * root and iproute2; elsewhere tests say why they are skipped.
+ * A network of a test's own: a network namespace with nothing but its loopback, whose addresses the test chooses.
+ * Linux, root and iproute2; elsewhere tests say why they are skipped.
  *
  *     const network = await PrivateNetwork.create(t);
  *     network.removeIpv6();

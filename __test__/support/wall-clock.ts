@@ -1,6 +1,6 @@
 /**
- * A wall clock of its own for other processes, which a test sets as a person or NTP would. Their monotonic clock, and with
- * it their timers, is unchanged: libfaketime replaces the C library's wall clock alone.
+ * A wall clock of its own for other processes, which a test sets as a person or NTP would. Their monotonic clock, and
+ * with it their timers, is unchanged: libfaketime replaces the C library's wall clock alone.
  *
  *     const clock = WallClock.create(home);
  *     const plugin = await PluginProcess.start(t, { env: home.env(clock.env) });

@@ -1,6 +1,6 @@
 /**
- * A login in a chat, as a picture for the first screen, made from a real run: the kit's own answers, in the host and with the
- * authorization server of `clawdbot-plugin-auth/testing`. Only the address of the server is replaced.
+ * A login in a chat, as a picture for the first screen, made from a real run: the kit's own answers, in the host and
+ * with the authorization server of `clawdbot-plugin-auth/testing`. Only the address of the server is replaced.
  */
 import { pluginAuth } from "../../plugin/index.ts";
 import { fakeHost, startAuthorizationServer } from "../../plugin/testing/index.ts";

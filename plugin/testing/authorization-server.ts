@@ -65,8 +65,9 @@ export interface TestAuthorizationServer {
   /** All requests so far, the oldest first. */
   readonly requests: TestRequest[];
   /**
-   * Approves the login that waits, or the next one. Of a login through the browser the address is needed, as the person was shown
-   * it; the text around it may stay. Gives back where the browser was sent, for a test that pastes that address.
+   * Approves the login that waits, or the next one. Of a login through the browser the address is needed, as the
+   * person was shown it; the text around it may stay. Gives back where the browser was sent, for a test that pastes
+   * that address.
    */
   approve(shown?: string): Promise<string | undefined>;
   /** Denies it, likewise. */
@@ -76,8 +77,8 @@ export interface TestAuthorizationServer {
   /** Ends all logins: neither their access tokens nor their refresh tokens are accepted any more. */
   revoke(): void;
   /**
-   * The next request fails: with that status, or by a connection that breaks; or its answer takes two seconds. With an endpoint, the
-   * next request to that one; without, to any but the metadata.
+   * The next request fails: with that status, or by a connection that breaks; or its answer takes two seconds. With an
+   * endpoint, the next request to that one; without, to any but the metadata.
    */
   failNext(how: number | "reset" | "slow", endpoint?: TestEndpoint): void;
   /** Whether a service should accept this token, or this `Authorization` header. */
@@ -140,8 +141,8 @@ const slowness = 2_000;
 
 /**
  * Starts a small authorization server in this process, on loopback: device flow, login through the browser with PKCE,
- * registration, refresh tokens that rotate, revocation. It has no dependency, and is for tests only: anybody is approved
- * whom the test approves. `/userinfo` is a service that takes its tokens.
+ * registration, refresh tokens that rotate, revocation. It has no dependency, and is for tests only: anybody is
+ * approved whom the test approves. `/userinfo` is a service that takes its tokens.
  *
  * @example
  * ```ts

@@ -6,8 +6,8 @@ export interface Clock {
   /** The time that the package sees, Unix milliseconds. */
   now(): number;
   /**
-   * Lets that many milliseconds pass at once, whole seconds of them: tokens end, codes expire, waits that a server asked for
-   * are over. Timers do not fire earlier for it.
+   * Lets that many milliseconds pass at once, whole seconds of them: tokens end, codes expire, waits that a server
+   * asked for are over. Timers do not fire earlier for it.
    *
    * @throws {Error} Where `NODE_ENV` is not `test`.
    */

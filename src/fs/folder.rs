@@ -195,8 +195,8 @@ mod windows {
         }
     }
 
-    /// Does it again, for a second in all: virus scanners and indexers hold new files for a moment without sharing them.
-    /// `more` are further codes of that meaning.
+    /// Does it again, for a second in all: virus scanners and indexers hold new files for a moment without sharing
+    /// them. `more` are further codes of that meaning.
     #[expect(
         clippy::disallowed_methods,
         reason = "on a thread that may block, but for a file that nobody may read now"

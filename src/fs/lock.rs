@@ -130,7 +130,8 @@ impl Lock {
         lock
     }
 
-    /// Whether the file system of the credential has no locks, so that the lock excludes only this user on this machine.
+    /// Whether the file system of the credential has no locks, so that the lock excludes only this user on this
+    /// machine.
     pub(crate) fn is_local_fallback(&self) -> bool {
         self.is_local_fallback
     }

@@ -1,8 +1,9 @@
-//! The locks of other programs, kept as those programs keep them: a folder, or a file that only one can make, which its holder
-//! renews and which is free when it is gone or was not renewed for as long as its program waits; or a kernel lock.
+//! The locks of other programs, kept as those programs keep them: a folder, or a file that only one can make, which
+//! its holder renews and which is free when it is gone or was not renewed for as long as its program waits; or a
+//! kernel lock.
 //!
-//! Two programs that find the same abandoned mark at once may both remove one and make one. These protocols cannot exclude that;
-//! the one that then finds a time that is not its own has lost.
+//! Two programs that find the same abandoned mark at once may both remove one and make one. These protocols cannot
+//! exclude that; the one that then finds a time that is not its own has lost.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write as _};
@@ -238,8 +239,8 @@ impl Held {
     }
 }
 
-/// Whether its holder is gone, or has not renewed it for too long: by its time, or, since clocks are set, by how long we have
-/// seen it unchanged.
+/// Whether its holder is gone, or has not renewed it for too long: by its time, or, since clocks are set, by how long
+/// we have seen it unchanged.
 fn is_abandoned(path: &Path, protocol: &Protocol, clock: &SharedClock) -> io::Result<bool> {
     /// Marks of others, with the time that they had when we first saw them so, and when that was.
     static SEEN: Mutex<Vec<(PathBuf, SystemTime, BootInstant)>> = Mutex::new(Vec::new());

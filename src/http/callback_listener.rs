@@ -265,8 +265,8 @@ async fn discard(stream: &TcpStream, buffer: &mut [u8]) {
     }
 }
 
-/// How much of it is the head of a request, the empty line left out; all of it where there was no end. Nothing where the
-/// visitor has gone.
+/// How much of it is the head of a request, the empty line left out; all of it where there was no end. Nothing where
+/// the visitor has gone.
 async fn read_head(stream: &TcpStream, head: &mut [u8]) -> Option<usize> {
     let mut filled = 0;
     loop {
@@ -329,8 +329,8 @@ impl Site {
             .filter_map(|line| line.split_once(':'))
             .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
             .map(|(_, value)| value.trim());
-        // RFC 9112 §3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field and to any request message
-        // that contains more than one".
+        // RFC 9112 §3.2: 400 for "any HTTP/1.1 request message that lacks a Host header field and to any request
+        // message that contains more than one".
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return Err(BAD);
         };

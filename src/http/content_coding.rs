@@ -39,14 +39,15 @@ fn decode_once(
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Unreadable> {
     let compressed = match *body {
         [0x1f, 0x8b, ..] => return gunzip(body, most).map(Some),
-        // RFC 1950 §2.2: CM = 8 "denotes the "deflate" compression method", and "CMF and FLG, when viewed as a 16-bit unsigned
-        // integer …, is a multiple of 31".
+        // RFC 1950 §2.2: CM = 8 "denotes the "deflate" compression method", and "CMF and FLG, when viewed as a 16-bit
+        // unsigned integer …, is a multiple of 31".
         [method, flags, ref rest @ ..]
             if method & 15 == 8 && u16::from_be_bytes([method, flags]) % 31 == 0 =>
         {
             rest
         }
-        // RFC 9110 §8.4.1.2: 'Some non-conformant implementations send the "deflate" compressed data without the zlib wrapper.'
+        // RFC 9110 §8.4.1.2: 'Some non-conformant implementations send the "deflate" compressed data without the zlib
+        // wrapper.'
         _ if coding.trim().eq_ignore_ascii_case("deflate") => body,
         _ => return Ok(None),
     };

@@ -1,5 +1,5 @@
-//! DEFLATE (RFC 1951), for answers that come compressed though nobody asked: small before fast, because a token answer is
-//! small as well.
+//! DEFLATE (RFC 1951), for answers that come compressed though nobody asked: small before fast, because a token answer
+//! is small as well.
 
 /// The compressed data, bit by bit.
 struct Bits<'a> {
@@ -79,8 +79,8 @@ impl Code {
     }
 }
 
-/// Decompresses into that much room, and gives what follows the data; none if they are damaged, cut off, or larger. Those that
-/// are larger leave no room.
+/// Decompresses into that much room, and gives what follows the data; none if they are damaged, cut off, or larger.
+/// Those that are larger leave no room.
 pub(super) fn inflate<'a>(
     compressed: &'a [u8],
     output: &mut Vec<u8>,

@@ -40,8 +40,8 @@ impl Form {
             .extend(form_urlencoded::byte_serialize(value.as_bytes()));
     }
 
-    /// Adds a caller's own parameters. RFC 6749 §3.1, §3.2: "Parameters sent without a value MUST be treated as if they were
-    /// omitted from the request"; not every server does, so an empty one is left out.
+    /// Adds a caller's own parameters. RFC 6749 §3.1, §3.2: "Parameters sent without a value MUST be treated as if
+    /// they were omitted from the request"; not every server does, so an empty one is left out.
     pub(crate) fn append_all(&mut self, parameters: &[(String, String)]) {
         for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
             self.append(name, value);
@@ -146,12 +146,13 @@ pub(crate) enum FailureKind {
     Broken,
     /// No whole answer in time, after sending.
     TimedOut,
-    /// There is an answer, and nobody can read it: its body is over 1 MiB, or compressed in a way that was not asked for.
+    /// There is an answer, and nobody can read it: its body is over 1 MiB, or compressed in a way that was not asked
+    /// for.
     Unreadable,
     /// The request never left because the server's certificate is not trusted; the detail ends with what to do.
     Certificate,
-    /// The request never left because the two sides cannot speak TLS with each other, now or later; the detail ends with
-    /// what to do.
+    /// The request never left because the two sides cannot speak TLS with each other, now or later; the detail ends
+    /// with what to do.
     Tls,
     /// The request never left because the proxy's address or credentials are wrong.
     Proxy,

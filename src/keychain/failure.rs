@@ -133,8 +133,8 @@ const HOW_TO_START: &str = if cfg!(target_os = "linux") {
 };
 
 impl Failure {
-    /// `STORE_IO` in words, or `INVALID_CONFIG` in a build that knows no keychain. `kept` is what the keychain holds the
-    /// secrets of, and what stays as it is.
+    /// `STORE_IO` in words, or `INVALID_CONFIG` in a build that knows no keychain. `kept` is what the keychain holds
+    /// the secrets of, and what stays as it is.
     #[cfg(feature = "keychain")]
     pub(crate) fn explain(&self, kept: Option<&Path>) -> Error {
         let mut sentence = self.sentence();

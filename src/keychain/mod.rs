@@ -1,8 +1,9 @@
-//! Secrets in the system's keychain: Secret Service on Linux, Keychain Services on macOS, Credential Manager on Windows.
+//! Secrets in the system's keychain: Secret Service on Linux, Keychain Services on macOS, Credential Manager on
+//! Windows.
 //!
-//! Every operation ends within [`failure::LIMIT`] and opens no window: a keychain that is locked is an error that says so. Only
-//! [`unlock`] and [`remove`] may open one, where a [`Person`] is. Blocks: not for a thread that others wait for. Only the build with the
-//! feature `keychain` can do any of it.
+//! Every operation ends within [`failure::LIMIT`] and opens no window: a keychain that is locked is an error that says
+//! so. Only [`unlock`] and [`remove`] may open one, where a [`Person`] is. Blocks: not for a thread that others wait
+//! for. Only the build with the feature `keychain` can do any of it.
 
 mod failure;
 #[cfg(all(feature = "keychain", any(target_os = "macos", windows)))]
@@ -59,8 +60,8 @@ pub(crate) fn home(_: MayBlock) -> String {
     String::new()
 }
 
-/// Keeps a secret under that name, in place of an older one. A program that asks a person before it removes an entry makes one
-/// of `spent` into it.
+/// Keeps a secret under that name, in place of an older one. A program that asks a person before it removes an entry
+/// makes one of `spent` into it.
 pub(crate) fn put(
     name: &str,
     secret: &Secret,
@@ -82,8 +83,8 @@ pub(crate) fn get(name: &str, _: MayBlock) -> Result<Option<Secret>, Failure> {
 /// The result of removing secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Removal {
-    /// The names to be tried again later: those that failed; and from a program that writes later than it says, those that
-    /// were there until now.
+    /// The names to be tried again later: those that failed; and from a program that writes later than it says, those
+    /// that were there until now.
     pub(crate) on_record: Vec<String>,
     /// The names that are there still, or may be.
     pub(crate) left: Vec<String>,
@@ -150,8 +151,8 @@ pub(crate) fn held(names: &[String], _: MayBlock) -> Result<Vec<String>, Failure
     })
 }
 
-/// Asks a person to unlock the keychain, if it is locked, in the keychain's own window. Whether it can be used afterwards is
-/// for the next operation to say.
+/// Asks a person to unlock the keychain, if it is locked, in the keychain's own window. Whether it can be used
+/// afterwards is for the next operation to say.
 pub(crate) fn unlock(_: MayBlock) {
     #[cfg(all(feature = "keychain", not(windows)))]
     let _is_unlocked: Result<(), Failure> = unlock_with_a_person();

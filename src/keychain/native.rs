@@ -1,8 +1,8 @@
-//! The keychains of macOS and Windows, through the stores of keyring. That of Windows was run under Wine, that of macOS linked alone
-//! (docs/operations/platforms.md).
+//! The keychains of macOS and Windows, through the stores of keyring. That of Windows was run under Wine, that of
+//! macOS linked alone (docs/operations/platforms.md).
 //!
-//! macOS opens its windows by itself, so they are switched off for this process while work is done, except in [`unlock`].
-//! Windows opens none.
+//! macOS opens its windows by itself, so they are switched off for this process while work is done, except in
+//! [`unlock`]. Windows opens none.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 

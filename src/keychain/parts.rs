@@ -20,8 +20,8 @@ pub(super) trait Entries {
     fn writes_later(&self) -> bool {
         false
     }
-    /// Writes one, in place of the one of that name. Where a person would be asked before one is removed, one of `spent`
-    /// becomes it.
+    /// Writes one, in place of the one of that name. Where a person would be asked before one is removed, one of
+    /// `spent` becomes it.
     fn set(&mut self, name: &str, bytes: &[u8], spent: &[String]) -> Result<(), Failure>;
     /// Reads an entry. `None` means that all keyrings could be asked, and none has it.
     fn get(&mut self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure>;
@@ -29,8 +29,8 @@ pub(super) trait Entries {
     fn has(&mut self, name: &str) -> Result<bool, Failure> {
         Ok(self.get(name)?.is_some())
     }
-    /// Removes every entry of that name; says whether there was one. `false` means that the keyring in the name could be
-    /// asked, or all keyrings if the name has none.
+    /// Removes every entry of that name; says whether there was one. `false` means that the keyring in the name could
+    /// be asked, or all keyrings if the name has none.
     fn remove(&mut self, name: &str) -> Result<bool, Failure>;
 }
 

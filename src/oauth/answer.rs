@@ -104,8 +104,8 @@ impl Answer {
         (300..400).contains(&self.status)
     }
 
-    /// Something before the server answered in its place, as firewalls do: RFC 9110 §15.5.4 has 403 "for reasons unrelated to
-    /// the credentials", and an authorization server says its own in JSON.
+    /// Something before the server answered in its place, as firewalls do: RFC 9110 §15.5.4 has 403 "for reasons
+    /// unrelated to the credentials", and an authorization server says its own in JSON.
     pub(crate) fn is_blocked(&self) -> bool {
         match self.content {
             Content::Text(_) => matches!(self.status, 401 | 403 | 406 | 451),
@@ -366,7 +366,8 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     number.filter(|number| number.is_finite() && number.abs() < 2e19)
 }
 
-/// A positive number of seconds as a duration, at most a century; nothing if it is not positive, or too little to count.
+/// A positive number of seconds as a duration, at most a century; nothing if it is not positive, or too little to
+/// count.
 pub(crate) fn positive_seconds(seconds: f64) -> Option<Duration> {
     let duration =
         Duration::try_from_secs_f64(seconds.max(0.0)).map_or(CENTURY, |time| time.min(CENTURY));

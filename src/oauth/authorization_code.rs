@@ -46,8 +46,8 @@ pub(crate) enum NotRedeemed {
     Unspent(Error),
     /// `invalid_grant`: the code is not one, not for this login, or no longer valid.
     CodeRefused(Error),
-    /// Everything else. RFC 6749 §4.1.2: "The client MUST NOT use the authorization code more than once", so nothing that
-    /// may have been looked at is sent again.
+    /// Everything else. RFC 6749 §4.1.2: "The client MUST NOT use the authorization code more than once", so nothing
+    /// that may have been looked at is sent again.
     Failed(Error),
 }
 
@@ -108,8 +108,8 @@ fn refused(
 ) -> NotRedeemed {
     let error = |next| answer.error(ErrorCode::OauthError, WHAT, Some(&refusal.oauth), next);
     match refusal.oauth.error.as_str() {
-        // RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code …) is invalid, expired, revoked, does
-        // not match the redirection URI used in the authorization request, or was issued to another client."
+        // RFC 6749 §5.2: "The provided authorization grant (e.g., authorization code …) is invalid, expired, revoked,
+        // does not match the redirection URI used in the authorization request, or was issued to another client."
         _ if refusal.kind == ErrorKind::InvalidGrant => {
             NotRedeemed::CodeRefused(error(START_AGAIN))
         }

@@ -28,8 +28,8 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) extra: &'a [(String, String)],
 }
 
-/// `OpenID` Connect Core §11: with `offline_access` the prompt parameter "MUST contain consent"; servers that go by it give no
-/// refresh token otherwise. A prompt of the caller's own, even an empty one, takes its place.
+/// `OpenID` Connect Core §11: with `offline_access` the prompt parameter "MUST contain consent"; servers that go by it
+/// give no refresh token otherwise. A prompt of the caller's own, even an empty one, takes its place.
 pub(crate) fn asks_for_consent(scopes: &[String], extra: &[(String, String)]) -> bool {
     scopes.iter().any(|scope| scope == "offline_access")
         && !extra.iter().any(|(name, _)| name == "prompt")

@@ -66,8 +66,8 @@ pub(crate) fn read(query: &str, expected: &Expected<'_>) -> Result<Secret, NoCod
             (value, None) => Ok(value),
         }
     };
-    // RFC 6749 §10.12: the client must "associate the request with the user-agent's authenticated state". Errors have it too
-    // (§4.1.2.1), so that no website can end a login.
+    // RFC 6749 §10.12: the client must "associate the request with the user-agent's authenticated state". Errors have
+    // it too (§4.1.2.1), so that no website can end a login.
     match parameter("state")? {
         None => return Err(NotOurs("has no `state` in it")),
         Some(state) if !state.is(expected.state) => {
@@ -147,7 +147,8 @@ impl Expected<'_> {
             return Ok(());
         };
         let (problem, next) = match iss.map(Secret::expose) {
-            // "If the value does not match the expected issuer identifier, clients MUST reject the authorization response"
+            // "If the value does not match the expected issuer identifier, clients MUST reject the authorization
+            // response"
             Some(iss) if iss != issuer => {
                 let iss = Secrets::default().description(iss).unwrap_or_default();
                 (
@@ -155,8 +156,8 @@ impl Expected<'_> {
                     "Somebody may have mixed two servers up on purpose: check `issuer`, then log in again.",
                 )
             }
-            // "Clients MUST reject authorization responses without the iss parameter from authorization servers which do
-            // support the parameter according to the client's configuration."
+            // "Clients MUST reject authorization responses without the iss parameter from authorization servers which
+            // do support the parameter according to the client's configuration."
             None if self.has_iss => (
                 "has no `iss`, which the server's metadata promises (authorization_response_iss_parameter_supported), so that it \
                  may be another server's"

@@ -169,8 +169,8 @@ impl Client {
     }
 }
 
-/// RFC 6749 §2.3.1: 'encoded using the "application/x-www-form-urlencoded" encoding algorithm per Appendix B'; unreserved
-/// characters stay as they are, because some servers do not decode.
+/// RFC 6749 §2.3.1: 'encoded using the "application/x-www-form-urlencoded" encoding algorithm per Appendix B';
+/// unreserved characters stay as they are, because some servers do not decode.
 fn form_encoded(text: &str) -> Zeroizing<String> {
     let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
     for part in form_urlencoded::byte_serialize(text.as_bytes()) {

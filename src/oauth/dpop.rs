@@ -72,8 +72,8 @@ impl DpopKey {
         &self.stored
     }
 
-    /// RFC 9449 §4.2: "a base64url encoding … the SHA-256 hash of the ASCII encoding of the … access token's value". Of one token
-    /// until there is another.
+    /// RFC 9449 §4.2: "a base64url encoding … the SHA-256 hash of the ASCII encoding of the … access token's value".
+    /// Of one token until there is another.
     fn ath(&self, token: &Secret) -> String {
         let mut known = self.ath.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
@@ -111,8 +111,8 @@ pub(crate) struct Dpop<'a> {
 }
 
 impl Dpop<'_> {
-    /// The proof for one request (RFC 9449 §4.2); `token` where the request presents one. Nothing in it needs an escape in
-    /// JSON: neither a method (RFC 9110 §9.1) nor a parsed URL has any of `"` and `\`.
+    /// The proof for one request (RFC 9449 §4.2); `token` where the request presents one. Nothing in it needs an
+    /// escape in JSON: neither a method (RFC 9110 §9.1) nor a parsed URL has any of `"` and `\`.
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
@@ -160,8 +160,9 @@ fn unsigned() -> Error {
     )
 }
 
-/// The last nonce that each server, by host and port, supplied. RFC 9449 §8.2: "The client MUST use the new nonce value supplied … until the
-/// authorization server supplies a new nonce"; §9: one "should be used only at the issuing server".
+/// The last nonce that each server, by host and port, supplied. RFC 9449 §8.2: "The client MUST use the new nonce
+/// value supplied … until the authorization server supplies a new nonce"; §9: one "should be used only at the issuing
+/// server".
 #[derive(Default)]
 pub(crate) struct Nonces(Mutex<Vec<(String, String)>>);
 

@@ -41,7 +41,8 @@ use ErrorKind::{
     SlowDown, Unavailable, Unknown, UseDpopNonce,
 };
 
-/// The codes that count wherever they are found. Longer ones that contain a shorter one are no problem: whole words match.
+/// The codes that count wherever they are found. Longer ones that contain a shorter one are no problem: whole words
+/// match.
 const KNOWN: [(&str, ErrorKind); 52] = [
     ("authorization_pending", AuthorizationPending),
     ("slow_down", SlowDown),
@@ -159,7 +160,8 @@ pub(crate) struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// The refusal in an answer. `expected` is the member that makes it a success instead, as long as `error` is absent.
+    /// The refusal in an answer. `expected` is the member that makes it a success instead, as long as `error` is
+    /// absent.
     pub(crate) fn read(answer: &Answer, expected: &str, secrets: &Secrets) -> Option<Self> {
         let members = answer.members()?;
         let claims_error = members.value("error").is_some_and(is_set);

@@ -46,9 +46,9 @@ impl Issuer {
         })
     }
 
-    /// The issuer of a document that says it is of that one, if it is this one. RFC 8414 §3.3: 'MUST be identical'. Libraries
-    /// that keep URLs as objects add a slash on one of the two sides; it leads to the same document, and who has found
-    /// the issuer cannot write it otherwise.
+    /// The issuer of a document that says it is of that one, if it is this one. RFC 8414 §3.3: 'MUST be identical'.
+    /// Libraries that keep URLs as objects add a slash on one of the two sides; it leads to the same document, and who
+    /// has found the issuer cannot write it otherwise.
     pub(crate) fn identified(&self, told: &str) -> Option<Self> {
         if told == self.text {
             return Some(self.clone());

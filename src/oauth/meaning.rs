@@ -29,9 +29,9 @@ impl Meaning {
         let passes = says_so || !has_code && (is_text || answer.is_passing_failure());
         match answer.status {
             _ if !passes => Self::Verdict,
-            // RFC 9110 §15.5.9: 408, no "complete request message" was received; RFC 8470 §5.2: 425, the server does not
-            // "risk processing a request"; RFC 6585 §4: 429. RFC 9110 §10.2.3: Retry-After with 503 invites "a follow-up
-            // request".
+            // RFC 9110 §15.5.9: 408, no "complete request message" was received; RFC 8470 §5.2: 425, the server does
+            // not "risk processing a request"; RFC 6585 §4: 429. RFC 9110 §10.2.3: Retry-After with 503 invites "a
+            // follow-up request".
             408 | 425 | 429 => Self::Untouched,
             503 if answer.retry_after.is_some() => Self::Untouched,
             // No OAuth endpoint sends markup, so the request did not reach it.

@@ -76,8 +76,8 @@ impl Flaw {
     }
 }
 
-/// Asks for the metadata at the address of RFC 8414, then at those of `OpenID` Connect where the first has none or lacks an
-/// endpoint that a device login needs.
+/// Asks for the metadata at the address of RFC 8414, then at those of `OpenID` Connect where the first has none or
+/// lacks an endpoint that a device login needs.
 pub(crate) async fn discover(
     http: &dyn HttpClient,
     issuer: &Issuer,
@@ -116,8 +116,8 @@ pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<Vec<Endpoint>, Error> {
         format!("/.well-known/openid-configuration{path}"),
     ];
     if !path.is_empty() {
-        // OpenID Connect Discovery §4: the path is formed by "concatenating the string /.well-known/openid-configuration to
-        // the Issuer".
+        // OpenID Connect Discovery §4: the path is formed by "concatenating the string
+        // /.well-known/openid-configuration to the Issuer".
         paths.push(format!("{path}/.well-known/openid-configuration"));
     }
     let endpoint = |path: &String| {
@@ -178,8 +178,8 @@ async fn ask(
             meaning,
         ));
     };
-    // RFC 8414 §3.3: 'The "issuer" value returned MUST be identical to the authorization server's issuer identifier value
-    // … If these values are not identical, the data contained in the response MUST NOT be used.'
+    // RFC 8414 §3.3: 'The "issuer" value returned MUST be identical to the authorization server's issuer identifier
+    // value … If these values are not identical, the data contained in the response MUST NOT be used.'
     let Some(issuer) = issuer.identified(told) else {
         let told = Secrets::default().description(told).unwrap_or_default();
         return Ok(Document::Foreign(told));

@@ -7,7 +7,8 @@
 //!   `expires_in` may be missing. RFC 8628 §3.2: `interval` and `verification_uri_complete` may be.
 //! - RFC 6749 §5.2, RFC 8628 §3.5: an error is a 400 (401 for `invalid_client`) with `error`, and perhaps a description.
 //!
-//! Beyond it, because real servers do so: a BOM, numbers as strings, members that are null, any 2xx, any status for an error.
+//! Beyond it, because real servers do so: a BOM, numbers as strings, members that are null, any 2xx, any status for an
+//! error.
 
 use std::fmt::Write as _;
 use std::time::Duration;

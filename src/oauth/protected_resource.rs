@@ -1,4 +1,5 @@
-//! Where a protected resource says that its tokens come from (RFC 9728, and MCP's authorization specification above it).
+//! Where a protected resource says that its tokens come from (RFC 9728, and MCP's authorization specification above
+//! it).
 
 use std::time::Duration;
 
@@ -163,9 +164,9 @@ async fn document(
             tried.note(place.as_str(), &format!("HTTP {}", answer.status));
             continue;
         };
-        // RFC 9728 §3.3: "The resource value returned MUST be identical to the protected resource's resource identifier
-        // value into which the well-known URI path suffix was inserted", or, where the resource named the place, "identical
-        // to the URL that the client used".
+        // RFC 9728 §3.3: "The resource value returned MUST be identical to the protected resource's resource
+        // identifier value into which the well-known URI path suffix was inserted", or, where the resource named the
+        // place, "identical to the URL that the client used".
         let is_of_origin = place == root
             && is_same(
                 identifier,

@@ -25,8 +25,8 @@ pub(crate) async fn push(
     dpop: Option<Dpop<'_>>,
     timeout: Duration,
 ) -> Result<String, Error> {
-    // RFC 9126 §2: client authentication "applicable to the token endpoint"; RFC 9449 §10.1: the proof as well, which binds the
-    // code to the key.
+    // RFC 9126 §2: client authentication "applicable to the token endpoint"; RFC 9449 §10.1: the proof as well, which
+    // binds the code to the key.
     let answer = token_request::send(http, endpoint, client, parameters, dpop, timeout)
         .await
         .map_err(|failure| failure.to_error(endpoint))?;

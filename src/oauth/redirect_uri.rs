@@ -107,8 +107,8 @@ impl RedirectUri {
         uri
     }
 
-    /// The URI that a client has registered, if it serves where this one is configured: it is this one, with a port. RFC 8252
-    /// §7.3 has servers "allow any port", but many compare the text.
+    /// The URI that a client has registered, if it serves where this one is configured: it is this one, with a port.
+    /// RFC 8252 §7.3 has servers "allow any port", but many compare the text.
     pub(crate) fn served_by(&self, registered: &str) -> Option<Self> {
         let registered = Self::parse(registered).ok()?;
         let wanted = match &registered.loopback {

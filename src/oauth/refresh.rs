@@ -139,8 +139,8 @@ pub(crate) async fn refresh(
     }
 }
 
-/// The answer to the request in JSON, as some programs send it to their own services; none where the server understands only
-/// the form that RFC 6749 §6 has.
+/// The answer to the request in JSON, as some programs send it to their own services; none where the server
+/// understands only the form that RFC 6749 §6 has.
 async fn understood_json(
     http: &dyn HttpClient,
     request: &RefreshRequest<'_>,
@@ -156,8 +156,8 @@ async fn understood_json(
     let body = Body::Json(form.to_json());
     let answer = Answer::to(http, request.endpoint, body, authorization, timeout).await?;
     let is_refused = matches!(answer.status, 400 | 415);
-    // RFC 6749 §5.2 invalid_request: "The request is missing a required parameter …, or is otherwise malformed": the refresh
-    // token was not looked at. RFC 9110 §15.5.16: 415 is for "a format not supported".
+    // RFC 6749 §5.2 invalid_request: "The request is missing a required parameter …, or is otherwise malformed": the
+    // refresh token was not looked at. RFC 9110 §15.5.16: 415 is for "a format not supported".
     let is_misunderstood = is_refused
         && ErrorResponse::read(&answer, "access_token", secrets).is_none_or(|refusal| {
             !matches!(
@@ -206,7 +206,8 @@ fn refused(answer: &Answer, refusal: &ErrorResponse) -> RefreshFailure {
         "invalid_scope" | "invalid_target" | "unsupported_grant_type" | "invalid_dpop_proof"
     );
     match (refusal.kind, refusal.subject) {
-        // RFC 6749 §5.2 invalid_grant: the "refresh token is invalid, expired, revoked, … or was issued to another client"
+        // RFC 6749 §5.2 invalid_grant: the "refresh token is invalid, expired, revoked, … or was issued to another
+        // client"
         (ErrorKind::InvalidGrant | ErrorKind::ExpiredToken, _) => {
             RefreshFailure::Refused(ended(answer, Some(refusal)))
         }
@@ -300,8 +301,8 @@ impl RefreshRequest<'_> {
         } else {
             self.append_grant(&mut form);
         }
-        // RFC 6749 §6: scope "MUST NOT include any scope not originally granted by the resource owner, and if omitted is
-        // treated as equal to the scope originally granted".
+        // RFC 6749 §6: scope "MUST NOT include any scope not originally granted by the resource owner, and if omitted
+        // is treated as equal to the scope originally granted".
         if !self.scope.is_empty() {
             form.append("scope", self.scope);
         }

@@ -15,7 +15,8 @@ use crate::secret::Secret;
 use crate::time::UnixMillis;
 
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// RFC 8252 §7.3: "http://127.0.0.1:{port}/{path}", where the server "MUST allow any port". Never used: it only satisfies.
+/// RFC 8252 §7.3: "http://127.0.0.1:{port}/{path}", where the server "MUST allow any port". Never used: it only
+/// satisfies.
 const LOOPBACK_REDIRECT: &str = "http://127.0.0.1/callback";
 const AUTHENTICATION_METHOD: &str = "token_endpoint_auth_method";
 const LONGEST_CLIENT_ID: usize = 1024;
@@ -56,8 +57,8 @@ pub(crate) struct Registration {
     pub(crate) registration_access_token: Option<Secret>,
 }
 
-/// Registers a client for the authorization code flow, or a device-only one; where the server insists on a redirect URI,
-/// one that has a loopback one; and where it refuses a client authentication, one with the next that it offers.
+/// Registers a client for the authorization code flow, or a device-only one; where the server insists on a redirect
+/// URI, one that has a loopback one; and where it refuses a client authentication, one with the next that it offers.
 pub(crate) async fn register(
     http: &dyn HttpClient,
     request: &RegistrationRequest<'_>,
@@ -213,8 +214,8 @@ fn not_registered(answer: &Answer, refusal: Option<&ErrorResponse>) -> Error {
 }
 
 impl RegistrationRequest<'_> {
-    /// The client authentications to ask for, the first one first. A client on a person's machine keeps no secret (RFC 8252
-    /// §8.5), so `none` where it is offered.
+    /// The client authentications to ask for, the first one first. A client on a person's machine keeps no secret (RFC
+    /// 8252 §8.5), so `none` where it is offered.
     fn methods(&self) -> Vec<ClientAuthentication> {
         use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public};
         if let Some(method) = self.authentication {

@@ -57,12 +57,13 @@ pub(crate) async fn revoke(
             Ok(())
         }
         Some(refusal) => Err(refusal.to_error(&answer, WHAT, NEXT)),
-        // RFC 7009 §2.2: "The authorization server responds with HTTP status code 200 … The content of the response body
-        // is ignored by the client".
+        // RFC 7009 §2.2: "The authorization server responds with HTTP status code 200 … The content of the response
+        // body is ignored by the client".
         None if answer.is_success() && !answer.is_page => Ok(()),
         // A captive portal answers everything like that.
         None if answer.is_success() => Err(answer.error(ErrorCode::ServerError, WHAT, None, NEXT)),
-        // RFC 7009 §2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still exists"
+        // RFC 7009 §2.2.1: "If the server responds with HTTP status code 503, the client must assume the token still
+        // exists"
         None => Err(answer.not_oauth(WHAT, None, NEXT)),
     }
 }

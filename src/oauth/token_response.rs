@@ -65,8 +65,9 @@ pub(crate) struct Unusable {
 }
 
 impl TokenResponse {
-    /// Reads an answer received at `now`; nothing if it is not a success in JSON. RFC 6749 §5.1 counts `expires_in` "from
-    /// the time the response was generated", which the request alone surely precedes: an answer may have been slow.
+    /// Reads an answer received at `now`; nothing if it is not a success in JSON. RFC 6749 §5.1 counts `expires_in`
+    /// "from the time the response was generated", which the request alone surely precedes: an answer may have been
+    /// slow.
     pub(crate) fn of(
         answer: &mut Answer,
         now: UnixMillis,
@@ -92,8 +93,9 @@ impl TokenResponse {
         })
     }
 
-    /// Reads the members of an answer to a request sent at `now`, to a request that proved possession of that key. A flaw in what
-    /// nobody needs takes nothing away from the rest: a server that rotates has already forgotten the old refresh token.
+    /// Reads the members of an answer to a request sent at `now`, to a request that proved possession of that key. A
+    /// flaw in what nobody needs takes nothing away from the rest: a server that rotates has already forgotten the old
+    /// refresh token.
     pub(crate) fn read(
         members: &mut Members,
         now: UnixMillis,
@@ -226,7 +228,8 @@ fn bound(told: Option<String>) -> Result<&'static str, Malformed> {
     }
 }
 
-/// A type that is known by name. Anything else is never quoted: a server that mixes its members up has put a token there.
+/// A type that is known by name. Anything else is never quoted: a server that mixes its members up has put a token
+/// there.
 fn named(told: &str) -> String {
     let known = KNOWN_TYPES
         .iter()

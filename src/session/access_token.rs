@@ -1,5 +1,5 @@
-//! The decision table of `getValidAccessToken` (docs/design.md 3): how fresh the stored token is, what is known of it, and who
-//! else is at it say what a caller gets. Pure: `token_request` looks, and does what it says.
+//! The decision table of `getValidAccessToken` (docs/design.md 3): how fresh the stored token is, what is known of it,
+//! and who else is at it say what a caller gets. Pure: `token_request` looks, and does what it says.
 
 use std::time::Duration;
 

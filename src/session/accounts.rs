@@ -20,8 +20,8 @@ pub(super) struct Chosen {
 }
 
 impl Session {
-    /// The accounts that a call may use, the preferred one first; never none. Reads the store: call it on a thread that may
-    /// block.
+    /// The accounts that a call may use, the preferred one first; never none. Reads the store: call it on a thread
+    /// that may block.
     ///
     /// # Errors
     /// Those of reading the stored order.

@@ -25,8 +25,8 @@ use super::refresh_attempts::CRITICAL_SECTION;
 use super::refusals::login_required;
 
 impl Session {
-    /// Takes over a login that a plugin wrote by hand (docs/design.md 4), or that a killed process could not bring in before its program
-    /// took the old one out.
+    /// Takes over a login that a plugin wrote by hand (docs/design.md 4), or that a killed process could not bring in
+    /// before its program took the old one out.
     pub(super) async fn adopt(
         self: &Arc<Self>,
         location: &Location,

@@ -42,7 +42,8 @@ impl<'a> Checked<'a> {
         // RFC 9449 §4.2: htu goes "without query and fragment parts".
         let url = request.url.split('#').next().unwrap_or_default();
         let url = Endpoint::parse(url).map_err(|reason| invalid(format!("`url` {reason}.")))?;
-        // Methods are case-sensitive (RFC 9110 §9.1); these few fetch sends in capitals, however they are written, and no other.
+        // Methods are case-sensitive (RFC 9110 §9.1); these few fetch sends in capitals, however they are written, and
+        // no other.
         let method = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]
             .into_iter()
             .find(|known| known.eq_ignore_ascii_case(&request.method))

@@ -1,5 +1,5 @@
-//! The authorization code flow (RFC 6749 §4.1) as a native app does it (RFC 8252): the browser comes back to a port of this
-//! machine, or the person brings what it shows.
+//! The authorization code flow (RFC 6749 §4.1) as a native app does it (RFC 8252): the browser comes back to a port of
+//! this machine, or the person brings what it shows.
 
 use std::future::poll_fn;
 use std::io;
@@ -41,7 +41,8 @@ const MOST_NOTICES: u32 = 3;
 const MOST_PASTES: u32 = 3;
 
 // The code stays in the browser's history. It is spent before one of these is shown, and was worth nothing without the
-// verifier, which never leaves this process. To clean the address by a redirect, the port would have to stay open for longer.
+// verifier, which never leaves this process. To clean the address by a redirect, the port would have to stay open for
+// longer.
 const APPROVED: Page = Page {
     status: "200 OK",
     heading: "The login was approved",
@@ -193,8 +194,8 @@ impl Session {
             &attempt.config.scopes,
             &attempt.config.authorization_parameters,
         );
-        // Where the browser comes here first, it is sent on with a request that was pushed at that moment: the server may keep
-        // one for no more than a minute.
+        // Where the browser comes here first, it is sent on with a request that was pushed at that moment: the server
+        // may keep one for no more than a minute.
         let start = listener
             .as_ref()
             .filter(|_| !asks && attempt.server.pushed_endpoint.is_some());
@@ -354,8 +355,8 @@ impl Session {
         }
     }
 
-    /// The page for a request that was pushed (RFC 9126), or for one that needs no push and could not be pushed: some servers
-    /// announce it and take it from confidential clients alone.
+    /// The page for a request that was pushed (RFC 9126), or for one that needs no push and could not be pushed: some
+    /// servers announce it and take it from confidential clients alone.
     async fn pushed(&self, attempt: &Attempt<'_>, consent: bool) -> Result<String, Error> {
         let config = attempt.config;
         let request = attempt.request(consent)?;

@@ -46,8 +46,8 @@ pub(super) struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    /// For a login: every endpoint that can be known, and the config with what was left to the server: flow, scopes, client
-    /// and resource. Discovery is left out where nothing it could say is missing.
+    /// For a login: every endpoint that can be known, and the config with what was left to the server: flow, scopes,
+    /// client and resource. Discovery is left out where nothing it could say is missing.
     pub(super) async fn resolve(
         session: &Session,
         config: &AuthConfig,

@@ -173,7 +173,8 @@ pub(super) async fn forget(
     blocking(move |may| shelf.forget(&client_id, may)).await?
 }
 
-/// The client that a stored credential belongs to, for its refresh and revocation. Reads the store: call it on a blocking thread.
+/// The client that a stored credential belongs to, for its refresh and revocation. Reads the store: call it on a
+/// blocking thread.
 pub(super) fn of_credential(
     config: &AuthConfig,
     location: &Location,

@@ -1,5 +1,5 @@
-//! How often a rejected access token may force a refresh (docs/design.md 3.2): a service that rejects every token must not make us
-//! refresh for ever.
+//! How often a rejected access token may force a refresh (docs/design.md 3.2): a service that rejects every token must
+//! not make us refresh for ever.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Waiting for the kernel lock (docs/design.md 3.5): try-lock with a jittered back-off, looking at the file at each round.
+//! Waiting for the kernel lock (docs/design.md 3.5): try-lock with a jittered back-off, looking at the file at each
+//! round.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -178,7 +178,8 @@ impl Session {
                 dpop: key.as_ref().map(|key| self.dpop(key)),
             };
             let outcome = revoke(&*self.http, &request, config.request_timeout).await;
-            // RFC 7009 §2.1: with its refresh token an access token goes as well, and a server may no longer know it by then.
+            // RFC 7009 §2.1: with its refresh token an access token goes as well, and a server may no longer know it
+            // by then.
             let is_gone = |error: &Error| {
                 hint == "access_token" && refresh.is_some() && error.status() == Some(400)
             };
@@ -228,8 +229,8 @@ fn remove(
     })
 }
 
-/// The client that the tokens belong to. A config that means another server or client by now says nothing about it, and its
-/// secret is not that server's business.
+/// The client that the tokens belong to. A config that means another server or client by now says nothing about it,
+/// and its secret is not that server's business.
 fn client_of(
     mut config: AuthConfig,
     location: &Location,

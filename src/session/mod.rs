@@ -97,8 +97,8 @@ impl Session {
         })
     }
 
-    /// Blocks until no refresh is between sent and saved, for `limit` at most: the end of a thread of JavaScript must not
-    /// lose one.
+    /// Blocks until no refresh is between sent and saved, for `limit` at most: the end of a thread of JavaScript must
+    /// not lose one.
     pub(crate) fn settle(&self, limit: Duration) {
         self.settling.wait_until_settled(limit, false);
     }

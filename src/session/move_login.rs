@@ -60,7 +60,8 @@ impl Session {
     }
 }
 
-/// The client that was registered for the login is needed wherever the login is. The old place keeps it as well: others may use it.
+/// The client that was registered for the login is needed wherever the login is. The old place keeps it as well:
+/// others may use it.
 fn take_client_along(
     locked: &Locked,
     old: &Location,

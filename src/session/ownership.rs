@@ -31,7 +31,8 @@ pub(super) fn check(config: &AuthConfig, credential: &Outline) -> Result<(), Err
                 return Err(mismatch("server", stored, configured));
             }
         }
-        // Only a refresh, or an endpoint that may be another server's, asks for a server; a static token is only handed out.
+        // Only a refresh, or an endpoint that may be another server's, asks for a server; a static token is only
+        // handed out.
         (None, Some(stored))
             if stored_endpoint.is_none()
                 && (token_endpoint.is_some() || credential.is_refreshable()) =>

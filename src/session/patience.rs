@@ -8,8 +8,8 @@ use crate::error::Error;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Asks until there is an answer that is no passing failure, or until a person has waited long enough: for a quarter of
-    /// the time of a request; after a timeout, and where the server names a time, for one and a half.
+    /// Asks until there is an answer that is no passing failure, or until a person has waited long enough: for a
+    /// quarter of the time of a request; after a timeout, and where the server names a time, for one and a half.
     pub(super) async fn patiently<T, F>(
         &self,
         timeout: Duration,

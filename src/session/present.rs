@@ -134,8 +134,8 @@ impl Session {
         });
     }
 
-    /// The access token of a login for that target, if there is one: its own, or one that this process has asked for. Only
-    /// while the same login is stored: a logout, or another login, ends all of them.
+    /// The access token of a login for that target, if there is one: its own, or one that this process has asked for.
+    /// Only while the same login is stored: a logout, or another login, ends all of them.
     pub(super) fn token(&self, key: &Key, target: &Target, login: &Snapshot) -> Option<Snapshot> {
         if target.is_login() {
             return Some(login.clone());

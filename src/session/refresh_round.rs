@@ -211,7 +211,8 @@ impl Session {
         }
     }
 
-    /// Spends the refresh token for that purpose; where it is refused like a login that has ended, for the login's own token.
+    /// Spends the refresh token for that purpose; where it is refused like a login that has ended, for the login's own
+    /// token.
     async fn answer(
         &self,
         prepared: &Prepared,
@@ -221,8 +222,8 @@ impl Session {
         let mut refused = None;
         loop {
             match self.spend(prepared, location, &purpose).await {
-                // Some servers refuse what a token is for in the words for a login that has ended. Asked for its own token, the
-                // login shows which of the two it is.
+                // Some servers refuse what a token is for in the words for a login that has ended. Asked for its own
+                // token, the login shows which of the two it is.
                 Err(failure) if !purpose.target.is_login() && failure.is_of_login() => {
                     refused = Some(no_token_for(&purpose.target, failure.error()));
                     purpose.target = Target::default();
@@ -368,7 +369,8 @@ impl Session {
             .server(config, current, prepared.deadline)
             .await
             .map_err(RefreshFailure::Failed)?;
-        // RFC 9449 §5: a public client "MUST present a DPoP proof for the same key that was used to obtain the refresh token".
+        // RFC 9449 §5: a public client "MUST present a DPoP proof for the same key that was used to obtain the refresh
+        // token".
         let key = current.dpop_key().map(DpopKey::from_stored).transpose();
         let key = key.map_err(RefreshFailure::Failed)?;
         let is_client = refresh_token.secret().expose() == CLIENT_CREDENTIALS;
@@ -447,8 +449,8 @@ impl Session {
         Ok(Spent::of(&purpose.target, current, credential, defect))
     }
 
-    /// Notes that a server gave no token for that target, so that not every call asks it again. In memory: for others it may
-    /// have one.
+    /// Notes that a server gave no token for that target, so that not every call asks it again. In memory: for others
+    /// it may have one.
     fn note_refusal(
         &self,
         location: &Location,
@@ -489,7 +491,8 @@ impl Session {
         moved_to(resource, issuer, found.ok()?.ok()?.server.issuer.as_str())
     }
 
-    /// Whether the server could not be reached at the last attempt either: then one quick failure is enough for everybody.
+    /// Whether the server could not be reached at the last attempt either: then one quick failure is enough for
+    /// everybody.
     fn is_down(&self, prepared: &Prepared) -> bool {
         prepared.current.last_refresh().is_some_and(|last| {
             last.bound_to == prepared.bound_to

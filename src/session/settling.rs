@@ -38,8 +38,8 @@ impl Settling {
         })
     }
 
-    /// Blocks the thread until nothing is unsettled, for `limit` at most. Where `javascript` no longer runs, what it would
-    /// save is not waited for.
+    /// Blocks the thread until nothing is unsettled, for `limit` at most. Where `javascript` no longer runs, what it
+    /// would save is not waited for.
     pub(super) fn wait_until_settled(&self, limit: Duration, javascript: bool) {
         let is_unsettled =
             |counts: &mut Counts| counts.ours > 0 || (javascript && counts.by_javascript > 0);

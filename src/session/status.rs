@@ -330,7 +330,8 @@ fn account(subject: Option<&str>, claims: Option<Map<String, Value>>) -> Option<
     let claim = |name| Secrets::default().description(claims.get(name)?.as_str()?);
     let account = Account {
         id: subject.map(str::to_owned).or_else(|| claim("sub")),
-        // OpenID Connect Core §5.1: `name` is "in displayable form", `preferred_username` what the person "wishes to be referred to".
+        // OpenID Connect Core §5.1: `name` is "in displayable form", `preferred_username` what the person "wishes to
+        // be referred to".
         name: claim("name").or_else(|| claim("preferred_username")),
         email: claim("email"),
     };
@@ -367,7 +368,8 @@ fn nothing(location: &Location) -> AuthStatus {
     }
 }
 
-/// Scopes that the config or a resource asks for and the credential lacks; none if nothing is missing, or nothing is known.
+/// Scopes that the config or a resource asks for and the credential lacks; none if nothing is missing, or nothing is
+/// known.
 fn missing_scopes(config: &AuthConfig, credential: &Outline) -> Option<Vec<String>> {
     let granted = credential.scopes()?;
     let wanted = config.scopes.iter().chain(credential.required_scopes());

@@ -78,8 +78,8 @@ fn of_login(config: &AuthConfig, asked: String) -> Result<Option<String>, Error>
     if config.resource.is_empty() && config.other_resources.is_empty() {
         return Ok(Some(asked));
     }
-    // RFC 8707 §2.2: a token is for what the grant is for, or less. Some servers (oidc-provider 9.13) spend the refresh token
-    // before they see that: asked for another resource, they would end the login.
+    // RFC 8707 §2.2: a token is for what the grant is for, or less. Some servers (oidc-provider 9.13) spend the
+    // refresh token before they see that: asked for another resource, they would end the login.
     match named.find(is_asked) {
         Some(known) => Ok(Some(known.clone())),
         None => Err(Error::new(

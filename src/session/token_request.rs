@@ -1,5 +1,5 @@
-//! One call of `getValidAccessToken`: looks at the accounts that it may use, and does for the first that needs no login what
-//! the table in `access_token` says.
+//! One call of `getValidAccessToken`: looks at the accounts that it may use, and does for the first that needs no
+//! login what the table in `access_token` says.
 
 use std::sync::Arc;
 
@@ -148,8 +148,8 @@ impl Session {
         }
     }
 
-    /// The step that the table gives for a token of a login, or of a newer one that waits for its disk and replaces it. With
-    /// the token, where there is one.
+    /// The step that the table gives for a token of a login, or of a newer one that waits for its disk and replaces
+    /// it. With the token, where there is one.
     async fn next_step(
         &self,
         location: &Location,

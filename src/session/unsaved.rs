@@ -1,4 +1,5 @@
-//! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it (docs/design.md 3.3).
+//! A rotated credential that could not be saved: it lives here, under its lock, until the disk takes it
+//! (docs/design.md 3.3).
 
 use std::sync::Arc;
 use std::time::Duration;

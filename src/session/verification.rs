@@ -99,7 +99,8 @@ fn validity(expires_in: Duration) -> String {
     }
 }
 
-/// Half-block characters, light modules drawn, as a dark terminal needs it; empty when the URL is too long for any code.
+/// Half-block characters, light modules drawn, as a dark terminal needs it; empty when the URL is too long for any
+/// code.
 fn qr_code(url: &str) -> String {
     QrCode::with_error_correction_level(url, EcLevel::L).map_or_else(
         |_| String::new(),

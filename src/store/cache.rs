@@ -235,7 +235,8 @@ impl Cache {
         }
     }
 
-    /// Whether what is stored there can be said without waiting: it was read from a local disk, and has not changed since.
+    /// Whether what is stored there can be said without waiting: it was read from a local disk, and has not changed
+    /// since.
     pub(crate) fn is_at_hand(&self, location: &Location, boot_now: BootInstant) -> bool {
         let slot = self.slot_at(location);
         slot.zip(location.file()).is_some_and(|(slot, file)| {

@@ -60,7 +60,8 @@ pub(crate) struct NewCredential {
 }
 
 impl NewCredential {
-    /// Whether that is the same login, refreshed by another. A program's own file does not say when its login began: there it never is.
+    /// Whether that is the same login, refreshed by another. A program's own file does not say when its login began:
+    /// there it never is.
     pub(super) fn is_of_login(&self, stored: &Snapshot) -> bool {
         self.created_at != UnixMillis::default()
             && self.created_at == stored.created_at

@@ -69,12 +69,12 @@ impl<'a> Journal<'a> {
 }
 
 impl Journal<'_> {
-    /// The newest journal that replaces the stored refresh token; deletes those of this login that are worthless. Call it only
-    /// with what was read: while the file is damaged nothing can be said.
+    /// The newest journal that replaces the stored refresh token; deletes those of this login that are worthless. Call
+    /// it only with what was read: while the file is damaged nothing can be said.
     ///
     /// # Errors
-    /// `STORE_IO` if the folder cannot be read, `STORE_VERSION` if a newer version wrote the journal: in both cases the stored
-    /// refresh token may be spent and must not be sent.
+    /// `STORE_IO` if the folder cannot be read, `STORE_VERSION` if a newer version wrote the journal: in both cases
+    /// the stored refresh token may be spent and must not be sent.
     pub(super) fn recover(
         self,
         stored: &Stored,

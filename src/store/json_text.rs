@@ -1,5 +1,5 @@
-//! Changes single values of a JSON text and leaves every other byte as it is: order, spacing, spelling of numbers, and what
-//! nobody here understands.
+//! Changes single values of a JSON text and leaves every other byte as it is: order, spacing, spelling of numbers, and
+//! what nobody here understands.
 
 use std::fmt;
 use std::ops::Range;
@@ -51,8 +51,8 @@ impl JsonText {
         Some(self.member(self.object_at(above)?, name)?.value)
     }
 
-    /// Replaces the value at that path, or adds it with the objects above it. An object on the way that is something else is
-    /// replaced by one. Of several members of one name the last is meant, as parsers do.
+    /// Replaces the value at that path, or adds it with the objects above it. An object on the way that is something
+    /// else is replaced by one. Of several members of one name the last is meant, as parsers do.
     pub(super) fn set(&mut self, path: &[&str], value: &Value) {
         let Some((name, above)) = path.split_last() else {
             return;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// Names one login: everything that is known of a login in memory is kept by this, and by nothing else.
 ///
-/// Where a plugin and a profile have a file of their own, its path holds both names. Two plugins that mean the same entry of
-/// the same file mean the same login, and only one of them may refresh it.
+/// Where a plugin and a profile have a file of their own, its path holds both names. Two plugins that mean the same
+/// entry of the same file mean the same login, and only one of them may refresh it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// In a file.

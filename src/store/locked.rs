@@ -211,8 +211,9 @@ impl Locked {
         if stored.identity == credential.snapshot().identity {
             return Ok(Saved::Written);
         }
-        // Another has refreshed the same login, maybe with what came here. RFC 7009 §2.1: with a refresh token the server "SHOULD also
-        // invalidate all access tokens based on the same authorization grant", and many end the grant itself.
+        // Another has refreshed the same login, maybe with what came here. RFC 7009 §2.1: with a refresh token the
+        // server "SHOULD also invalidate all access tokens based on the same authorization grant", and many end the
+        // grant itself.
         Ok(match saved {
             Saved::Superseded if credential.is_of_login(stored) => Saved::LeftToProgram,
             saved => saved,

@@ -1,8 +1,8 @@
 //! A login changes its place: from a file into the plugin's store, or back.
 //!
-//! First the old place becomes a tombstone that carries the login: nobody can refresh there any more, and nothing is lost. Then
-//! the new place takes the login, and last the tombstone drops it. Killed at any step, the login lives in one place or is
-//! carried; the next try goes on from there.
+//! First the old place becomes a tombstone that carries the login: nobody can refresh there any more, and nothing is
+//! lost. Then the new place takes the login, and last the tombstone drops it. Killed at any step, the login lives in
+//! one place or is carried; the next try goes on from there.
 
 use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};

@@ -8,8 +8,8 @@ use crate::store::location::{Location, LocationRequest, Place};
 use crate::store::reading::read;
 use crate::store::state_folder::state_dir;
 
-/// Every profile of this plugin that something is stored for, sorted, logged-out ones included; with `credentialsPath`, this
-/// one. None where the store cannot be listed, or not at a glance.
+/// Every profile of this plugin that something is stored for, sorted, logged-out ones included; with
+/// `credentialsPath`, this one. None where the store cannot be listed, or not at a glance.
 ///
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.

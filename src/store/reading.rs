@@ -52,8 +52,8 @@ pub(super) fn patiently<T>(
 /// Fetches the secrets of a credential from the keychain.
 ///
 /// # Errors
-/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
-/// that knows none; and what reading may say.
+/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
+/// build that knows none; and what reading may say.
 pub(super) fn opened(
     location: &Location,
     sealed: Arc<Outline>,
@@ -71,8 +71,8 @@ pub(crate) fn is_nothing(location: &Location, look: Look) -> bool {
     matches!(read(location, look), Ok(Stored::Nothing))
 }
 
-/// A login that was written by hand, at one of these paths or where plugin authors keep it, but only while there is neither
-/// credential nor tombstone in its new place.
+/// A login that was written by hand, at one of these paths or where plugin authors keep it, but only while there is
+/// neither credential nor tombstone in its new place.
 ///
 /// # Errors
 /// `STORE_IO` if there is a file that must not or cannot be read.

@@ -50,7 +50,8 @@ pub(super) struct NewName {
 }
 
 impl NewName {
-    /// One that was never used: plugin and profile, for a person who looks through the keychain, chance, and where it is kept.
+    /// One that was never used: plugin and profile, for a person who looks through the keychain, chance, and where it
+    /// is kept.
     ///
     /// # Errors
     /// `STORE_IO` without randomness.
@@ -197,8 +198,8 @@ impl Document {
 
 /// The secrets of an outline from the keychain, and the members that they came as; none if they are gone.
 ///
-/// A keychain that was killed may have lost what it confirmed. Then it has those that they replaced: they count as expired,
-/// and the server may still take their refresh token.
+/// A keychain that was killed may have lost what it confirmed. Then it has those that they replaced: they count as
+/// expired, and the server may still take their refresh token.
 ///
 /// # Errors
 /// `STORE_IO` if the keychain cannot be asked now; `INVALID_CONFIG` in a build that knows none.

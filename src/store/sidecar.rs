@@ -1,5 +1,5 @@
-//! A small document beside the credentials, in a file or in the store that the plugin gave: read without a lock, changed under
-//! one or by its version.
+//! A small document beside the credentials, in a file or in the store that the plugin gave: read without a lock,
+//! changed under one or by its version.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ impl Sidecar {
         }
     }
 
-    /// Changes it; `edit` says whether there is anything to write, and is called again where another was faster. A damaged one is
-    /// kept beside the new one.
+    /// Changes it; `edit` says whether there is anything to write, and is called again where another was faster. A
+    /// damaged one is kept beside the new one.
     ///
     /// # Errors
     /// `STORE_VERSION`, `STORE_IO`, `STORE_LOCKED`.

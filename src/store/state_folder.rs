@@ -20,8 +20,8 @@ const HOME_VARIABLE: &str = "OPENCLAW_HOME";
 /// The hosts' state folders in the home folder, newest name first.
 const STATE_DIRS: [&str; 3] = [".openclaw", ".clawdbot", ".moltbot"];
 
-/// docs/hosts.md 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that exists.
-/// And what decided on it.
+/// docs/hosts.md 5: the option, the hosts' variables, openclaw's home, then the first of the hosts' folders that
+/// exists. And what decided on it.
 pub(super) fn state_dir(
     option: Option<&str>,
     environment: &dyn Environment,

@@ -1,6 +1,6 @@
 /**
- * A container, as far as the kernel makes one: the machine's files are its image, which nobody can write, and one folder is its
- * volume. Its first program has the process number 1; nobody in it is root.
+ * A container, as far as the kernel makes one: the machine's files are its image, which nobody can write, and one
+ * folder is its volume. Its first program has the process number 1; nobody in it is root.
  */
 import { chownSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -43,8 +43,9 @@ const patience = ["--timeout", "60000"];
 const mark = "PLUGIN_AUTH_HOST_OF";
 
 /**
- * Hosts keep what they have compiled where temporary files are, by name and content, so that it holds for all homes. Without it
- * the first start takes minutes of a busy machine: older hosts compile all of themselves for the plugins of their own.
+ * Hosts keep what they have compiled where temporary files are, by name and content, so that it holds for all homes.
+ * Without it the first start takes minutes of a busy machine: older hosts compile all of themselves for the plugins of
+ * their own.
  */
 const compiled = fileURLToPath(new URL("../../../target/hosts/compiled", import.meta.url));
 

@@ -1,4 +1,5 @@
-// Bluesky's PDS in a process of its own, and the directory of its identifiers in memory: serve.mjs PORT DIRECTORY_PORT FOLDER.
+// Bluesky's PDS in a process of its own, and the directory of its identifiers in memory: serve.mjs PORT DIRECTORY_PORT
+// FOLDER.
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { envToCfg, envToSecrets, PDS } from "@atproto/pds";

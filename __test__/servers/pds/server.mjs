@@ -1,5 +1,5 @@
-// Bluesky's PDS with an account of its own. On Node 22: its SQLite (better-sqlite3 12.11.1) ends the process on 24.21 now and then,
-// when a statement is collected as garbage.
+// Bluesky's PDS with an account of its own. On Node 22: its SQLite (better-sqlite3 12.11.1) ends the process on 24.21
+// now and then, when a statement is collected as garbage.
 import { mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";

@@ -1,4 +1,5 @@
-//! The functions of Windows that std does not have, with access lists as the texts that Windows itself reads and writes.
+//! The functions of Windows that std does not have, with access lists as the texts that Windows itself reads and
+//! writes.
 
 #![expect(
     unsafe_code,
@@ -33,8 +34,8 @@ pub(super) fn user() -> io::Result<String> {
     let mut room = [0_u64; 16];
     let mut size = u32::try_from(size_of_val(&room)).unwrap_or(0);
     let mut text = ptr::null_mut();
-    // SAFETY: as many bytes are written as the room has; it is aligned for TOKEN_USER, which is what TokenUser asks for, and
-    // the SID that it points to lies in the room as well.
+    // SAFETY: as many bytes are written as the room has; it is aligned for TOKEN_USER, which is what TokenUser asks
+    // for, and the SID that it points to lies in the room as well.
     unsafe {
         done(GetTokenInformation(
             ptr::without_provenance_mut(OF_THIS_PROCESS),

@@ -190,7 +190,8 @@ impl Connector {
                 (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
             }
         };
-        // Without the extra certificates first: with them, a machine that has no store of its own would trust nothing else.
+        // Without the extra certificates first: with them, a machine that has no store of its own would trust nothing
+        // else.
         let client = match (builder().build(), extra.is_empty()) {
             (Ok(client), true) => Ok(client),
             (Ok(_), false) => merge(builder(), &extra),
@@ -373,8 +374,8 @@ impl Arrived {
         Ok(())
     }
 
-    /// Whether there can be no more of it: a JSON object that ends, or what was compressed and ends. Of anything else, more may
-    /// be missing.
+    /// Whether there can be no more of it: a JSON object that ends, or what was compressed and ends. Of anything else,
+    /// more may be missing.
     fn is_whole(&self) -> bool {
         let Ok(decoded) = decode(&self.body, &self.coding, MAX_BODY) else {
             return false;
@@ -414,8 +415,8 @@ impl Connector {
     fn classify(&self, error: &reqwest::Error, sent: bool) -> Failure {
         let proxy_problem = proxy_problem(error);
         let tls_error = tls_error(error);
-        // RFC 8446 §4.4.2.4: in TLS 1.3 the client has sent its request by the time that its missing certificate ends the
-        // handshake, and the server has processed nothing.
+        // RFC 8446 §4.4.2.4: in TLS 1.3 the client has sent its request by the time that its missing certificate ends
+        // the handshake, and the server has processed nothing.
         let has_ended_handshake = matches!(
             tls_error,
             Some(rustls::Error::AlertReceived(

@@ -1,4 +1,5 @@
-//! Where the session bus is, as the D-Bus specification writes it: zbus 6.2 takes one address, and its values as they stand.
+//! Where the session bus is, as the D-Bus specification writes it: zbus 6.2 takes one address, and its values as they
+//! stand.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

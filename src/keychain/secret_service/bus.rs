@@ -102,8 +102,8 @@ impl Bus {
         &self.service
     }
 
-    /// Runs a prompt of the service until it is completed, and says whether a person declined; dismisses it when its time is
-    /// over, and says nothing then.
+    /// Runs a prompt of the service until it is completed, and says whether a person declined; dismisses it when its
+    /// time is over, and says nothing then.
     pub(super) fn run_prompt(
         &self,
         prompt: &OwnedObjectPath,

@@ -46,7 +46,8 @@ pub(super) fn within<T>(
     work(&mut SecretService::connect(person)?)
 }
 
-/// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away in the end.
+/// Asks a person to unlock the default keyring, if it is locked, in the program's own window, which goes away in the
+/// end.
 pub(super) fn unlock() -> Result<(), Failure> {
     SecretService::connect(Person::Here)?
         .writable(None)
@@ -84,8 +85,9 @@ impl SecretService {
         Ok((keyring.as_str() != "/").then_some(keyring))
     }
 
-    /// The keyring for a new entry: the one that its name says; else the default one; while that is locked, another that is open
-    /// and has entries of ours already. `KeePassXC` calls the database the default that a person looks at.
+    /// The keyring for a new entry: the one that its name says; else the default one; while that is locked, another
+    /// that is open and has entries of ours already. `KeePassXC` calls the database the default that a person looks
+    /// at.
     fn writable(&self, home: Option<&str>) -> Result<OwnedObjectPath, Failure> {
         let (default, others) = self.keyrings()?;
         let default =
@@ -138,8 +140,8 @@ impl SecretService {
         Failure::Locked(self.service.program().way_out())
     }
 
-    /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself, one of `KWallet` by a
-    /// prompt without a window.
+    /// Unlocks a keyring, and says whether it is unlocked then. One without a password opens by itself, one of
+    /// `KWallet` by a prompt without a window.
     fn unlocks(&self, keyring: &OwnedObjectPath, person: Person) -> Result<bool, Failure> {
         let (unlocked, prompt): (Paths, OwnedObjectPath) =
             self.service
@@ -163,8 +165,8 @@ impl SecretService {
         }
     }
 
-    /// `KWallet` says "locked" for a wallet that the session's login has opened; its prompt completes at once then, without a
-    /// window (kwalletd5 5.103).
+    /// `KWallet` says "locked" for a wallet that the session's login has opened; its prompt completes at once then,
+    /// without a window (kwalletd5 5.103).
     fn is_open_kwallet(&self, keyring: &OwnedObjectPath) -> bool {
         let label: Result<Option<String>, Failure> =
             self.service.property(keyring, "Collection", "Label");
@@ -291,8 +293,8 @@ impl SecretService {
             .map_err(|failure| failure.without(bytes))
     }
 
-    /// Makes an entry that is spent into one of that name. First its secret: by its old name it is worth no less with the new
-    /// one, should this process end.
+    /// Makes an entry that is spent into one of that name. First its secret: by its old name it is worth no less with
+    /// the new one, should this process end.
     fn reuse(&self, entry: &OwnedObjectPath, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         self.write(entry, bytes)?;
         self.service

@@ -1,4 +1,5 @@
-//! A file that changes under the lock, as where a network lock is not honoured: the file wins (docs/design.md 3.3, 3.4).
+//! A file that changes under the lock, as where a network lock is not honoured: the file wins (docs/design.md 3.3,
+//! 3.4).
 
 use std::time::Duration;
 

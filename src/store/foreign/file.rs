@@ -38,8 +38,8 @@ const SPARE_BYTES: u64 = 16 * 1024;
 /// Member of a journal: the text of a file that its program may delete.
 const BEFORE: &str = "file";
 
-/// How long the program's own rename is waited for: after a refresh, which is tried again, and where a person waits or nobody
-/// tries again; the longest lock for that alone is abandoned after 15 s.
+/// How long the program's own rename is waited for: after a refresh, which is tried again, and where a person waits or
+/// nobody tries again; the longest lock for that alone is abandoned after 15 s.
 const QUICKLY: Duration = Duration::from_secs(2);
 const PATIENTLY: Duration = Duration::from_secs(20);
 
@@ -376,8 +376,8 @@ impl ForeignFile {
         Err(self.keeps_changing())
     }
 
-    /// Puts an edited text in the file's place, or removes the file where the edit leaves nothing; false if the file is no
-    /// longer what was found.
+    /// Puts an edited text in the file's place, or removes the file where the edit leaves nothing; false if the file
+    /// is no longer what was found.
     fn replace(
         &self,
         found: &Found,

@@ -153,8 +153,8 @@ fn usual_path(
                 .join(agent)
                 .join("agent")
                 .join(format.home().file);
-            // docs/hosts.md 8: openclaw 2026.8 does not start beside that file. Outside of a host, only what a host that reads
-            // it has left says that there is one.
+            // docs/hosts.md 8: openclaw 2026.8 does not start beside that file. Outside of a host, only what a host
+            // that reads it has left says that there is one.
             let is_read = environment.host().reads_auth_profiles().unwrap_or_else(|| {
                 let signs = [
                     "clawdbot.json",

@@ -15,8 +15,8 @@ use super::layout::provider_of;
 use super::place::Place;
 
 impl Place {
-    /// The profiles of its provider as its host would try them: `order`, else `lastGood` and then the others; none where the
-    /// program has one login.
+    /// The profiles of its provider as its host would try them: `order`, else `lastGood` and then the others; none
+    /// where the program has one login.
     ///
     /// # Errors
     /// `STORE_CORRUPT`, `STORE_IO`.

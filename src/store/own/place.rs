@@ -99,8 +99,8 @@ impl Place {
         Sidecar::File(folder.join(format!("{server}.json")))
     }
 
-    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one. None at a glance, where they are
-    /// many.
+    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one. None at a glance, where
+    /// they are many.
     ///
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.

@@ -531,8 +531,8 @@ pub(in crate::store) fn read(
 /// A credential with its secrets from the keychain.
 ///
 /// # Errors
-/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a build
-/// that knows none; and what reading may say.
+/// `STORE_IO` while the keychain cannot be asked, `LOGIN_REQUIRED` if it no longer has them, `INVALID_CONFIG` in a
+/// build that knows none; and what reading may say.
 pub(in crate::store) fn opened(
     place: &Place,
     sealed: Arc<Outline>,
@@ -568,8 +568,8 @@ struct New {
 }
 
 impl New {
-    /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed afterwards;
-    /// `refreshed` are those of them that a refresh has spent for the new ones.
+    /// With secrets in the keychain if they have a name there. `superseded` are those that are to be removed
+    /// afterwards; `refreshed` are those of them that a refresh has spent for the new ones.
     fn of(
         document: Document,
         secrets_id: Option<NewName>,
