@@ -63,9 +63,9 @@ export type TokenTarget = Pick<TokenOptions, "resource" | "scopes">;
 /** One access token of the login. */
 interface TokenState {
   target: TokenTarget;
-  /** What was handed out last. */
+  /** The token that was handed out last. */
   last?: string;
-  /** What the plugin said to be refused, until another takes its place. */
+  /** The token that the plugin rejected, until another replaces it. */
   rejected?: string | undefined;
 }
 

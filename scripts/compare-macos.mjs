@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { readMachO } from "./mach-o.mjs";
 import { keychainBuildOf, platformOf } from "./platforms.mjs";
 
-/** What has to be the same. */
+/** The properties that must be equal. */
 function facts({ cpu, minos, name, exported }) {
   const entry = exported.filter((symbol) => symbol.startsWith("_napi_register_module"));
   return { cpu, minos, name, entry: entry.sort().join(", ") };

@@ -133,7 +133,7 @@ pub fn get_valid_access_token(
     )
 }
 
-/// Which access token of the login is meant.
+/// Selects the access token of the login.
 pub(super) fn target(config: &AuthConfig, options: &Unknown<'_>) -> Result<Target, Error> {
     let mut members = Map::new();
     for name in ["resource", "scopes"] {

@@ -57,7 +57,7 @@ pub(super) fn check(options: &Unknown<'_>, known: &[Known]) -> Result<(), Error>
             (ValueType::Function, Kind::Function)
             | (ValueType::String, Kind::Text)
             | (ValueType::Boolean, Kind::Flag)
-            // What is in it is looked at by whoever reads it.
+            // Its contents are checked by their reader.
             | (ValueType::Object, Kind::List) => true,
             (ValueType::Object, Kind::Signal) => given
                 .1

@@ -10,11 +10,11 @@ use crate::fs::io_failure::{self, Attempt};
 /// Whether others have any permission.
 #[derive(Clone, Debug)]
 pub(crate) enum Others {
-    /// Nobody else has any.
+    /// No other user has access.
     Nobody,
     /// These have, or this shows that some have.
     These(String),
-    /// It cannot be said: on a share, or where the system refuses to say.
+    /// The system cannot answer: on a share, or where it refuses.
     #[cfg(not(unix))]
     Unknown,
 }
@@ -22,7 +22,7 @@ pub(crate) enum Others {
 /// The permissions of this user and of others.
 #[derive(Clone, Debug)]
 pub(crate) struct Permissions {
-    /// Who else may do anything.
+    /// The other users that may do something.
     pub(crate) others: Others,
     /// This process may write.
     pub(crate) is_writable: bool,

@@ -142,7 +142,7 @@ fn wants_a_person(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bo
 mod tests {
     use super::*;
 
-    /// As a reader finds it, whatever it would make itself.
+    /// In the form that a reader finds, even if this version would write another.
     fn persistence(name: &str) -> String {
         let found = Store::new().unwrap().build(SERVICE, name, None).unwrap();
         found.get_attributes().unwrap()["persistence"].clone()

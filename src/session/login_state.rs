@@ -23,9 +23,9 @@ use super::target::Target;
 pub(super) struct LoginState {
     /// The refreshed credential that could not be saved yet.
     pub(super) unsaved: Option<Unsaved>,
-    /// Its own access token.
+    /// The login's own access token.
     own: TokenState,
-    /// Those for other targets.
+    /// The access tokens for other targets.
     others: Vec<(Target, TokenState)>,
     /// Since when the lock of its file is only a local one, because the file system has none.
     pub(super) local_lock: Option<UnixMillis>,
@@ -33,7 +33,7 @@ pub(super) struct LoginState {
     pub(super) dpop_key: Option<Arc<DpopKey>>,
 }
 
-/// What is known of one access token of a login.
+/// The state of one access token of a login.
 #[derive(Default)]
 pub(super) struct TokenState {
     pub(super) deadline: Option<Deadline>,
@@ -79,7 +79,7 @@ pub(super) struct Deadline {
 }
 
 impl LoginState {
-    /// What is known of its access token for that target.
+    /// The state of its access token for that target.
     pub(super) fn token(&mut self, target: &Target) -> &mut TokenState {
         if target.is_login() {
             return &mut self.own;

@@ -56,9 +56,9 @@ struct Received {
     holds: Vec<Hold>,
 }
 
-/// What a refresh token was spent for.
+/// The purpose for which a refresh token was spent.
 struct Spent {
-    /// What is to be stored.
+    /// The credential to store.
     credential: NewCredential,
     /// The access token that was asked for, where the login keeps its own.
     token: Option<Snapshot>,
@@ -181,7 +181,7 @@ impl Session {
                 Ok(saved
                     .map(|login| self.keep_token(location, &purpose.target, login, spent.token)))
             }
-            // What a server does not give for a target says nothing about the login.
+            // A refusal for one target says nothing about the login.
             Err(failure) if !purpose.target.is_login() => {
                 let error = failure.error().clone();
                 self.note_refusal(location, &purpose.target, &current, Some(&error));
@@ -779,7 +779,8 @@ fn merged(
     }
 }
 
-/// What is stored after a refresh for another target: the new refresh token, beside the login's own access token.
+/// The credential to store after a refresh for another target: the new refresh token, beside the login's own access
+/// token.
 fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential {
     NewCredential {
         access: current.access().clone(),
@@ -887,7 +888,7 @@ impl Spent {
         }
     }
 
-    /// What everybody who asks about this login is to know of it.
+    /// The result for every caller that asks about this login.
     fn note(
         &self,
         purpose: &Purpose,

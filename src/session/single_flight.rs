@@ -97,7 +97,7 @@ impl Flights {
 }
 
 impl Flight {
-    /// Which access token it is for.
+    /// The access token that it is for.
     pub(super) fn target(&self) -> &Target {
         &self.purpose.target
     }

@@ -1,4 +1,4 @@
-//! Which access token of a login is meant: one login may have several (RFC 8707 §2.2, RFC 6749 §6).
+//! Selects one access token of a login, which may have several (RFC 8707 §2.2, RFC 6749 §6).
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorCode, OauthError};
 
 use super::config::{AuthConfig, Options, resource, scope};
 
-/// What an access token is for; by default what the login itself is for.
+/// The purpose of an access token; by default that of the login itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
     resource: Option<String>,

@@ -23,7 +23,7 @@ use super::target::Target;
 /// One call of `getValidAccessToken`.
 pub(crate) struct TokenRequest {
     pub(crate) config: AuthConfig,
-    /// Which access token of the login.
+    /// The access token of the login that is requested.
     pub(crate) target: Target,
     /// The access token that a resource server answered 401 to.
     pub(crate) rejected: Option<Secret>,

@@ -138,7 +138,7 @@ const OWN_FILE: &str = if cfg!(windows) {
 } else {
     "is readable by this user alone."
 };
-/// Of what lies on a share, or on a disk without access lists.
+/// The finding on a share, or on a disk without access lists.
 #[cfg(not(unix))]
 const UNSEEN: &str = "; who else may, cannot be seen from here.";
 

@@ -126,7 +126,7 @@ export class Host {
     writeFileSync(this.configPath, JSON.stringify(merged(this.configuration, members), null, 2));
   }
 
-  /** What that file says. */
+  /** The contents of that file. */
   get configuration(): Record<string, unknown> {
     return existsSync(this.configPath) ? JSON.parse(readFileSync(this.configPath, "utf8")) : {};
   }

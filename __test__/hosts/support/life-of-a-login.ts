@@ -197,7 +197,7 @@ export async function updatePlugin(on: Stage): Promise<void> {
 interface Progress {
   host?: Host;
   passed: number;
-  /** What it does. */
+  /** The present step. */
   now: string;
 }
 

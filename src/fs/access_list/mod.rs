@@ -1,5 +1,5 @@
-//! Access lists of Windows: what is made here is for its user, SYSTEM and the administrators alone. Not on a share: the
-//! machine that keeps it knows other users.
+//! Access lists of Windows: new files and folders are for their user, SYSTEM and the administrators alone. Not on a
+//! share: the machine that keeps it knows other users.
 
 use std::path::{Component, Path, PathBuf, Prefix};
 
@@ -39,7 +39,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
 pub(super) fn others(path: &Path) -> Option<String> {
     let found = system::read(&local(path)?).ok()?;
     let known = private(&system::user().ok()?, FILE);
-    // As Windows itself writes them; CO and S-1-3-4 stand for the owner.
+    // The spelling of Windows itself; CO and S-1-3-4 mean the owner.
     let known = system::rewritten(&format!("{known}(A;;FA;;;CO)(A;;FA;;;S-1-3-4)"));
     Some(strangers(&found, &known.ok()?))
 }
@@ -48,7 +48,7 @@ pub(super) fn others(path: &Path) -> Option<String> {
 const FOLDER: &str = "OICI";
 const FILE: &str = "";
 
-/// For nobody but the user, SYSTEM and the administrators; P: whatever the folder above says.
+/// For the user, SYSTEM and the administrators alone; P: without inheriting from the folder above.
 fn private(user: &str, flags: &str) -> String {
     format!("D:P(A;{flags};FA;;;{user})(A;{flags};FA;;;SY)(A;{flags};FA;;;BA)")
 }
@@ -68,7 +68,7 @@ fn tighten(path: &Path, flags: &str) {
     }
 }
 
-/// The same path as Windows takes it at any length, if it is on this machine.
+/// The path in the form that Windows accepts at any length, if it is on this machine.
 fn local(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let folder = std::fs::canonicalize(path.parent()?).ok()?;
@@ -101,7 +101,8 @@ fn strangers(found: &str, known: &str) -> String {
     names.join(", ")
 }
 
-/// Whom the entries of a list allow something: `(type;flags;rights;object;inherited object;who)`, MS-DTYP 2.5.1.1.
+/// The trustees that the entries of a list allow something: `(type;flags;rights;object;inherited object;who)`, MS-DTYP
+/// 2.5.1.1.
 fn allowed(list: &str) -> impl Iterator<Item = &str> {
     list.split('(').skip(1).filter_map(|entry| {
         let mut fields = entry.split(';');

@@ -123,7 +123,7 @@ pub(super) fn rewritten(list: &str) -> io::Result<String> {
     unsafe { text(descriptor.0) }
 }
 
-/// What Windows has allocated for a text that it has read.
+/// A text that Windows has allocated.
 struct Descriptor(PSECURITY_DESCRIPTOR);
 
 impl Descriptor {

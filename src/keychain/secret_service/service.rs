@@ -70,7 +70,7 @@ impl Service {
         )
     }
 
-    /// The same; none if the object is not there, or not any more.
+    /// Calls a method; `None` if the object does not exist, or no longer.
     pub(super) fn call_if_there<B, T>(
         &self,
         path: &ObjectPath<'_>,
