@@ -516,6 +516,29 @@ test("postgres: a role that may not make the table says so; the statement that m
   assert.ok(await given.write(place, "{}", undefined));
 });
 
+test("a lock that ends by itself is renewed while it is held, and its holder hears that it can be no more", async (t) => {
+  const short = { lockMs: 2_000, lockSeconds: 2 };
+  const never = new AbortController().signal;
+  const outlives = async (name: EngineName) => {
+    const engine = await engines[name].start(t);
+    const [holder, other] = [storeOf(engine.told, short), storeOf(engine.told)];
+    t.after(() => Promise.all([holder.end(), other.end()]));
+    const hold = async () => {
+      const tired = AbortSignal.timeout(3_500);
+      await assert.rejects(other.withLock("a", async () => assert.fail("two holders"), { signal: tired }));
+      assert.ok(tired.aborted, name);
+      engine.freeze(true);
+      await new Promise(() => {});
+    };
+    await assert.rejects(holder.withLock("a", hold, { signal: never }), { code: "LOCK_LOST" }, name);
+    engine.freeze(false);
+    await other.withLock("a", async () => {}, { signal: never });
+  };
+  // PostgreSQL's ends with its connection.
+  const found = names.filter((name) => name !== "postgres" && engines[name].unavailable === false);
+  await Promise.all(found.map(outlives));
+});
+
 test("redis: a plugin with a store, as its users meet it: logged in on one machine, known on the other", {
   skip: Redis.unavailable,
 }, async (t) => {

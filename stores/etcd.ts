@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { createInterface } from "node:readline";
-import { setTimeout as pause } from "node:timers/promises";
 import { hearing } from "./hearing.ts";
+import { beforeNextTry, renewed } from "./lock-renewal.ts";
 import {
   clockCheck,
   peer,
@@ -112,24 +112,15 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
       // Kept alive here: after a broken connection the client's own way may do so twice, and end only one of them.
       const lease = client.lease(lockSeconds, { autoKeepAlive: false });
       const end = new AbortController();
-      const renewed = async (): Promise<void> => {
-        const turn = (lockSeconds * 1_000) / 3;
-        let until = performance.now() + 3 * turn;
-        for (;;) {
-          await pause(turn, undefined, { signal: end.signal }).catch(() => {});
-          if (end.signal.aborted) return;
-          const sent = performance.now();
-          const isAlive = await within(lease.keepaliveOnce(), { timeoutMs: turn }).then(
-            () => true,
-            () => false,
-          );
-          if (isAlive) until = sent + 3 * turn;
-          else if (lease.revoked() || performance.now() + turn >= until) {
-            throw new StoreError("LOCK_LOST", "The lock has ended while it was held.");
-          }
-        }
-      };
-      const lost = renewed();
+      const renew = () =>
+        lease.keepaliveOnce().then(
+          () => true,
+          (error: unknown) => {
+            if (lease.revoked()) return false;
+            throw error;
+          },
+        );
+      const lost = renewed(renew, { lockMs: lockSeconds * 1_000, since: performance.now(), signal: end.signal });
       lost.catch(() => {});
       const name = `${prefix}lock:${key}`;
       const take = async () => {
@@ -142,8 +133,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
       };
       try {
         while (!(await within(take(), { signal, timeoutMs }).catch((error) => Promise.reject(coded(error))))) {
-          signal.throwIfAborted();
-          await pause(25 + Math.random() * 50, undefined, { signal });
+          await beforeNextTry(signal);
         }
         await Promise.race([work(), lost]);
       } finally {

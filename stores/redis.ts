@@ -1,7 +1,7 @@
 /** Logins in Redis or Valkey, for several machines that share one. */
 import { randomUUID } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import { hearing } from "./hearing.ts";
+import { beforeNextTry, renewed } from "./lock-renewal.ts";
 import {
   clockCheck,
   peer,
@@ -128,41 +128,18 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
       const lock = `lock:${key}`;
       const holder = randomUUID();
       const take = () => ask<string | null>((client) => client.set(named(lock), holder, { NX: true, PX: lockMs }));
+      let since = performance.now();
       while ((await take()) === null) {
-        signal.throwIfAborted();
-        // Not all at once.
-        await pause(25 + Math.random() * 50, undefined, { signal });
+        await beforeNextTry(signal);
+        since = performance.now();
       }
-      let isOver = false;
       const end = new AbortController();
+      const renew = async () => (await script(RENEW, lock, [holder, `${lockMs}`])) === 1;
       try {
-        await Promise.race([work(), renewed()]);
+        await Promise.race([work(), renewed(renew, { lockMs, since, signal: end.signal })]);
       } finally {
-        isOver = true;
         end.abort();
         await script(FREE, lock, [holder]).catch(() => {});
-      }
-
-      /**
-       * Rejects once the lock may have ended. Until then the time that is left is counted from before the last renewal
-       * was sent.
-       */
-      async function renewed(): Promise<void> {
-        let until = performance.now() + lockMs;
-        while (!isOver) {
-          await pause(lockMs / 3, undefined, { signal: end.signal }).catch(() => {});
-          if (isOver) {
-            return;
-          }
-          const sent = performance.now();
-          // The engine may be back before the lock has ended.
-          const held = await script(RENEW, lock, [holder, `${lockMs}`]).catch(() => undefined);
-          if (held === 1) {
-            until = sent + lockMs;
-          } else if (held === 0 || performance.now() + lockMs / 3 >= until) {
-            throw new StoreError("LOCK_LOST", "The lock has ended while it was held.");
-          }
-        }
       }
     },
 
