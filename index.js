@@ -155,9 +155,10 @@ function find(config) {
 }
 
 // JavaScript finds a member by its name even where native code does not: native code sees only members that can be
-// listed.
-function isOf({ content, storage, store }, config) {
-  return content.isOf(config) && config.storage === storage && config.store === store?.deref();
+// listed. The account first: of several configs in turn it is what differs.
+function isOf({ content, profile, storage, store }, config) {
+  if (config.profile !== profile || config.storage !== storage || config.store !== store?.deref()) return false;
+  return content.isOf(config);
 }
 
 let isFirst = true;
@@ -189,7 +190,7 @@ function look(config, known) {
   const { question, native } = image;
   const { storage } = copy;
   const store = copy.store === undefined ? undefined : new WeakRef(copy.store);
-  const made = { content, storage, store, question, native, isFresh: native.isFresh, ...now };
+  const made = { content, profile: copy.profile, storage, store, question, native, isFresh: native.isFresh, ...now };
   if (byContent.length === FEW) byContent.shift();
   byContent.push(made);
   byObject.set(config, made);

@@ -18,6 +18,7 @@ class Content {
     this.copy = this.isList ? [] : create(null);
     if (this.isList) for (let at = 0; at < original.length; at += 1) this.#take(at, original[at], depth);
     else for (const name in original) this.#take(name, original[name], depth);
+    if (depth === DEEPEST) this.names = shared(this.names);
   }
 
   #take(name, value, depth) {
@@ -47,11 +48,21 @@ class Content {
     }
     let at = 0;
     for (const name in object) {
-      if (name !== names[at] || !isSame(object[name], values[at])) return false;
+      const value = object[name];
+      const kept = values[at];
+      if (name !== names[at] || (value !== kept && !isSame(value, kept))) return false;
       at += 1;
     }
     return at === names.length;
   }
+}
+
+let latest = [];
+
+/** One list for all configs with the same names, as those of one plugin have: less memory to walk over. */
+function shared(names) {
+  if (names.length !== latest.length || names.some((name, at) => name !== latest[at])) latest = names;
+  return latest;
 }
 
 /** An object with behaviour: no other object equals it, even one that looks the same. Held weakly. */

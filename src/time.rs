@@ -187,8 +187,8 @@ impl SystemClock {
         SKIPPED.store(seconds, Ordering::Relaxed);
     }
 
-    fn skipped() -> Duration {
-        Duration::from_secs(SKIPPED.load(Ordering::Relaxed).into())
+    fn skipped() -> u64 {
+        SKIPPED.load(Ordering::Relaxed).into()
     }
 }
 
@@ -201,7 +201,7 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        UnixMillis(millis(since_epoch)).plus(Self::skipped())
+        UnixMillis(millis(since_epoch)).plus(Duration::from_secs(Self::skipped()))
     }
 
     #[cfg(unix)]
@@ -213,10 +213,11 @@ impl Clock for SystemClock {
         const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
         let time = rustix::time::clock_gettime(CLOCK);
         BootInstant(Duration::new(
-            u64::try_from(time.tv_sec).unwrap_or(0),
+            u64::try_from(time.tv_sec)
+                .unwrap_or(0)
+                .saturating_add(Self::skipped()),
             u32::try_from(time.tv_nsec).unwrap_or(0),
         ))
-        .plus(Self::skipped())
     }
 
     #[cfg(not(unix))]
@@ -232,7 +233,7 @@ impl Clock for SystemClock {
                 .elapsed()
                 .saturating_add(Duration::from_hours(1)),
         )
-        .plus(Self::skipped())
+        .plus(Duration::from_secs(Self::skipped()))
     }
 }
 

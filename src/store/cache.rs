@@ -72,7 +72,7 @@ struct Check {
     is_local: bool,
     is_racy: bool,
     /// The note that was read as well.
-    note: Option<SeenNote>,
+    note: Option<Box<SeenNote>>,
     path_checked: BootInstant,
 }
 
@@ -84,7 +84,7 @@ enum Watching {
     File {
         identity: Identity,
         on: Watched,
-        note: Option<SeenNote>,
+        note: Option<Box<SeenNote>>,
     },
     Store(Mark),
 }
@@ -102,7 +102,7 @@ impl Watch {
             Watching::File { identity, on, note } => (identity, on, note),
             Watching::Store(mark) => return mark.holds(),
         };
-        if note.as_ref().is_some_and(SeenNote::has_changed) {
+        if note.as_ref().is_some_and(|note| note.has_changed()) {
             return false;
         }
         match on {
@@ -434,7 +434,7 @@ impl State {
     ) -> Result<(Stored, u32), Error> {
         self.check = None;
         // Before what it is about, so that no newer one is missed.
-        let note = location.note().map(SeenNote::of);
+        let note = location.note().map(|path| Box::new(SeenNote::of(path)));
         let before = clock.now();
         let (stored, file) = reading::find(location, look)?;
         let after = clock.now();
@@ -475,7 +475,7 @@ impl State {
 
 impl Check {
     fn holds(&mut self, path: &Path, boot_now: BootInstant) -> bool {
-        if self.is_racy || self.note.as_ref().is_some_and(SeenNote::has_changed) {
+        if self.is_racy || self.note.as_ref().is_some_and(|note| note.has_changed()) {
             return false;
         }
         if let Some(held) = &self.held {
