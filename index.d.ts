@@ -461,8 +461,8 @@ export interface CredentialStore {
    */
   write: (key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>
   /**
-   * Runs `work` while this machine alone holds the lock of that key; releases it when the promise of `work`
-   * settles, which never rejects. `signal` fires when the lock is not needed any more.
+   * Runs `work` under the lock of that key, which excludes all other holders on all machines; releases it when the
+   * promise of `work` settles, which never rejects. `signal` fires when the lock is not needed any more.
    */
   withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
   /** The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named. */

@@ -29,9 +29,8 @@ pub fn fresh_token(env: Env, config: Unknown<'_>) -> Option<Token> {
     })
 }
 
-/// The array that carries the arguments of `isFresh` (stamp) and its result (due) on this thread. The first copy of
-/// the JavaScript that offers one decides, so all copies share it. A function without arguments is called twice as
-/// fast.
+/// The array through which this thread passes the arguments of `isFresh`: stamp and due. The first copy of the
+/// JavaScript that offers one decides, so all copies share it. A function without arguments is called twice as fast.
 #[napi(skip_typescript)]
 pub fn ask_through(offered: Float64Array, itself: ObjectRef<false>) -> &'static ObjectRef<false> {
     let question = QUESTION.get().unwrap_or_else(|| {

@@ -62,8 +62,8 @@ pub struct CredentialStore {
         ts_type = "(key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>"
     )]
     pub write: (),
-    /// Runs `work` while this machine alone holds the lock of that key; releases it when the promise of `work`
-    /// settles, which never rejects. `signal` fires when the lock is not needed any more.
+    /// Runs `work` under the lock of that key, which excludes all other holders on all machines; releases it when the
+    /// promise of `work` settles, which never rejects. `signal` fires when the lock is not needed any more.
     #[napi(
         ts_type = "(key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>"
     )]
