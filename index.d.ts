@@ -103,10 +103,11 @@ export interface PendingLogin {
 export declare function beginLogin(config: AuthConfig, options?: BeginLoginOptions): Promise<PendingLogin>;
 
 /**
- * A login as plugins keep it by hand: the members of this type, or what is found in the wild instead: `access_token`,
- * `accessToken`, `token`; `refresh_token`, `refreshToken`; `expires_at`, `expiresAt`, `expiry_date`, `expiry`, `expires_on`
- * (Unix seconds or milliseconds, or an ISO date), `expires_in` with `created_at`; `scope`; `client_id`, `client_secret`,
- * `token_endpoint`, `redirect_uri`; all of it in `tokens`, `token`, `credentials`, `oauth` or `auth`. A refresh token alone is enough.
+ * A login as plugins keep it by hand: the members of this type, or other common names: `access_token`, `accessToken`,
+ * `token`; `refresh_token`, `refreshToken`; `expires_at`, `expiresAt`, `expiry_date`, `expiry`, `expires_on` (Unix
+ * seconds or milliseconds, or an ISO date), `expires_in` with `created_at`; `scope`; `client_id`, `client_secret`,
+ * `token_endpoint`, `redirect_uri`; all of them at the top, or in `tokens`, `token`, `credentials`, `oauth` or
+ * `auth`. A refresh token alone is enough.
  */
 export interface AdoptedLogin {
   /** The access token. */
@@ -117,7 +118,7 @@ export interface AdoptedLogin {
   expires?: number | string | Date
   /** The granted scopes. */
   scopes?: Array<string>
-  /** The client that it was issued to, where the config names none: it is used for the next login as well. */
+  /** The client of the tokens, where the config names none: it is used for the next login as well. */
   clientId?: string
   /** The secret of that client. */
   clientSecret?: string
@@ -140,7 +141,10 @@ export interface AdoptedLogin {
  * ```
  */
 export interface AuthConfig {
-  /** Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, also where it holds slashes. */
+  /**
+ * Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, even with slashes
+ * in it.
+ */
   pluginId: string
   /**
    * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
@@ -148,26 +152,28 @@ export interface AuthConfig {
    */
   profile?: string
   /**
-   * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login, {@link login},
-   * {@link importToken} and {@link logout} mean the first. A `profile` goes before it. @default the order in the store
+   * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login; {@link
+   * login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
+   * @default the order in the store
    */
   order?: Array<string>
   /**
-   * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata is
-   * looked up by RFC 8414, then by OpenID Connect Discovery. Either this, the endpoints, or a `resource` that names its
-   * server is needed; beside a `resource` it chooses one of several servers.
+   * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata
+   * is found by RFC 8414, then by OpenID Connect Discovery. The config needs this, the endpoints, or a `resource`
+   * that names its server; beside a `resource`, the issuer selects one of several servers.
    */
   issuer?: string
   /**
-   * How a person logs in: with a code on any device (RFC 8628), or in a browser that comes back to this machine (RFC 6749
-   * §4.1 with PKCE, RFC 8252). `client_credentials`: nobody does, the client itself gets the tokens (RFC 6749 §4.4), at the first
-   * call, from the same store under the same lock; it takes `clientId`, and `clientSecret` or `clientKey`.
+   * How a person logs in: with a code on any device (RFC 8628), or in a browser that returns to this machine (RFC
+   * 6749 §4.1 with PKCE, RFC 8252). With `client_credentials` no person logs in: the client itself gets the tokens
+   * (RFC 6749 §4.4) at the first call, in the same store under the same lock; that requires `clientId`, and
+   * `clientSecret` or `clientKey`.
    * @default the device flow where the server offers it, else the browser
    */
   flow?: "device_code" | "authorization_code" | "client_credentials" | (string & {})
   /**
-   * Where the browser comes back to: http on 127.0.0.1, [::1] or localhost, with a port or
-   * on any that is free. Anything else, such as an https page that shows the code, needs `onPaste`.
+   * The address that the browser returns to: http on 127.0.0.1, [::1] or localhost, with a port or on any free one.
+   * Any other address, such as an https page that shows the code, needs `onPaste`.
    * @default "http://127.0.0.1/callback" on a free port
    */
   redirectUri?: string
@@ -185,23 +191,29 @@ export interface AuthConfig {
   clientId?: string
   /** The secret of a confidential client. Never written to disk. */
   clientSecret?: string
-  /** How the client authenticates (RFC 6749 §2.3). @default by the server's metadata, then `client_secret_basic` with a secret and `none` without */
+  /**
+ * How the client authenticates (RFC 6749 §2.3).
+ * @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
+ */
   clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {})
   /**
-   * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in PEM or
-   * as a JWK. Read when it is needed.
+   * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in
+   * PEM or as a JWK. It is read when it is needed.
    */
   clientKey?: string
   /**
-   * The URL of a client id metadata document (draft-ietf-oauth-client-id-metadata-document), which is the client without a
-   * `clientId` where the server takes such; elsewhere one is registered.
+   * The URL of a client id metadata document (draft-ietf-oauth-client-id-metadata-document). Without a `clientId`
+   * it identifies the client where the server supports such documents; elsewhere a client is registered.
    */
   clientMetadataUrl?: string
   /** Shown to the person by the server when a client is registered. @default pluginId */
   clientName?: string
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over this library's own. */
   clientMetadata?: Record<string, unknown>
-  /** Scopes to ask for, one per entry. Most servers give a refresh token only for `offline_access`. @default those of the `resource` */
+  /**
+ * Scopes to request, one per entry. Most servers give a refresh token only for `offline_access`.
+ * @default those of the `resource`
+ */
   scopes?: Array<string>
   /**
    * The separator between scopes where a server departs from RFC 6749 §3.3: "," at Linear, Strava and Slack.
@@ -211,39 +223,40 @@ export interface AuthConfig {
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
   audience?: string
   /**
-   * Resource indicators (RFC 8707): absolute URIs without a fragment. Without `issuer` and endpoints the first one is asked
-   * where to log in (RFC 9728), as MCP servers say it; its challenge or document also names the scopes, where `scopes` is
-   * left out, and `offline_access` is added where the server lists it.
+   * Resource indicators (RFC 8707): absolute URIs without a fragment. Without `issuer` and endpoints, the first one
+   * is asked for its authorization server (RFC 9728), as with MCP servers. Where `scopes` is left out, its
+   * challenge or document also names the scopes, and `offline_access` is added where the server lists it.
    */
   resource?: Array<string>
   /**
-   * Further resources that a person allows with the same login (RFC 8707 §2.1), each of which gets a token of its own:
-   * {@link getValidAccessToken} with `resource`. The login's own token is not for them, as many servers give a token for no more
-   * than one.
+   * Further resources that a person allows with the same login (RFC 8707 §2.1). Each gets a token of its own:
+   * {@link getValidAccessToken} with `resource`. The login's own token is not for them, because many servers issue
+   * a token for one resource only.
    */
   otherResources?: Array<string>
   /**
-   * Device flow with PKCE (RFC 7636). Servers that demand it get it by themselves; the authorization code flow always
-   * has it. @default false
+   * Device flow with PKCE (RFC 7636). Where a server demands it, it is used without this option; the authorization
+   * code flow always uses it.
+   * @default false
    */
   pkce?: boolean
   /**
-   * Bind the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must offer
-   * `ES256`: its metadata is asked, where there is any. Requests then need {@link authorizationHeaders}; the string of
+   * Binds the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must
+   * offer `ES256`, by its metadata if it has any. Requests then need {@link authorizationHeaders}; the string of
    * {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
    * @default false
    */
   dpop?: boolean
   /**
-   * Added to (device) authorization and token requests; an empty value leaves a parameter out. In the authorization code flow
-   * `prompt` is "consent" with the scope `offline_access` (OpenID Connect Core §11), unless it is given here: `prompt: ""`
-   * sends none. May not name a parameter that this library sets.
+   * Added to (device) authorization and token requests; an empty value removes a parameter. In the authorization
+   * code flow `prompt` is "consent" with the scope `offline_access` (OpenID Connect Core §11), unless it is set
+   * here: `prompt: ""` sends none. Must not name a parameter that this library sets.
    */
   extraParameters?: Record<string, string>
   /**
-   * Added to the authorization request alone, or to the request for a device code: `access_type` at Google,
-   * `approval_prompt` at Strava, `actor` at Linear. They go before `extraParameters`. May not name a parameter that this
-   * library sets.
+   * Added only to the authorization request, or to the request for a device code: `access_type` at Google,
+   * `approval_prompt` at Strava, `actor` at Linear. Overrides `extraParameters`. Must not name a parameter that
+   * this library sets.
    */
   authorizationParameters?: Record<string, string>
   /**
@@ -252,13 +265,13 @@ export interface AuthConfig {
    */
   tokenResponse?: Array<string>
   /**
-   * A token from elsewhere, used before the stored login, or behind it: where nobody is logged in, or a login is needed.
-   * `status().source` says which one is in use.
+   * A token from elsewhere, used before the stored login, or after it: where nobody is logged in, or a login is
+   * needed. `status().source` names the one in use.
    */
   token?: OutsideToken
   /**
    * Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
-   * `["http://api:8080"]` in a compose network. {@link doctor} and the status warn of each.
+   * `["http://api:8080"]` in a compose network. {@link doctor} and the status warn about each.
    */
   allowHttp?: Array<string>
   /**
@@ -273,10 +286,11 @@ export interface AuthConfig {
   /** The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`. */
   credentialsPath?: string
   /**
-   * The login is the one that another program keeps in a file of its own, in its format: clawdbot's `auth-profiles.json`,
-   * or the file of Claude Code, Codex, Qwen Code, pi, Kimi Code, mcp-remote (with `credentialsPath`) or Gemini CLI. It is
-   * read, refreshed under that program's own lock, and written back there; all else in the file stays as it is. Excludes
-   * `order`, `storage` and `dpop`. @default our own format
+   * Uses the login that another program keeps in its own file, in its format: clawdbot's `auth-profiles.json`, or
+   * the file of Claude Code, Codex, Qwen Code, pi, Kimi Code, mcp-remote (with `credentialsPath`) or Gemini CLI. It
+   * is read, refreshed under that program's own lock, and written back there; everything else in the file stays
+   * unchanged. Excludes `order`, `storage` and `dpop`.
+   * @default this library's own format
    */
   credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli" | (string & {})
   /** With `credentialsFormat: "auth-profiles"`: the host's agent that owns the logins. @default "main" */
@@ -295,20 +309,25 @@ export interface AuthConfig {
    */
   store?: CredentialStore
   /**
-   * Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS Keychain,
-   * Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the file. The
-   * choice is recorded and holds until the next login. The keychain takes the package `clawdbot-plugin-auth-keychain`;
-   * without it `keychain` is `INVALID_CONFIG`. @default "file"
+   * Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS
+   * Keychain, Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the
+   * file. The choice is recorded and lasts until the next login. The keychain requires the package
+   * `clawdbot-plugin-auth-keychain`; without it `keychain` is `INVALID_CONFIG`.
+   * @default "file"
    */
   storage?: "file" | "keychain" | "auto" | (string & {})
   /**
-   * How long before its end a token is refreshed ahead of need, in milliseconds, 0 to 86 400 000; never more than a
-   * quarter of the token's life. @default 300000
+   * How long before its end a token is refreshed, in milliseconds, 0 to 86 400 000; at most a quarter of the
+   * token's life.
+   * @default 300000
    */
   refreshBufferMs?: number
   /** Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000 */
   requestTimeoutMs?: number
-  /** How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000. @default 60000 */
+  /**
+ * How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000.
+ * @default 60000
+ */
   lockTimeoutMs?: number
 }
 
@@ -370,8 +389,8 @@ export declare function authorizeDevice(config: AuthConfig, options: LoginOption
 /** The state of one login. Never holds a token. */
 export interface AuthStatus {
   /**
-   * `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
-   * refreshed and has ended; `login_required`: the server refused the refresh token, or gave it for a time that is over;
+   * `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: it
+   * has ended and cannot be refreshed; `login_required`: the server refused the refresh token, or its time is over;
    * `logged_out`: no credential.
    */
   state: "valid" | "expiring" | "expired" | "login_required" | "logged_out"
@@ -389,14 +408,17 @@ export interface AuthStatus {
   tokenResponse?: Record<string, unknown>
   /** The scopes that were granted. */
   scopes?: Array<string>
-  /** Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them. */
+  /**
+ * Scopes that the config or a service (`SCOPE_REQUIRED`) requires and the credential lacks: log in again to get
+ * them.
+ */
   missingScopes?: Array<string>
   /** When the access token ends, Unix milliseconds. */
   expiresAt?: number
   /**
-   * When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with the
-   * refresh token (or an access token that outlives it), as far as the server said how long that is good. A refresh
-   * can move it.
+   * When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with
+   * the refresh token (or an access token that outlives it), if the server named its lifetime. A refresh can move
+   * it.
    */
   loginEndsAt?: number
   /** There is a refresh token. */
@@ -423,8 +445,8 @@ export interface AuthStatus {
 }
 
 /**
- * Where logins are kept instead of in files, for several machines that share one: a database. All three may be called
- * several times at once. A rejection, or an answer of another shape, is `STORE_IO`; nothing that was stored is lost by it.
+ * A store for logins instead of files, for several machines that share them: a database. All three functions may be
+ * called several times at once. A rejection, or a malformed answer, is `STORE_IO`; it never loses a stored login.
  *
  * @example
  * ```ts
@@ -456,8 +478,9 @@ export interface CredentialStore {
    */
   read: (key: string) => KeptValue | undefined | Promise<KeptValue | undefined>
   /**
-   * Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
-   * new version, which no earlier one of that key may equal, or to undefined if another was faster.
+   * Stores a value durably if the key still has the version `expected`; undefined: if it has no value yet. Resolves
+   * to the new version, which must differ from all earlier ones of that key, or to undefined if another writer was
+   * faster.
    */
   write: (key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>
   /**
@@ -465,11 +488,15 @@ export interface CredentialStore {
    * promise of `work` settles, which never rejects. `signal` fires when the lock is not needed any more.
    */
   withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
-  /** The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named. */
+  /**
+ * Lists the keys with that prefix, for {@link listProfiles}. Without it, only accounts that the config or the
+ * order names are listed.
+ */
   list?: (prefix: string) => Array<string> | Promise<Array<string>>
   /**
-   * Reports what is written, on whichever machine, until the function that it resolves to is called. While it is live, what
-   * was read holds until a change is reported; else for a second. Called when the store is used, ended after a minute without.
+   * Reports keys that any machine writes, until the returned function is called. While it is live, a value that was
+   * read counts until a change is reported; else for a second. Called when the store is used, ended after a minute
+   * without use.
    */
   watch?: (listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>
   /** Checks the engine for {@link doctor}. */
@@ -495,14 +522,14 @@ export interface CredentialStore {
  */
 export declare function doctor(config: AuthConfig, options?: DoctorOptions): Promise<DoctorReport>
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface DoctorCheck {
   /**
    * `place`, `folder`, `file`, `format`, `lock`, `leftovers`, `order`, `login`, `server`, `clock`, `metadata`, `client`;
    * later versions may have more.
    */
   name: string
-  /** `warning`: it works, but not as well as it should; `error`: it does not. */
+  /** `warning`: it works, but less well than it should; `error`: it does not work. */
   level: "ok" | "warning" | "error"
   /** The finding. */
   message: string
@@ -523,21 +550,21 @@ export interface DoctorOptions {
 
 /** The findings of {@link doctor}. Never holds a token. */
 export interface DoctorReport {
-  /** No check that was not fixed is an error. */
+  /** True if no check is an error, fixed ones aside. */
   ok: boolean
-  /** In the order in which they were made. */
+  /** In the order of the checks. */
   checks: Array<DoctorCheck>
 }
 
 /**
- * A valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh token costs
- * about a microsecond, and of all callers in all processes one refreshes.
+ * Returns a valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh
+ * token costs about a microsecond, and among all callers in all processes only one refreshes.
  *
- * Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
- * string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
- * a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
- * `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
- * `STORE_IO`.
+ * Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`),
+ * a request also needs a proof: use {@link authorizationHeaders}. Rejects with an {@link AuthError}: `LOGIN_REQUIRED`
+ * when a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`,
+ * `STORE_LOCKED` when the same call may succeed later; `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`,
+ * `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
  *
  * @example
  * ```ts
@@ -567,11 +594,12 @@ export interface ImportedToken {
 }
 
 /**
- * Stores a token that a person pasted, or that another tool made, as the login of the account: it replaces what was there, as
- * with {@link login}. Asks no server.
+ * Stores a token that a person pasted, or that another tool made, as the login of the account. It replaces the
+ * previous one, as {@link login} does. No server is asked.
  *
- * A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It
- * belongs to the `issuer` or `tokenEndpoint` of the config, and to none if the config names none.
+ * A token without a refresh token is static: it is handed out until it ends or the service rejects it, with
+ * `refreshable: false`. It belongs to the `issuer` or `tokenEndpoint` of the config, or to no server if the config
+ * names none.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
  *
@@ -605,8 +633,8 @@ export interface LastError {
 }
 
 /**
- * The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
- * as `login_required` with its `lastError`.
+ * Returns the status of every account of the plugin that is logged in or needs attention, sorted by profile. A
+ * damaged file shows as `login_required` with its `lastError`.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_IO`.
  *
@@ -672,8 +700,9 @@ export interface LoginOptions {
    */
   onPaste?: (request: PasteRequest) => Promise<string>
   /**
-   * The person's browser is on another machine, so `onPaste` is called at once; this machine waits for the browser all the
-   * same. @default over SSH, in a container, and on Linux without a display
+   * The person's browser is on another machine, so `onPaste` is called at once; this machine still waits for the
+   * browser as well.
+   * @default over SSH, in a container, and on Linux without a display
    */
   remote?: boolean
   /** Called at each step of the wait. Its failure never ends the login. */
@@ -708,17 +737,17 @@ export interface LogoutResult {
   /** There was a credential, and its file is closed: nobody is logged in. */
   removed: boolean
   /**
-   * The names of entries in the system's keychain that could not be removed: the keychain is locked or out of reach, or it
-   * refused. The next login or logout tries again. Only where there are any.
+   * The names of entries in the system's keychain that could not be removed: the keychain is locked or unreachable,
+   * or it refused. The next login or logout tries again. Absent where there are none.
    */
   leftInKeychain?: Array<string>
 }
 
 /**
- * Moves the login of the config's account from the file into the config's `store`, or back, with the client that was registered
- * for it: under both locks, and the tokens stay as they are. Killed in the middle it leaves no two logins and loses none: nobody
- * is logged in until it is called again, which goes on. Where there is nothing to move it does nothing. Resolves to the status
- * of the login at its new place.
+ * Moves the login of the config's account from the file into the config's `store`, or back, with the client that was
+ * registered for it. It holds both locks, and the tokens do not change. If the process is killed in the middle, the
+ * login is neither lost nor doubled: nobody is logged in until the next call, which continues. Without a login it
+ * does nothing. Resolves to the status of the login in its new place.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG` also where both places have a login; `STORE_LOCKED`, `STORE_CORRUPT`,
  * `STORE_VERSION`, `STORE_IO`.
@@ -734,13 +763,13 @@ export interface LogoutResult {
  */
 export declare function moveLogin(config: AuthConfig, to: "store" | "file"): Promise<AuthStatus>
 
-/** A token that the user has set, in place of a login or behind it. */
+/** A token that the user has set, used instead of a login or after it. */
 export interface OutsideToken {
   /** The environment variable that holds the token. It is read at each call; a blank value counts as unset. */
   env?: string
   /** The token itself, for example from the plugin's configuration; after `env`. */
   value?: string
-  /** Used only where the stored login cannot be. @default false */
+  /** Used only where the stored login cannot be used. @default false */
   behindLogin?: boolean
 }
 
@@ -824,8 +853,9 @@ export interface ResourceRequest {
 /** Options of {@link logout} and {@link refreshTokens}. */
 export interface SignalOptions {
   /**
-   * Ends the wait: `ABORTED`, and nothing has changed. Too late for that once a refresh token is being sent: that is
-   * finished, and resolves. A logout that has removed the credential waits for the server no longer, and resolves.
+   * Ends the wait: `ABORTED`, and nothing has changed. Once a refresh token is being sent it is too late: the
+   * request is finished, and the call resolves. A logout that has removed the credential stops waiting for the
+   * server, and resolves.
    */
   signal?: AbortSignal
 }
@@ -841,7 +871,7 @@ export interface SkippedProfile {
 }
 
 /**
- * The state of the login. Reads only: no network call, nothing written, never a token in it.
+ * Returns the state of the login. Reads only: no network call, nothing written, no token in the result.
  *
  * Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
  *
@@ -858,28 +888,32 @@ export declare function status(config: AuthConfig): Promise<AuthStatus>
 /** Options of {@link getValidAccessToken}. */
 export interface TokenOptions {
   /**
-   * The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
-   * at most three times a minute, unless `wasAccepted`.
+   * The access token that the resource server just answered 401 to. It is refreshed only if it is still the stored
+   * one, and at most three times a minute, unless `wasAccepted`.
    */
   rejectedToken?: string
   /**
-   * The service had accepted `rejectedToken` in place of one that it refused: the refresh that gave it was of use, and
-   * does not count. Refreshes of no use, for a service that refuses every token, stop after three.
+   * The service had accepted `rejectedToken` after refusing an earlier one, so the refresh between them helped and
+   * does not count. Refreshes that do not help, for a service that refuses every token, stop after three.
    * @default false
    */
   wasAccepted?: boolean
   /**
-   * The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), as it was sent; empty where it has none.
-   * Rejects with `SCOPE_REQUIRED`, and the next login asks for these beside what the present one has; resolves where the
-   * login has them all, so that another would not help.
+   * The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), exactly as sent; empty where it
+   * has none. Rejects with `SCOPE_REQUIRED`, and the next login requests these scopes beside the present ones.
+   * Resolves if the login has all of them, because another login would not help.
    */
   requiredScope?: string
   /**
-   * A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names any. Got
-   * with the login's one refresh token, kept in memory, and renewed like the login's own, which stays as it is.
+   * A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names
+   * any. It is requested with the login's one refresh token, kept in memory, and renewed like the login's own
+   * token, which does not change.
    */
   resource?: string
-  /** A token with these scopes alone (RFC 6749 §6): fewer than the login has, or what the server gives for other APIs. */
+  /**
+ * A token with these scopes alone (RFC 6749 §6): fewer than the login has, or scopes that the server grants for
+ * other APIs.
+ */
   scopes?: Array<string>
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
   signal?: AbortSignal

@@ -23,21 +23,23 @@ use super::process::{session, settle_before_exit};
 /// Options of {@link getValidAccessToken}.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct TokenOptions {
-    /// The access token that the resource server just answered 401 to. It is refreshed only if it still is the stored one;
-    /// at most three times a minute, unless `wasAccepted`.
+    /// The access token that the resource server just answered 401 to. It is refreshed only if it is still the stored
+    /// one, and at most three times a minute, unless `wasAccepted`.
     pub rejected_token: Option<String>,
-    /// The service had accepted `rejectedToken` in place of one that it refused: the refresh that gave it was of use, and
-    /// does not count. Refreshes of no use, for a service that refuses every token, stop after three.
+    /// The service had accepted `rejectedToken` after refusing an earlier one, so the refresh between them helped and
+    /// does not count. Refreshes that do not help, for a service that refuses every token, stop after three.
     /// @default false
     pub was_accepted: Option<bool>,
-    /// The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), as it was sent; empty where it has none.
-    /// Rejects with `SCOPE_REQUIRED`, and the next login asks for these beside what the present one has; resolves where the
-    /// login has them all, so that another would not help.
+    /// The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), exactly as sent; empty where it
+    /// has none. Rejects with `SCOPE_REQUIRED`, and the next login requests these scopes beside the present ones.
+    /// Resolves if the login has all of them, because another login would not help.
     pub required_scope: Option<String>,
-    /// A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names any. Got
-    /// with the login's one refresh token, kept in memory, and renewed like the login's own, which stays as it is.
+    /// A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names
+    /// any. It is requested with the login's one refresh token, kept in memory, and renewed like the login's own
+    /// token, which does not change.
     pub resource: Option<String>,
-    /// A token with these scopes alone (RFC 6749 §6): fewer than the login has, or what the server gives for other APIs.
+    /// A token with these scopes alone (RFC 6749 §6): fewer than the login has, or scopes that the server grants for
+    /// other APIs.
     pub scopes: Option<Vec<String>>,
     /// Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved.
     #[napi(ts_type = "AbortSignal")]
@@ -73,14 +75,14 @@ const OPTIONS: [Known; 6] = [
     SIGNAL,
 ];
 
-/// A valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh token costs
-/// about a microsecond, and of all callers in all processes one refreshes.
+/// Returns a valid access token: the stored one, or a new one where it is due. Safe to call at every request: a fresh
+/// token costs about a microsecond, and among all callers in all processes only one refreshes.
 ///
-/// Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`), the
-/// string alone is not enough for a request: {@link authorizationHeaders} gives the proof as well. Rejects with an {@link AuthError}: `LOGIN_REQUIRED` when
-/// a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`, `STORE_LOCKED` when the same call may succeed later;
-/// `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`, `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`,
-/// `STORE_IO`.
+/// Call it again with `rejectedToken` when the service answers 401. Where the login is bound to a key (`dpop: true`),
+/// a request also needs a proof: use {@link authorizationHeaders}. Rejects with an {@link AuthError}: `LOGIN_REQUIRED`
+/// when a person has to log in; `SCOPE_REQUIRED` with `requiredScope`; `NETWORK`, `TIMEOUT`, `SERVER_ERROR`,
+/// `STORE_LOCKED` when the same call may succeed later; `INVALID_CONFIG`, `INVALID_RESPONSE`, `ISSUER_MISMATCH`,
+/// `OAUTH_ERROR`, `ABORTED`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
 ///
 /// @example
 /// ```ts

@@ -11,8 +11,8 @@ use crate::time::UnixMillis;
 /// The state of one login. Never holds a token.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct AuthStatus {
-    /// `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: cannot be
-    /// refreshed and has ended; `login_required`: the server refused the refresh token, or gave it for a time that is over;
+    /// `valid`: usable now or after a silent refresh; `expiring`: the login itself ends within 24 hours; `expired`: it
+    /// has ended and cannot be refreshed; `login_required`: the server refused the refresh token, or its time is over;
     /// `logged_out`: no credential.
     #[napi(
         ts_type = "\"valid\" | \"expiring\" | \"expired\" | \"login_required\" | \"logged_out\""
@@ -33,13 +33,14 @@ pub struct AuthStatus {
     pub token_response: Option<()>,
     /// The scopes that were granted.
     pub scopes: Option<Vec<String>>,
-    /// Scopes that the config or a service (`SCOPE_REQUIRED`) asks for and the credential lacks: log in again to get them.
+    /// Scopes that the config or a service (`SCOPE_REQUIRED`) requires and the credential lacks: log in again to get
+    /// them.
     pub missing_scopes: Option<Vec<String>>,
     /// When the access token ends, Unix milliseconds.
     pub expires_at: Option<f64>,
-    /// When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with the
-    /// refresh token (or an access token that outlives it), as far as the server said how long that is good. A refresh
-    /// can move it.
+    /// When the login itself ends, Unix milliseconds: with the access token where there is no refresh token, else with
+    /// the refresh token (or an access token that outlives it), if the server named its lifetime. A refresh can move
+    /// it.
     pub login_ends_at: Option<f64>,
     /// There is a refresh token.
     pub refreshable: bool,

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one try for a lock waits. A caller that tries again keeps its place in the queue.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where logins are kept instead of in files, for several machines that share one: a database. All three may be called
-/// several times at once. A rejection, or an answer of another shape, is `STORE_IO`; nothing that was stored is lost by it.
+/// A store for logins instead of files, for several machines that share them: a database. All three functions may be
+/// called several times at once. A rejection, or a malformed answer, is `STORE_IO`; it never loses a stored login.
 ///
 /// @example
 /// ```ts
@@ -56,8 +56,9 @@ pub struct CredentialStore {
     /// value.
     #[napi(ts_type = "(key: string) => KeptValue | undefined | Promise<KeptValue | undefined>")]
     pub read: (),
-    /// Keeps a value, durably, if the key still has the version `expected`; undefined: if nothing is kept yet. Resolves to the
-    /// new version, which no earlier one of that key may equal, or to undefined if another was faster.
+    /// Stores a value durably if the key still has the version `expected`; undefined: if it has no value yet. Resolves
+    /// to the new version, which must differ from all earlier ones of that key, or to undefined if another writer was
+    /// faster.
     #[napi(
         ts_type = "(key: string, value: string, expected: string | undefined) => string | undefined | Promise<string | undefined>"
     )]
@@ -68,11 +69,13 @@ pub struct CredentialStore {
         ts_type = "(key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>"
     )]
     pub with_lock: (),
-    /// The keys that begin so, for {@link listProfiles}. Without it that knows only the accounts that are named.
+    /// Lists the keys with that prefix, for {@link listProfiles}. Without it, only accounts that the config or the
+    /// order names are listed.
     #[napi(ts_type = "(prefix: string) => Array<string> | Promise<Array<string>>")]
     pub list: Option<()>,
-    /// Reports what is written, on whichever machine, until the function that it resolves to is called. While it is live, what
-    /// was read holds until a change is reported; else for a second. Called when the store is used, ended after a minute without.
+    /// Reports keys that any machine writes, until the returned function is called. While it is live, a value that was
+    /// read counts until a change is reported; else for a second. Called when the store is used, ended after a minute
+    /// without use.
     #[napi(
         ts_type = "(listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>"
     )]

@@ -27,11 +27,12 @@ pub struct ImportedToken {
     pub scopes: Option<Vec<String>>,
 }
 
-/// Stores a token that a person pasted, or that another tool made, as the login of the account: it replaces what was there, as
-/// with {@link login}. Asks no server.
+/// Stores a token that a person pasted, or that another tool made, as the login of the account. It replaces the
+/// previous one, as {@link login} does. No server is asked.
 ///
-/// A token without a refresh token is static: handed out until it ends or the service rejects it, `refreshable: false`. It
-/// belongs to the `issuer` or `tokenEndpoint` of the config, and to none if the config names none.
+/// A token without a refresh token is static: it is handed out until it ends or the service rejects it, with
+/// `refreshable: false`. It belongs to the `issuer` or `tokenEndpoint` of the config, or to no server if the config
+/// names none.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_LOCKED`, `STORE_VERSION`, `STORE_IO`.
 ///

@@ -33,8 +33,9 @@ pub struct LoginOptions {
     /// login ends with that same error.
     #[napi(ts_type = "(request: PasteRequest) => Promise<string>")]
     pub on_paste: Option<()>,
-    /// The person's browser is on another machine, so `onPaste` is called at once; this machine waits for the browser all the
-    /// same. @default over SSH, in a container, and on Linux without a display
+    /// The person's browser is on another machine, so `onPaste` is called at once; this machine still waits for the
+    /// browser as well.
+    /// @default over SSH, in a container, and on Linux without a display
     pub remote: Option<bool>,
     /// Called at each step of the wait. Its failure never ends the login.
     #[napi(ts_type = "(event: ProgressEvent) => void")]

@@ -16,8 +16,9 @@ use super::process::{session, settle_before_exit};
 /// Options of {@link logout} and {@link refreshTokens}.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct SignalOptions {
-    /// Ends the wait: `ABORTED`, and nothing has changed. Too late for that once a refresh token is being sent: that is
-    /// finished, and resolves. A logout that has removed the credential waits for the server no longer, and resolves.
+    /// Ends the wait: `ABORTED`, and nothing has changed. Once a refresh token is being sent it is too late: the
+    /// request is finished, and the call resolves. A logout that has removed the credential stops waiting for the
+    /// server, and resolves.
     #[napi(ts_type = "AbortSignal")]
     pub signal: Option<()>,
 }

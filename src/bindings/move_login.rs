@@ -15,10 +15,10 @@ use super::options::json;
 use super::payload::Payload;
 use super::process::{session, settle_before_exit};
 
-/// Moves the login of the config's account from the file into the config's `store`, or back, with the client that was registered
-/// for it: under both locks, and the tokens stay as they are. Killed in the middle it leaves no two logins and loses none: nobody
-/// is logged in until it is called again, which goes on. Where there is nothing to move it does nothing. Resolves to the status
-/// of the login at its new place.
+/// Moves the login of the config's account from the file into the config's `store`, or back, with the client that was
+/// registered for it. It holds both locks, and the tokens do not change. If the process is killed in the middle, the
+/// login is neither lost nor doubled: nobody is logged in until the next call, which continues. Without a login it
+/// does nothing. Resolves to the status of the login in its new place.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG` also where both places have a login; `STORE_LOCKED`, `STORE_CORRUPT`,
 /// `STORE_VERSION`, `STORE_IO`.

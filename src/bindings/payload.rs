@@ -31,7 +31,7 @@ pub type Payload = Either9<
 pub struct Token {
     /// The access token.
     pub token: String,
-    /// True where it is of no use without a proof.
+    /// True where a request needs a proof as well.
     pub bound: Option<bool>,
     /// The id of the watch that `isFresh` asks; absent where there is no watch.
     pub stamp: Option<f64>,
@@ -94,8 +94,8 @@ pub struct LogoutResult {
     pub revoked: bool,
     /// There was a credential, and its file is closed: nobody is logged in.
     pub removed: bool,
-    /// The names of entries in the system's keychain that could not be removed: the keychain is locked or out of reach, or it
-    /// refused. The next login or logout tries again. Only where there are any.
+    /// The names of entries in the system's keychain that could not be removed: the keychain is locked or unreachable,
+    /// or it refused. The next login or logout tries again. Absent where there are none.
     pub left_in_keychain: Option<Vec<String>>,
 }
 
@@ -221,19 +221,19 @@ impl From<&Error> for ErrorDetails {
 /// The findings of {@link doctor}. Never holds a token.
 #[napi(object, object_from_js = false)]
 pub struct DoctorReport {
-    /// No check that was not fixed is an error.
+    /// True if no check is an error, fixed ones aside.
     pub ok: bool,
-    /// In the order in which they were made.
+    /// In the order of the checks.
     pub checks: Vec<DoctorCheck>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[napi(object, object_from_js = false)]
 pub struct DoctorCheck {
     /// `place`, `folder`, `file`, `format`, `lock`, `leftovers`, `order`, `login`, `server`, `clock`, `metadata`, `client`;
     /// later versions may have more.
     pub name: String,
-    /// `warning`: it works, but not as well as it should; `error`: it does not.
+    /// `warning`: it works, but less well than it should; `error`: it does not work.
     #[napi(ts_type = "\"ok\" | \"warning\" | \"error\"")]
     pub level: String,
     /// The finding.

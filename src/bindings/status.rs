@@ -13,7 +13,7 @@ use super::operation::{Operation, start};
 use super::payload::Payload;
 use super::process::session;
 
-/// The state of the login. Reads only: no network call, nothing written, never a token in it.
+/// Returns the state of the login. Reads only: no network call, nothing written, no token in the result.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_CORRUPT`, `STORE_VERSION`, `STORE_IO`.
 ///
@@ -53,8 +53,8 @@ pub fn status_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
         .map(|status| auth_status::one(&status))
 }
 
-/// The status of every account of the plugin that is logged in or needs attention, sorted by profile. A damaged file shows
-/// as `login_required` with its `lastError`.
+/// Returns the status of every account of the plugin that is logged in or needs attention, sorted by profile. A
+/// damaged file shows as `login_required` with its `lastError`.
 ///
 /// Rejects with an {@link AuthError}: `INVALID_CONFIG`, `STORE_IO`.
 ///
