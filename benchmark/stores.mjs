@@ -58,6 +58,7 @@ async function here(count) {
     ]);
     scope.after(async () => {
       machine.disconnect();
+      // There is no "close" after that (nodejs/node#65646).
       await once(machine, "exit");
     });
     const [tokenEndpoint] = await once(machine, "message");

@@ -12,7 +12,7 @@ import type { Lifetime } from "./lifetime.ts";
 const installation = postgresql();
 
 /** It refuses to run as root, and tests may run as root. */
-const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1", "--map-group=1"] : [];
+const launcher = process.getuid?.() === 0 ? ["unshare", "--user", "--ipc", "--map-user=1", "--map-group=1"] : [];
 
 export class PostgreSql implements Engine {
   /** Why there can be none here; false where there can. */
@@ -92,13 +92,20 @@ export class PostgreSql implements Engine {
     await ready;
   }
 
-  /** At once, by a SIGKILL: connections are broken, what was committed stays. */
+  /**
+   * At once: the server and the processes of its connections are killed, what was committed stays. Outside of a namespace of its
+   * own, where its shared memory would stay behind, the server does it itself, as after the crash of one of them.
+   */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) return;
     const ended = once(server, "close");
-    server.kill("SIGQUIT");
+    if (launcher.length > 0) {
+      server.kill("SIGSTOP");
+      for (const pid of connectionsOf(server)) signal(pid, "SIGKILL");
+    }
+    server.kill(launcher.length > 0 ? "SIGKILL" : "SIGQUIT");
     await ended;
   }
 
@@ -113,14 +120,9 @@ export class PostgreSql implements Engine {
 
   /** The server and the processes of its connections. */
   freeze(isFrozen: boolean): void {
-    const { pid } = this.#server ?? {};
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
-    for (const one of [`${pid}`, ...children].filter(Boolean)) {
-      try {
-        process.kill(Number(one), isFrozen ? "SIGSTOP" : "SIGCONT");
-      } catch {
-        // That connection has ended.
-      }
+    if (this.#server === undefined) return;
+    for (const pid of [Number(this.#server.pid), ...connectionsOf(this.#server)]) {
+      signal(pid, isFrozen ? "SIGSTOP" : "SIGCONT");
     }
   }
 
@@ -162,5 +164,18 @@ export class PostgreSql implements Engine {
   #run(program: string, args: string[]): void {
     const [command = "", ...rest] = this.#command(program, args);
     execFileSync(command, rest, { env: this.#env, stdio: ["ignore", "ignore", "pipe"] });
+  }
+}
+
+/** The processes of its connections, and its other ones. */
+function connectionsOf({ pid }: ChildProcess): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // That connection has ended.
   }
 }
