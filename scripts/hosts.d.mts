@@ -11,7 +11,7 @@ export interface HostVersion {
   /** Run only the tests that differ from host to host. */
   brief?: boolean;
   /** Something about chats changed with it: run by `npm run test:hosts -- --chat`. */
-  chat?: boolean;
+  chat?: boolean | "ci";
   /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
   consent?: string[];
   /** It hides the reason of a failed tool from HTTP callers; the log and the model get it. */

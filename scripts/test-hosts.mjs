@@ -1,7 +1,8 @@
 // `npm run test:hosts`: the example plugin in real hosts, from `npm pack` to its update. The hosts are installed on
 // the way, half a GB each.
 //
-//   npm run test:hosts                            the rows of the table that have `ci`; those with "brief" what differs alone
+//   npm run test:hosts                            the rows of the table that have `ci`; those with "brief" what differs alone; the whole of
+//                                                 a login from a chat in those whose `chat` is "ci"
 //   npm run test:hosts -- --install               only installs what these need, so that it can be done meanwhile
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name; with --write into that table
@@ -53,10 +54,13 @@ async function main() {
   mkdirSync(join(root, "target", "hosts"), { recursive: true });
   const isWithPlaces = options.includes("--places") || options.includes("--all");
   const code = await tested(
-    chosen.map((row) => ({ ...row, ...(isBrief ? { brief: row.ci === "brief" } : isChat && { chat: true }) })),
-    // Minutes for each host, so not in `.ci/run`.
+    chosen.map((row) => {
+      const inCi = isBrief && { brief: row.ci === "brief", chat: row.chat === "ci" };
+      return { ...row, ...inCi, ...(isChat && { chat: true }) };
+    }),
     readdirSync(tests)
-      .filter((name) => name.endsWith(".test.ts") && name.startsWith("chat.") === isChat)
+      .filter((name) => name.endsWith(".test.ts") && (name.startsWith("chat.") ? isChat || isBrief : !isChat))
+      // Minutes for each host, so not in `.ci/run`.
       .filter((name) => isWithPlaces || !places.includes(name)),
     passedOn,
   );

@@ -98,14 +98,13 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
 /** The one that was found to list it, by the manifest of the fixture. */
 const hasOwnLogin = (id: HostId) => id === "openclaw-2026.9.6";
 
-/** Before a start: a provider with tokens that the host keeps, and an owner, who alone may log in to it. */
+/** Before a start: a provider with tokens that the host keeps. */
 function addModelProvider({ host, server }: ChatHost): void {
   const folder = join(host.home.path, "model-provider");
   cpSync(fileURLToPath(new URL("../fixtures/model-provider", import.meta.url)), folder, { recursive: true });
   installPackage(folder);
   const { allow, load } = host.configuration.plugins as { allow: string[]; load: { paths: string[] } };
   host.configure({
-    commands: { ownerAllowFrom: [`telegram:${ada}`] },
     plugins: {
       allow: [...allow, "my-model"],
       load: { paths: [...load.paths, folder] },
@@ -114,8 +113,12 @@ function addModelProvider({ host, server }: ChatHost): void {
   });
 }
 
-/** openclaw's own `/login`. */
-async function hostsOwnLogin({ telegram, server }: ChatHost, gateway: Gateway): Promise<void> {
+/** openclaw's own `/login`, which owners alone may use; where there are owners, nobody else may use the command of a plugin either. */
+async function hostsOwnLogin({ host, telegram, server }: ChatHost, gateway: Gateway): Promise<void> {
+  const { mark } = gateway.child;
+  host.configure({ commands: { ownerAllowFrom: [`telegram:${ada}`] } });
+  await gateway.child.written(/config .*applied/, mark);
+  assert.doesNotMatch(await telegram.ask(`/${plugin} status`, { from: bob }), /^Chat Demo:/);
   const shown = await telegram.ask("/login my-model", { from: ada }, code);
   const before = telegram.sent.length;
   await new Person().approve(`${server.issuer}/device?user_code=${codeIn(shown)}`);
@@ -443,9 +446,7 @@ async function pageAtStart(host: Host): Promise<[number, string][]> {
   const address = `http://127.0.0.1:${host.port}/plugins/${plugin}/callback/page?poll`;
   const answers: [number, string][] = [];
   while (answers.at(-1)?.[0] !== 404 || answers.at(-1)?.[1] !== "text/html") {
-    // As the page does, it goes on asking where an answer does not come.
-    const patience = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 2000));
-    const answer = await Promise.race([exchange(address).catch(() => undefined), patience]);
+    const answer = await exchange(address).catch(() => undefined);
     const next: [number, string] = [answer?.status ?? 0, answer?.headers["content-type"]?.split(";")[0] ?? ""];
     if (answer !== undefined && String(next) !== String(answers.at(-1))) {
       answers.push(next);
