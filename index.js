@@ -321,7 +321,9 @@ async function changing(answer) {
   byObject = new WeakMap();
   byContent = [];
   latest = undefined;
-  require("./lib/shared.js").letGo();
+  const { changed, letGo } = require("./lib/shared.js");
+  letGo();
+  await changed();
   return outcome;
 }
 

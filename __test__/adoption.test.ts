@@ -80,7 +80,18 @@ test("a function: asked while nobody is logged in, once for all who wait, not af
 
 test("a function that knows nothing, or fails, leaves a login to be made, and says why it failed", async (t) => {
   const { config } = elsewhere(t);
-  for (const adopt of [() => undefined, () => null, () => ({}), async () => undefined] as (() => undefined)[]) {
+  const warnings: string[] = [];
+  const note = ({ message }: Error) => warnings.push(message);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const missing = () => JSON.parse(readFileSync("/nowhere/login.json", "utf8"));
+  for (const adopt of [
+    () => undefined,
+    () => null,
+    () => ({}),
+    async () => undefined,
+    missing,
+  ] as (() => undefined)[]) {
     await rejection(getValidAccessToken({ ...config, adopt }), "LOGIN_REQUIRED");
     assert.equal((await status({ ...config, adopt })).state, "logged_out");
     assert.deepEqual(await listProfiles({ ...config, adopt }), []);
@@ -89,6 +100,7 @@ test("a function that knows nothing, or fails, leaves a login to be made, and sa
   const adopt = () => Promise.reject(new Error("host.json is damaged"));
   await rejection(getValidAccessToken({ ...config, adopt }), "LOGIN_REQUIRED");
   assert.match((await warned).message, /`adopt` failed.*host\.json is damaged/);
+  assert.equal(warnings.filter((message) => message.includes("`adopt` failed")).length, 1);
   // Another process afterwards gives the same result: the lock is free.
   assert.equal(await getValidAccessToken({ ...config, adopt: () => ({ access: "now" }) }), "now");
 });

@@ -72,3 +72,13 @@ test("a wrong secret is said as such, and the right one works at once; a client 
   const { clientSecret: _, ...open } = config;
   await rejection(getValidAccessToken(open), "INVALID_CONFIG");
 });
+
+test("a login that is refused leaves the stored one", async (t) => {
+  const { config } = await robots(t);
+  const token = await getValidAccessToken(config);
+  await rejection(login({ ...config, clientSecret: "wrong" }, { onVerification }), "OAUTH_ERROR");
+  assert.equal((await status(config)).state, "valid");
+  assert.equal(await getValidAccessToken(config), token);
+  await login(config, { onVerification });
+  assert.notEqual(await getValidAccessToken(config), token);
+});

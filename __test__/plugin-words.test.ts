@@ -160,6 +160,26 @@ test("what becomes of a login is heard, whichever process does it, before its to
   assert.ok(published.length >= 4);
 });
 
+test("a change by a command of the kit, or by the package's own function, is heard before that ends", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const home = TempHome.create(t);
+  const config = { ...configFor(server, home.stateDir, clients.public), pluginId: "my-memory" };
+  const { pluginId: _, stateDir: _dir, ...options } = config;
+  const host = new FakeHost({ stateDir: home.stateDir });
+  const auth = pluginAuth(host.api, options);
+  const heard: string[] = [];
+  t.after(auth.onChange(({ type, profile }) => heard.push(`${type} ${profile}`)));
+  await auth.status();
+  await importToken(config, { access: "a" });
+  assert.deepEqual(heard.splice(0), ["logged_in default"]);
+  await host.run("my-memory logout");
+  assert.deepEqual(heard.splice(0), ["logged_out default"]);
+  await importToken(config, { access: "a" });
+  heard.splice(0);
+  await host.call("my-memory.logout");
+  assert.deepEqual(heard, ["logged_out default"]);
+});
+
 test("a title that is none is refused by its own name; gateway methods are called after the command", (t) => {
   const { api } = new FakeHost();
   assert.throws(() => pluginAuth(api, { issuer: "https://auth.example.com", title: 7 as never }), {

@@ -28,6 +28,8 @@ async function told(adopt) {
   try {
     return JSON.stringify((await adopt()) ?? null);
   } catch (error) {
+    // Most read a file, which most users do not have.
+    if (error?.code === "ENOENT") return "null";
     if (!failed.has(adopt)) {
       failed.add(adopt);
       const message = `\`adopt\` failed, so no earlier login is taken over: ${error?.message ?? error}`;

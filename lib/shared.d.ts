@@ -35,3 +35,6 @@ export function settled(limit: number): Promise<void>;
 export function letGo(): void;
 export function now(): number;
 export function skipTime(seconds: number): void;
+/** The channel that takes a list for the looks of those who follow logins. */
+export const changes: string;
+export function changed(): Promise<void>;

@@ -29,6 +29,9 @@ function saveBeforeExit() {
   });
 }
 
+/** The channel of `node:diagnostics_channel` that takes a list for the looks of those who follow logins; between copies. */
+const changes = "clawdbot-plugin-auth:changed";
+
 /** Closes what is held of files that were replaced. */
 function letGo() {
   everyImage((image) => image.letGo());
@@ -67,4 +70,17 @@ function everyImage(call) {
   }
 }
 
-module.exports = { letGo, now, saveBeforeExit, settled, shared, skipTime };
+/** Resolves when those who follow the logins of this process have looked. Never rejects. */
+async function changed() {
+  const looks = [];
+  require("node:diagnostics_channel").channel(changes).publish(looks);
+  for (const look of looks) {
+    try {
+      await look;
+    } catch {
+      // A look that fails ends nobody's login.
+    }
+  }
+}
+
+module.exports = { changed, changes, letGo, now, saveBeforeExit, settled, shared, skipTime };

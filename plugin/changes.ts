@@ -1,6 +1,7 @@
 /** Reports changes of the plugin's logins by any process, for callers that cache data for a person. */
-import { channel } from "node:diagnostics_channel";
+import { channel, subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { AuthStatus } from "../index.js";
+import { changes } from "../lib/shared.js";
 
 /** One change of a login. Never holds a token. */
 export interface LoginChange {
@@ -36,6 +37,10 @@ export class Changes {
   #known: Map<string, AuthStatus> | undefined;
   #looking: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** A login of this process has changed, by a command perhaps: the call that did it waits until that was told. */
+  readonly #hear = (looks: unknown) => {
+    (looks as Promise<void>[]).push(this.look());
+  };
 
   constructor(context: ChangesContext) {
     this.#context = context;
@@ -50,12 +55,14 @@ export class Changes {
   on(listener: (change: LoginChange) => void): () => void {
     this.#listeners.add(listener);
     void this.look();
+    if (this.#timer === undefined) {
+      subscribe(changes, this.#hear);
+    }
     this.#timer ??= setInterval(() => void this.look(), interval).unref();
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size === 0) {
-        clearInterval(this.#timer);
-        this.#timer = undefined;
+        this.#rest();
       }
     };
   }
@@ -63,8 +70,13 @@ export class Changes {
   /** The plugin is unloaded. */
   stop(): void {
     this.#listeners.clear();
+    this.#rest();
+  }
+
+  #rest(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    unsubscribe(changes, this.#hear);
   }
 
   /** Checks for changes since the last check and reports them. Ends when all listeners were called. Never rejects. */

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::oauth::refresh::CLIENT_CREDENTIALS;
+use crate::secret::Secret;
 use crate::store::location::Location;
 use crate::store::sealed::Storage;
 
@@ -26,6 +28,18 @@ impl Session {
         storage: Storage,
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
+        let present = self.present(config).await;
+        if present.is_ok_and(|(_, stored)| stored.outline().is_some()) {
+            // A stored login is replaced only once the server has accepted the client. The token of this request ends by itself.
+            let trial = AuthConfig {
+                dpop: false,
+                ..config.clone()
+            };
+            let mark = Secret::from(CLIENT_CREDENTIALS);
+            let asked = Cancellation::default();
+            let tokens = Box::pin(self.refresh_tokens(&trial, &mark, &asked));
+            drop(cancellation.guard(tokens).await?);
+        }
         if let Some(login) = of_client(config) {
             let credential = owned_by(config, login.credential(self.clock.now()));
             self.store(

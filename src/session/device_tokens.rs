@@ -13,7 +13,7 @@ use crate::oauth::device_authorization::{
 use crate::oauth::dpop::DpopKey;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::pkce::PkceVerifier;
-use crate::oauth::refresh::RefreshRequest;
+use crate::oauth::refresh::{CLIENT_CREDENTIALS, RefreshRequest};
 use crate::oauth::token_response::TokenResponse;
 use crate::secret::Secret;
 use crate::time::{BootInstant, UnixMillis};
@@ -23,6 +23,7 @@ use super::cancellation::Cancellation;
 use super::client::{configured, new_registration, with_a_secret};
 use super::config::{AuthConfig, Flow, invalid};
 use super::refresh_attempts::CRITICAL_SECTION;
+use super::refresh_round::parameters;
 use super::single_flight::Effort;
 use super::verification::Verification;
 use super::{Session, client};
@@ -324,15 +325,17 @@ impl Session {
             };
         let client = configured(config, None, supported.as_deref(), assertions)
             .ok_or_else(missing_client)?;
+        let is_client = refresh_token.expose() == CLIENT_CREDENTIALS;
+        let (scope, extra) = parameters(config, &[], is_client);
         let request = RefreshRequest {
             endpoint: &endpoint,
             client: &client,
             refresh_token,
             resources: &resources,
             dpop: None,
-            scope: "",
+            scope: &scope,
             json_scopes: None,
-            extra: &config.extra_parameters,
+            extra: &extra,
         };
         // The answer may hold the only refresh token that there is: from here on no abort is heard.
         cancellation.commit()?;

@@ -374,7 +374,7 @@ impl Session {
         let key = current.dpop_key().map(DpopKey::from_stored).transpose();
         let key = key.map_err(RefreshFailure::Failed)?;
         let is_client = refresh_token.secret().expose() == CLIENT_CREDENTIALS;
-        let (scope, extra) = parameters(purpose, is_client);
+        let (scope, extra) = parameters(config, purpose.target.scopes(), is_client);
         let request = RefreshRequest {
             endpoint: &server.token_endpoint,
             client: &prepared.client,
@@ -798,10 +798,13 @@ fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential
 }
 
 /// `scope`, where it is to be named, and the further parameters of a request.
-fn parameters(purpose: &Purpose, is_client: bool) -> (String, Vec<(String, String)>) {
-    let config = &purpose.config;
+pub(super) fn parameters(
+    config: &AuthConfig,
+    scopes: &[String],
+    is_client: bool,
+) -> (String, Vec<(String, String)>) {
     let mut extra = config.extra_parameters.clone();
-    let mut scope = config.joined(purpose.target.scopes());
+    let mut scope = config.joined(scopes);
     if is_client {
         if scope.is_empty() {
             scope = config.scope();
