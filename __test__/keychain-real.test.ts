@@ -280,6 +280,29 @@ for (const name of ["keepassxc", "oo7-daemon", "kwalletd5"] as const) {
 }
 
 for (const name of ["keepassxc", "kwalletd5"] as const) {
+  test(
+    `${name} with a second keyring that is locked: the login goes on in its own, and what is gone stays on no record`,
+    async (t) => {
+      const login = await create(t, name);
+      await login.keyring.written(login.stored.refreshedAt);
+      await login.keyring.runWithSecond();
+      const plugin = await login.plugin();
+      const records: number[] = [];
+      for (let turn = 0; turn < 4; turn += 1) {
+        login.expire();
+        await plugin.accessToken(login.config);
+        records.push((login.stored.formerSecrets as string[]).length);
+      }
+      assert.equal(records[3], records[2]);
+      const { checks } = (await plugin.call("doctor", [login.config])) as { checks: { name: string; level: string }[] };
+      assert.equal(checks.find((check) => check.name === "leftovers")?.level, "ok");
+      assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
+      assert.deepEqual(await login.keyring.entries(), []);
+      assertNoWindow(login);
+    },
+    Keyring.unavailable() || KeychainProgram.unavailable(name),
+  );
+
   const skip = Keyring.unavailable() || KeychainProgram.unavailable(name);
   test(
     `gnome-keyring ends and ${name} takes its place: no lost login, no other account`,

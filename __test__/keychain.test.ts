@@ -3,7 +3,7 @@
  * keychain-kills.test.ts.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AuthConfig } from "../index.js";
@@ -264,6 +264,23 @@ describe("the keychain fails", { concurrency: 4, skip }, () => {
     assert.equal(login.tokens().access, access);
     assert.equal(await other.accessToken(login.config), access);
     login.assertTidy();
+  });
+
+  test("a second keyring is locked, a backup of the first: what is gone stays on no record", async (t) => {
+    const login = await KeychainLogin.create(t);
+    await login.keyring.killDaemon();
+    const keyrings = join(login.home.path, ".local", "share", "keyrings");
+    copyFileSync(join(keyrings, "login.keyring"), join(keyrings, "login_1.keyring"));
+    await login.keyring.startDaemon();
+    const plugin = await login.plugin();
+    const records: number[] = [];
+    for (let turn = 0; turn < 3; turn += 1) {
+      login.expire();
+      await plugin.accessToken(login.config);
+      records.push((login.stored.formerSecrets as string[]).length);
+    }
+    assert.equal(records[2], records[1]);
+    assert.deepEqual(await plugin.call("logout", [login.config]), { revoked: true, removed: true });
   });
 
   test("its entry is deleted by hand: only a login helps, and a logout works", async (t) => {

@@ -68,7 +68,10 @@ export class KeychainProgram {
     await once(connection as unknown as EventEmitter, "connect");
     lifetime.after(() => connection.disconnect());
     const program = new KeychainProgram(lifetime, home, bus, screen, connection, name);
-    if (name === "keepassxc") program.#makeDatabase(settings);
+    if (name === "keepassxc") {
+      program.#makeDatabase("passwords");
+      program.#configure(settings);
+    }
     if (name === "kwalletd5") {
       mkdirSync(join(home.path, ".config"), { recursive: true });
       writeFileSync(
@@ -105,14 +108,19 @@ export class KeychainProgram {
 
   /** Starts the program, as the login of a session does: with the password. */
   async run(): Promise<void> {
-    const child = await this.#spawn();
-    for (;;) {
+    let child = await this.#spawn();
+    for (let looks = 1; ; looks += 1) {
       // KeePassXC and oo7 name a keyring before it can be used; KWallet says locked of a wallet that is open.
       const keyring = await this.#default().catch(() => "/");
       const isThere =
         keyring !== "/" && (this.#name === "kwalletd5" || !(await this.#isLocked(keyring).catch(() => true)));
       if (isThere) break;
       if (child.exitCode !== null) throw new Error(`${this.#name} did not start.`);
+      // KeePassXC 2.7.4 stayed locked at one of some hundred starts, although it had the password.
+      if (this.#name === "keepassxc" && looks % 400 === 0) {
+        await this.kill();
+        child = await this.#spawn();
+      }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -123,19 +131,44 @@ export class KeychainProgram {
     return (locked as Variant<boolean>).value;
   }
 
+  /** Its keyrings, and whether each is locked. */
+  async #keyrings(): Promise<Record<string, boolean>> {
+    const get = ["org.freedesktop.Secret.Service", "Collections"];
+    const [all] = await this.#call(SECRETS, ROOT, "org.freedesktop.DBus.Properties.Get", "ss", get);
+    const keyrings: Record<string, boolean> = {};
+    for (const keyring of (all as Variant<string[]>).value) keyrings[keyring] = await this.#isLocked(keyring);
+    return keyrings;
+  }
+
+  /** Starts KeePassXC or KWallet with a second keyring that is locked, which KeePassXC calls the default one then. */
+  async runWithSecond(): Promise<void> {
+    await this.kill("SIGTERM");
+    if (this.#name === "keepassxc") {
+      this.#makeDatabase("second");
+      await this.#spawn(["passwords", "second"]);
+      const isReady = (keyrings: boolean[]) => keyrings.length === 2 && keyrings.includes(false);
+      while (!isReady(Object.values(await this.#keyrings().catch(() => ({}))))) {}
+    } else {
+      await this.#spawn();
+      await this.#openWallet("second");
+      await this.kill("SIGTERM");
+      await this.run();
+    }
+  }
+
   /** Starts KeePassXC as it is after a restart, before its password is typed: no database is open. */
   async runClosed(): Promise<void> {
     await this.#spawn([]);
     while ((await this.#default().catch(() => undefined)) !== "/") {}
   }
 
-  async #spawn(
-    args = {
-      keepassxc: ["--pw-stdin", join(this.#home.path, "passwords.kdbx")],
+  async #spawn(databases = ["passwords"]): Promise<ChildProcess> {
+    const files = databases.map((name) => join(this.#home.path, `${name}.kdbx`));
+    const args = {
+      keepassxc: files.length === 0 ? [] : ["--pw-stdin", ...files],
       kwalletd5: [],
       "oo7-daemon": ["--login"],
-    }[this.#name],
-  ): Promise<ChildProcess> {
+    }[this.#name];
     const child = spawn(fileOf(this.#name), args, {
       env: this.#home.env({ ...this.env, ...this.screen.env }),
       stdio: ["pipe", "ignore", "ignore"],
@@ -151,10 +184,10 @@ export class KeychainProgram {
   }
 
   /** Does the work of PAM at the session's login: a key of 56 bytes. */
-  async #openWallet(): Promise<void> {
+  async #openWallet(wallet = "kdewallet"): Promise<void> {
     for (;;) {
       const opened = await this.#call("org.kde.kwalletd5", "/modules/kwalletd5", "org.kde.KWallet.pamOpen", "sayi", [
-        "kdewallet",
+        wallet,
         Buffer.alloc(56, "A"),
         0,
       ]).then(
@@ -295,8 +328,13 @@ export class KeychainProgram {
   }
 
   async #found(attributes: Record<string, string>): Promise<string[]> {
-    const [found] = await this.#service("Collection.SearchItems", "a{ss}", [attributes], await this.#default());
-    return found as string[];
+    const unlocked = Object.entries(await this.#keyrings()).filter(([, isLocked]) => !isLocked);
+    const found = new Set<string>();
+    for (const keyring of [await this.#default(), ...unlocked.map(([path]) => path)]) {
+      const [items] = await this.#service("Collection.SearchItems", "a{ss}", [attributes], keyring);
+      for (const item of items as string[]) found.add(item);
+    }
+    return [...found];
   }
 
   #run(args: string[], input = ""): { stdout: string; stderr: string } {
@@ -347,13 +385,13 @@ export class KeychainProgram {
   }
 
   /** A database that shows its root group to the Secret Service. */
-  #makeDatabase(settings: string): void {
+  #makeDatabase(name: string): void {
     const group = randomUUID();
     const id = Buffer.from(group.replaceAll("-", ""), "hex").toString("base64");
-    const [xml, database] = [join(this.#home.path, "passwords.xml"), join(this.#home.path, "passwords.kdbx")];
+    const [xml, database] = [join(this.#home.path, `${name}.xml`), join(this.#home.path, `${name}.kdbx`)];
     writeFileSync(
       xml,
-      `<?xml version="1.0" encoding="UTF-8"?><KeePassFile><Meta><DatabaseName>one</DatabaseName><RecycleBinEnabled>False</RecycleBinEnabled>
+      `<?xml version="1.0" encoding="UTF-8"?><KeePassFile><Meta><DatabaseName>${name}</DatabaseName><RecycleBinEnabled>False</RecycleBinEnabled>
 <CustomData><Item><Key>FDO_SECRETS_EXPOSED_GROUP</Key><Value>{${group}}</Value></Item></CustomData></Meta>
 <Root><Group><UUID>${id}</UUID><Name>Root</Name></Group></Root></KeePassFile>`,
     );
@@ -363,6 +401,9 @@ export class KeychainProgram {
       input: `${password}\n${password}\n`,
     });
     if (made.status !== 0) throw new Error(`keepassxc-cli: ${made.stderr}`);
+  }
+
+  #configure(settings: string): void {
     const folder = join(this.#home.path, ".config", "keepassxc");
     mkdirSync(folder, { recursive: true });
     writeFileSync(
