@@ -7,7 +7,9 @@ import type { AuthConfig, DoctorReport } from "../index.js";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { Keyring } from "./support/keyring.ts";
 import type { Lifetime } from "./support/lifetime.ts";
+import { complete } from "./support/login.ts";
 import { copyOfThePackage } from "./support/package-copy.ts";
+import { Person } from "./support/person.ts";
 import { SecretService, type SecretServiceOptions } from "./support/secret-service.ts";
 
 const skip = Keyring.unavailable();
@@ -186,6 +188,19 @@ describe("the session bus", { skip }, () => {
 });
 
 describe("windows", { concurrency: 4, skip }, () => {
+  test("a keyring locked while a login waits: the person who approves it is asked to unlock it", async (t) => {
+    const login = await prepare(t);
+    const plugin = await login.plugin();
+    const status = plugin.login(login.config);
+    const shown = complete(await plugin.verification());
+    login.keyring.lock();
+    login.keyring.person = "answers";
+    await new Person().approve(shown);
+    assert.equal((await status).storage, "keychain");
+    assert.deepEqual(login.keyring.windows, ["unlock"]);
+    login.assertTidy();
+  });
+
   test("a login opens the program's own, and goes on when a person has answered", async (t) => {
     const login = await prepare(t);
     login.keyring.lock();

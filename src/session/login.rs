@@ -279,6 +279,10 @@ impl Session {
         cancellation: &Cancellation,
         may_store: impl FnOnce(&Locked, MayBlock) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        if matches!(storage, Storage::Keychain(_)) {
+            // It may have been locked while the person approved.
+            cancellation.guard(blocking(unlock_keychain)).await?;
+        }
         let locked = cancellation
             .guard(self.lock(location, config.lock_timeout))
             .await?;
