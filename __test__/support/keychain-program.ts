@@ -108,19 +108,14 @@ export class KeychainProgram {
 
   /** Starts the program, as the login of a session does: with the password. */
   async run(): Promise<void> {
-    let child = await this.#spawn();
-    for (let looks = 1; ; looks += 1) {
+    const child = await this.#spawn();
+    for (;;) {
       // KeePassXC and oo7 name a keyring before it can be used; KWallet says locked of a wallet that is open.
       const keyring = await this.#default().catch(() => "/");
       const isThere =
         keyring !== "/" && (this.#name === "kwalletd5" || !(await this.#isLocked(keyring).catch(() => true)));
       if (isThere) break;
       if (child.exitCode !== null) throw new Error(`${this.#name} did not start.`);
-      // KeePassXC 2.7.4 stayed locked at one of some hundred starts, although it had the password.
-      if (this.#name === "keepassxc" && looks % 400 === 0) {
-        await this.kill();
-        child = await this.#spawn();
-      }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -142,7 +137,8 @@ export class KeychainProgram {
 
   /** Starts KeePassXC or KWallet with a second keyring that is locked, which KeePassXC calls the default one then. */
   async runWithSecond(): Promise<void> {
-    await this.kill("SIGTERM");
+    // KeePassXC 2.7.4 now and then locks at a SIGTERM, and does not end.
+    await this.kill(this.#name === "keepassxc" ? "SIGKILL" : "SIGTERM");
     if (this.#name === "keepassxc") {
       this.#makeDatabase("second");
       await this.#spawn(["passwords", "second"]);
