@@ -142,9 +142,9 @@ export interface AdoptedLogin {
  */
 export interface AuthConfig {
   /**
- * Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, even with slashes
- * in it.
- */
+   * Names the credential: a plugin id or npm name of 1 to 128 bytes. It becomes one folder level, even with slashes
+   * in it.
+   */
   pluginId: string
   /**
    * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
@@ -192,9 +192,9 @@ export interface AuthConfig {
   /** The secret of a confidential client. Never written to disk. */
   clientSecret?: string
   /**
- * How the client authenticates (RFC 6749 §2.3).
- * @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
- */
+   * How the client authenticates (RFC 6749 §2.3).
+   * @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
+   */
   clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {})
   /**
    * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in
@@ -211,9 +211,9 @@ export interface AuthConfig {
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over this library's own. */
   clientMetadata?: Record<string, unknown>
   /**
- * Scopes to request, one per entry. Most servers give a refresh token only for `offline_access`.
- * @default those of the `resource`
- */
+   * Scopes to request, one per entry. Most servers give a refresh token only for `offline_access`.
+   * @default those of the `resource`
+   */
   scopes?: Array<string>
   /**
    * The separator between scopes where a server departs from RFC 6749 §3.3: "," at Linear, Strava and Slack.
@@ -325,9 +325,9 @@ export interface AuthConfig {
   /** Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000 */
   requestTimeoutMs?: number
   /**
- * How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000.
- * @default 60000
- */
+   * How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000.
+   * @default 60000
+   */
   lockTimeoutMs?: number
 }
 
@@ -409,9 +409,9 @@ export interface AuthStatus {
   /** The scopes that were granted. */
   scopes?: Array<string>
   /**
- * Scopes that the config or a service (`SCOPE_REQUIRED`) requires and the credential lacks: log in again to get
- * them.
- */
+   * Scopes that the config or a service (`SCOPE_REQUIRED`) requires and the credential lacks: log in again to get
+   * them.
+   */
   missingScopes?: Array<string>
   /** When the access token ends, Unix milliseconds. */
   expiresAt?: number
@@ -489,9 +489,9 @@ export interface CredentialStore {
    */
   withLock: (key: string, work: () => Promise<void>, options: { signal: AbortSignal }) => Promise<unknown>
   /**
- * Lists the keys with that prefix, for {@link listProfiles}. Without it, only accounts that the config or the
- * order names are listed.
- */
+   * Lists the keys with that prefix, for {@link listProfiles}. Without it, only accounts that the config or the
+   * order names are listed.
+   */
   list?: (prefix: string) => Array<string> | Promise<Array<string>>
   /**
    * Reports keys that any machine writes, until the returned function is called. While it is live, a value that was
@@ -911,9 +911,9 @@ export interface TokenOptions {
    */
   resource?: string
   /**
- * A token with these scopes alone (RFC 6749 §6): fewer than the login has, or scopes that the server grants for
- * other APIs.
- */
+   * A token with these scopes alone (RFC 6749 §6): fewer than the login has, or scopes that the server grants for
+   * other APIs.
+   */
   scopes?: Array<string>
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
   signal?: AbortSignal
