@@ -209,8 +209,8 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
   try {
     await live(t, id, progress);
   } catch (error) {
-    const [because = ""] = String(error instanceof Error ? error.message : error).split("\n");
-    failure = { failed: progress.now, because };
+    const because = error instanceof Error ? error.message : String(error);
+    failure = { failed: progress.now, because: because.replace(/\s+/g, " ").slice(0, 300) };
     throw error;
   } finally {
     const { host, passed: steps } = progress;
