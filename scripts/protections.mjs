@@ -634,7 +634,7 @@ export const protections = [
   },
   {
     protection: "What another wrote is used once the lock is taken",
-    find: "if self.needs_no_refresh(location, purpose, &current) { return Ok(Waited::Satisfied(current)); }",
+    find: "if let Some(token) = self.fresh_since(location, purpose, &current) { return Ok(Waited::Satisfied(token)); }",
     replace: "",
     tests: {
       places: ["^a state folder behind a link", "^a plugin's folder that was moved", "^a file behind two links"],
@@ -740,9 +740,9 @@ export const protections = [
   },
   {
     protection: "A sent refresh is not ended by its last waiter",
-    find: "let answer = self.spend(&prepared, location, purpose).await;",
+    find: "let (purpose, answer) = self.answer(&prepared, location, purpose.clone()).await;",
     replace:
-      "let answer = tokio::select! { biased; () = flight.abandoned() => return Err(aborted()), answer = self.spend(&prepared, location, purpose) => answer };",
+      "let (purpose, answer) = tokio::select! { biased; () = flight.abandoned() => return Err(aborted()), answer = self.answer(&prepared, location, purpose.clone()) => answer };",
     tests: { abort: ["^every waiter aborts after it was sent"] },
   },
   {
