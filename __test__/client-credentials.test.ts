@@ -16,7 +16,7 @@ const robot = {
   redirect_uris: [],
   response_types: [],
   token_endpoint_auth_method: "client_secret_basic",
-  scope: "memory",
+  scope: "memory profile",
 };
 
 async function robots(t: Lifetime) {
@@ -81,4 +81,19 @@ test("a login that is refused leaves the stored one", async (t) => {
   assert.equal(await getValidAccessToken(config), token);
   await login(config, { onVerification });
   assert.notEqual(await getValidAccessToken(config), token);
+});
+
+test("a token with fewer scopes of the same client leaves its own", async (t) => {
+  const { server, config } = await robots(t);
+  const all = { ...config, scopes: ["memory", "profile"] };
+  const own = await getValidAccessToken(all);
+  const less = await getValidAccessToken(all, { scopes: ["memory"] });
+  assert.notEqual(less, own);
+  assert.equal(await getValidAccessToken(all, { scopes: ["memory"] }), less);
+  assert.equal(await getValidAccessToken(all), own);
+  const sent = await server.requests({ grant: "client_credentials" });
+  assert.deepEqual(
+    sent.map(({ form }) => form?.scope),
+    ["memory profile", "memory"],
+  );
 });
