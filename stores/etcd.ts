@@ -5,7 +5,7 @@ import http from "node:http";
 import https from "node:https";
 import { createInterface } from "node:readline";
 import { hearing } from "./hearing.ts";
-import { beforeNextTry, renewed } from "./lock-renewal.ts";
+import { beforeNextTry, held, renewed } from "./lock-renewal.ts";
 import {
   clockCheck,
   peer,
@@ -135,7 +135,7 @@ export function etcdStore(options: EtcdStoreOptions = {}): SharedStore {
         while (!(await within(take(), { signal, timeoutMs }).catch((error) => Promise.reject(coded(error))))) {
           await beforeNextTry(signal);
         }
-        await Promise.race([work(), lost]);
+        await held(work, lost);
       } finally {
         end.abort();
         // Ends the lease, and with it the lock.

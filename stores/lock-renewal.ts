@@ -32,6 +32,14 @@ export async function renewed(renew: () => Promise<boolean>, { lockMs, since, si
   }
 }
 
+/** No work takes longer, in milliseconds: one that never ends does not keep the lock for ever. */
+const LONGEST = 120_000;
+
+/** Does the work until its lock is `lost`. */
+export async function held(work: () => Promise<void>, lost: Promise<void>): Promise<void> {
+  await within(Promise.race([work(), lost]), { timeoutMs: LONGEST, code: "LOCK_LOST" });
+}
+
 /** Between two tries to take a lock: not all at once. */
 export async function beforeNextTry(signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();

@@ -1,6 +1,7 @@
 /** Logins in PostgreSQL, for several machines that share one. */
 import { randomUUID } from "node:crypto";
 import { hearing } from "./hearing.ts";
+import { held } from "./lock-renewal.ts";
 import {
   clockCheck,
   peer,
@@ -144,7 +145,7 @@ export function postgresStore(options: PostgresStoreOptions = {}): SharedStore {
         const taken = client.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`${table} ${key}`]);
         taken.catch(() => {});
         await within(Promise.race([taken, broken]), { signal });
-        await Promise.race([work(), broken]);
+        await held(work, broken);
       } finally {
         // Breaks off a statement that still waits, and frees the lock.
         client.end().catch(() => {});

@@ -1,7 +1,7 @@
 /** Logins in Redis or Valkey, for several machines that share one. */
 import { randomUUID } from "node:crypto";
 import { hearing } from "./hearing.ts";
-import { beforeNextTry, renewed } from "./lock-renewal.ts";
+import { beforeNextTry, held, renewed } from "./lock-renewal.ts";
 import {
   clockCheck,
   peer,
@@ -136,7 +136,7 @@ export function redisStore(options: RedisStoreOptions = {}): SharedStore {
       const end = new AbortController();
       const renew = async () => (await script(RENEW, lock, [holder, `${lockMs}`])) === 1;
       try {
-        await Promise.race([work(), renewed(renew, { lockMs, since, signal: end.signal })]);
+        await held(work, renewed(renew, { lockMs, since, signal: end.signal }));
       } finally {
         end.abort();
         await script(FREE, lock, [holder]).catch(() => {});
