@@ -142,7 +142,9 @@ export function check(platform) {
     if (found.cpu !== platform.cpu) problems.push(`it is for ${found.cpu}`);
     if (byVersion(found.minos, macos) > 0) problems.push(`it needs macOS ${found.minos}`);
     if (found.name !== `@rpath/${platform.binary}`) problems.push(`it calls itself ${found.name}`);
-    if (!found.whole || found.signature === "none") problems.push("it is not signed, or not whole");
+    if (!found.whole) problems.push("it is not whole");
+    // Apple silicon loads no code without one; linkers, Apple's as well, sign no code for Intel.
+    if (found.signature === "none" && found.cpu === "arm64") problems.push("it is not signed");
     const foreign = found.libraries.filter((library) => !ofMacos.test(library));
     if (foreign.length > 0) problems.push(`it needs ${foreign.join(", ")}`);
     const homeless = [...found.wanted].filter(([, library]) => library === "").map(([name]) => name);
