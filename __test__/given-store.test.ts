@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -647,4 +648,39 @@ describe("a store that takes its time holds up nobody else", { concurrency: 2 },
     });
     return { config, waiting, reads, other, release };
   }
+});
+
+test("a lock that is asked for again while its failure is on the way is not taken for nobody", async () => {
+  const { numbered } = createRequire(import.meta.url)("../lib/given-store.js");
+  let ask = (_what: string, _parts: string[]) => {};
+  const answers: string[][] = [];
+  let failed = () => {};
+  const failure = new Promise<void>((resolve) => (failed = resolve));
+  const native = {
+    giveStore(told: typeof ask) {
+      ask = told;
+      return 1;
+    },
+    answerStore(_store: number, _request: number, answer: string[]) {
+      answers.push(answer);
+      failed();
+    },
+  };
+  let calls = 0;
+  const store = {
+    read() {},
+    write() {},
+    async withLock(_key: string, work: () => Promise<void>) {
+      calls += 1;
+      if (calls === 1) throw new Error("down");
+      await work();
+    },
+  };
+  numbered({ native, stores: new Map() }, { store });
+  ask("lock", ["7", "memory/default"]);
+  await failure;
+  // Native code sent this before it heard of the failure.
+  ask("lock", ["7", "memory/default"]);
+  assert.deepEqual(answers, [["failed", "Error"]]);
+  assert.equal(calls, 1);
 });
