@@ -183,12 +183,15 @@ export class Host {
    * configuration: detached, and the child of nobody.
    */
   async endAll(signal: NodeJS.Signals): Promise<void> {
-    for (const pid of processesOf(this.home)) {
-      try {
-        process.kill(pid, signal);
-      } catch {}
-    }
-    while (processesOf(this.home).length > 0) {
+    // A gateway that is starting itself again may come while the others end.
+    const signalled = new Set<number>();
+    for (let alive = processesOf(this.home); alive.length > 0; alive = processesOf(this.home)) {
+      for (const pid of alive.filter((pid) => !signalled.has(pid))) {
+        signalled.add(pid);
+        try {
+          process.kill(pid, signal);
+        } catch {}
+      }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
