@@ -35,7 +35,7 @@ export async function logInFromChat(
 ): Promise<void> {
   const command = `/${config.pluginId}`;
   telegram.write(`${command} login`, { from: stranger });
-  const inGroup = await telegram.ask(`${command} login`, { from: ada, group });
+  const inGroup = await telegram.ask(`${command} login`, { from: ada, group }, /./);
   assert.match(inGroup, saysLittle(host.id) ? /I have written to you in our private chat/ : /^Not here/);
   const invitation = await telegram.ask(`${command} login`, { from: ada }, code);
   assert.match(await telegram.ask(`${command} login`, { from: bob }), /^Somebody else is logging in/);

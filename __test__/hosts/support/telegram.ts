@@ -16,6 +16,9 @@ interface Written {
   thread?: number;
 }
 
+/** Where a host says little, this notice follows the answer itself, and may come after the next message was sent. */
+const anyAnswer = /^(?!I have written to you in our private chat\.$)/;
+
 export class Telegram {
   readonly url: string;
   /** All that the bot has written. */
@@ -76,7 +79,7 @@ export class Telegram {
   }
 
   /** Writes, and waits for what the bot answers to that. */
-  async ask(text: string, written: Written, pattern = /./): Promise<string> {
+  async ask(text: string, written: Written, pattern = anyAnswer): Promise<string> {
     const before = this.sent.length;
     this.write(text, written);
     return this.message(pattern, written.group ?? written.from, before);
