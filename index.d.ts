@@ -152,8 +152,8 @@ export interface AuthConfig {
    */
   profile?: string
   /**
-   * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login; {@link
-   * login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
+   * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login;
+   * {@link login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
    * @default the order in the store
    */
   order?: Array<string>

@@ -20,7 +20,7 @@
  * };
  * ```
  */
-export type { Account } from "./account.ts";
+export type { Account, TokenTarget } from "./account.ts";
 export type { Who } from "./allowed-senders.ts";
 export { changesChannel, type LoginChange } from "./changes.ts";
 export type { ChatCommand, ChatOptions } from "./chat-command.ts";

@@ -32,8 +32,8 @@ pub struct AuthConfig {
     /// The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
     /// @default the first usable one of `order`, else of the order in the store, else "default"
     pub profile: Option<String>,
-    /// Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login; {@link
-    /// login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
+    /// Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login;
+    /// {@link login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
     /// @default the order in the store
     pub order: Option<Vec<String>>,
     /// The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata

@@ -425,7 +425,7 @@ async function killed(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   await new Person().approve(pageIn(again));
   await telegram.message(loggedIn, bob, before);
   const { path } = await status(own);
-  const kept = readdirSync(dirname(path)).filter((name) => /login|tmp|corrupt/.test(name));
+  const kept = readdirSync(dirname(path)).filter((name) => /ops.*(login|tmp|corrupt)/.test(name));
   assert.deepEqual(kept, [], "nothing half-stored");
   return next;
 }
