@@ -50,10 +50,16 @@ test("init writes over nothing, and says what is wrong with what it is given", (
   const before = readdirSync(path);
   assert.match(fails("Tea Shop"), /small letters, digits and hyphens/);
   assert.match(fails("../away"), /small letters, digits and hyphens/);
-  assert.match(fails("tea", "--issuer", "auth.example.com"), /--issuer takes a URL/);
+  assert.match(fails("tea", "--issuer", "auth.example.com"), /--issuer takes an https URL/);
+  assert.match(fails("tea", "--issuer", "http://auth.example.com"), /--issuer takes an https URL/, "as the kit does");
+  assert.match(fails("tea", "cups"), /One plugin at a time; what is "cups"/);
   assert.match(fails(), /Usage: [\s\S]*init <plugin id>/);
   assert.deepEqual(readdirSync(path), before);
 
-  command(["init", "tea"], path);
+  command(["init", "tea", "--service", "https://api.example.com/v1"], path);
+  const written = ["src/index.ts", "src/index.test.ts"].map((file) => join(path, "tea", file)).filter(existsSync);
+  const [plugin = "", ...tests] = written.map((file) => readFileSync(file, "utf8"));
+  assert.match(plugin, /service = "https:\/\/api\.example\.com\/v1\/";[\s\S]*new URL\("search", service\)/);
+  assert.match(tests.join(""), /"https:\/\/api\.example\.com\/v1\/search\?query=tea"/);
   assert.match(fails("tea"), /Nothing was written: .*tea has package\.json/);
 });

@@ -54,7 +54,21 @@ test("what is wrong with the call itself is said in words", async () => {
     name: "TypeError",
     message: /options as its second argument/,
   });
+  for (const [wrong, message] of [
+    [{ resource: "https://api.example.com" }, "pluginAuth: `resource` must be a list of texts."],
+    [{ origins: "https://api.example.com" }, "pluginAuth: `origins` must be a list of texts."],
+    [{ command: true }, "pluginAuth: `command` must be a text, or false."],
+    [{ chat: "yes" }, "pluginAuth: `chat` must be true, false or an object."],
+    [{ isRejected: true }, "pluginAuth: `isRejected` must be a function."],
+    [{ origin: ["https://api.example.com"] }, "pluginAuth knows no option `origin`: did you mean `origins`?"],
+    [{ keepfresh: false }, "pluginAuth knows no option `keepfresh`: did you mean `keepFresh`?"],
+  ] as const) {
+    const { api } = new FakeHost({ stateDir: null });
+    assert.throws(() => pluginAuth(api, { ...options, ...wrong } as object), { name: "TypeError", message });
+  }
   const auth = pluginAuth(new FakeHost({ stateDir: null }).api, options);
+  // @ts-expect-error A host of old may give no context.
+  assert.equal(auth.account(undefined).profile, "default");
   await assert.rejects(auth.fetch("/notes?key=canary"), {
     name: "TypeError",
     message: 'auth.fetch takes a whole URL, such as https://api.example.com/notes; it got "/notes".',

@@ -35,11 +35,21 @@ async function main(args: string[]): Promise<number> {
       to: { type: "string" },
       from: { type: "string" },
       options: { type: "string", default: "{}" },
+      help: { type: "boolean", short: "h", default: false },
+      version: { type: "boolean", default: false },
     },
   });
+  if (values.help || values.version) {
+    // This file runs from dist/, beside its own package.json.
+    console.log(values.help ? usage : (require("../package.json") as { version: string }).version);
+    return 0;
+  }
   const [command = "", pluginId, ...others] = positionals;
-  if (!["status", "init", "move"].includes(command) || pluginId === undefined || others.length > 0) {
-    throw new TypeError("Name a plugin");
+  if (!["status", "init", "move"].includes(command)) {
+    throw new TypeError(command === "" ? "Say what to do" : `There is no command "${command}"`);
+  }
+  if (pluginId === undefined || others.length > 0) {
+    throw new TypeError(pluginId === undefined ? "Name a plugin" : `One plugin at a time; what is "${others[0]}"?`);
   }
   if (command === "init") {
     const { init } = await import("./init-command.ts");

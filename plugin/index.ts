@@ -2,16 +2,17 @@
  * The plugin kit: a login of its own for a plugin of Clawdbot, Moltbot or OpenClaw, in one call.
  *
  * ```ts
- * import { pluginAuth } from "clawdbot-plugin-auth/plugin";
+ * import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
  *
  * export default {
  *   id: "my-memory",
- *   register(api) {
+ *   register(api: PluginApi) {
  *     const auth = pluginAuth(api, { issuer: "https://auth.example.com", scopes: ["memory", "offline_access"] });
  *     api.registerTool({
  *       name: "my_memory_search",
- *       parameters: MemorySearch,
- *       async execute(_id, { query }) {
+ *       description: "Find what was stored earlier.",
+ *       parameters: { type: "object", properties: { query: { type: "string" } }, required: ["query"] },
+ *       async execute(_id: string, { query }: { query: string }) {
  *         const answer = await auth.fetch(`https://api.example.com/memories?q=${encodeURIComponent(query)}`);
  *         return { content: [{ type: "text", text: await answer.text() }] };
  *       },

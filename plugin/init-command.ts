@@ -12,13 +12,17 @@ export interface InitFlags {
 /** Writes a plugin into a new folder, or into an empty one; never over a file. Gives back what to print. */
 export function init(id: string, flags: InitFlags): string {
   if (!/^[a-z][a-z0-9-]{0,60}$/.test(id)) {
-    throw new TypeError(`A plugin's id has small letters, digits and hyphens, such as my-memory. "${id}" has others`);
+    throw new TypeError(
+      `A plugin's id begins with a small letter and has small letters, digits and hyphens, such as my-memory; it got "${id}"`,
+    );
   }
   const named = id.split("-").map((word) => word.charAt(0).toUpperCase() + word.slice(1));
   const { name = named.join(" "), issuer = "https://auth.example.com", service = "https://api.example.com" } = flags;
   for (const [option, url] of Object.entries({ issuer, service })) {
-    if (!URL.canParse(url) || !/^https?:/.test(url)) {
-      throw new TypeError(`--${option} takes a URL, such as https://auth.example.com; it got "${url}"`);
+    if (!URL.canParse(url) || !/^(https:|http:\/\/(localhost|127\.|\[::1\]))/.test(url)) {
+      throw new TypeError(
+        `--${option} takes an https URL (http on loopback), such as https://auth.example.com; it got "${url}"`,
+      );
     }
   }
   // This file runs from dist/, beside its own package.json.

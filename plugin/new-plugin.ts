@@ -79,7 +79,7 @@ const source = (
   tool: string,
 ) => `import { type PluginApi, pluginAuth } from "clawdbot-plugin-auth/plugin";
 
-const service = ${JSON.stringify(service)};
+const service = ${JSON.stringify(folder(service))};
 
 export default {
   id: ${JSON.stringify(id)},
@@ -96,7 +96,7 @@ export default {
       description: ${JSON.stringify(`Find something in ${name}.`)},
       parameters: { type: "object", properties: { query: { type: "string" } }, required: ["query"] },
       async execute(_callId: string, { query }: { query: string }, signal?: AbortSignal) {
-        const url = new URL("/search", service);
+        const url = new URL("search", service);
         url.searchParams.set("query", query);
         const answer = await auth.fetch(url, { signal: signal ?? null });
         if (!answer.ok) throw new Error(\`The service answered \${answer.status}.\`);
@@ -119,7 +119,7 @@ test("the tool asks for a login, and works after it", async (t) => {
   // The service, as the tool meets it. Logging in does not go through fetch.
   t.mock.method(globalThis, "fetch", async (request: Request | URL | string, init?: RequestInit) => {
     const { url, headers } = new Request(request, init);
-    assert.equal(url, ${JSON.stringify(new URL("/search?query=tea", service).href)});
+    assert.equal(url, ${JSON.stringify(new URL("search?query=tea", folder(service)).href)});
     return new Response("Earl Grey", { status: server.accepts(headers.get("authorization")) ? 200 : 401 });
   });
   host.register(plugin);
@@ -137,4 +137,9 @@ test("the tool asks for a login, and works after it", async (t) => {
 
 function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** An address that others are below: a path ends with a slash. */
+function folder(address: string): string {
+  return new URL(address).pathname.endsWith("/") ? address : `${address}/`;
 }

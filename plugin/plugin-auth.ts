@@ -23,6 +23,7 @@ import { keepFresh } from "./keep-fresh.ts";
 import { loginRoutes, pageOf } from "./login-page.ts";
 import { type LoginTool, type LoginToolOptions, loginTool } from "./login-tool.ts";
 import { type Messages, wording } from "./messages.ts";
+import { checkOptions } from "./option-types.ts";
 import { Origins } from "./origins.ts";
 
 /**
@@ -121,6 +122,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       'pluginAuth takes options as its second argument, such as { issuer: "https://auth.example.com" }.',
     );
   }
+  checkOptions(options);
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
   if (typeof title !== "string" || title.trim() === "") {
     throw new TypeError("pluginAuth: `title` must be the name of the plugin, as its users call it.");
@@ -308,7 +310,8 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     account: (context) =>
       typeof context === "string"
         ? accountOf(context)
-        : accountOf(profileOf(context), context.messageChannel ? "chat" : "unknown"),
+        : // In JavaScript a host of old may give no context.
+          accountOf(profileOf(context ?? {}), context?.messageChannel ? "chat" : "unknown"),
     addCommands: (parent) => {
       commandPath = pathOf(parent) ?? commandPath;
       addCommands(parent, commandLine);
