@@ -416,10 +416,10 @@ async function killed(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   const [next, answers] = await Promise.all([startChat(on), pageAtStart(host)]);
   assert.deepEqual(answers.at(-1), [404, "text/html"], "so the page asks for itself again, and says what to do");
   for (const [code, type] of answers.slice(0, -1)) {
-    // openclaw 2026.9: "Plugin runtime is starting". The page waits for its end: __test__/login-page.test.ts.
+    // openclaw 2026.9: "Plugin runtime is starting", where somebody asks at that moment. The page waits for its end:
+    // __test__/login-page.test.ts.
     assert.deepEqual([code, type], [503, "text/plain"]);
   }
-  assert.ok(answers.length > 1 || host.row.version !== "2026.9.6", JSON.stringify(answers));
   assert.equal((await status(own)).state, "logged_out");
   const again = await telegram.ask(login, { from: bob }, code);
   assert.notEqual(codeIn(again), codeIn(invitation), "the next login begins anew");
