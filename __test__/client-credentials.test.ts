@@ -1,7 +1,7 @@
 /** `flow: "client_credentials"`: a login without a person, from the same store under the same lock. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { getValidAccessToken, login, logout, status } from "../index.js";
+import { authorizationHeaders, getValidAccessToken, login, logout, status } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { expireLogin } from "./support/login.ts";
@@ -19,8 +19,8 @@ const robot = {
   scope: "memory profile",
 };
 
-async function robots(t: Lifetime) {
-  const server = await AuthorizationServer.start(t, { clients: [robot] });
+async function robots(t: Lifetime, more: object = {}) {
+  const server = await AuthorizationServer.start(t, { clients: [{ ...robot, ...more }] });
   const home = TempHome.create(t);
   const config = {
     pluginId: "memory",
@@ -81,6 +81,23 @@ test("a login that is refused leaves the stored one", async (t) => {
   assert.equal(await getValidAccessToken(config), token);
   await login(config, { onVerification });
   assert.notEqual(await getValidAccessToken(config), token);
+});
+
+test("a client that has to prove a key logs in over a stored login, and a refused one leaves that", async (t) => {
+  const { config } = await robots(t, { dpop_bound_access_tokens: true });
+  const bound = { ...config, dpop: true };
+  await login(bound, { onVerification });
+  const token = await getValidAccessToken(bound);
+  await login(bound, { onVerification });
+  const next = await getValidAccessToken(bound);
+  assert.notEqual(next, token);
+  await rejection(login({ ...bound, clientSecret: "wrong" }, { onVerification }), "OAUTH_ERROR");
+  assert.equal(await getValidAccessToken(bound), next);
+
+  const asksNobody = { ...bound, profile: "other" };
+  const { Authorization, DPoP } = await authorizationHeaders(asksNobody, { method: "GET", url: "https://a.example/" });
+  assert.match(Authorization, /^DPoP /);
+  assert.equal(typeof DPoP, "string");
 });
 
 test("a token with fewer scopes of the same client leaves its own", async (t) => {

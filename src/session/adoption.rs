@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use crate::blocking::{Look, MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::oauth::client::ClientAuthentication;
+use crate::oauth::dpop::DpopKey;
 use crate::oauth::refresh::CLIENT_CREDENTIALS;
+use crate::secret::Secret;
 use crate::store::credential::{NewCredential, Snapshot, Stored};
 use crate::store::earlier_login::EarlierLogin;
 use crate::store::location::Location;
@@ -115,6 +117,7 @@ impl Session {
             return Err(login_required(config));
         };
         let mut credential = bind(config, handwritten.credential(self.clock.now()))?;
+        credential.dpop_key = key_of_client(config)?;
         keep_client(&mut credential, &handwritten, config, location, may)?;
         locked.adopt(&handwritten, &credential, may)?;
         Ok(credential.snapshot())
@@ -127,6 +130,13 @@ pub(super) fn of_client(config: &AuthConfig) -> Option<EarlierLogin> {
         let text = format!("{{\"refresh\":\"{CLIENT_CREDENTIALS}\"}}");
         EarlierLogin::parse(PathBuf::new(), text.as_bytes())
     })?
+}
+
+/// The key of a client that logs in by itself: of a person's login the server alone knows whether it is bound to one.
+pub(super) fn key_of_client(config: &AuthConfig) -> Result<Option<Secret>, Error> {
+    let is_made = config.dpop && config.flow == Flow::ClientCredentials;
+    let key = is_made.then(DpopKey::generate).transpose()?;
+    Ok(key.map(|key| key.stored().clone()))
 }
 
 /// A client that the config does not name was registered by the plugin. It is kept like a client registered here, for

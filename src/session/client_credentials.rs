@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::oauth::refresh::CLIENT_CREDENTIALS;
 use crate::secret::Secret;
+use crate::store::credential::NewCredential;
 use crate::store::location::Location;
 use crate::store::sealed::Storage;
 
 use super::Session;
-use super::adoption::{of_client, owned_by};
+use super::adoption::{key_of_client, of_client, owned_by};
 use super::auth_status::AuthStatus;
 use super::cancellation::Cancellation;
 use super::config::AuthConfig;
@@ -28,20 +29,20 @@ impl Session {
         storage: Storage,
         cancellation: &Cancellation,
     ) -> Result<AuthStatus, Error> {
+        let dpop_key = key_of_client(config)?;
         let present = self.present(config).await;
         if present.is_ok_and(|(_, stored)| stored.outline().is_some()) {
             // A stored login is replaced only once the server has accepted the client. The token of this request ends by itself.
-            let trial = AuthConfig {
-                dpop: false,
-                ..config.clone()
-            };
             let mark = Secret::from(CLIENT_CREDENTIALS);
             let asked = Cancellation::default();
-            let tokens = Box::pin(self.refresh_tokens(&trial, &mark, &asked));
+            let tokens = Box::pin(self.tokens_for(config, &mark, dpop_key.as_ref(), &asked));
             drop(cancellation.guard(tokens).await?);
         }
         if let Some(login) = of_client(config) {
-            let credential = owned_by(config, login.credential(self.clock.now()));
+            let credential = NewCredential {
+                dpop_key,
+                ..owned_by(config, login.credential(self.clock.now()))
+            };
             self.store(
                 config,
                 location,

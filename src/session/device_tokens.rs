@@ -294,6 +294,19 @@ impl Session {
         refresh_token: &Secret,
         cancellation: &Cancellation,
     ) -> Result<TokenSet, Error> {
+        not_bound(config)?;
+        self.tokens_for(config, refresh_token, None, cancellation)
+            .await
+    }
+
+    /// One token request, for a key or for none; nothing stored.
+    pub(super) async fn tokens_for(
+        self: &Arc<Self>,
+        config: &AuthConfig,
+        refresh_token: &Secret,
+        dpop_key: Option<&Secret>,
+        cancellation: &Cancellation,
+    ) -> Result<TokenSet, Error> {
         let missing_client = || {
             invalid(
                 "`clientId` is missing: refreshTokens needs the client that the refresh token was issued to (`clientId` of \
@@ -301,7 +314,6 @@ impl Session {
             )
         };
         // Before a server is troubled.
-        not_bound(config)?;
         config.names_a_server()?;
         config.client_id.as_ref().ok_or_else(missing_client)?;
         let (endpoint, supported, assertions, resources) =
@@ -327,12 +339,13 @@ impl Session {
             .ok_or_else(missing_client)?;
         let is_client = refresh_token.expose() == CLIENT_CREDENTIALS;
         let (scope, extra) = parameters(config, &[], is_client);
+        let key = dpop_key.map(DpopKey::from_stored).transpose()?;
         let request = RefreshRequest {
             endpoint: &endpoint,
             client: &client,
             refresh_token,
             resources: &resources,
-            dpop: None,
+            dpop: key.as_ref().map(|key| self.dpop(key)),
             scope: &scope,
             json_scopes: None,
             extra: &extra,
