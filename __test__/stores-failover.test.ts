@@ -9,6 +9,7 @@ import { AuthorizationServer } from "./support/authorization-server.ts";
 import { type Engine, Redis } from "./support/engine.ts";
 import { GraceWindow } from "./support/grace-window.ts";
 import type { Lifetime } from "./support/lifetime.ts";
+import { isLive } from "./support/live-store.ts";
 import { approvedLogin, configFor } from "./support/login.ts";
 import { PostgreSql } from "./support/postgresql.ts";
 import { rejection } from "./support/rejection.ts";
@@ -182,19 +183,5 @@ for (const name of ["postgres", "redis"] as const) {
     await rejection(getValidAccessToken(again), "LOGIN_REQUIRED");
     await approvedLogin(again);
     assert.notEqual(await getValidAccessToken(config), token, "the running one goes on with it");
-  });
-}
-
-function isLive(store: ReturnType<typeof storeOf>): Promise<void> {
-  const watch = store.watch.bind(store);
-  return new Promise((resolve) => {
-    store.watch = (listener) =>
-      watch({
-        ...listener,
-        live(is) {
-          listener.live(is);
-          if (is) resolve();
-        },
-      });
   });
 }

@@ -24,6 +24,7 @@ else report(await here(Number(rounds)));
 async function here(count) {
   const { Scope } = await import("../__test__/support/lifetime.ts");
   const { engines } = await import("../__test__/support/engines.ts");
+  const { isLive } = await import("../__test__/support/live-store.ts");
   const { unavailable } = engines[engine];
   if (unavailable !== false) return { unavailable };
   const scope = new Scope();
@@ -33,22 +34,13 @@ async function here(count) {
     const { told: at } = await engines[engine].start(scope, true);
     const store = storeOf(at.options);
     scope.after(() => store.end());
-    const { read, watch } = store;
+    const { read } = store;
     let reads = 0;
     store.read = (key) => {
       reads += 1;
       return read(key);
     };
-    const isLive = new Promise((resolve) => {
-      store.watch = (listener) =>
-        watch({
-          ...listener,
-          live(is) {
-            listener.live(is);
-            if (is) resolve();
-          },
-        });
-    });
+    const live = isLive(store);
     const { stateDir: _, ...shared } = scratch.config();
     const machine = fork(fileURLToPath(import.meta.url), [
       engine,
@@ -75,7 +67,7 @@ async function here(count) {
 
     await does("login", token());
     await look();
-    await isLive;
+    await live;
     const seen = { login: [], refresh: [], logout: [] };
     for (let round = 0; round < count; round += 1) {
       for (const what of Object.keys(seen)) {

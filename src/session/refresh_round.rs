@@ -779,8 +779,8 @@ fn merged(
     }
 }
 
-/// The credential to store after a refresh for another target: the new refresh token, beside the login's own access
-/// token.
+/// The credential to store where a refresh gave no access token of the login itself: the new refresh token, beside the
+/// login's own access token.
 fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential {
     NewCredential {
         access: current.access().clone(),
@@ -853,11 +853,8 @@ fn rotated_only(
         refresh_lifetime: rotated.lifetime,
         flaw: None,
     };
-    NewCredential {
-        expires: current.expires(),
-        refreshed_at: current.refreshed_at(),
-        ..merged(config, current, response, request, revocation_endpoint, now)
-    }
+    let refreshed = merged(config, current, response, request, revocation_endpoint, now);
+    with_own_token(current, refreshed)
 }
 
 /// The error for a flaw in an answer that was used without the flawed member.

@@ -45,9 +45,7 @@ impl Service {
         B: serde::Serialize + zbus::DynamicType,
         T: serde::de::DeserializeOwned + zbus::Type,
     {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        self.bus
-            .ask(self.bus.service(), path, &interface, method, body)
+        self.ask(path, interface, method, body)
             .map_err(|error| self.failure(error))
     }
 
@@ -63,11 +61,7 @@ impl Service {
         B: serde::Serialize + zbus::DynamicType,
         T: serde::de::DeserializeOwned + zbus::Type,
     {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        self.if_known(
-            self.bus
-                .ask(self.bus.service(), path, &interface, method, body),
-        )
+        self.if_known(self.ask(path, interface, method, body))
     }
 
     /// Calls a method; `None` if the object does not exist, or no longer.
@@ -82,15 +76,27 @@ impl Service {
         B: serde::Serialize + zbus::DynamicType,
         T: serde::de::DeserializeOwned + zbus::Type,
     {
-        let interface = format!("org.freedesktop.Secret.{interface}");
-        match self
-            .bus
-            .ask(self.bus.service(), path, &interface, method, body)
-        {
+        match self.ask(path, interface, method, body) {
             Ok(answer) => Ok(Some(answer)),
             Err(Asked::Answered(error)) if is_gone(&name_of(&error)) => Ok(None),
             Err(error) => Err(self.failure(error)),
         }
+    }
+
+    fn ask<B, T>(
+        &self,
+        path: &ObjectPath<'_>,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<T, Asked>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+        T: serde::de::DeserializeOwned + zbus::Type,
+    {
+        let interface = format!("org.freedesktop.Secret.{interface}");
+        self.bus
+            .ask(self.bus.service(), path, &interface, method, body)
     }
 
     /// A property of the service; none if it does not know it.
