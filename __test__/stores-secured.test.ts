@@ -183,6 +183,9 @@ test("redis: TLS and passwords, from the address and the usual variables; what a
   withVariables(t, { REDIS_URL: at(""), REDIS_USERNAME: "gateway", REDIS_PASSWORD: "secret" });
   const store = ended(t, redisStore({ client }));
   await works(store);
+  delete process.env.REDIS_PASSWORD;
+  withVariables(t, { REDISCLI_AUTH: "secret" });
+  await works(ended(t, redisStore({ client })));
   const [version, ...rest] = await said(store);
   assert.match(version ?? "", /^ok: Redis 7\.\d+\.\d+, answers in \d+ ms\.$/);
   assert.deepEqual(rest, []);
@@ -257,4 +260,15 @@ test("etcd: TLS and passwords, from the options and from etcdctl's variables; wh
   assert.match(clock ?? "", /^warning: The server's clock is (?:89|9\d) s from this machine's\.$/);
   withVariables(t, { ETCDCTL_CACERT: other });
   await assert.rejects(ended(t, etcdStore({ timeoutMs: 1_000 })).read("a/x"));
+});
+
+test("etcd: a certificate of the client, by etcdctl's variables", { skip: Etcd.unavailable }, async (t) => {
+  const { key, cert, ca } = await certificates(t);
+  const port = await freePort();
+  const files = ["--cert-file", cert, "--key-file", key, "--trusted-ca-file", ca];
+  await Etcd.start(t, false, { port, options: [...files, "--client-cert-auth"] });
+  withVariables(t, { ETCDCTL_ENDPOINTS: `https://127.0.0.1:${port}`, ETCDCTL_CACERT: ca });
+  await assert.rejects(ended(t, etcdStore({ timeoutMs: 1_000 })).read("a/x"));
+  withVariables(t, { ETCDCTL_CERT: cert, ETCDCTL_KEY: key });
+  await works(ended(t, etcdStore()));
 });

@@ -7,6 +7,7 @@ import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
 import { redisStore } from "../dist/stores/redis.js";
 import { fakeHost, startAuthorizationServer } from "../dist/testing/index.js";
 import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
+import { held } from "../stores/lock-renewal.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import { type Engine, type Etcd, PgBouncer, Redis } from "./support/engine.ts";
 import { type EngineName, engines } from "./support/engines.ts";
@@ -514,6 +515,17 @@ test("postgres: a role that may not make the table says so; the statement that m
   const given = postgresStore({ client, create: false });
   t.after(() => given.end());
   assert.ok(await given.write(place, "{}", undefined));
+});
+
+test("work that never ends keeps a lock for two minutes", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const never = new Promise<void>(() => {});
+  const ended = assert.rejects(
+    held(() => never, never),
+    { code: "LOCK_LOST" },
+  );
+  t.mock.timers.tick(120_000);
+  await ended;
 });
 
 test("a lock that ends by itself is renewed while it is held, and its holder hears that it can be no more", async (t) => {

@@ -124,8 +124,6 @@ function give(native, given) {
     );
   }
   const locks = new Map();
-  /** The last requests for a lock that have ended. */
-  const over = new Set();
   // The plugin may be unloaded, and its registration with it: native code must not keep that alive.
   const reference = new WeakRef(given);
   const number = native.giveStore((what, parts) => {
@@ -165,8 +163,6 @@ function give(native, given) {
     },
 
     async lock({ store, request, key, answer }) {
-      // Asked for again while its end was on the way to native code, which knows it no more: a grant would be nobody's, for ever.
-      if (over.has(request)) return;
       // One that is asked for again is waited for a little longer.
       if (locks.has(request)) {
         locks.get(request).waitOn();
@@ -194,8 +190,6 @@ function give(native, given) {
       } finally {
         clearTimeout(timer);
         locks.delete(request);
-        over.add(request);
-        if (over.size > 1_000) over.delete(over.values().next().value);
       }
     },
 

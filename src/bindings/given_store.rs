@@ -233,12 +233,16 @@ impl Asker {
     fn answered(&self, id: u32, answer: Vec<String>) {
         let mut state = self.lock();
         let Some(request) = state.get_mut(id) else {
+            if answer.first().is_some_and(|word| word == "granted") {
+                // Asked for again while its failure was on the way: the grant would be nobody's, for ever.
+                self.tell("unlock", id, Vec::new());
+            }
             return;
         };
         match answer.first().map(String::as_str) {
             Some("granted") => {
                 request.is_granted = true;
-                if request.waiters == 0 {
+                if request.has_ended || request.waiters == 0 {
                     // Nobody wants it any more.
                     request.lock = None;
                     self.tell("unlock", id, Vec::new());
