@@ -54,12 +54,14 @@ async function works(store: Store): Promise<void> {
   assert.equal((await store.read("a/x"))?.value, "1");
 }
 
-/** Sets variables of this process until the test has ended. */
+const atStart = { ...process.env };
+
+/** Sets variables of this process until the test has ended. Its hooks run in the order in which they were given. */
 function withVariables(t: Lifetime, variables: Record<string, string>): void {
-  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
   Object.assign(process.env, variables);
   t.after(() => {
-    for (const [name, value] of before) {
+    for (const name of Object.keys(variables)) {
+      const value = atStart[name];
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
     }
@@ -240,6 +242,15 @@ test("etcd: TLS and passwords, from the options and from etcdctl's variables; wh
       ),
     );
   }
+
+  await new Promise<void>((again) => {
+    let refused = 0;
+    const live = (isLive: boolean) => {
+      refused += isLive ? 0 : 1;
+      if (refused === 2) again();
+    };
+    void ended(t, etcdStore({ hosts, client: { credentials } })).watch({ changed() {}, live });
+  });
 
   withVariables(t, { ETCDCTL_ENDPOINTS: hosts, ETCDCTL_CACERT: ca, ETCDCTL_USER: "gateway:se:cret" });
   await works(ended(t, etcdStore()));

@@ -270,8 +270,13 @@ function gateway({ hosts, access, timeoutMs }: Way) {
     // Waiters get the error another way; without a listener it would end the process.
     request.on("error", () => {});
     request.end(JSON.stringify(body));
-    const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
-    return { request, response };
+    try {
+      const [response] = (await within(once(request, "response"), { timeoutMs })) as [http.IncomingMessage];
+      return { request, response };
+    } catch (error) {
+      request.destroy();
+      throw error;
+    }
   };
 }
 
@@ -302,8 +307,10 @@ async function watchRange({ prefix, ...way }: Range, changed: (key: string) => v
     begun = resolve;
   });
   const lines = createInterface({ input: response });
-  // A response that breaks off has no end, by which reading its lines would end.
+  // Both report a response that breaks off, also after the last line that is wanted: it would end the process.
+  lines.on("error", () => {});
   response.on("error", () => {});
+  // Such a response has no end, by which reading its lines would end.
   response.once("close", () => lines.close());
   const broken = (async (): Promise<never> => {
     try {
