@@ -14,18 +14,20 @@ export interface HostVersion {
   chat?: boolean | "ci";
   /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
   consent?: string[];
-  /** It hides the reason of a failed tool from HTTP callers; the log and the model get it. */
-  hidesReasons?: boolean;
-  /** It ignores a `--profile NAME` behind a plugin's command, and leaves it in place. */
-  leavesProfile?: boolean;
+  /** It waits for a plugin's service that stops, at SIGTERM. */
+  awaitsStop?: boolean;
+  /** Its `gateway install` writes a unit of systemd without a user's D-Bus. */
+  unit?: boolean;
+  /** Its own `/login` in a chat lists a plugin's provider. */
+  ownLogin?: boolean;
   /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
 }
 
 export const hosts: HostVersion[];
-export function hostLike(host: string, version: string): HostVersion;
+export function named(name: string): HostVersion[];
 export function installHosts(ids: string[]): Promise<void>;
 export function lockHosts(): Promise<void>;
-export function installElsewhere(host: string, version: string): Promise<string>;
-export function hostElsewhere(host: string, version: string): Promise<HostVersion>;
+export function installElsewhere(row: HostVersion): Promise<HostVersion>;
+export function removeElsewhere(row: HostVersion): void;
 export function newerThanTable(host: string): Promise<string | undefined>;

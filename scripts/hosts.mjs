@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { npm, root, serverNodeMajor } from "./setup.mjs";
+import { npm, root, serverNodeMajor, setUp } from "./setup.mjs";
 
 const folder = join(root, "__test__", "hosts");
 const workspaces = join(folder, "versions");
@@ -18,16 +18,41 @@ export const hosts = JSON.parse(readFileSync(join(folder, "versions.json"), "utf
   id: `${row.host}-${row.version.replace(/-\d+$/, "")}`,
 }));
 
+/**
+ * The rows that a person names: "2026.9" and "clawdbot" are parts of their names, "openclaw-2026.4.21" and "2026.4.21"
+ * one version, in the table or not.
+ */
+export function named(name) {
+  const exact = name.replace("@", "-");
+  const [, host = "openclaw", version] = /^(?:([a-z-]+)-)?(\d+\.\d+\.\d\S*)$/.exec(exact) ?? [];
+  const namesOf = (row) => [row.version, row.id, `${row.host}-${row.version}`];
+  const rows = hosts.filter((row) => (version === undefined ? row.id.includes(exact) : namesOf(row).includes(exact)));
+  if (rows.length > 0) {
+    return rows;
+  }
+  if (version === undefined || !hosts.some((row) => row.host === host)) {
+    const known = hosts.map(({ id }) => id).join(", ");
+    throw new Error(`No host has ${name} in its name: ${known}; or a version that npm has, as openclaw-2026.4.21.`);
+  }
+  return [hostLike(host, version)];
+}
+
 /** A row for a version that is not in the table: the features of the last version before it. */
-export function hostLike(host, version) {
+function hostLike(host, version) {
   const older = hosts.filter((row) => row.host === host && compare(row.version, version) <= 0);
-  const row = older.at(-1) ?? hosts.find((one) => one.host === host);
-  return { ...row, version, id: `${host}-${version}` };
+  // The host's own help says whether it asks.
+  const { consent: _, ...row } = older.at(-1) ?? hosts.find((one) => one.host === host);
+  return { ...row, version, id: `${host}-${version}`, folder: elsewhere(host, version) };
+}
+
+/** Where a version that is not in the table is installed. */
+function elsewhere(host, version) {
+  return join(root, "target", "hosts", `${host}-${version}`);
 }
 
 /** Below zero where `one` is the older version. */
 function compare(one, other) {
-  const [a, b] = [one, other].map((version) => version.split(/[.-]/).map(Number));
+  const [a, b] = [one, other].map((version) => version.split(/[.-]/).map((part) => Number(part) || 0));
   const at = a.findIndex((part, index) => part !== (b[index] ?? 0));
   return at === -1 ? 0 : a[at] - (b[at] ?? 0);
 }
@@ -58,37 +83,57 @@ export async function lockHosts() {
   await succeed(["install", "--package-lock-only", "--force", ...quietly]);
 }
 
-/** A version that is not in the table: into target/, without a lockfile. */
-export async function installElsewhere(host, version) {
-  const place = join(root, "target", "hosts", `${host}-${version}`);
-  if (!existsSync(join(place, "package-lock.json"))) {
-    mkdirSync(place, { recursive: true });
+/**
+ * Installs the version of a row that is not in the table into target/, without a lockfile; `removeElsewhere` takes it
+ * away again.
+ *
+ * @returns The row, with the first Node that the host names itself.
+ */
+export async function installElsewhere(row) {
+  const { host, version } = row;
+  if (!existsSync(join(row.folder, "package-lock.json"))) {
+    await assertPublished(host, version);
+    console.log(`Installing ${row.id} (half a GB) …`);
+    mkdirSync(row.folder, { recursive: true });
     const { overrides } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const here = Object.entries(overrides).map(([name, spec]) => [name, spec.replace("file:", `file:${folder}/`)]);
     const text = JSON.stringify({ ...manifest(host, version), overrides: Object.fromEntries(here) }, null, 2);
-    writeFileSync(join(place, "package.json"), text);
-    await succeed(["install", ...quietly], place);
+    writeFileSync(join(row.folder, "package.json"), text);
+    await succeed(["install", ...quietly], row.folder);
   }
-  return place;
+  const { engines } = JSON.parse(readFileSync(join(row.folder, "node_modules", host, "package.json"), "utf8"));
+  // ">=24.16.0 <25 || >=26.1.0": the first of them.
+  const [, first] = />=\s*(\d+)/.exec(engines?.node ?? "") ?? [];
+  const node = first === undefined ? row.node : Math.max(Number(first), serverNodeMajor);
+  await setUp({ nodes: [node] });
+  return { ...row, node };
 }
 
-/** The same as a row, on the first Node that it names itself: ">=24.16.0 <25 || >=26.1.0". */
-export async function hostElsewhere(host, version) {
-  const folder = await installElsewhere(host, version);
-  const { engines } = JSON.parse(readFileSync(join(folder, "node_modules", host, "package.json"), "utf8"));
-  const [, first] = />=\s*(\d+)/.exec(engines?.node ?? "") ?? [];
-  const row = hostLike(host, version);
-  return { ...row, folder, node: first === undefined ? row.node : Math.max(Number(first), serverNodeMajor) };
+export function removeElsewhere({ folder: place }) {
+  rmSync(place, { recursive: true, force: true });
+}
+
+async function assertPublished(host, version) {
+  const published = [await view(host, "versions")].flat();
+  if (!published.includes(version)) {
+    const month = version.split(".").slice(0, 2).join(".");
+    const near = published.filter((one) => one.startsWith(`${month}.`));
+    throw new Error(`npm has no ${host} ${version}, but ${(near.length > 0 ? near : published).join(", ")}.`);
+  }
 }
 
 /** The newest release that npm has of a host, where the table has none that is as new. */
 export async function newerThanTable(host) {
-  const { code, stdout, output } = await npm(["view", host, "version", "--json"], root);
+  const version = await view(host, "version");
+  return hosts.some((row) => row.host === host && compare(row.version, version) >= 0) ? undefined : version;
+}
+
+async function view(host, member) {
+  const { code, stdout, output } = await npm(["view", host, member, "--json"], root);
   if (code !== 0) {
     throw new Error(`npm view ${host} failed (exit code ${code}): ${output}`);
   }
-  const version = JSON.parse(stdout);
-  return hosts.some((row) => row.host === host && compare(row.version, version) >= 0) ? undefined : version;
+  return JSON.parse(stdout);
 }
 
 function writeWorkspaces() {

@@ -6,7 +6,9 @@
 //   npm run test:hosts -- --install               only installs what these need, so that it can be done meanwhile
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name; with --write into that table
-//   npm run test:hosts -- openclaw-2026.4.21      one that is not in the table
+//   npm run test:hosts -- 2026.4.21               any version that npm has, of openclaw where no other host is named
+//                                                 (openclaw-cn-2026.1.31); one that is not in the table is installed by itself
+//                                                 and removed after its run, unless --keep
 //   npm run test:hosts -- --chat                  the whole of a login from a chat alone, in the rows that have `chat` or that are named;
 //                                                 without names, and with --write, it writes the table of docs/guide/chat.md
 //   npm run test:hosts -- --places                containers, services, and what hosts do to a login, as well; --all does
@@ -18,7 +20,7 @@ import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { hostElsewhere, hosts, installHosts, lockHosts, newerThanTable } from "./hosts.mjs";
+import { hosts, installElsewhere, installHosts, lockHosts, named, newerThanTable, removeElsewhere } from "./hosts.mjs";
 import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
@@ -37,38 +39,53 @@ async function main() {
     return 0;
   }
   const isChat = options.includes("--chat");
-  const chosen = await choice(names, ({ ci, chat }) => (isChat ? chat : ci || options.includes("--all")));
+  const isAll = options.includes("--all");
+  const chosen =
+    names.length > 0
+      ? [...new Set(names.flatMap(named))]
+      : hosts.filter(({ ci, chat }) => (isChat ? chat : ci || isAll));
+  const rows = chosen.filter(({ folder }) => folder === undefined);
   if (options.includes("--install")) {
     // The packages of the checkout are not installed here: another script may be installing them.
-    await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
+    await installHosts(rows.map(({ id }) => id));
     return 0;
   }
   // In `.ci/run` alone.
-  const isBrief = names.length === 0 && !options.includes("--all") && !isChat;
-  await setUp({ nodes: [...new Set([22, ...chosen.map(({ node }) => node)])] });
-  await installHosts(chosen.filter(({ folder }) => folder === undefined).map(({ id }) => id));
+  const isBrief = names.length === 0 && !isAll && !isChat;
+  await setUp({ nodes: [...new Set([22, ...rows.map(({ node }) => node)])] });
+  await installHosts(rows.map(({ id }) => id));
   const built = (isBuilt() ? 0 : await build()) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
   mkdirSync(join(root, "target", "hosts"), { recursive: true });
-  const isWithPlaces = options.includes("--places") || options.includes("--all");
-  const code = await tested(
-    chosen.map((row) => {
-      const inCi = isBrief && { brief: row.ci === "brief", chat: row.chat === "ci" };
-      return { ...row, ...inCi, ...(isChat && { chat: true }) };
-    }),
-    readdirSync(tests)
-      .filter((name) => name.endsWith(".test.ts") && (name.startsWith("chat.") ? isChat || isBrief : !isChat))
-      // Minutes for each host, so not in `.ci/run`.
-      .filter((name) => isWithPlaces || !places.includes(name)),
-    passedOn,
-  );
+  const known = linesOf(results).length;
+  const isWithPlaces = options.includes("--places") || isAll;
+  const files = readdirSync(tests)
+    .filter((name) => name.endsWith(".test.ts") && (name.startsWith("chat.") ? isChat || isBrief : !isChat))
+    // Minutes for each host, so not in `.ci/run`.
+    .filter((name) => isWithPlaces || !places.includes(name));
+  const asWanted = (row) => {
+    const inCi = isBrief && { brief: row.ci === "brief", chat: row.chat === "ci" };
+    return { ...row, ...inCi, ...(isChat && { chat: true }) };
+  };
+  let code = rows.length === 0 ? 0 : await tested(rows.map(asWanted), files, passedOn);
+  for (const row of chosen.filter(({ folder }) => folder !== undefined)) {
+    // One after the other, so that they need the room of one.
+    code = (await triedElsewhere(asWanted(row), files, passedOn, options.includes("--keep"))) || code;
+  }
   const isWritten = options.includes("--write");
   if (code === 0 && isChat && (names.length === 0 || isWritten)) {
     writeChatTable();
-  } else if (!isChat && (options.includes("--all") || isWritten)) {
+  } else if (!isChat && (isAll || isWritten)) {
     writeTable();
+  }
+  if (!isChat) {
+    show(
+      linesOf(results)
+        .slice(known)
+        .filter(({ id }) => chosen.some((row) => row.id === id)),
+    );
   }
   if (options.includes("--newest") || (names.length === 0 && !isChat)) {
     await tryNewest();
@@ -76,19 +93,18 @@ async function main() {
   return code;
 }
 
-async function choice(names, isWanted) {
-  if (names.length === 0) {
-    return hosts.filter(isWanted);
-  }
-  const chosen = hosts.filter(({ id }) => names.some((name) => id.includes(name)));
-  for (const name of names.filter((name) => !hosts.some(({ id }) => id.includes(name)))) {
-    const [, host, version] = /^(clawdbot|openclaw|openclaw-cn)-(\d.*)$/.exec(name) ?? [];
-    if (host === undefined) {
-      throw new Error(`No host has ${name} in its name: ${hosts.map(({ id }) => id).join(", ")}; or <host>-<version>.`);
+/** Runs the tests in a version that is not in the table. */
+async function triedElsewhere(wanted, files, options, isKept = false) {
+  try {
+    return await tested([await installElsewhere(wanted)], files, options);
+  } catch (error) {
+    console.error(`${wanted.id} cannot be tried: ${error.message}`);
+    return 1;
+  } finally {
+    if (!isKept) {
+      removeElsewhere(wanted);
     }
-    chosen.push(await hostElsewhere(host, version));
   }
-  return chosen;
 }
 
 /** Each has its own home, port and servers; what is installed is packed once for all. */
@@ -136,20 +152,27 @@ async function tryNewest() {
 }
 
 async function tried(host, version) {
-  const newest = await hostElsewhere(host, version);
-  await setUp({ nodes: [newest.node] });
-  const code = await tested([newest], ["life.test.ts"]);
+  const [newest] = named(`${host}-${version}`);
+  const known = linesOf(results).length;
+  const code = await triedElsewhere(newest, ["life.test.ts"]);
   if (code === 0) {
     return "it passes as it is, and its row can be added";
   }
-  const { failed = "it", because = "see above" } = runs().get(newest.id) ?? {};
+  const { failed = "it", because = "see above" } = linesOf(results).slice(known).at(-1) ?? {};
   return `"${failed}" fails: ${because}`;
 }
 
-/** Returns the last run of each host. */
-function runs() {
-  const lines = existsSync(results) ? readFileSync(results, "utf8").trim().split("\n") : [];
-  return new Map(lines.map((line) => JSON.parse(line)).map((run) => [run.id, run]));
+function linesOf(file) {
+  const text = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
+  return text === "" ? [] : text.split("\n").map((line) => JSON.parse(line));
+}
+
+/** How the life went in each host of this run. */
+function show(ran) {
+  for (const { id, steps, failed, because, seconds } of ran) {
+    const outcome = failed === undefined ? `passed, ${steps} steps` : `"${failed}" fails: ${because}`;
+    console.log(`${failed === undefined ? "✔" : "✖"} ${id} (${seconds} s): ${outcome}`);
+  }
 }
 
 function firstLine(text) {
@@ -161,7 +184,7 @@ function writeTable() {
   const page = join(root, "docs", "hosts.md");
   const [before, rows, after] = readFileSync(page, "utf8").split("<!-- results -->");
   const said = new Map(rows.split("\n").map((line) => [line.split(" | ")[0], line]));
-  const last = runs();
+  const last = new Map(linesOf(results).map((run) => [run.id, run]));
   const cells = hosts.map(({ id, node }) => {
     const { date, commands, steps, failed, seconds } = last.get(id) ?? {};
     if (date === undefined) {
@@ -179,8 +202,7 @@ function writeChatTable() {
   const page = join(root, "docs", "guide", "chat.md");
   const [before, table, after] = readFileSync(page, "utf8").split("<!-- results -->");
   const rows = new Map([...table.matchAll(/^\| (\S+-\d\S+) \|.*$/gm)].map(([row, id]) => [id, row]));
-  for (const line of readFileSync(chatResults, "utf8").trim().split("\n")) {
-    const { id, chat, seconds, date } = JSON.parse(line);
+  for (const { id, chat, seconds, date } of linesOf(chatResults)) {
     rows.set(id, `| ${id} | passed, ${chat.length} steps | ${seconds} | ${date} |`);
   }
   const ids = hosts.map(({ id }) => id);

@@ -36,8 +36,8 @@ for (const { id } of new Set([hosts[0], hosts.at(-1)].filter((row) => row !== un
 
     await done("plugins", "disable", plugin);
     await done("plugins", "enable", plugin);
-    if (host.consent.length > 0) {
-      await done("plugins", "install", plugin, ...host.consent);
+    if ((await host.consent()).length > 0) {
+      await done("plugins", "install", plugin, ...(await host.consent()));
     } else {
       // "plugin already exists"
       assert.equal((await host.run(["plugins", "install", plugin])).code, 1);
@@ -50,7 +50,7 @@ for (const { id } of new Set([hosts[0], hosts.at(-1)].filter((row) => row !== un
     if (can.has("plugins uninstall")) {
       const { plugins } = JSON.parse(readFileSync(host.configPath, "utf8"));
       await done("plugins", "uninstall", plugin, "--force");
-      await done("plugins", "install", plugin, ...host.consent);
+      await done("plugins", "install", plugin, ...(await host.consent()));
       host.configure({ plugins: { allow: plugins.allow, entries: { [plugin]: plugins.entries[plugin] } } });
     }
 
@@ -113,7 +113,7 @@ async function restoredFrom(t: TestContext, { host, registry, login }: Stage, ca
     target = join(target, ...readdirSync(target), "payload", "posix");
     cpSync(join(target, realpathSync(host.stateDir)), restored.stateDir, { recursive: true });
     // The archive holds the whole plugin but `node_modules`.
-    await restored.succeed(["plugins", "install", plugin, ...host.consent]);
+    await restored.succeed(["plugins", "install", plugin, ...(await host.consent())]);
   }
   restored.configure({ gateway: { port: restored.port } });
   const { state } = await status({ ...login, stateDir: restored.stateDir });

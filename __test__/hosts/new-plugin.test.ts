@@ -42,7 +42,7 @@ for (const { id } of hosts.slice(-1)) {
       await registry.publish(archive);
     }
 
-    await host.succeed(["plugins", "install", "tea-shop", ...host.consent]);
+    await host.succeed(["plugins", "install", "tea-shop", ...(await host.consent())]);
     const config = { issuer: server.issuer };
     host.configure({ plugins: { allow: ["tea-shop"], entries: { "tea-shop": { enabled: true, config } } } });
     const gateway = await host.startGateway();

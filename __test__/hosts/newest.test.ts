@@ -46,7 +46,7 @@ test(
     const api = await ProtectedApi.start(t, server);
     const folder = fileURLToPath(new URL("./fixtures/model-provider", import.meta.url));
     await registry.publish(await pack(folder, host.home.path));
-    await host.succeed(["plugins", "install", "my-model", ...host.consent]);
+    await host.succeed(["plugins", "install", "my-model", ...(await host.consent())]);
     const config = { issuer: server.issuer, serviceUrl: `${api.origin}/memories` };
     host.configure({ plugins: { allow: ["my-model"], entries: { "my-model": { enabled: true, config } } } });
 

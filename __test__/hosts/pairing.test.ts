@@ -1,4 +1,7 @@
-/** A command line that may not call a plugin's method gets the way out, and the way out works: docs/hosts.md 8. */
+/**
+ * After one of the host's own calls, its command line calls a plugin's method; or, where it may not, the message has
+ * named the answer and the way out, and the way out works: docs/hosts.md 8.
+ */
 import assert from "node:assert/strict";
 import { renameSync } from "node:fs";
 import { join } from "node:path";
@@ -6,8 +9,8 @@ import { test } from "node:test";
 import { hosts } from "./support/host.ts";
 import { lifetimeHost } from "./support/lifetime-plugin.ts";
 
-for (const { id } of hosts.filter(({ version }) => ["2026.5.28", "2026.6.11"].includes(version))) {
-  test(`${id}: after one of the host's own calls, a message says how to call a plugin's`, {
+for (const { id } of hosts.filter(({ host }) => host === "openclaw")) {
+  test(`${id}: after one of the host's own calls, what a message says calls a plugin's`, {
     timeout: 600_000,
   }, async (t) => {
     const { host } = await lifetimeHost(t, id, { isLoggedIn: false, config: { command: false } });
@@ -20,11 +23,14 @@ for (const { id } of hosts.filter(({ version }) => ["2026.5.28", "2026.6.11"].in
     const call = told?.split(" ") ?? assert.fail(text);
 
     await host.succeed(["gateway", "call", "health"]);
-    const refused = await host.run(call);
-    assert.notEqual(refused.code, 0);
-    assert.match(refused.stdout + refused.stderr, new RegExp(answer ?? "nothing"));
-    renameSync(join(host.stateDir, renamed), join(host.stateDir, `${renamed}.old`));
-    assert.match((await host.succeed(call)).stdout, /user_code=|[A-Z]{4}-[A-Z]{4}/);
+    let called = await host.run(call);
+    t.diagnostic(called.code === 0 ? "it calls it" : `it is refused: ${answer}`);
+    if (called.code !== 0) {
+      assert.match(called.stdout + called.stderr, new RegExp(answer ?? "nothing"));
+      renameSync(join(host.stateDir, renamed), join(host.stateDir, `${renamed}.old`));
+      called = await host.succeed(call);
+    }
+    assert.match(called.stdout, /user_code=|[A-Z]{4}-[A-Z]{4}/);
     await gateway.stop();
   });
 }

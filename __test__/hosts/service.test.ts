@@ -16,7 +16,7 @@ import { lifetimeHost } from "./support/lifetime-plugin.ts";
 const systemctl = "/usr/bin/systemctl";
 const skip = PrivateMounts.unavailable() || (!existsSync(systemctl) && "systemctl is missing");
 
-for (const { id, node } of hosts.filter(({ version }) => version === "2026.6.11")) {
+for (const { id, node } of hosts.filter(({ unit }) => unit)) {
   const name = `${id}: with the environment of its systemd service a login lasts, and another is made`;
   test(name, { timeout: 600_000, skip }, async (t) => {
     const { host, server, login } = await lifetimeHost(t, id);

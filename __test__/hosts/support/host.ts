@@ -11,11 +11,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { createServer } from "node:http";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type HostVersion, hostLike, hosts as table } from "../../../scripts/hosts.mjs";
+import { type HostVersion, hosts as table } from "../../../scripts/hosts.mjs";
 import { Child, type ChildExit } from "../../support/child.ts";
 import { exchange } from "../../support/exchange.ts";
 import type { Lifetime } from "../../support/lifetime.ts";
-import { type NodeMajor, nodeBinary } from "../../support/nodes.ts";
+import { nodeBinary } from "../../support/nodes.ts";
 import { TempHome } from "../../support/temp-home.ts";
 
 /** "openclaw-2026.9.6": a row of versions.json, or one that was added. */
@@ -26,13 +26,6 @@ export const hosts: HostVersion[] = JSON.parse(process.env.PLUGIN_AUTH_HOSTS ?? 
 
 /** The last host of the table; a new row makes another one the newest. */
 export const newest: HostId = table.at(-1)?.id ?? assert.fail("The table is empty");
-
-/** Another openclaw, wherever it is installed. */
-export function addHost(id: string, folder: string, node: NodeMajor): HostId {
-  const version = id.slice("openclaw-".length);
-  hosts.push({ ...hostLike("openclaw", version), id, folder, node: node as HostVersion["node"] });
-  return id;
-}
 
 const token = "test-token";
 
@@ -108,8 +101,15 @@ export class Host {
   }
 
   /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
-  get consent(): string[] {
-    return this.row.consent ?? [];
+  async consent(): Promise<string[]> {
+    const { consent, folder } = this.row;
+    if (consent !== undefined || folder === undefined) {
+      return consent ?? [];
+    }
+    // One that is not in the table says so itself.
+    const { stdout } = await this.run(["plugins", "install", "--help"]);
+    this.row.consent = stdout.includes("--accept-capabilities") ? ["--force", "--accept-capabilities"] : [];
+    return this.row.consent;
   }
 
   /** Does its command line know those of plugins? */

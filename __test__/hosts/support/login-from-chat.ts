@@ -83,7 +83,7 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
   await step("where everybody may write to the bot, a stranger needs the word of the terminal", () =>
     wordForAStranger(on),
   );
-  if (hasOwnLogin(id)) {
+  if (on.host.row.ownLogin) {
     await step("the host's own /login, for a provider of the plugin's", () => hostsOwnLogin(on, gateway));
   }
   await step("the plugin is disabled in the middle", () => disabled(on, gateway));
@@ -94,9 +94,6 @@ export async function loginFromChat(t: TestContext, id: HostId): Promise<void> {
     appendFileSync(process.env.PLUGIN_AUTH_CHAT_RESULTS, `${JSON.stringify({ id, chat: passed, seconds, date })}\n`);
   }
 }
-
-/** The one that was found to list it, by the manifest of the fixture. */
-const hasOwnLogin = (id: HostId) => id === "openclaw-2026.9.6";
 
 /** Before a start: a provider with tokens that the host keeps. */
 function addModelProvider({ host, server }: ChatHost): void {
@@ -410,7 +407,7 @@ async function killed(on: ChatHost, gateway: Gateway): Promise<Gateway> {
   await new Person().approve(pageIn(invitation));
   // For the next steps.
   host.configure({ channels: { telegram: { dmPolicy: "open", allowFrom: ["*", String(ada), String(bob)] } } });
-  if (hasOwnLogin(host.id)) {
+  if (host.row.ownLogin) {
     addModelProvider(on);
   }
   const [next, answers] = await Promise.all([startChat(on), pageAtStart(host)]);

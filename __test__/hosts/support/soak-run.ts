@@ -4,19 +4,15 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { status } from "../../../index.js";
 import { approvedLogin } from "../../support/login.ts";
-import type { NodeMajor } from "../../support/nodes.ts";
-import { addHost, type Gateway } from "./host.ts";
+import type { Gateway } from "./host.ts";
 import { type LifetimeHost, lifetimeHost, plugin } from "./lifetime-plugin.ts";
 
 interface Options {
   host: string;
-  /** The folder of a host that is not in the table. */
-  folder?: string;
   minutes: string;
   "reload-every": string;
   stops: string;
   accounts: string;
-  node: string;
   dpop: boolean;
   "given-store": boolean;
 }
@@ -31,10 +27,6 @@ interface Sample {
 }
 
 const options = JSON.parse(process.argv[2] ?? "{}") as Options;
-const id =
-  options.folder === undefined
-    ? options.host
-    : addHost(options.host, options.folder, Number(options.node) as NodeMajor);
 const seconds = 1000;
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 /** The name of the library's threads. */
@@ -119,7 +111,7 @@ class Candidate {
 
   static async start(name: string, hasLogin: boolean): Promise<Candidate> {
     const profiles = Array.from({ length: Number(options.accounts) }, (_, nth) => (nth === 0 ? "default" : `a${nth}`));
-    const on = await lifetimeHost(lifetime, id, {
+    const on = await lifetimeHost(lifetime, options.host, {
       hasLogin,
       logins: { dpop: options.dpop, profiles, inStore: options["given-store"] },
       server: { accessTokenTtl: 10 },
@@ -304,7 +296,7 @@ async function soak(): Promise<void> {
 async function stops(): Promise<void> {
   const count = Number(options.stops);
   if (count === 0) return;
-  const { host, server, login } = await lifetimeHost(lifetime, id);
+  const { host, server, login } = await lifetimeHost(lifetime, options.host);
   const { path } = await status(login);
   const refresh = () => JSON.parse(readFileSync(path, "utf8")).refresh as string;
   let kept = 0;
