@@ -1,8 +1,11 @@
 /** `storage: "keychain"` with a Secret Service that does what programs other than gnome-keyring do. */
 import assert from "node:assert/strict";
-import { symlinkSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { AuthConfig, DoctorReport } from "../index.js";
 import { KeychainLogin } from "./support/keychain-login.ts";
 import { Keyring } from "./support/keyring.ts";
@@ -427,6 +430,24 @@ describe("what changes while it is asked", { concurrency: 4, skip }, () => {
     assert.ok(access.length > 10);
   });
 
+  test("its whole name is in the error, though the kernel's name for a process has 15 letters", async (t) => {
+    const login = await create(t);
+    login.keyring.end();
+    const program = join(login.home.path, "keyring-of-a-small-desktop");
+    copyFileSync(process.execPath, program);
+    const child = spawn(program, ["--import", "tsx", "support/secret-service-run.ts"], {
+      cwd: fileURLToPath(new URL(".", import.meta.url)),
+      env: login.home.env(login.keyring.env),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    t.after(() => child.kill());
+    await once(child.stdout, "data");
+    await assert.rejects((await login.plugin()).accessToken(login.config), {
+      code: "STORE_IO",
+      message: /keychain is locked\..* It is kept by keyring-of-a-small-desktop\.$/,
+    });
+  });
+
   test("a program that ends while its window is open is not waited for", { timeout: 25_000 }, async (t) => {
     const login = await prepare(t);
     login.keyring.lock();
@@ -779,5 +800,24 @@ describe("without the keychain", { concurrency: 4, skip }, () => {
     assert.equal(gone.ok, false);
     assert.match(gone.login?.message ?? "", /no longer holds the tokens/);
     assert.deepEqual(login.keyring.windows, []);
+  });
+
+  test("the doctor reads each account's entry once", async (t) => {
+    const login = await prepare(t, {}, { profile: "work" });
+    const { profile: _, ...anyAccount } = login.config;
+    const accounts = ["work", "personal"];
+    const plugin = await login.plugin();
+    for (const profile of accounts) {
+      await plugin.call("importToken", [{ ...anyAccount, profile }, { access: `token-of-${profile}` }]);
+    }
+    for (const fix of [false, true]) {
+      for (const process of [plugin, await login.plugin()]) {
+        login.keyring.calls.length = 0;
+        const report = (await process.call("doctor", [{ ...anyAccount, order: accounts }, { fix }])) as DoctorReport;
+        assert.equal(report.ok, true);
+        const reads = login.keyring.calls.filter((call) => call === "Item.GetSecret");
+        assert.equal(reads.length, accounts.length);
+      }
+    }
   });
 });

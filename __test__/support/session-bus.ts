@@ -45,6 +45,12 @@ export class SessionBus {
     return new SessionBus(address.toString().trim(), runtime, end);
   }
 
+  /** The bus that another process has started. */
+  static given(env: NodeJS.ProcessEnv): SessionBus {
+    const { DBUS_SESSION_BUS_ADDRESS: address = "", XDG_RUNTIME_DIR: runtime = "" } = env;
+    return new SessionBus(address, runtime, async () => {});
+  }
+
   private constructor(address: string, runtime: string, end: () => Promise<void>) {
     this.address = address;
     this.end = end;
