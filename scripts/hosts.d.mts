@@ -5,7 +5,7 @@ export interface HostVersion {
   /** The package of the host, which is also the name of its command. */
   host: "clawdbot" | "openclaw-cn" | "openclaw";
   version: string;
-  node: 22 | 24;
+  node: 22 | 24 | 26;
   /** Run by .ci/run, wholly or in brief. */
   ci?: true | "brief";
   /** Run only the tests that differ from host to host. */

@@ -110,7 +110,7 @@ async function triedElsewhere(wanted, files, options, isKept = false) {
 /** Each has its own home, port and servers; what is installed is packed once for all. */
 async function tested(chosen, files, options = []) {
   // A file lives it in all hosts, in two at a time.
-  const limit = 2_000_000 * Math.max(2, chosen.length);
+  const limit = 3_200_000 * Math.max(2, chosen.length);
   const runner = ["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${limit}`, ...options];
   const folder = mkdtempSync(join(tmpdir(), "plugin-auth-packages-"));
   const packages = join(folder, "packages.json");

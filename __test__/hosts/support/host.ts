@@ -285,6 +285,21 @@ export class Gateway {
     return { status, text };
   }
 
+  /**
+   * Calls a tool that fails for this reason. openclaw 2026.2.26 and later hide it from HTTP callers; the log and the
+   * model get it.
+   */
+  async failingTool(tool: string, args: object, reason: string): Promise<void> {
+    const before = this.child.mark;
+    const { status, text } = await this.tool(tool, args);
+    if (status === 500) {
+      await this.child.written(new RegExp(reason.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")), before);
+    } else {
+      assert.equal(status, 400, text);
+      assert.equal(JSON.parse(text).error.message, reason);
+    }
+  }
+
   get output(): string {
     return `${this.child.stdout}\n${this.child.stderr}`;
   }
