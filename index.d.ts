@@ -62,11 +62,11 @@ export declare class AuthError extends Error {
 /** How a login is begun that another call ends. */
 export interface BeginLoginOptions {
   /** Called at each step of the wait. Its failure never ends the login. */
-  onProgress?: (event: ProgressEvent) => void;
+  onProgress?: ((event: ProgressEvent) => void) | undefined;
   /** With `flow: "authorization_code"`: where the browser is sent instead of the config's `redirectUri`. */
-  redirectUri?: string;
+  redirectUri?: string | undefined;
   /** Ends the login for this caller: `done` rejects with `ABORTED`. It goes on for others that wait for it. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A login that waits for a person. */
@@ -111,17 +111,17 @@ export declare function beginLogin(config: AuthConfig, options?: BeginLoginOptio
  */
 export interface AdoptedLogin {
   /** The access token. */
-  access?: string
+  access?: string | undefined
   /** The refresh token. */
-  refresh?: string
+  refresh?: string | undefined
   /** When the access token ends, Unix milliseconds or seconds. @default unknown: valid until rejected */
-  expires?: number | string | Date
+  expires?: number | string | Date | undefined
   /** The granted scopes. */
-  scopes?: Array<string>
+  scopes?: Array<string> | undefined
   /** The client of the tokens, where the config names none: it is used for the next login as well. */
-  clientId?: string
+  clientId?: string | undefined
   /** The secret of that client. */
-  clientSecret?: string
+  clientSecret?: string | undefined
 }
 
 /**
@@ -150,19 +150,19 @@ export interface AuthConfig {
    * The user's account, 1 to 128 bytes, or its id, `"<pluginId>:<profile>"`; each has its own credential and lock.
    * @default the first usable one of `order`, else of the order in the store, else "default"
    */
-  profile?: string
+  profile?: string | undefined
   /**
    * Accounts, the preferred one first: {@link getValidAccessToken} uses the first that needs no login;
    * {@link login}, {@link importToken} and {@link logout} use the first. A `profile` overrides it.
    * @default the order in the store
    */
-  order?: Array<string>
+  order?: Array<string> | undefined
   /**
    * The authorization server: an https URL (http on loopback only), exactly as the server writes it. Its metadata
    * is found by RFC 8414, then by OpenID Connect Discovery. The config needs this, the endpoints, or a `resource`
    * that names its server; beside a `resource`, the issuer selects one of several servers.
    */
-  issuer?: string
+  issuer?: string | undefined
   /**
    * How a person logs in: with a code on any device (RFC 8628), or in a browser that returns to this machine (RFC
    * 6749 §4.1 with PKCE, RFC 8252). With `client_credentials` no person logs in: the client itself gets the tokens
@@ -170,121 +170,121 @@ export interface AuthConfig {
    * `clientSecret` or `clientKey`.
    * @default the device flow where the server offers it, else the browser
    */
-  flow?: "device_code" | "authorization_code" | "client_credentials" | (string & {})
+  flow?: "device_code" | "authorization_code" | "client_credentials" | (string & {}) | undefined
   /**
    * The address that the browser returns to: http on 127.0.0.1, [::1] or localhost, with a port or on any free one.
    * Any other address, such as an https page that shows the code, needs `onPaste`.
    * @default "http://127.0.0.1/callback" on a free port
    */
-  redirectUri?: string
+  redirectUri?: string | undefined
   /** RFC 6749 §3.1; overrides what discovery says. */
-  authorizationEndpoint?: string
+  authorizationEndpoint?: string | undefined
   /** RFC 8628 §3.1; overrides what discovery says. */
-  deviceAuthorizationEndpoint?: string
+  deviceAuthorizationEndpoint?: string | undefined
   /** RFC 6749 §3.2; overrides what discovery says. */
-  tokenEndpoint?: string
+  tokenEndpoint?: string | undefined
   /** RFC 7009; overrides what discovery says. */
-  revocationEndpoint?: string
+  revocationEndpoint?: string | undefined
   /** RFC 7591; overrides what discovery says. */
-  registrationEndpoint?: string
+  registrationEndpoint?: string | undefined
   /** The client. Without it a client is registered (RFC 7591), once per issuer, and kept in the store. */
-  clientId?: string
+  clientId?: string | undefined
   /** The secret of a confidential client. Never written to disk. */
-  clientSecret?: string
+  clientSecret?: string | undefined
   /**
    * How the client authenticates (RFC 6749 §2.3).
    * @default by the server's metadata, then `client_secret_basic` with a secret and `none` without
    */
-  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {})
+  clientAuthentication?: "none" | "client_secret_basic" | "client_secret_post" | "private_key_jwt" | (string & {}) | undefined
   /**
    * With `clientAuthentication: "private_key_jwt"` (RFC 7523): the path of the private key, for ES256, as PKCS#8 in
    * PEM or as a JWK. It is read when it is needed.
    */
-  clientKey?: string
+  clientKey?: string | undefined
   /**
    * The URL of a client id metadata document (draft-ietf-oauth-client-id-metadata-document). Without a `clientId`
    * it identifies the client where the server supports such documents; elsewhere a client is registered.
    */
-  clientMetadataUrl?: string
+  clientMetadataUrl?: string | undefined
   /** Shown to the person by the server when a client is registered. @default pluginId */
-  clientName?: string
+  clientName?: string | undefined
   /** More members of the registration request (RFC 7591 §2), such as `client_uri`; they win over this library's own. */
-  clientMetadata?: Record<string, unknown>
+  clientMetadata?: Record<string, unknown> | undefined
   /**
    * Scopes to request, one per entry. Most servers give a refresh token only for `offline_access`.
    * @default those of the `resource`
    */
-  scopes?: Array<string>
+  scopes?: Array<string> | undefined
   /**
    * The separator between scopes where a server departs from RFC 6749 §3.3: "," at Linear, Strava and Slack.
    * @default " "
    */
-  scopeDelimiter?: " " | "," | (string & {})
+  scopeDelimiter?: " " | "," | (string & {}) | undefined
   /** The API that the token is for, at Auth0 and others; sent with the (device) authorization request. */
-  audience?: string
+  audience?: string | undefined
   /**
    * Resource indicators (RFC 8707): absolute URIs without a fragment. Without `issuer` and endpoints, the first one
    * is asked for its authorization server (RFC 9728), as with MCP servers. Where `scopes` is left out, its
    * challenge or document also names the scopes, and `offline_access` is added where the server lists it.
    */
-  resource?: Array<string>
+  resource?: Array<string> | undefined
   /**
    * Further resources that a person allows with the same login (RFC 8707 §2.1). Each gets a token of its own:
    * {@link getValidAccessToken} with `resource`. The login's own token is not for them, because many servers issue
    * a token for one resource only.
    */
-  otherResources?: Array<string>
+  otherResources?: Array<string> | undefined
   /**
    * Device flow with PKCE (RFC 7636). Where a server demands it, it is used without this option; the authorization
    * code flow always uses it.
    * @default false
    */
-  pkce?: boolean
+  pkce?: boolean | undefined
   /**
    * Binds the tokens of the next login to a key that never leaves this machine (DPoP, RFC 9449). The server must
    * offer `ES256`, by its metadata if it has any. Requests then need {@link authorizationHeaders}; the string of
    * {@link getValidAccessToken} alone is not enough. Not for {@link authorizeDevice} and {@link refreshTokens}.
    * @default false
    */
-  dpop?: boolean
+  dpop?: boolean | undefined
   /**
    * Added to (device) authorization and token requests; an empty value removes a parameter. In the authorization
    * code flow `prompt` is "consent" with the scope `offline_access` (OpenID Connect Core §11), unless it is set
    * here: `prompt: ""` sends none. Must not name a parameter that this library sets.
    */
-  extraParameters?: Record<string, string>
+  extraParameters?: Record<string, string> | undefined
   /**
    * Added only to the authorization request, or to the request for a device code: `access_type` at Google,
    * `approval_prompt` at Strava, `actor` at Linear. Overrides `extraParameters`. Must not name a parameter that
    * this library sets.
    */
-  authorizationParameters?: Record<string, string>
+  authorizationParameters?: Record<string, string> | undefined
   /**
    * Members of the token answer to keep with the login, shown in `status().tokenResponse`: `["team"]` at Slack.
    * Members whose names contain token, secret, password or assertion are never kept, at any depth.
    */
-  tokenResponse?: Array<string>
+  tokenResponse?: Array<string> | undefined
   /**
    * A token from elsewhere, used before the stored login, or after it: where nobody is logged in, or a login is
    * needed. `status().source` names the one in use.
    */
-  token?: OutsideToken
+  token?: OutsideToken | undefined
   /**
    * Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
    * `["http://api:8080"]` in a compose network. {@link doctor} and the status warn about each.
    */
-  allowHttp?: Array<string>
+  allowHttp?: Array<string> | undefined
   /**
    * Takes over, once, a login that the plugin kept before it used this library: the path of a JSON file (with `~`),
    * several paths, or a function that returns {@link AdoptedLogin} or nothing. It is used under the lock, and only
    * while nobody is logged in and nobody has logged out. The file is then renamed `*.adopted`. A `credentials.json`
    * in the plugin's install folder is always taken over, also under `~/.openclaw`, `~/.clawdbot` and `~/.moltbot`.
    */
-  adopt?: string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>)
+  adopt?: string | string[] | (() => AdoptedLogin | Record<string, unknown> | undefined | null | Promise<AdoptedLogin | Record<string, unknown> | undefined | null>) | undefined
   /** The host's state folder, for example `api.runtime.state.resolveStateDir()`. @default as the host resolves it */
-  stateDir?: string
+  stateDir?: string | undefined
   /** The exact credential file instead of `<stateDir>/credentials/<pluginId>/<profile>.json`. */
-  credentialsPath?: string
+  credentialsPath?: string | undefined
   /**
    * Uses the login that another program keeps in its own file, in its format: clawdbot's `auth-profiles.json`, or
    * the file of Claude Code, Codex, Qwen Code, pi, Kimi Code, mcp-remote (with `credentialsPath`) or Gemini CLI. It
@@ -292,22 +292,22 @@ export interface AuthConfig {
    * unchanged. Excludes `order`, `storage` and `dpop`.
    * @default this library's own format
    */
-  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli" | (string & {})
+  credentialsFormat?: "auth-profiles" | "claude-code" | "codex" | "qwen-code" | "pi" | "kimi-code" | "mcp-remote" | "gemini-cli" | (string & {}) | undefined
   /** With `credentialsFormat: "auth-profiles"`: the host's agent that owns the logins. @default "main" */
-  agentId?: string
+  agentId?: string | undefined
   /**
    * With `credentialsFormat: "auth-profiles"`: one login, `"provider:name"`, or a provider; of a provider's logins,
    * the host's `order`, else its `lastGood`, selects one. A `profile` here means `"<pluginId>:<profile>"`. With
    * `"pi"`: the provider under which pi keeps the login. @default pluginId, as a provider
    */
-  profileId?: string
+  profileId?: string | undefined
   /**
    * Keeps logins in the plugin's own store instead of in files, for several machines that share them: one machine
    * refreshes, and all use the new token. A token stored by another machine is seen within a second. Excludes
    * `credentialsPath`, `credentialsFormat` and `storage`. {@link listProfiles} lists only accounts that the config
    * or the order names.
    */
-  store?: CredentialStore
+  store?: CredentialStore | undefined
   /**
    * Where `login` keeps the tokens: in the credential file, in the system's keychain (Secret Service, macOS
    * Keychain, Windows Credential Manager), or `auto`: in the keychain if it can be used at that moment, else in the
@@ -315,20 +315,20 @@ export interface AuthConfig {
    * `clawdbot-plugin-auth-keychain`; without it `keychain` is `INVALID_CONFIG`.
    * @default "file"
    */
-  storage?: "file" | "keychain" | "auto" | (string & {})
+  storage?: "file" | "keychain" | "auto" | (string & {}) | undefined
   /**
    * How long before its end a token is refreshed, in milliseconds, 0 to 86 400 000; at most a quarter of the
    * token's life.
    * @default 300000
    */
-  refreshBufferMs?: number
+  refreshBufferMs?: number | undefined
   /** Limit of one HTTP request, in milliseconds, 1 to 86 400 000. @default 30000 */
-  requestTimeoutMs?: number
+  requestTimeoutMs?: number | undefined
   /**
    * How long to wait for another process that holds the credential's lock, in milliseconds, 0 to 86 400 000.
    * @default 60000
    */
-  lockTimeoutMs?: number
+  lockTimeoutMs?: number | undefined
 }
 
 /**
@@ -492,15 +492,15 @@ export interface CredentialStore {
    * Lists the keys with that prefix, for {@link listProfiles}. Without it, only accounts that the config or the
    * order names are listed.
    */
-  list?: (prefix: string) => Array<string> | Promise<Array<string>>
+  list?: ((prefix: string) => Array<string> | Promise<Array<string>>) | undefined
   /**
    * Reports keys that any machine writes, until the returned function is called. While it is live, a value that was
    * read counts until a change is reported; else for a second. Called when the store is used, ended after a minute
    * without use.
    */
-  watch?: (listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>
+  watch?: ((listener: { changed(key: string): void; live(isLive: boolean): void }) => Promise<() => Promise<unknown> | unknown>) | undefined
   /** Checks the engine for {@link doctor}. */
-  inspect?: () => Promise<Array<DoctorCheck>>
+  inspect?: (() => Promise<Array<DoctorCheck>>) | undefined
 }
 
 /**
@@ -534,9 +534,9 @@ export interface DoctorCheck {
   /** The finding. */
   message: string
   /** The next step, where the message does not contain it. */
-  fix?: string
+  fix?: string | undefined
   /** The problem was found, and is fixed. */
-  fixed?: boolean
+  fixed?: boolean | undefined
 }
 
 /** Options of {@link doctor}. */
@@ -545,7 +545,7 @@ export interface DoctorOptions {
    * Tighten permissions, and finish or delete what killed processes left, under the lock. Nothing else is changed, and
    * never a token. @default false
    */
-  fix?: boolean
+  fix?: boolean | undefined
 }
 
 /** The findings of {@link doctor}. Never holds a token. */
@@ -586,11 +586,11 @@ export interface ImportedToken {
   /** The access token: printable ASCII without spaces. */
   access: string
   /** The refresh token. The config must then name the `clientId` that it was issued to, and the server. */
-  refresh?: string
+  refresh?: string | undefined
   /** When the access token ends, Unix milliseconds. @default the `exp` of a JWT, else unknown: valid until rejected */
-  expires?: number
+  expires?: number | undefined
   /** The granted scopes. */
-  scopes?: Array<string>
+  scopes?: Array<string> | undefined
 }
 
 /**
@@ -690,7 +690,7 @@ export interface LoginOptions {
    */
   onVerification: (verification: Verification) => void | Promise<void>
   /** Called with the URL to open, which is always http(s). Its failure never ends the login. */
-  openUrl?: (url: string) => void | Promise<void>
+  openUrl?: ((url: string) => void | Promise<void>) | undefined
   /**
    * Asks the person for the address or code that the browser shows at the end of an authorization code flow, where
    * the browser cannot return by itself: `redirectUri` is not on this machine, its port is taken, or the session is
@@ -698,17 +698,17 @@ export interface LoginOptions {
    * call, three in all. `request.signal` aborts when the text is no longer needed. If it throws or rejects, the
    * login ends with that same error.
    */
-  onPaste?: (request: PasteRequest) => Promise<string>
+  onPaste?: ((request: PasteRequest) => Promise<string>) | undefined
   /**
    * The person's browser is on another machine, so `onPaste` is called at once; this machine still waits for the
    * browser as well.
    * @default over SSH, in a container, and on Linux without a display
    */
-  remote?: boolean
+  remote?: boolean | undefined
   /** Called at each step of the wait. Its failure never ends the login. */
-  onProgress?: (event: ProgressEvent) => void
+  onProgress?: ((event: ProgressEvent) => void) | undefined
   /** Ends the login at once: `ABORTED`, with the signal's reason as `cause`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -766,11 +766,11 @@ export declare function moveLogin(config: AuthConfig, to: "store" | "file"): Pro
 /** A token that the user has set, used instead of a login or after it. */
 export interface OutsideToken {
   /** The environment variable that holds the token. It is read at each call; a blank value counts as unset. */
-  env?: string
+  env?: string | undefined
   /** The token itself, for example from the plugin's configuration; after `env`. */
-  value?: string
+  value?: string | undefined
   /** Used only where the stored login cannot be used. @default false */
-  behindLogin?: boolean
+  behindLogin?: boolean | undefined
 }
 
 /** The request that {@link LoginOptions.onPaste} shows to the person. */
@@ -847,7 +847,7 @@ export interface ResourceRequest {
    * The `DPoP-Nonce` header of that server's last answer, where it had one. It stays in use for the server (by host and port)
    * until another is given.
    */
-  nonce?: string
+  nonce?: string | undefined
 }
 
 /** Options of {@link logout} and {@link refreshTokens}. */
@@ -857,7 +857,7 @@ export interface SignalOptions {
    * request is finished, and the call resolves. A logout that has removed the credential stops waiting for the
    * server, and resolves.
    */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** An account that was passed over because it needs a login. */
@@ -891,32 +891,32 @@ export interface TokenOptions {
    * The access token that the resource server just answered 401 to. It is refreshed only if it is still the stored
    * one, and at most three times a minute, unless `wasAccepted`.
    */
-  rejectedToken?: string
+  rejectedToken?: string | undefined
   /**
    * The service had accepted `rejectedToken` after refusing an earlier one, so the refresh between them helped and
    * does not count. Refreshes that do not help, for a service that refuses every token, stop after three.
    * @default false
    */
-  wasAccepted?: boolean
+  wasAccepted?: boolean | undefined
   /**
    * The `scope` of a challenge with `error="insufficient_scope"` (RFC 6750 §3.1), exactly as sent; empty where it
    * has none. Rejects with `SCOPE_REQUIRED`, and the next login requests these scopes beside the present ones.
    * Resolves if the login has all of them, because another login would not help.
    */
-  requiredScope?: string
+  requiredScope?: string | undefined
   /**
    * A token for this resource alone (RFC 8707 §2.2): one of `resource` or `otherResources`, where the config names
    * any. It is requested with the login's one refresh token, kept in memory, and renewed like the login's own
    * token, which does not change.
    */
-  resource?: string
+  resource?: string | undefined
   /**
    * A token with these scopes alone (RFC 6749 §6): fewer than the login has, or scopes that the server grants for
    * other APIs.
    */
-  scopes?: Array<string>
+  scopes?: Array<string> | undefined
   /** Ends this caller's wait at once: `ABORTED`. A refresh that was sent goes on and is saved. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** Tokens for a host that stores them itself. */

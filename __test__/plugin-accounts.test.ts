@@ -67,6 +67,20 @@ test("accounts order: set, used, shown in the list, cleared", async (t) => {
   assert.equal(await profileOrder(config()), null);
 });
 
+test("logout of a name that nobody has says who is logged in, and is no failure", async (t) => {
+  const { config, run } = offline(t);
+  await importToken(config("work"), { access: "at-work" });
+  await importToken(config("home"), { access: "at-home" });
+  const { code, stdout } = await run("logout", "--account=wrok");
+  assert.equal(code, 0);
+  assert.equal(
+    stdout,
+    "Nobody was logged in to My Memory.\n  Accounts with a login: home, work. For one of them give --account <name>.\n",
+  );
+  for (const account of ["work", "home"]) await run("logout", `--account=${account}`);
+  assert.equal((await run("logout", "--account=work")).stdout, "Nobody was logged in to My Memory.\n");
+});
+
 test("login --token: piped in, for one account, and never an argument", async (t) => {
   const { config, start, run } = offline(t);
   const piped = start("login", "--token", "--account=work");
@@ -139,7 +153,16 @@ test("doctor: exit code, text, JSON, and --fix", { skip: process.platform === "w
   const { config, run } = offline(t);
   const none = await run("doctor");
   assert.equal(none.code, 1);
-  assert.match(none.stdout, /^ok {7}place .*\nerror {4}login .*\n +→ Log in.*\nErrors were found\.\n$/s);
+  assert.match(
+    none.stdout,
+    /^ok {7}place .*\nerror {4}login .*\n +→ Log in with: openclaw my-memory login\n.*Errors were found\.\n$/s,
+  );
+  await profileOrder(config(), ["work", "default"]);
+  assert.match(
+    (await run("doctor")).stdout,
+    /→ Log in with: openclaw my-memory login\n.*→ Log in with: openclaw my-memory login --account default\n/s,
+  );
+  await profileOrder(config(), null);
   const { path } = await importToken(config(), { access: "canary" });
   chmodSync(path, 0o644);
   const loose = await run("doctor");

@@ -1,5 +1,6 @@
 /** The plugin kit: registration, accounts, tokens and requests that carry them. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { test } from "node:test";
 import { AuthError, getValidAccessToken } from "../index.js";
@@ -13,6 +14,8 @@ import { ProtectedApi } from "./support/protected-api.ts";
 import { rejection } from "./support/rejection.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
+
+const types = new URL("../index.d.ts", import.meta.url);
 
 interface Given {
   server?: AuthorizationServerOptions;
@@ -62,9 +65,31 @@ test("what is wrong with the call itself is said in words", async () => {
     [{ isRejected: true }, "pluginAuth: `isRejected` must be a function."],
     [{ origin: ["https://api.example.com"] }, "pluginAuth knows no option `origin`: did you mean `origins`?"],
     [{ keepfresh: false }, "pluginAuth knows no option `keepfresh`: did you mean `keepFresh`?"],
+    [{ mesages: {} }, "pluginAuth knows no option `mesages`: did you mean `messages`?"],
+    [{ caht: true }, "pluginAuth knows no option `caht`: did you mean `chat`?"],
+    [{ callback_route: true }, "pluginAuth knows no option `callback_route`: did you mean `callbackRoute`?"],
+    [
+      { messages: { loginneeded: "Log in." } },
+      "pluginAuth: `messages` has no member `loginneeded`: did you mean `loginNeeded`?",
+    ],
+    [
+      { messages: { hello: "Hello." } },
+      "pluginAuth: `messages` has no member `hello`: known are loginNeeded, loggedIn, loggedOut, notLoggedIn.",
+    ],
+    [{ messages: { loginNeeded: 5 } }, "pluginAuth: `messages.loginNeeded` must be a text."],
+    [{ chat: { who: "anyone" } }, 'pluginAuth: `chat.who` must be "listed", "owners" or a function.'],
+    [{ chat: { nmae: "memory" } }, "pluginAuth: `chat` has no member `nmae`: did you mean `name`?"],
   ] as const) {
     const { api } = new FakeHost({ stateDir: null });
-    assert.throws(() => pluginAuth(api, { ...options, ...wrong } as object), { name: "TypeError", message });
+    const code = "INVALID_CONFIG";
+    assert.throws(() => pluginAuth(api, { ...options, ...wrong } as object), { name: "TypeError", code, message });
+  }
+  // The names of AuthConfig are no typos of the kit's.
+  const [, config = ""] = /export interface AuthConfig \{(.*?)\n\}/s.exec(readFileSync(types, "utf8")) ?? [];
+  const names = [...config.matchAll(/^ {2}(\w+)\??: /gm)].map(([, name]) => name as string);
+  assert.ok(names.length > 30, `${names}`);
+  for (const name of names) {
+    pluginAuth(new FakeHost({ stateDir: null }).api, { ...options, [name]: undefined } as object);
   }
   const auth = pluginAuth(new FakeHost({ stateDir: null }).api, options);
   // @ts-expect-error A host of old may give no context.

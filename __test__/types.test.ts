@@ -52,6 +52,62 @@ export const register = (api: Api) => pluginAuth(api, { issuer: "https://auth.ex
   compile(folder);
 });
 
+test("with exactOptionalPropertyTypes every optional member that a caller gives may be undefined", (t) => {
+  const folder = project(t);
+  const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    exports: Record<string, { types?: string }>;
+  };
+  const lines: string[] = [];
+  const given: string[] = [];
+  for (const [entry, { types }] of Object.entries(exports)) {
+    if (types === undefined) continue;
+    const text = readFileSync(join(root, types), "utf8");
+    const names = [...text.matchAll(/\b\w+Options\b/g)].map(([name]) => name);
+    if (entry === ".") names.push("AuthConfig", "AdoptedLogin", "CredentialStore", "ImportedToken", "OutsideToken");
+    if (entry === ".") names.push("ResourceRequest");
+    if (entry === "./plugin") names.push("Messages");
+    if (entry === "./testing") names.push("TestLogin");
+    const module = `module${lines.length}`;
+    lines.push(`import type * as ${module} from "clawdbot-plugin-auth${entry.slice(1)}";`);
+    const isExported = (name: string) =>
+      new RegExp(`export (interface ${name}\\b|[^{}]*{[^}]*\\b${name}\\b)`).test(text);
+    for (const name of new Set(names.filter(isExported))) {
+      given.push(name);
+      lines.push(`taken<${module}.${name}>({} as Undefined<${module}.${name}>);`);
+    }
+  }
+  assert.ok(given.length > 18, `${given}`);
+  lines.push(
+    "type Optional<T> = { [K in keyof T]-?: object extends Pick<T, K> ? K : never }[keyof T];",
+    "type Undefined<T> = { [K in Optional<T>]: undefined };",
+    "declare function taken<T>(given: Partial<T>): void;",
+    "type Alone = { alone?: string };",
+    "// @ts-expect-error A member without it is noticed.",
+    "taken<Alone>({} as Undefined<Alone>);",
+    'import { getValidAccessToken, login, status } from "clawdbot-plugin-auth";',
+    "export async function example(signal: AbortSignal | undefined, clientId: string | undefined) {",
+    '  const config = { pluginId: "my-memory", issuer: "https://auth.example.com", clientId };',
+    "  await login(config, { onVerification() {}, signal });",
+    "  // What a caller gets says what it has.",
+    "  const { expiresAt }: { expiresAt?: number } = await status(config);",
+    "  return [expiresAt, await getValidAccessToken(config, { signal })];",
+    "}",
+  );
+  writeFileSync(join(folder, "plugin.mts"), lines.join("\n"));
+  compile(folder, { exactOptionalPropertyTypes: true });
+});
+
+test("no published type needs esModuleInterop", () => {
+  const dist = join(root, "dist");
+  const types = (readdirSync(dist, { recursive: true }) as string[]).filter((path) => path.endsWith(".d.ts"));
+  assert.ok(types.length > 30);
+  // TypeScript 7 has no such setting any more; 5.6 with `moduleResolution: "node10"` refuses a default import then.
+  const defaults = types.filter((path) =>
+    /^import (?!type )\w+|^import type \w+ from/m.test(readFileSync(join(dist, path), "utf8")),
+  );
+  assert.deepEqual(defaults, []);
+});
+
 /** The pages at these places, those of installed packages left out. */
 function pages(...places: string[]): string[] {
   return places.flatMap((place) =>
@@ -76,7 +132,7 @@ function project(t: TestContext): string {
   return folder;
 }
 
-function compile(folder: string): void {
+function compile(folder: string, more: Record<string, boolean> = {}): void {
   const compiler = createRequire(import.meta.url)
     .resolve("typescript/package.json")
     .replace("package.json", "bin/tsc");
@@ -89,6 +145,7 @@ function compile(folder: string): void {
       skipLibCheck: true,
       types: ["node"],
       typeRoots: [join(root, "node_modules", "@types")],
+      ...more,
     },
     include: ["*.mts", "*.cts"],
   };

@@ -23,14 +23,14 @@ import { asWhom, logoutText, stateInWords, statusText } from "./status-text.ts";
 /** The command in chats. */
 export interface ChatOptions {
   /** Without the slash: `[a-z][a-z0-9_-]*`. @default the plugin's command */
-  name?: string;
+  name?: string | undefined;
   /**
    * The people who may use it, in a private chat, of those whom the host lets talk to it at all. "listed": those
    * named in the host's configuration or pairing (`"*"` names nobody), and clients of the gateway; "owners": those
    * named in `commands.ownerAllowFrom`. A person who has sent the word of `<command> chat allow` may in any case.
    * @default "listed"
    */
-  who?: Who;
+  who?: Who | undefined;
 }
 
 export interface ChatCommandContext extends ChatLoginContext {

@@ -1,7 +1,16 @@
 /** `<command> login | logout | status | doctor | accounts | move`, for `api.registerCli`. */
 import { createInterface } from "node:readline/promises";
-import { type AuthConfig, doctor, importToken, login, logout, type PasteRequest, status } from "../index.js";
-import { addAccountCommands, allAccounts } from "./accounts.ts";
+import {
+  type AuthConfig,
+  doctor,
+  importToken,
+  listProfiles,
+  login,
+  logout,
+  type PasteRequest,
+  status,
+} from "../index.js";
+import { addAccountCommands, allAccounts, firstAccount } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import { type AccountFlags, type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";
@@ -36,7 +45,14 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
     )
     .action((flags: AccountFlags & { withoutKeychain?: boolean }) =>
       reported(context, flags, async (config) => {
-        print(logoutText(await logout(flags.withoutKeychain ? { ...config, storage: "file" } : config), title, say));
+        const result = await logout(flags.withoutKeychain ? { ...config, storage: "file" } : config);
+        print(logoutText(result, title, say));
+        // The name may be a slip. It is no failure: a script may log out twice.
+        const others = result.removed ? [] : await listProfiles(config);
+        const named = others.filter(({ state }) => state !== "logged_out").map(({ profile }) => profile);
+        if (named.length > 0) {
+          print(`  Accounts with a login: ${named.join(", ")}. For one of them give --account <name>.`);
+        }
       }),
     );
 
@@ -76,7 +92,10 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
       reported(context, flags, async (config) => {
         const report = await doctor(config, { fix: flags.fix === true });
         const json = () => JSON.stringify(pasteable(report, config, flags.withServers === true), null, 2);
-        print(flags.json ? json() : reportText(report));
+        const usual = context.defaultProfile();
+        const first = await firstAccount(context.config(usual));
+        const logIn = (profile: string) => context.loginCommand(profile === first ? usual : profile);
+        print(flags.json ? json() : reportText(report, logIn));
         process.exitCode = report.ok ? 0 : 1;
       }),
     );

@@ -8,9 +8,9 @@ import { inTerminal, type ToolContext } from "./host.ts";
 
 export interface LoginToolOptions {
   /** The name in the manifest's `contracts.tools`. @default the plugin's id, with `_login` */
-  name?: string;
+  name?: string | undefined;
   /** For the model. */
-  description?: string;
+  description?: string | undefined;
 }
 
 /** For `api.registerTool`, which calls it for each conversation. */

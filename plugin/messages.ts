@@ -22,7 +22,7 @@ export interface MessageFacts {
 
 /** Texts, or a function that gives one. Where it gives none, the sentence is the kit's. */
 export type Messages =
-  | { readonly [Name in MessageName]?: string }
+  | { readonly [Name in MessageName]?: string | undefined }
   | ((name: MessageName, facts: MessageFacts) => string | undefined);
 
 /** The sentence to show. */

@@ -1,9 +1,13 @@
+import type { ChatOptions } from "./chat-command.ts";
+import type { MessageName } from "./messages.ts";
+
 /** The kit's own options, checked when the plugin registers: the rest is checked where it is used, by the package. */
 type Kind = [what: string, is: (value: unknown) => boolean];
 
 const isText = (value: unknown): value is string => typeof value === "string";
 const isFunction = (value: unknown) => typeof value === "function";
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const text: Kind = ["a text", isText];
 const flag: Kind = ["true or false", (value) => typeof value === "boolean"];
@@ -27,21 +31,86 @@ const kinds: Record<string, Kind> = {
   callbackRoute: flag,
 };
 
-/** Throws where an option of the kit has another type, or is misspelt by one letter at its end or in the case of letters. */
+/** The members of options that are objects of the kit. */
+const members: Record<string, Record<string, Kind>> = {
+  chat: {
+    name: text,
+    who: ['"listed", "owners" or a function', (value) => value === "listed" || value === "owners" || isFunction(value)],
+  } satisfies Record<keyof ChatOptions, Kind>,
+  messages: { loginNeeded: text, loggedIn: text, loggedOut: text, notLoggedIn: text } satisfies Record<
+    MessageName,
+    Kind
+  >,
+};
+
+/**
+ * Throws a TypeError, with the code `INVALID_CONFIG`, where an option of the kit has another type, or a name that is
+ * nearly one of the kit's.
+ */
 export function checkOptions(options: object): void {
   for (const [name, value] of Object.entries(options)) {
     const [what, is] = kinds[name] ?? [];
     if (value !== undefined && is?.(value) === false) {
-      throw new TypeError(`pluginAuth: \`${name}\` must be ${what}.`);
+      throw refusal(`pluginAuth: \`${name}\` must be ${what}.`);
     }
-    const meant = what === undefined ? Object.keys(kinds).find((known) => isNearly(name, known)) : undefined;
+    const meant = what === undefined ? nearest(name, Object.keys(kinds)) : undefined;
     if (meant !== undefined) {
-      throw new TypeError(`pluginAuth knows no option \`${name}\`: did you mean \`${meant}\`?`);
+      throw refusal(`pluginAuth knows no option \`${name}\`: did you mean \`${meant}\`?`);
+    }
+    const known = members[name];
+    if (known !== undefined && isObject(value)) {
+      checkMembers(name, value, known);
     }
   }
 }
 
-function isNearly(given: string, known: string): boolean {
-  const [one, other] = [given.toLowerCase(), known.toLowerCase()];
-  return one === other || one.slice(0, -1) === other || one === other.slice(0, -1);
+function checkMembers(option: string, given: object, known: Record<string, Kind>): void {
+  for (const [name, value] of Object.entries(given)) {
+    const [what, is] = known[name] ?? [];
+    if (what === undefined) {
+      const names = Object.keys(known);
+      const meant = nearest(name, names);
+      const hint = meant === undefined ? `known are ${names.join(", ")}.` : `did you mean \`${meant}\`?`;
+      throw refusal(`pluginAuth: \`${option}\` has no member \`${name}\`: ${hint}`);
+    }
+    if (value !== undefined && is?.(value) === false) {
+      throw refusal(`pluginAuth: \`${option}.${name}\` must be ${what}.`);
+    }
+  }
+}
+
+function refusal(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: "INVALID_CONFIG" });
+}
+
+/** The known name that a typo may have been meant as: one edit away, or two where the name is long. */
+function nearest(given: string, known: readonly string[]): string | undefined {
+  const away = (name: string) => edits(given.toLowerCase().replace(/[_-]/g, ""), name.toLowerCase());
+  return known
+    .filter((name) => away(name) <= (name.length < 8 ? 1 : 2))
+    .sort((one, other) => away(one) - away(other))[0];
+}
+
+/** The letters to insert, remove, replace or swap with the next that make one text of the other. */
+function edits(one: string, other: string): number {
+  const rows: number[][] = [];
+  const at = (row: number, column: number) => rows[row]?.[column] ?? 0;
+  for (let row = 0; row <= one.length; row += 1) {
+    rows.push([row]);
+    for (let column = 1; column <= other.length; column += 1) {
+      const isSame = one[row - 1] === other[column - 1];
+      const isSwap = one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1];
+      rows[row]?.push(
+        row === 0
+          ? column
+          : Math.min(
+              at(row - 1, column) + 1,
+              at(row, column - 1) + 1,
+              at(row - 1, column - 1) + (isSame ? 0 : 1),
+              row > 1 && column > 1 && isSwap ? at(row - 2, column - 2) + 1 : Number.POSITIVE_INFINITY,
+            ),
+      );
+    }
+  }
+  return at(one.length, other.length);
 }

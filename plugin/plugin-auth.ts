@@ -32,50 +32,50 @@ import { Origins } from "./origins.ts";
  */
 export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profile" | "token"> {
   /** @default api.id */
-  pluginId?: string;
+  pluginId?: string | undefined;
   /** The plugin, as its users call it. @default api.name */
-  title?: string;
+  title?: string | undefined;
   /**
    * The command that `login`, `logout`, `status` and `accounts` belong to; false registers none. Gateway methods are
    * called after it as well. @default api.id
    */
-  command?: string | false;
+  command?: string | false | undefined;
   /**
    * The command that messages name for a login, where it is your own: "{host} memory auth login" (`{host}` is the
    * program of the host), with `--account` added for an account; or a function that returns the whole text.
    * @default the `login` of `command`, or of the command given to `addCommands`
    */
-  loginCommand?: string | ((account: string | undefined) => string);
+  loginCommand?: string | ((account: string | undefined) => string) | undefined;
   /** The sentences that tools, commands and chats show, as texts or by a function. @default those of the kit */
-  messages?: Messages;
+  messages?: Messages | undefined;
   /**
    * As in `AuthConfig`; `config` names a member of the user's `plugins.entries.<id>.config` that holds the token,
    * after `env`.
    */
-  token?: OutsideToken & { config?: string };
+  token?: (OutsideToken & { config?: string | undefined }) | undefined;
   /** The account, or how a tool's context decides on it. @default by `order`, else the stored order, else "default" */
-  profile?: string | ((context: ToolContext) => string | undefined);
+  profile?: string | ((context: ToolContext) => string | undefined) | undefined;
   /** Every agent of the host has a login of its own, named by its id. @default false */
-  perAgent?: boolean;
+  perAgent?: boolean | undefined;
   /** Renew tokens ahead of need in the gateway, and warn when a login is needed. @default true */
-  keepFresh?: boolean;
+  keepFresh?: boolean | undefined;
   /**
    * `/<command> login | logout | status | accounts` in private chats, answered without a model. @default false
    */
-  chat?: boolean | ChatOptions;
+  chat?: boolean | ChatOptions | undefined;
   /**
    * The gateway serves the end of a login through the browser, and a page that shows the code, on its own port: at
    * `redirectUri`, or on this machine at `http://127.0.0.1:<port>/plugins/<id>/callback`. Behind a proxy give
    * `redirectUri` with the address that the server knows. @default false
    */
-  callbackRoute?: boolean;
+  callbackRoute?: boolean | undefined;
   /**
    * Where `fetch` takes the token; `*.example.com` for subdomains. @default those of `resource`, else the first
    * request's
    */
-  origins?: string[];
+  origins?: string[] | undefined;
   /** Whether an answer other than a 401 rejects the token. It may read the answer, a copy; an error means no. */
-  isRejected?: (answer: Response) => boolean | Promise<boolean>;
+  isRejected?: ((answer: Response) => boolean | Promise<boolean>) | undefined;
 }
 
 /** The login of a plugin. Its own methods are those of the account that is meant when none is named. */

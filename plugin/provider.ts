@@ -35,18 +35,18 @@ export interface DeviceCodeAuthOptions
   /** The id of the provider, as given to `registerProvider`. */
   provider: string;
   /** @default provider */
-  pluginId?: string;
+  pluginId?: string | undefined;
   /** The id of this method. @default "device" */
-  id?: string;
+  id?: string | undefined;
   /** The label of the choice for the person. @default "Log in with a code" */
-  label?: string;
-  hint?: string;
+  label?: string | undefined;
+  hint?: string | undefined;
   /** The profile that the host keeps the tokens as. @default "<provider>:default" */
-  profileId?: string;
+  profileId?: string | undefined;
   /** Merged into the host's configuration after the login. */
-  configPatch?: Record<string, unknown>;
+  configPatch?: Record<string, unknown> | undefined;
   /** The model that the host is to offer after the login. */
-  defaultModel?: string;
+  defaultModel?: string | undefined;
 }
 
 /** The credential that the host keeps. Members beside the host's own carry the values that a refresh needs. */
@@ -113,9 +113,9 @@ export function deviceCodeAuthMethod(options: DeviceCodeAuthOptions): DeviceCode
 /** Where to authenticate through the browser. */
 export interface BrowserAuthOptions extends DeviceCodeAuthOptions {
   /** See `AuthConfig`. */
-  redirectUri?: string;
+  redirectUri?: string | undefined;
   /** See `AuthConfig`. */
-  authorizationEndpoint?: string;
+  authorizationEndpoint?: string | undefined;
 }
 
 export interface BrowserAuthMethod extends Omit<DeviceCodeAuthMethod, "kind"> {

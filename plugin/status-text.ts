@@ -117,11 +117,13 @@ export function logoutText(
   return [say("loggedOut", { text: `Logged out of ${title}; ${told}.` }), ...left].join("\n");
 }
 
-/** A line for each check, and one below it for what to do. */
-export function reportText({ ok, checks }: DoctorReport): string {
+/** A line for each check, and one below it for what to do; `loginCommand` logs an account in. */
+export function reportText({ ok, checks }: DoctorReport, loginCommand: (profile: string) => string): string {
   const lines = checks.flatMap(({ name, level, message, fix, fixed }) => {
     const head = `${(fixed ? "fixed" : level).padEnd(8)} ${name.padEnd(10)} `;
-    return fix === undefined || fixed ? [head + message] : [head + message, `${" ".repeat(head.length)}→ ${fix}`];
+    // The package knows the account, and this plugin its command.
+    const advice = fix?.replace(/^Log in \(profile (.+)\)\.$/, (_, profile) => `Log in with: ${loginCommand(profile)}`);
+    return advice === undefined || fixed ? [head + message] : [head + message, `${" ".repeat(head.length)}→ ${advice}`];
   });
   return [...lines, ok ? "No error was found." : "Errors were found."].join("\n");
 }

@@ -29,7 +29,7 @@ export async function build({ debug = false, quiet = false, options = [] } = {})
     ...cargo,
   ]);
   if (code === 0) {
-    writeFileSync(generatedTypes, published(readFileSync(generatedTypes, "utf8")));
+    writeFileSync(generatedTypes, undefinable(published(readFileSync(generatedTypes, "utf8"))));
     writeFileSync(profileFile, JSON.stringify({ debug, built: lastBuilt() }));
     return buildPlugin();
   }
@@ -70,6 +70,47 @@ function published(types) {
   const comment = /\/\*\*(?:(?!\*\/)[\s\S])*?@internal(?:(?!\*\/)[\s\S])*?\*\//.source;
   const declaration = /\nexport (?:declare class|interface) [\s\S]*?\n}\n/.source;
   return types.replace(new RegExp(comment + declaration, "g"), "").replace(/\n{3,}/g, "\n\n");
+}
+
+/**
+ * The types with `| undefined` at each optional member of what a caller gives, for callers that compile with
+ * `exactOptionalPropertyTypes`: the parameters of functions, their members, and the results of their callbacks. What a
+ * caller gets says exactly what it has.
+ */
+function undefinable(types) {
+  const interfaces = new Map(
+    [...types.matchAll(/^export interface (\w+) \{\n(?:.*\n)*?\}$/gm)].map(([text, name]) => [name, text]),
+  );
+  const given = new Set();
+  const give = (text) => {
+    for (const [name] of text.matchAll(/\b[A-Z]\w+/g)) {
+      if (interfaces.has(name) && !given.has(name)) {
+        given.add(name);
+        give(withoutParameters(withoutComments(interfaces.get(name))));
+      }
+    }
+  };
+  for (const [, parameters] of types.matchAll(/^export declare function \w+\((.*)\): /gm)) {
+    give(parameters);
+  }
+  let edited = types;
+  for (const name of given) {
+    const text = interfaces.get(name);
+    const optional = /^( {2}\w+\?: )(.*?)(;?)$/gm;
+    const loose = (_, start, type, end) => `${start}${type.startsWith("(") ? `(${type})` : type} | undefined${end}`;
+    edited = edited.replace(text, () => text.replace(optional, loose));
+  }
+  return edited;
+}
+
+function withoutComments(types) {
+  return types.replace(/\/\*\*[\s\S]*?\*\//g, "");
+}
+
+/** The types without the parameters of functions in them. */
+function withoutParameters(types) {
+  const fewer = types.replace(/\([^()]*\)(?= =>|: )/g, "");
+  return fewer === types ? types : withoutParameters(fewer);
 }
 
 /**

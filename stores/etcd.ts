@@ -20,17 +20,17 @@ import { StoreError } from "./store-error.ts";
 
 export interface EtcdStoreOptions extends SharedStoreOptions {
   /** @default the variable ETCDCTL_ENDPOINTS, else "http://127.0.0.1:2379" */
-  hosts?: string | string[];
+  hosts?: string | string[] | undefined;
   /**
    * Further options of `etcd3`: `credentials`, `auth`, … Without these two the variables of etcdctl count:
    * `ETCDCTL_CACERT`, `ETCDCTL_CERT` and `ETCDCTL_KEY` (files), `ETCDCTL_USER` (`name:password`, or the name beside
    * `ETCDCTL_PASSWORD`).
    */
-  client?: Record<string, unknown>;
+  client?: Record<string, unknown> | undefined;
   /** The prefix of all keys. @default "plugin_auth/" */
-  prefix?: string;
+  prefix?: string | undefined;
   /** How long a lock outlives a holder that was killed, in seconds. @default 10 */
-  lockSeconds?: number;
+  lockSeconds?: number | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: `etcd3` is a peer, which need not be installed for these types

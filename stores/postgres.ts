@@ -27,20 +27,20 @@ export interface PostgresStoreOptions extends SharedStoreOptions {
    * `postgres://user@host/database`. Without it the usual variables count: `PGHOST`, `PGUSER`, `PGPASSWORD`, … and
    * ~/.pgpass.
    */
-  connectionString?: string;
+  connectionString?: string | undefined;
   /** Further options of `pg`: `ssl`, `host`, `user`, … */
-  client?: Record<string, unknown>;
+  client?: Record<string, unknown> | undefined;
   /**
    * A pool of the plugin's own for reads and writes. The lock and the notifications have connections of their own,
    * made with the pool's options where none are given here.
    */
-  pool?: PostgresPool;
+  pool?: PostgresPool | undefined;
   /** @default the first schema of the search path */
-  schema?: string;
+  schema?: string | undefined;
   /** @default "plugin_auth" */
-  table?: string;
+  table?: string | undefined;
   /** Makes the table on first use. Off: run {@link postgresStatement} once, as a user who may. @default true */
-  create?: boolean;
+  create?: boolean | undefined;
 }
 
 /** The statement that makes the table, for a role that may not do so itself. */

@@ -19,16 +19,16 @@ export interface RedisStoreOptions extends SharedStoreOptions {
    * `redis://user:password@host:6379/0`, `rediss://…` with TLS. Without a password in it, the variables
    * `REDIS_USERNAME` and `REDIS_PASSWORD` or `REDISCLI_AUTH` count. @default the variable `REDIS_URL`, else localhost
    */
-  url?: string;
+  url?: string | undefined;
   /** Further options of node-redis' `createClient`: `socket`, `username`, `password`, … */
-  client?: Record<string, unknown>;
+  client?: Record<string, unknown> | undefined;
   /** The prefix of all keys. @default "plugin_auth:" */
-  prefix?: string;
+  prefix?: string | undefined;
   /**
    * How long a lock outlives a holder that was killed, in milliseconds; it is renewed three times as often. @default
    * 10000
    */
-  lockMs?: number;
+  lockMs?: number | undefined;
 }
 
 // Redis runs a script as one step. A value is written if the key still has the version; every machine hears of it.

@@ -9,9 +9,9 @@ export interface SharedStoreOptions {
    * Encrypts what is stored (AES-256-GCM). While a key is changed: the new one, then the one before; the first
    * encrypts, both decrypt. Without it the values hold tokens in plain text.
    */
-  encryptionKey?: EncryptionKey | [EncryptionKey, EncryptionKey];
+  encryptionKey?: EncryptionKey | [EncryptionKey, EncryptionKey] | undefined;
   /** How long a request to the engine may take, in milliseconds. @default 5000 */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** One thing that `inspect` has looked at. */

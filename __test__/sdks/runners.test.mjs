@@ -16,7 +16,25 @@ const runners = {
   "node:test": { file: "plugin.test.js", type: "module", args: ["--test"], env: { NODE_ENV: "test" } },
   vitest: { file: "plugin.test.js", type: "module", args: ["vitest/vitest.mjs", "run"] },
   jest: { file: "plugin.test.js", type: "commonjs", args: ["jest/bin/jest.js"] },
+  "jest, for an ES module": {
+    file: "plugin.test.js",
+    type: "module",
+    args: ["jest/bin/jest.js"],
+    env: { NODE_OPTIONS: "--experimental-vm-modules" },
+  },
 };
+
+/** The code blocks of the page below this heading. */
+const blocks = (heading) => {
+  const [, section] = new RegExp(`^### ${heading}\\n([\\s\\S]*?)(?=^##)`, "m").exec(page);
+  return [...section.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code);
+};
+
+/** The test for that runner; that of jest for an ES module has other first lines. */
+function testFor(runner) {
+  const [test, imports] = blocks(runner.split(",")[0]);
+  return runner.includes(",") ? imports + test.replace(/^const .* = require\(.*\);\n/gm, "") : test;
+}
 
 for (const [runner, { file, type, args, env }] of Object.entries(runners)) {
   test(`the test of docs/guide/testing.md passes in ${runner}`, async (t) => {
@@ -26,8 +44,8 @@ for (const [runner, { file, type, args, env }] of Object.entries(runners)) {
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(root, join(folder, "node_modules", "clawdbot-plugin-auth"), "dir");
     symlinkSync(join(import.meta.dirname, "node_modules", "vitest"), join(folder, "node_modules", "vitest"), "dir");
-    const code = new RegExp(`^### ${runner}\\n[^#]*?\`\`\`js\\n([\\s\\S]*?)\`\`\``, "m").exec(page)[1];
-    writeFileSync(join(folder, file), code);
+    symlinkSync(join(import.meta.dirname, "node_modules", "@jest"), join(folder, "node_modules", "@jest"), "dir");
+    writeFileSync(join(folder, file), testFor(runner));
     writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
     const required = plugin
       .replace(/import \{(.*?)\} from ("[^"]+");/, "const {$1} = require($2);")

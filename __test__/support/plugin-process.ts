@@ -1,5 +1,5 @@
 /** A plugin in a process of its own, which calls the package's functions on command. */
-import type { AuthConfig, AuthStatus, Verification } from "../../index.js";
+import type { AuthConfig, AuthStatus, TokenOptions, Verification } from "../../index.js";
 import { Child, type ChildOptions } from "./child.ts";
 import type { Lifetime } from "./lifetime.ts";
 
@@ -28,7 +28,7 @@ export class PluginProcess {
     this.child = child;
   }
 
-  accessToken(config: AuthConfig, options?: { rejectedToken?: string }): Promise<string> {
+  accessToken(config: AuthConfig, options?: TokenOptions): Promise<string> {
     return this.call("getValidAccessToken", [config], options) as Promise<string>;
   }
 

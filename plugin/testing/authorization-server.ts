@@ -1,25 +1,25 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import http from "node:http";
+import http, { type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { now } from "../../lib/shared.js";
 
 /** How a server for tests behaves. */
 export interface AuthorizationServerOptions {
   /** Seconds that an access token lives. @default 3600 */
-  accessTokenLifetime?: number;
+  accessTokenLifetime?: number | undefined;
   /** Seconds that a device code lives. @default 600 */
-  deviceCodeLifetime?: number;
+  deviceCodeLifetime?: number | undefined;
   /** Each refresh gives a new refresh token; a spent one that is used again ends the login. @default true */
-  rotation?: boolean;
+  rotation?: boolean | undefined;
   /** Clients may register themselves (RFC 7591). @default true */
-  registration?: boolean;
+  registration?: boolean | undefined;
   /** Clients by their ids, with their secrets; undefined for a public one. @default every id is a public client */
-  clients?: Record<string, string | undefined>;
+  clients?: Record<string, string | undefined> | undefined;
   /** Every login is approved at once, without {@link TestAuthorizationServer.approve}. @default false */
-  approval?: "automatic";
+  approval?: "automatic" | undefined;
   /** @default a free one */
-  port?: number;
+  port?: number | undefined;
 }
 
 /** A request, as the server got it: with its secrets. */
@@ -27,7 +27,7 @@ export interface TestRequest {
   endpoint: TestEndpoint;
   method: string;
   path: string;
-  headers: http.IncomingHttpHeaders;
+  headers: IncomingHttpHeaders;
   /** The parameters of the query and of the form. */
   parameters: Record<string, string>;
   clientId: string | undefined;
@@ -84,7 +84,7 @@ export interface TestAuthorizationServer {
   /** Whether a service should accept this token, or this `Authorization` header. */
   accepts(token: string | null | undefined): boolean;
   /** Tokens as a login would have given them, without one. */
-  grant(options?: { clientId?: string; scopes?: string[] }): GrantedLogin;
+  grant(options?: { clientId?: string | undefined; scopes?: string[] | undefined }): GrantedLogin;
   close(): Promise<void>;
 }
 
@@ -553,7 +553,7 @@ async function browse(url: string): Promise<string> {
 }
 
 /** Not by `fetch`, which a test may have replaced. */
-function got(url: string): Promise<{ status: number; headers: http.IncomingHttpHeaders }> {
+function got(url: string): Promise<{ status: number; headers: IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
     const request = http.get(url, { agent: false }, (response) => {
       response.resume();

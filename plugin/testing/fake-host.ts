@@ -9,18 +9,18 @@ import { runOn, Terminal } from "./terminal.ts";
 /** The plugin, and what its user has configured. */
 export interface FakeHostOptions {
   /** @default "my-memory" */
-  id?: string;
+  id?: string | undefined;
   /** @default "My Memory" */
-  name?: string;
+  name?: string | undefined;
   /** The host's whole configuration. */
   config?: unknown;
   /** `plugins.entries.<id>.config`. */
-  pluginConfig?: Record<string, unknown>;
+  pluginConfig?: Record<string, unknown> | undefined;
   /**
    * Where logins are stored; null: `api.runtime` throws, as in openclaw's `cli-metadata` mode. @default a temporary
    * folder
    */
-  stateDir?: string | null;
+  stateDir?: string | null | undefined;
   /** `api.runtime.channel`. @default one that keeps what is sent, for {@link FakeHost.received} */
   channel?: unknown;
 }

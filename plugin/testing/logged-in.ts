@@ -7,13 +7,13 @@ import { clock } from "./clock.ts";
 /** The login that is to be there. */
 export interface TestLogin {
   /** @default a random one */
-  access?: string;
+  access?: string | undefined;
   /** The refresh token. With one, `clientId` (here or in the config) names its client. */
-  refresh?: string;
+  refresh?: string | undefined;
   /** When the access token ends, Unix milliseconds; in the past: it has just ended. @default never */
-  expires?: number;
-  scopes?: string[];
-  clientId?: string;
+  expires?: number | undefined;
+  scopes?: string[] | undefined;
+  clientId?: string | undefined;
 }
 
 /** Logs a person in without a server: stores the given login for the account. With `server.grant()` of {@link
