@@ -8,7 +8,7 @@ use napi_derive::napi;
 
 use crate::blocking::Glance;
 use crate::store::cache::SlotId;
-use crate::time::{Clock as _, SystemClock};
+use crate::time::SystemClock;
 
 use super::auth_config::auth_config;
 use super::payload::Token;
@@ -52,7 +52,7 @@ pub fn is_fresh() -> bool {
     let Some(&[stamp, due]) = QUESTION.get().map(|(question, _)| &**question) else {
         return false;
     };
-    SystemClock.boot().0.as_secs_f64() < due && watches::holds(stamp)
+    SystemClock.boot_or_soon().0.as_secs_f64() < due && watches::holds(stamp)
 }
 
 /// The place and generation of what was asked last.
