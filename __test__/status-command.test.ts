@@ -56,3 +56,24 @@ test("it says of each account whether somebody has to log in, without a host, a 
   assert.equal(misused.code, 3);
   assert.match(misused.stderr, /Usage: clawdbot-plugin-auth status <plugin id>/);
 });
+
+test("what is wrong with the command line is said in one line, then comes the usage", async (t) => {
+  const home = TempHome.create(t);
+  const lines = async (...args: string[]) => {
+    const child = Child.start(t, script, { env: home.env(), args });
+    assert.equal((await child.exit).code, 3);
+    return child.stderr.split("\n");
+  };
+  for (const [args, said] of [
+    [["status", "memory", "--acount", "work"], "Unknown option '--acount'"],
+    [["staus", "memory"], 'There is no command "staus"'],
+    [
+      ["move", "memory", "--to", "redis", "--options", "redis://127.0.0.1"],
+      `--options takes JSON, such as '{"url":"redis://127.0.0.1:6379"}'`,
+    ],
+  ] as const) {
+    const [first, second = ""] = await lines(...args);
+    assert.equal(first, said);
+    assert.match(second, /^Usage: clawdbot-plugin-auth /);
+  }
+});

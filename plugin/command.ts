@@ -62,7 +62,7 @@ async function main(args: string[]): Promise<number> {
     ...(values["state-dir"] !== undefined && { stateDir: values["state-dir"] }),
   };
   if (command === "move") {
-    const store = await storeOf(values.to ?? values.from, JSON.parse(values.options));
+    const store = await storeOf(values.to ?? values.from, optionsIn(values.options));
     try {
       const to = values.to === undefined ? "file" : "store";
       console.log(movedText(await moveLogins({ ...config, store }, to, values.account)));
@@ -92,6 +92,14 @@ interface Stores {
   [name: string]: (options: object) => CredentialStore & { end(): Promise<void> };
 }
 
+function optionsIn(text: string): object {
+  try {
+    return JSON.parse(text) as object;
+  } catch {
+    throw new TypeError(`--options takes JSON, such as '{"url":"redis://127.0.0.1:6379"}'`);
+  }
+}
+
 async function storeOf(engine: string | undefined, options: object) {
   if (engine !== "postgres" && engine !== "redis" && engine !== "etcd") {
     throw new TypeError("Name the store by --to or --from");
@@ -108,7 +116,9 @@ main(process.argv.slice(2)).then(
   },
   (error: Error & { code?: string }) => {
     const isOurs = error instanceof AuthError;
-    console.error(isOurs ? error.message : `${error.message}\n${usage}`);
+    // Node goes on about arguments that begin with a hyphen; none of ours does.
+    const [said] = error.code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" ? error.message.split(". ") : [error.message];
+    console.error(isOurs ? said : `${said}\n${usage}`);
     // Not 1, which means that a login is needed.
     process.exitCode = 3;
   },
