@@ -48,8 +48,9 @@ function emptied(folder) {
 async function installed() {
   const found = existsSync(cargoFuzz) ? await output(cargoFuzz, ["--version"]) : "";
   if (found.trim() !== `cargo-fuzz ${version}`) {
-    console.log(`Installing cargo-fuzz ${version} (a minute or two, once) …`);
-    await output("cargo", ["install", "cargo-fuzz", "--locked", "--version", version, "--root", tools]);
+    console.log(`Installing cargo-fuzz ${version} (a minute, once) …`);
+    // It starts the compiler and no more.
+    await output("cargo", ["install", "cargo-fuzz", "--debug", "--locked", "--version", version, "--root", tools]);
   }
 }
 
