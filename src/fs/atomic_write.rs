@@ -363,8 +363,9 @@ mod unix {
         Ok(false)
     }
 
-    /// Finds what would make the rename fail before there is something to lose.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    /// Finds what would make the rename fail before there is something to lose. Not on Android,
+    /// where a filter may kill an app for a system call that is new to it.
+    #[cfg(target_os = "linux")]
     pub(super) fn require_replaceable(target: &Path) -> Result<(), Error> {
         use crate::fs::io_failure;
         use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
@@ -394,7 +395,7 @@ mod unix {
         Ok(())
     }
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::unnecessary_wraps,
         reason = "Linux can tell, and both have one signature"

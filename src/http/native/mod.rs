@@ -193,9 +193,9 @@ impl Connector {
         // Without the extra certificates first: with them, a machine that has no store of its own would trust nothing
         // else.
         let client = match (builder().build(), extra.is_empty()) {
-            (Ok(client), true) => Ok(client),
-            (Ok(_), false) => merge(builder(), &extra),
-            (Err(_), _) => builder()
+            (Ok(client), true) if !NODES_TRUST => Ok(client),
+            (Ok(_), false) if !NODES_TRUST => merge(builder(), &extra),
+            _ => builder()
                 .tls_backend_preconfigured(sources.fallback_tls(brought, &extra)?)
                 .build(),
         };
@@ -594,7 +594,7 @@ impl TrustSources {
 
     fn extra_certificates(&self) -> Trust {
         // The verifier reads SSL_CERT_FILE itself except where the system's own API verifies.
-        let verifier_ignores_it = cfg!(any(windows, target_vendor = "apple"));
+        let verifier_ignores_it = cfg!(any(windows, target_vendor = "apple")) || NODES_TRUST;
         let mut trust = Trust::default();
         for (name, path, merged) in [
             ("NODE_EXTRA_CA_CERTS", &self.node_extra, true),
@@ -642,17 +642,21 @@ impl TrustSources {
     }
 }
 
+/// Whether Node's certificates are trusted, whatever the machine has. Android's verifier is a part of Java, which a
+/// Node in Termux has none of.
+const NODES_TRUST: bool = cfg!(target_os = "android");
+
 /// Whether this machine may have no certificates: none of the usual bundles exists.
-#[cfg(all(unix, not(target_vendor = "apple")))]
+#[cfg(all(unix, not(any(target_vendor = "apple", target_os = "android"))))]
 pub(crate) fn may_lack_certificates() -> bool {
     let bundle = openssl_probe::probe().cert_file;
     !bundle.is_some_and(|path| path.metadata().is_ok_and(|bundle| bundle.len() > 0))
 }
 
 /// macOS and Windows always have some.
-#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+#[cfg(not(all(unix, not(any(target_vendor = "apple", target_os = "android")))))]
 pub(crate) fn may_lack_certificates() -> bool {
-    false
+    NODES_TRUST
 }
 
 /// The usable certificates of a PEM file; the error completes "the file …".
