@@ -9,7 +9,10 @@ fn main() {
     napi_build::setup();
     // A worker thread that ends unloads the addons that only it had loaded; our runtime's thread may still be running
     // in this one.
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
+        Ok("linux") => println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete"),
+        // Linked by lld itself (scripts/android.mjs).
+        Ok("android") => println!("cargo:rustc-cdylib-link-arg=-znodelete"),
+        _ => {}
     }
 }

@@ -240,6 +240,11 @@ for (const { what, binaries, says } of [
 const overriding = (platform: string) =>
   `Object.defineProperty(process, "platform", { value: ${JSON.stringify(platform)} });`;
 
+const nodeIsOf = (triple: string) => {
+  const [platform, arch] = triple.split("-");
+  return `${overriding(platform as string)} Object.defineProperty(process, "arch", { value: "${arch}" });`;
+};
+
 /** Prints what the first call says. */
 function firstCall(folder: string, before = ""): string {
   const config = { pluginId: "p", issuer: "https://auth.example.com", stateDir: folder };
@@ -259,7 +264,20 @@ for (const [what, flags, before, says, never] of [
     /start it without --no-addons.*--allow-addons/,
     /omit=optional/,
   ],
-  ["Android", [], overriding("android"), /no working binary for android \w+: .*proot-distro/, /npm run build|omit/],
+  [
+    "Android on x64",
+    [],
+    nodeIsOf("android-x64"),
+    /no working binary for android x64: .*proot-distro/,
+    /npm run build|omit/,
+  ],
+  [
+    "Android on arm64",
+    [],
+    nodeIsOf("android-arm64"),
+    /no working binary for android arm64: the package clawdbot-plugin-auth-android-arm64 is missing.*--omit=optional/,
+    /proot-distro/,
+  ],
   ["a platform of which there is none", [], overriding("freebsd"), /for freebsd \w+: .*`npm run build`/, /omit/],
 ] as const) {
   test(`${what}: the error says what helps, and nothing else`, async (t) => {
@@ -298,11 +316,6 @@ for (const [what, format, says] of [
     assert.match(stdout + stderr, says);
   });
 }
-
-const nodeIsOf = (triple: string) => {
-  const [platform, arch] = triple.split("-");
-  return `${overriding(platform as string)} Object.defineProperty(process, "arch", { value: "${arch}" });`;
-};
 
 for (const triple of [
   `freebsd-${process.arch}`,

@@ -278,16 +278,20 @@ test("a browser that does not come back: after a while, what to look for; one th
   process.exitCode = 0;
 });
 
-test("after the approval Ctrl-C waits for the outcome, and claims nothing; a second one does not", withSignals, async (t) => {
-  const login = Child.start(t, "approved-login.mjs", { env: TempHome.create(t).env() });
-  await login.event("saving");
-  login.signal("SIGINT");
-  await login.event("heard");
-  login.signal("SIGINT");
-  const { code, stdout } = await outcome(login);
-  assert.equal(code, 130);
-  assert.doesNotMatch(stdout, /given up/);
-});
+test(
+  "after the approval Ctrl-C waits for the outcome, and claims nothing; a second one does not",
+  withSignals,
+  async (t) => {
+    const login = Child.start(t, "approved-login.mjs", { env: TempHome.create(t).env() });
+    await login.event("saving");
+    login.signal("SIGINT");
+    await login.event("heard");
+    login.signal("SIGINT");
+    const { code, stdout } = await outcome(login);
+    assert.equal(code, 130);
+    assert.doesNotMatch(stdout, /given up/);
+  },
+);
 
 test("the page is opened on a terminal, unless --no-open; without one, with --open", {
   skip: process.platform !== "linux" && "takes util-linux's script",

@@ -13,6 +13,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const buildScripts: Record<string, string> = {
   "clawdbot-plugin-auth": "linker options of a Node addon, by napi-build",
   httparse: "asks for the processor's vector instructions",
+  jni: "asks for the system (Android)",
+  "jni-macros": "asks what the compiler can do (Android)",
   libc: "asks which compiler and C library it is built for",
   napi: "passes on what napi-build found",
   "napi-sys": "nothing outside of Windows",
@@ -25,6 +27,7 @@ const buildScripts: Record<string, string> = {
   serde_core: "asks what the compiler can do",
   serde_json: "asks for the width of the processor",
   "system-configuration-sys": "links the system's framework (macOS)",
+  thiserror: "asks what the compiler can do (Android)",
   windows_aarch64_msvc: "names its import library (Windows on arm64)",
   zmij: "asks what the compiler can do",
 };

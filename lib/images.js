@@ -136,7 +136,7 @@ function load(name) {
     const triple = abi === undefined ? `${platform}-${arch}` : `${platform}-${arch}-${abi}`;
     try {
       const path = lasting(name, triple) ?? beside(__dirname, name, triple) ?? installed(name, triple);
-      if (platform === "linux") checkWhole(path);
+      if (platform === "linux" || platform === "android") checkWhole(path);
       return loaded(path);
     } catch (error) {
       if (error.code === "ERR_DLOPEN_DISABLED") throw new Error(require("./unusable.js").ADDONS_DISABLED);

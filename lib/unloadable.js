@@ -33,12 +33,13 @@ function ownBuild(name, abis) {
 function unloadable(name, abis, failures) {
   const { platform, arch } = process;
   const { version } = require("../package.json");
-  const isKnown = ["linux", "darwin", "win32"].includes(platform) && ["x64", "arm64"].includes(arch);
+  const isPhone = platform === "android" && arch === "arm64" && name === MAIN;
+  const isKnown = isPhone || (["linux", "darwin", "win32"].includes(platform) && ["x64", "arm64"].includes(arch));
   if (!isKnown) {
     const [failure] = failures.values();
     const why =
       failure === undefined
-        ? "there are binaries for Linux, macOS and Windows on x64 and arm64"
+        ? `there are binaries for Linux, macOS and Windows on x64 and arm64${name === MAIN ? ", and for Android on arm64" : ""}`
         : `the one that is there does not load (${failure})`;
     const next =
       platform === "android"

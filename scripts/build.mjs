@@ -63,6 +63,7 @@ export const libraries = {
   linux: "libclawdbot_plugin_auth.so",
   darwin: "libclawdbot_plugin_auth.dylib",
   win32: "clawdbot_plugin_auth.dll",
+  android: "libclawdbot_plugin_auth.so",
 };
 
 /** The types without what index.js alone uses, which says `@internal` in its comment. */

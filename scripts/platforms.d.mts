@@ -4,7 +4,7 @@ export interface Platform {
   target: string;
   /** npm's name: the folder in npm/, and the end of the package's name. */
   name: string;
-  os: "linux" | "darwin" | "win32";
+  os: "linux" | "darwin" | "win32" | "android";
   cpu: "x64" | "arm64";
   libc?: "glibc" | "musl";
   package: string;
@@ -20,6 +20,8 @@ export declare const platforms: Platform[];
 export declare const keychainPackage: string;
 /** The same platform's build with the system's keychain. */
 export declare function keychainBuildOf(platform: Platform): Platform;
+/** All that is published. */
+export declare const builds: Platform[];
 /** @param wanted Either name, Rust's or npm's. */
 export declare function platformOf(wanted: string): Platform;
 /** The platform of the Node that runs us, if there is a binary for it. */

@@ -6,7 +6,7 @@ import { root } from "./setup.mjs";
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 const cpus = { x86_64: "x64", aarch64: "arm64" };
-const systems = { linux: "linux", darwin: "darwin", windows: "win32" };
+const systems = { linux: "linux", darwin: "darwin", windows: "win32", android: "android" };
 const libcs = { gnu: "glibc", musl: "musl" };
 
 /** The package that users add for `storage: "keychain"`. */
@@ -14,7 +14,8 @@ export const keychainPackage = `${manifest.name}-keychain`;
 
 /** @type {import("./platforms.mjs").Platform[]} */
 export const platforms = manifest.napi.targets.map((target) => {
-  const [architecture, , system, abi] = target.split("-");
+  // Android has no vendor.
+  const [architecture, , system, abi] = target.replace("-linux-android", "-unknown-android").split("-");
   const os = systems[system];
   const cpu = cpus[architecture];
   const name = [os, cpu, abi].filter((part) => part !== undefined).join("-");
@@ -46,6 +47,9 @@ export function keychainBuildOf(platform) {
     features: ["keychain"],
   };
 }
+
+/** All that is published; Android has no keychain. */
+export const builds = [...platforms, ...platforms.filter(({ os }) => os !== "android").map(keychainBuildOf)];
 
 /** @param {string} wanted Either name, Rust's or npm's. */
 export function platformOf(wanted) {

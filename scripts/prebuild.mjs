@@ -6,18 +6,20 @@
 //
 // Linux is built with zig as C compiler and linker (cargo-zigbuild): it links against any glibc, musl too, and for any
 // processor. Both come from PyPI, into target/tools. macOS links there as well, with stubs of what zig lacks
-// (macos-stubs.mjs): to be looked at, and compared with what the workflow builds on macOS. Windows is built on Windows.
+// (macos-stubs.mjs): to be looked at, and compared with what the workflow builds on macOS. So does Android (android.mjs).
+// Windows is built on Windows.
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { androidToolchain } from "./android.mjs";
 import { libraries as built } from "./build.mjs";
 import { output, run } from "./command.mjs";
 import { readElf } from "./elf.mjs";
 import { readMachO } from "./mach-o.mjs";
 import { macosStubs } from "./macos-stubs.mjs";
-import { keychainBuildOf, platformOf, platforms } from "./platforms.mjs";
+import { builds, platformOf, platforms } from "./platforms.mjs";
 import { root } from "./setup.mjs";
 
 /** Every Linux since 2014 has it; Rust requires it. */
@@ -29,7 +31,7 @@ const macos = "11.0";
 /** The most bytes of the default binary: hosts copy it into every capture of a plugin. */
 const largest = 2_900_000;
 
-const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
+export const zig = ["ziglang==0.17.0", "cargo-zigbuild==0.24.0"];
 
 /** Where Debian's pip would refuse to install anything: a Python environment of our own. */
 export async function pythonTools(name, packages, { dependencies = false } = {}) {
@@ -80,8 +82,13 @@ async function prebuild(platform) {
   // Lets the stable compiler take options that begin with -Z.
   const env = { MACOSX_DEPLOYMENT_TARGET: macos, CARGO_ENCODED_RUSTFLAGS: flags.join("\x1f"), RUSTC_BOOTSTRAP: "1" };
   let command = ["build", "--target", target];
+  if (os === "android") {
+    const toolchain = await androidToolchain(join(await pythonTools("zig", zig), "python"));
+    env.CARGO_ENCODED_RUSTFLAGS = [...flags, ...toolchain.flags].join("\x1f");
+    Object.assign(env, toolchain.env);
+  }
   const std = ownStd ? ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size"] : [];
-  if (isLinked) {
+  if (isLinked && os !== "android") {
     env.PATH = `${await pythonTools("zig", zig)}${delimiter}${process.env.PATH}`;
     command = ["zigbuild", "--target", libc === "glibc" ? `${target}.${glibc}` : target];
   }
@@ -105,10 +112,11 @@ async function hasRustSource() {
   return added !== undefined;
 }
 
-/** The libraries that each kind of Linux build may require: no more than Node itself requires. */
+/** The libraries that each kind of Linux build, and Android's, may require: no more than Node itself requires. */
 const libraries = {
   glibc: /^(libc\.so\.6|libm\.so\.6|libdl\.so\.2|libpthread\.so\.0|librt\.so\.1|ld-linux-.+)$/,
   musl: /^libc\.(so|musl-.+\.so\.1)$/,
+  android: /^lib(c|m|dl|log)\.so$/,
 };
 
 const ofMacos =
@@ -123,7 +131,7 @@ export function check(platform) {
   if (content.includes(homedir()) || content.includes(root)) problems.push("it names folders of this machine");
   const isDefault = platform.features.length === 0;
   if (isDefault && content.length > largest) problems.push(`it is larger than ${largest} bytes`);
-  if (platform.os === "linux") {
+  if (platform.os === "linux" || platform.os === "android") {
     const elf = readElf(path);
     const highest = elf.versions
       .filter((version) => version.startsWith("GLIBC_"))
@@ -133,7 +141,8 @@ export function check(platform) {
     if (!elf.whole) problems.push("it is not whole by the measure of index.js");
     if (!elf.staysLoaded) problems.push("it can be unloaded (see build.rs)");
     if (platform.libc === "glibc" && byVersion(highest, `GLIBC_${glibc}`) > 0) problems.push(`it needs ${highest}`);
-    const foreign = elf.libraries.filter((library) => !libraries[platform.libc].test(library));
+    if (platform.os === "android" && elf.pages < 16_384) problems.push(`it fits pages of ${elf.pages} bytes only`);
+    const foreign = elf.libraries.filter((library) => !libraries[platform.libc ?? platform.os].test(library));
     if (foreign.length > 0) problems.push(`it needs ${foreign.join(", ")}`);
     facts.push(`needs ${elf.libraries.join(", ")}`, ...(highest ? [`highest symbol ${highest}`] : []));
   }
@@ -172,7 +181,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const names = process.argv.slice(2);
     const wanted = names.length > 0 ? names.map(platformOf) : platforms.filter(({ os }) => os === process.platform);
     for (const platform of wanted) {
-      for (const build of [platform, keychainBuildOf(platform)]) {
+      for (const build of builds.filter(({ name }) => name === platform.name)) {
         console.log(`\n━━━ ${build.package}`);
         await prebuild(build);
         console.log(check(build));

@@ -628,9 +628,9 @@ export const protections = [
   },
   {
     protection: "Words: Android has proot-distro",
-    find: 'platform === "android"',
-    replace: 'platform === "ios"',
-    tests: { loading: ["^Android"] },
+    find: 'platform === "android" ? "In Termux',
+    replace: 'platform === "ios" ? "In Termux',
+    tests: { loading: ["^Android on x64"] },
   },
   {
     protection: "What another wrote is used once the lock is taken",

@@ -36,16 +36,18 @@ async function smoke(platform) {
 
 async function nodes(platform) {
   if (platform === runningPlatform()) return [[process.execPath]];
-  if (platform.libc === "musl") return [await foreignNode(platform)];
+  if (platform.libc === "musl" || platform.os === "android") return [await foreignNode(platform)];
   const commands = [];
   for (const major of majors) commands.push(await foreignNode(platform, major));
   return commands;
 }
 
-/** Linux runs binaries of the same processor, and those of arm64 emulated. */
+/** Linux runs binaries of the same processor, and those of arm64 emulated; for Android as well. */
 function runsHere({ name, os, cpu }) {
   if (name === runningPlatform()?.name) return true;
-  return process.platform === "linux" && os === "linux" && (cpu === "arm64" || process.arch === "x64");
+  return (
+    process.platform === "linux" && ["linux", "android"].includes(os) && (cpu === "arm64" || process.arch === "x64")
+  );
 }
 
 try {

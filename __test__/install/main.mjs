@@ -10,7 +10,7 @@ import { basename, join, relative } from "node:path";
 import { build, buildKeychain, isBuilt } from "../../scripts/build.mjs";
 import { output } from "../../scripts/command.mjs";
 import { pack } from "../../scripts/packages.mjs";
-import { keychainBuildOf, keychainPackage, platforms, runningPlatform } from "../../scripts/platforms.mjs";
+import { builds, keychainBuildOf, keychainPackage, platforms, runningPlatform } from "../../scripts/platforms.mjs";
 import { install, nodeMajors, npm, root, setUp } from "../../scripts/setup.mjs";
 
 const name = "clawdbot-plugin-auth";
@@ -66,7 +66,6 @@ const published = [
 const here = import.meta.dirname;
 const consumers = join(here, "consumers");
 const running = runningPlatform();
-const builds = [...platforms, ...platforms.map(keychainBuildOf)];
 
 async function main(workplace) {
   const packages = await step("pack", () => pack({ standIns: true }));
