@@ -154,7 +154,7 @@ test("where the host does not say where its state is, the package's own rule app
   const host = new FakeHost({ stateDir: null });
   const auth = pluginAuth(host.api, { issuer: "https://auth.example.com" });
   assert.match((await auth.status()).path, /credentials.my-memory.default\.json$/);
-  assert.equal(host.runtimeReads, 1);
+  assert.equal(host.runtimeReads, 2, "for the config and for the state");
 });
 
 test("the token of the store, and one sentence that names the command when there is none", async (t) => {
@@ -319,6 +319,37 @@ test("config: what the user has set goes before what the plugin says", async (t)
   assert.equal(auth.profile, "default");
   assert.deepEqual(Object.keys(configSchema.properties), Object.keys(uiHints));
   assert.equal(uiHints.clientSecret.sensitive, true);
+});
+
+test("config: a change counts at the next call, also where the host has registered the plugin with an older one", async (t) => {
+  const [before, after] = [await AuthorizationServer.start(t), await AuthorizationServer.start(t)];
+  const configuration = (config: object) => ({ plugins: { entries: { "my-memory": { config } } } });
+  const old = { issuer: before.issuer, clientId: "of the user" };
+  let current: object = configuration(old);
+  const { stateDir } = TempHome.create(t);
+  // With what the plugin's schema adds, as hosts do.
+  const host = new FakeHost({ stateDir, config: current, pluginConfig: { ...old, perAgent: false, byDefault: 1 } });
+  Object.defineProperty(host.api, "runtime", {
+    get: () => ({ state: { resolveStateDir: () => stateDir }, config: { current: () => current } }),
+  });
+  const seen: object[] = [];
+  const perAgent = (config: Record<string, unknown>) => {
+    seen.push(config);
+    return config.perAgent === true;
+  };
+  const auth = pluginAuth(host.api, { scopes: ["memory"], clientId: "public", perAgent });
+  const { issuer, clientId, profile } = auth.config();
+  assert.deepEqual([issuer, clientId, profile], [before.issuer, "of the user", undefined]);
+  assert.equal(auth.config(), auth.config(), "the same object while nothing has changed");
+
+  current = configuration({ issuer: after.issuer, perAgent: true });
+  const changed = auth.account({ agentId: "ops" });
+  assert.equal(changed.profile, "ops");
+  assert.equal(auth.config("ops").clientId, "public", "what was removed counts no more");
+  assert.deepEqual(seen.at(-1), { issuer: after.issuer, perAgent: true, byDefault: 1 });
+  await grantedLogin(auth.config("ops"));
+  assert.ok(await changed.getValidAccessToken());
+  assert.equal((await changed.status()).issuer, after.issuer);
 });
 
 test("the command names the host that runs, its profile and the account", () => {

@@ -21,7 +21,7 @@ const kinds: Record<string, Kind> = {
   loginCommand: textOrFunction,
   messages: ["an object or a function", (value) => isObject(value) || isFunction(value)],
   profile: textOrFunction,
-  perAgent: flag,
+  perAgent: ["true, false or a function", (value) => typeof value === "boolean" || isFunction(value)],
   keepFresh: flag,
   origins: texts,
   resource: texts,

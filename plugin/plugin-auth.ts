@@ -55,8 +55,11 @@ export interface PluginAuthOptions extends Omit<AuthConfig, "pluginId" | "profil
   token?: (OutsideToken & { config?: string | undefined }) | undefined;
   /** The account, or how a tool's context decides on it. @default by `order`, else the stored order, else "default" */
   profile?: string | ((context: ToolContext) => string | undefined) | undefined;
-  /** Every agent of the host has a login of its own, named by its id. @default false */
-  perAgent?: boolean | undefined;
+  /**
+   * Every agent of the host has a login of its own, named by its id; or a function that decides that from the user's
+   * `plugins.entries.<id>.config`, at each call. @default false
+   */
+  perAgent?: boolean | ((pluginConfig: Record<string, unknown>) => boolean) | undefined;
   /** Renew tokens ahead of need in the gateway, and warn when a login is needed. @default true */
   keepFresh?: boolean | undefined;
   /**
@@ -105,6 +108,7 @@ export interface PluginAuth extends Account {
 export type RegisteringApi = Omit<PluginApi, "registerTool">;
 
 interface HostRuntime {
+  config?: { current?: () => unknown };
   state?: { resolveStateDir?: () => string };
   channel?: { routing?: { resolveAgentRoute?: (of: object) => { agentId?: string } | undefined } };
 }
@@ -141,21 +145,29 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   const say = wording(messages, title);
   const origins = new Origins(named, auth.resource, auth.allowHttp, auth.otherResources);
   loadFrom(api.rootDir);
-  if (perAgent === true && profile !== undefined) {
+  if (perAgent && profile !== undefined) {
     throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
   }
 
+  const pluginConfig = currentPluginConfig(api);
+  const isPerAgent = () => (typeof perAgent === "function" ? perAgent(pluginConfig()) : perAgent) === true;
   /** Nothing: the order decides, or it is "default". */
   const profileOf = (context: ToolContext): string | undefined => {
-    if (perAgent === true) {
-      return context.agentId || defaultAgent(api.config);
+    if (isPerAgent()) {
+      return context.agentId || defaultAgent(currentConfig(api) ?? api.config);
     }
     return (typeof profile === "function" ? profile(context) : profile) || undefined;
   };
   const defaultProfile = () => profileOf({});
 
   const configs = new Map<string | undefined, AuthConfig>();
+  let configured: Record<string, unknown> | undefined;
   const config = (name: string | undefined): AuthConfig => {
+    const user = pluginConfig();
+    if (user !== configured) {
+      configs.clear();
+      configured = user;
+    }
     const known = configs.get(name);
     if (known !== undefined) {
       return known;
@@ -163,13 +175,13 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
     const stateDir = auth.stateDir ?? stateDirOf(api);
     const made = {
       ...auth,
-      ...userConfig(api.pluginConfig),
+      ...userConfig(user),
       pluginId,
       ...(name !== undefined && accountIn(auth, pluginId, name)),
       clientName: auth.clientName ?? title,
       ...(stateDir !== undefined && { stateDir }),
       // An earlier login and a token from outside are those of one account.
-      ...(name === defaultProfile() ? outsideToken(token, api.pluginConfig) : { adopt: undefined }),
+      ...(name === defaultProfile() ? outsideToken(token, user) : { adopt: undefined }),
     } as AuthConfig;
     configs.set(name, made);
     return made;
@@ -279,14 +291,15 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   for (const route of pages === undefined ? [] : loginRoutes(pages)) {
     api.registerHttpRoute?.(route);
   }
-  const isExpected = typeof profile !== "function" && perAgent !== true;
   const stopped = () => changes.stop();
   const service = {
     ...commands,
     id: `${api.id}-login`,
     pluginId,
     logger: api.logger,
-    isExpected,
+    get isExpected() {
+      return typeof profile !== "function" && !isPerAgent();
+    },
     isKeptFresh,
     stopped,
   };
@@ -380,6 +393,43 @@ function runtimeOf(api: RegisteringApi): HostRuntime | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The host's whole configuration as it is now, where the host keeps that in memory; older hosts start again after a change. */
+function currentConfig(api: RegisteringApi): unknown {
+  try {
+    return runtimeOf(api)?.config?.current?.();
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * `plugins.entries.<id>.config` as it is now, in the same object while it is the same. openclaw 2026.6.11 registers a
+ * plugin again with that of before a reload: docs/hosts.md 10.
+ */
+function currentPluginConfig(api: RegisteringApi): () => Record<string, unknown> {
+  const given = api.pluginConfig ?? {};
+  const before = configOf(api.config, api.id);
+  let last = before;
+  let merged = given;
+  return () => {
+    const now = configOf(currentConfig(api), api.id);
+    if (now !== undefined && now !== last) {
+      // What the user did not write are defaults of the plugin's schema.
+      const defaults = Object.entries(given).filter(([name]) => before?.[name] === undefined);
+      merged = { ...Object.fromEntries(defaults), ...now };
+      last = now;
+    }
+    return merged;
+  };
+}
+
+function configOf(config: unknown, id: string): Record<string, unknown> | undefined {
+  const { plugins } = (config ?? {}) as {
+    plugins?: { entries?: Record<string, { config?: Record<string, unknown> }> };
+  };
+  return plugins?.entries?.[id]?.config;
 }
 
 /** The agent that a message is for; older hosts do not say, but know. */

@@ -57,6 +57,9 @@ export async function chatHost(lifetime: Lifetime, id: HostId): Promise<ChatHost
       },
     },
   });
+  // openclaw 2026.6.11 refuses every message behind the first that the model answers, for minutes: it compares the
+  // session with its file, which has the members of the list of skills in another order (docs/hosts.md 10).
+  host.configure({ skills: { allowBundled: ["none"] } });
   const model = await ModelServer.start(lifetime);
   const { tools, agents, ...others } = model.configuration;
   host.configure({
