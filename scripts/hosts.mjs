@@ -100,6 +100,12 @@ export async function installElsewhere(row) {
     const text = JSON.stringify({ ...manifest(host, version), overrides: Object.fromEntries(here) }, null, 2);
     writeFileSync(join(row.folder, "package.json"), text);
     await succeed(["install", ...quietly], row.folder);
+    // docs/hosts.md 8: some install what a channel of their own needs when it is first used, from the user's registry.
+    // That of the tests has none of it.
+    const channel = join(row.folder, "node_modules", host, "dist", "extensions", "telegram");
+    if (existsSync(join(channel, "package.json"))) {
+      await succeed(["install", "--omit=dev", ...quietly], channel);
+    }
   }
   const { engines } = JSON.parse(readFileSync(join(row.folder, "node_modules", host, "package.json"), "utf8"));
   // ">=24.16.0 <25 || >=26.1.0": the first of them.
