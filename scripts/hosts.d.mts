@@ -25,6 +25,7 @@ export interface HostVersion {
 }
 
 export const hosts: HostVersion[];
+export function compare(one: string, other: string): number;
 export function named(name: string): HostVersion[];
 export function installHosts(ids: string[]): Promise<void>;
 export function lockHosts(): Promise<void>;

@@ -51,7 +51,7 @@ function elsewhere(host, version) {
 }
 
 /** Below zero where `one` is the older version. */
-function compare(one, other) {
+export function compare(one, other) {
   const [a, b] = [one, other].map((version) => version.split(/[.-]/).map((part) => Number(part) || 0));
   const at = a.findIndex((part, index) => part !== (b[index] ?? 0));
   return at === -1 ? 0 : a[at] - (b[at] ?? 0);

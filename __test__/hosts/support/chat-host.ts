@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type AuthConfig, status } from "../../../index.js";
+import { compare } from "../../../scripts/hosts.mjs";
 import { AuthorizationServer } from "../../support/authorization-server.ts";
 import type { Lifetime } from "../../support/lifetime.ts";
 import { configFor } from "../../support/login.ts";
@@ -64,7 +65,7 @@ export async function chatHost(lifetime: Lifetime, id: HostId): Promise<ChatHost
   const { tools, agents, ...others } = model.configuration;
   host.configure({
     ...others,
-    ...(knowsToolSearch(host) && { tools }),
+    ...(isSince(host, "2026.6") && { tools }),
     agents: { ...agents, list: [{ id: "main", default: true }, { id: "ops" }] },
     bindings: [{ agentId: "ops", match: { channel: "telegram", peer: { kind: "dm", id: String(bob) } } }],
   });
@@ -89,17 +90,16 @@ function installChatPlugin(host: Host, id: string): string {
   return folder;
 }
 
-/** Older hosts refuse a configuration that has it. */
-function knowsToolSearch({ name, row }: Host): boolean {
-  const [year = 0, month = 0] = row.version.split(".").map(Number);
-  return name === "openclaw" && (year > 2026 || month >= 6);
+/** Older hosts refuse a configuration that has what is newer. */
+function isSince({ name, row }: Host, version: string): boolean {
+  return name === "openclaw" && compare(row.version, version) >= 0;
 }
 
 /** Lets people write to the host by its own channel, beside those plugins. */
 export async function addTelegram(lifetime: Lifetime, host: Host, ...beside: string[]): Promise<Telegram> {
   const telegram = await Telegram.start(lifetime);
-  // These know no other address of the Bot API.
-  const isFixed = host.name !== "openclaw" || host.row.version === "2026.1.29";
+  // Those before know no other address of the Bot API.
+  const isFixed = !isSince(host, "2026.3.22");
   const preload = fileURLToPath(new URL("../fixtures/redirected-telegram.cjs", import.meta.url));
   Object.assign(host.environment, {
     [`${host.prefix}_SKIP_CHANNELS`]: "",
