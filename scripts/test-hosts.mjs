@@ -20,7 +20,16 @@ import { join } from "node:path";
 import { build, isBuilt } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run } from "./command.mjs";
-import { hosts, installElsewhere, installHosts, lockHosts, named, newerThanTable, removeElsewhere } from "./hosts.mjs";
+import {
+  compare,
+  hosts,
+  installElsewhere,
+  installHosts,
+  lockHosts,
+  named,
+  newerThanTable,
+  removeElsewhere,
+} from "./hosts.mjs";
 import { root, setUp } from "./setup.mjs";
 
 const tests = join(root, "__test__", "hosts");
@@ -179,22 +188,32 @@ function firstLine(text) {
   return String(text).split("\n")[0];
 }
 
-/** The table of docs/hosts.md: of each row the last run, and what the page said of it where there was none. */
+/**
+ * The table of docs/hosts.md: of each row, and of each other version that was tried, the last run, and what the page
+ * said of it where there was none.
+ */
 function writeTable() {
   const page = join(root, "docs", "hosts.md");
-  const [before, rows, after] = readFileSync(page, "utf8").split("<!-- results -->");
-  const said = new Map(rows.split("\n").map((line) => [line.split(" | ")[0], line]));
-  const last = new Map(linesOf(results).map((run) => [run.id, run]));
-  const cells = hosts.map(({ id, node }) => {
-    const { date, commands, steps, failed, seconds } = last.get(id) ?? {};
-    if (date === undefined) {
-      return said.get(`| ${id}`) ?? `| ${id} | ${node} |  | not seen yet |  |  |`;
-    }
+  const [before, table, after] = readFileSync(page, "utf8").split("<!-- results -->");
+  const rows = new Map(hosts.map(({ id, node }) => [id, `| ${id} | ${node} |  | not seen yet |  |  |`]));
+  for (const [row, id] of table.matchAll(/^\| (\S+-\d\S+) \|.*$/gm)) {
+    rows.set(id, row);
+  }
+  for (const { id, node, commands, steps, failed, seconds, date } of linesOf(results)) {
     const by = commands ? "command line" : "gateway method";
-    return `| ${id} | ${node} | ${by} | ${failed === undefined ? `passed, ${steps} steps` : `fails: ${failed}`} | ${seconds} | ${date} |`;
-  });
+    const outcome = failed === undefined ? `passed, ${steps} steps` : `fails: ${failed}`;
+    rows.set(id, `| ${id} | ${node} | ${by} | ${outcome} | ${seconds} | ${date} |`);
+  }
   const header = ["| Host | Node | Login by | Life of a login | Seconds | Date |", "|---|---|---|---|---|---|"];
-  writeFileSync(page, [before, `\n${[...header, ...cells].join("\n")}\n`, after].join("<!-- results -->"));
+  const lines = [...header, ...[...rows.keys()].sort(byVersion).map((id) => rows.get(id))];
+  writeFileSync(page, [before, `\n${lines.join("\n")}\n`, after].join("<!-- results -->"));
+}
+
+/** The hosts as in the table, and the versions of each from the oldest to the newest. */
+function byVersion(one, other) {
+  const [a, b] = [one, other].map((id) => /^(.+?)-(\d.+)$/.exec(id) ?? ["", "", ""]);
+  const nth = (host) => hosts.findIndex((row) => row.host === host);
+  return nth(a[1]) - nth(b[1]) || compare(a[2], b[2]);
 }
 
 /** The table of docs/guide/chat.md: of each host the last run that went to its end; rows of others stay. */

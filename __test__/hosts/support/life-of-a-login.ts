@@ -13,7 +13,7 @@ import { Person } from "../../support/person.ts";
 import { PluginProcess } from "../../support/plugin-process.ts";
 import { TempHome } from "../../support/temp-home.ts";
 import { addTelegram } from "./chat-host.ts";
-import { type Gateway, Host, type HostId } from "./host.ts";
+import { type Gateway, Host, type HostId, hosts } from "./host.ts";
 import { logInFromChat } from "./login-from-chat.ts";
 import { PackageRegistry } from "./package-registry.ts";
 import { type Packages, packages } from "./packages.ts";
@@ -206,11 +206,12 @@ export async function lifeOfALogin(t: TestContext, id: HostId): Promise<void> {
     failure = { failed: progress.now, because: because.replace(/\s+/g, " ").slice(0, 300) };
     throw error;
   } finally {
-    const { host, passed: steps } = progress;
-    if (process.env.PLUGIN_AUTH_RESULTS !== undefined && !host?.row.brief) {
+    const row = hosts.find((one) => one.id === id);
+    if (process.env.PLUGIN_AUTH_RESULTS !== undefined && !row?.brief) {
+      const { passed: steps, host } = progress;
       const seconds = Math.round((Date.now() - started) / 1000);
       const date = new Date().toISOString().slice(0, 10);
-      const result = { id, steps, ...failure, commands: host?.hasCommands, seconds, date };
+      const result = { id, node: row?.node, steps, ...failure, commands: host?.hasCommands, seconds, date };
       appendFileSync(process.env.PLUGIN_AUTH_RESULTS, `${JSON.stringify(result)}\n`);
     }
   }
