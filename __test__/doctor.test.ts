@@ -130,6 +130,11 @@ test("a folder that cannot be written to is an error before a refresh is lost", 
   const report = (await plugin.call("doctor", [config, { fix: true }])) as DoctorReport;
   assert.equal(report.ok, false);
   assert.match(found(report.checks, "folder").message, /cannot be written to/);
+  // Nor can one be made in it, not even some levels below.
+  const below = { ...config, stateDir: join(dirname(path), "a", "b") };
+  const first = (await plugin.call("doctor", [below])) as DoctorReport;
+  assert.equal(found(first.checks, "folder").level, "error");
+  assert.ok(found(first.checks, "folder").message.includes(`, and ${dirname(path)} cannot be written to`));
   if (process.getuid?.() === 0) {
     // Root's own doctor sees the owner.
     assert.match((await examined(config)).of("folder").message, /belongs to another user/);

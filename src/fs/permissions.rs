@@ -73,6 +73,19 @@ impl Permissions {
     }
 }
 
+/// The nearest folder above that is there, if nothing can be made in it.
+#[cfg(unix)]
+pub(crate) fn closed_above(path: &Path, _: MayBlock) -> Option<&Path> {
+    let above = path.ancestors().skip(1).find(|above| above.is_dir())?;
+    let is_open = rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok();
+    (!is_open).then_some(above)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn closed_above(_: &Path, _: MayBlock) -> Option<&Path> {
+    None
+}
+
 /// For tests: gives others what is there.
 #[cfg(all(test, not(unix)))]
 pub(crate) fn open_to_everyone(path: &Path) {

@@ -6,7 +6,7 @@ use crate::blocking::MayBlock;
 use crate::error::{Error, ErrorCode};
 use crate::fs::atomic_write;
 use crate::fs::lock::Lock;
-use crate::fs::permissions::{Others, Permissions};
+use crate::fs::permissions::{Others, Permissions, closed_above};
 use crate::fs::regular_file::RegularFile;
 use crate::fs::symlink;
 use crate::store::credential::Stored;
@@ -177,10 +177,23 @@ fn folder(file: &Path, own: Option<&Path>, may: MayBlock) -> Finding {
     let path = own.or_else(|| file.parent()).unwrap_or(file);
     let shown = path.display();
     match Permissions::of(path, "folder", may) {
-        Ok(None) => Finding::ok(
-            NAME,
-            format!("{shown} is not there yet; the first login makes it."),
-        ),
+        Ok(None) => match closed_above(path, may) {
+            Some(above) => Finding::bad(
+                NAME,
+                Level::Error,
+                format!(
+                    "{shown} is not there, and {} cannot be written to: no login can be saved.",
+                    above.display()
+                ),
+                format!(
+                    "Make {shown} for the user that runs this process, or set stateDir or credentialsPath to a place of its own."
+                ),
+            ),
+            None => Finding::ok(
+                NAME,
+                format!("{shown} is not there yet; the first login makes it."),
+            ),
+        },
         Ok(Some(permissions)) if !permissions.is_writable => Finding::bad(
             NAME,
             Level::Error,
