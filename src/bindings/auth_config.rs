@@ -123,6 +123,13 @@ pub struct AuthConfig {
     /// Members of the token answer to keep with the login, shown in `status().tokenResponse`: `["team"]` at Slack.
     /// Members whose names contain token, secret, password or assertion are never kept, at any depth.
     pub token_response: Option<Vec<String>>,
+    /// Asks, at a login, who has logged in, for `status().account`: true at the userinfo endpoint that the server
+    /// announces (OpenID Connect Core §5.3), or a URL where it announces none, such as `"https://api.github.com/user"`.
+    /// The answer may be that of a service without OpenID Connect: `id`; `display_name`, `username` or `login`; `email`.
+    /// It is used only if its `sub` is that of the ID token. No failure fails a login; `status().lastError` says it.
+    /// Not for {@link authorizeDevice}. @default false
+    #[napi(ts_type = "boolean | string")]
+    pub userinfo: Option<()>,
     /// A token from elsewhere, used before the stored login, or after it: where nobody is logged in, or a login is
     /// needed. `status().source` names the one in use.
     #[napi(ts_type = "OutsideToken")]

@@ -68,11 +68,13 @@ pub struct AuthStatus {
 /// The person at the server.
 #[napi(object, object_from_js = false, object_to_js = false)]
 pub struct LoginAccount {
-    /// `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token.
+    /// `sub` of the token answer, which some servers send (atproto: the account's DID), else of the userinfo endpoint
+    /// ({@link AuthConfig.userinfo}), else of the ID token.
     pub id: Option<String>,
-    /// `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the scope `profile`.
+    /// `name`, else `preferred_username`, of the userinfo endpoint or the ID token. With the scope `openid`, most servers
+    /// send one for the scope `profile`.
     pub name: Option<String>,
-    /// `email` of the ID token; most servers send it for the scope `email`.
+    /// `email` of the same; most servers send it for the scope `email`.
     pub email: Option<String>,
 }
 

@@ -404,7 +404,7 @@ pub(crate) fn metadata(input: &[u8]) {
         return;
     };
     let server = PlayingServer::new(played.iter().copied());
-    let outcome = block_on(discover(&server, &issuer, TIMEOUT));
+    let outcome = block_on(discover(&server, &issuer, true, TIMEOUT));
     assert!(server.asked().len() <= 3);
     match outcome {
         Ok(metadata) => {
@@ -619,7 +619,7 @@ pub(crate) fn redirect(input: &[u8]) {
                 return;
             };
             let server = PlayingServer::new([&played, &played]);
-            assert!(block_on(discover(&server, &issuer, TIMEOUT)).is_err());
+            assert!(block_on(discover(&server, &issuer, true, TIMEOUT)).is_err());
             let at_home = |url: &String| url.starts_with("https://a.example/");
             assert!(server.asked().iter().all(at_home));
         }

@@ -17,6 +17,7 @@ pub(crate) const AUTHORIZATION: &str = "authorization_endpoint";
 pub(crate) const TOKEN: &str = "token_endpoint";
 pub(crate) const REVOCATION: &str = "revocation_endpoint";
 pub(crate) const REGISTRATION: &str = "registration_endpoint";
+pub(crate) const USERINFO: &str = "userinfo_endpoint";
 pub(crate) const PUSHED: &str = "pushed_authorization_request_endpoint";
 
 /// Metadata that was checked to be this issuer's own.
@@ -44,6 +45,8 @@ pub(crate) struct AuthorizationServerMetadata {
     pub(crate) revocation_endpoint: Option<Endpoint>,
     /// `registration_endpoint`
     pub(crate) registration_endpoint: Option<Endpoint>,
+    /// `userinfo_endpoint` (`OpenID` Connect Discovery §3)
+    pub(crate) userinfo_endpoint: Option<Endpoint>,
     /// `grant_types_supported`
     pub(crate) grant_types_supported: Option<Vec<String>>,
     /// `token_endpoint_auth_methods_supported`
@@ -77,10 +80,11 @@ impl Flaw {
 }
 
 /// Asks for the metadata at the address of RFC 8414, then at those of `OpenID` Connect where the first has none or
-/// lacks an endpoint that a device login needs.
+/// lacks an endpoint that a device login needs, or the userinfo endpoint where that is wanted.
 pub(crate) async fn discover(
     http: &dyn HttpClient,
     issuer: &Issuer,
+    wants_userinfo: bool,
     timeout: Duration,
 ) -> Result<AuthorizationServerMetadata, Error> {
     let mut known: Option<AuthorizationServerMetadata> = None;
@@ -92,7 +96,9 @@ pub(crate) async fn discover(
                     Some(first) => first.completed_by(*metadata),
                     None => *metadata,
                 };
-                if metadata.is_complete() {
+                if metadata.is_complete()
+                    && (!wants_userinfo || metadata.userinfo_endpoint.is_some())
+                {
                     return Ok(metadata);
                 }
                 known = Some(metadata);
@@ -272,6 +278,7 @@ impl AuthorizationServerMetadata {
             token_endpoint: endpoint(TOKEN),
             revocation_endpoint: endpoint(REVOCATION),
             registration_endpoint: endpoint(REGISTRATION),
+            userinfo_endpoint: endpoint(USERINFO),
             grant_types_supported: names(members.value("grant_types_supported")),
             token_endpoint_auth_methods_supported: names(
                 members.value("token_endpoint_auth_methods_supported"),
@@ -308,6 +315,7 @@ impl AuthorizationServerMetadata {
             token_endpoint: self.token_endpoint.or(other.token_endpoint),
             revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
             registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),
+            userinfo_endpoint: self.userinfo_endpoint.or(other.userinfo_endpoint),
             grant_types_supported: self.grant_types_supported.or(other.grant_types_supported),
             token_endpoint_auth_methods_supported: self
                 .token_endpoint_auth_methods_supported
@@ -359,7 +367,7 @@ mod tests {
     }
 
     async fn run(http: &ScriptedClient) -> Result<AuthorizationServerMetadata, Error> {
-        discover(http, &issuer(), TIMEOUT).await
+        discover(http, &issuer(), false, TIMEOUT).await
     }
 
     fn document(members: &str) -> String {
@@ -649,7 +657,7 @@ mod tests {
             ))
         });
         assert!(
-            discover(&http, &local, TIMEOUT)
+            discover(&http, &local, false, TIMEOUT)
                 .await
                 .unwrap()
                 .is_complete()

@@ -35,6 +35,7 @@ pub(crate) mod revocation;
 pub(crate) mod server_text;
 pub(crate) mod token_request;
 pub(crate) mod token_response;
+pub(crate) mod userinfo;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
 pub(crate) const OWN_PARAMETERS: [&str; 19] = [

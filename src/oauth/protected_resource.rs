@@ -54,6 +54,7 @@ impl Tried {
 pub(crate) async fn locate(
     http: &dyn HttpClient,
     resource: &str,
+    wants_userinfo: bool,
     timeout: Duration,
 ) -> Result<ProtectedResource, Error> {
     let url = Endpoint::parse(resource).map_err(|reason| {
@@ -86,7 +87,7 @@ pub(crate) async fn locate(
             (identifier, scopes, origin.collect())
         }
     };
-    let server = first_usable(http, &url, &servers, timeout, &mut tried)
+    let server = first_usable(http, &url, &servers, wants_userinfo, timeout, &mut tried)
         .await
         .ok_or_else(|| nothing_found(&url, &challenges, asked_for, &tried))?;
     let scopes = asked_for.map_or_else(Vec::new, Challenge::scopes);
@@ -193,6 +194,7 @@ async fn first_usable(
     http: &dyn HttpClient,
     resource: &Endpoint,
     servers: &[String],
+    wants_userinfo: bool,
     timeout: Duration,
     tried: &mut Tried,
 ) -> Option<AuthorizationServerMetadata> {
@@ -200,7 +202,7 @@ async fn first_usable(
         // A resource on the network must not send requests to this machine.
         let issuer = usable(text, resource.is_loopback()).and_then(|_| Issuer::found(text));
         let outcome = match issuer {
-            Ok(issuer) => discover(http, &issuer, timeout).await,
+            Ok(issuer) => discover(http, &issuer, wants_userinfo, timeout).await,
             Err(reason) => {
                 let shown = Secrets::default().description(text).unwrap_or_default();
                 tried.note(&format!("the issuer \"{shown}\""), &reason);
@@ -343,7 +345,7 @@ mod tests {
     }
 
     async fn run(http: &ScriptedClient) -> Result<ProtectedResource, Error> {
-        locate(http, RESOURCE, TIMEOUT).await
+        locate(http, RESOURCE, false, TIMEOUT).await
     }
 
     #[tokio::test]
@@ -470,7 +472,7 @@ mod tests {
             assert!(error.message().contains(said), "{said}: {error}");
         }
         for resource in ["http://mcp.example/mcp", "urn:x"] {
-            let error = locate(&network(&[], ""), resource, TIMEOUT)
+            let error = locate(&network(&[], ""), resource, false, TIMEOUT)
                 .await
                 .unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidConfig);

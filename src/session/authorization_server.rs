@@ -16,7 +16,7 @@ use crate::oauth::server_text::Secrets;
 use crate::store::given_file;
 
 use super::Session;
-use super::config::{AuthConfig, Flow, invalid};
+use super::config::{AuthConfig, Flow, Userinfo, invalid};
 
 /// `OpenID` Connect Core §11
 const OFFLINE: &str = "offline_access";
@@ -36,6 +36,7 @@ pub(super) struct AuthorizationServer {
     pub(super) token_endpoint: Endpoint,
     pub(super) revocation_endpoint: Option<Endpoint>,
     pub(super) registration_endpoint: Option<Endpoint>,
+    pub(super) userinfo_endpoint: Option<Endpoint>,
     pub(super) authentication_methods: Option<Vec<String>>,
     /// Clients may be named by the URL of a document.
     pub(super) takes_client_documents: bool,
@@ -66,11 +67,14 @@ impl AuthorizationServer {
         let complete = has_start
             && config.token_endpoint.is_some()
             && (config.client_id.is_some() || config.registration_endpoint.is_some());
+        let wants_userinfo = config.userinfo == Userinfo::Announced;
         let mut resource = None;
         let metadata = if let Some(url) = config.asked_resource() {
             let timeout = config.request_timeout;
             let found = session
-                .patiently(timeout, || locate(&*session.http, url, timeout))
+                .patiently(timeout, || {
+                    locate(&*session.http, url, wants_userinfo, timeout)
+                })
                 .await?;
             config.resource = config.resources(Some(&found.identifier));
             resource = Some(found.identifier);
@@ -92,7 +96,8 @@ impl AuthorizationServer {
             } else {
                 config.request_timeout
             };
-            let ask = || discover(&*session.http, issuer, config.request_timeout);
+            let timeout = config.request_timeout;
+            let ask = || discover(&*session.http, issuer, wants_userinfo, timeout);
             match session.patiently(patience, ask).await {
                 Ok(metadata) => Some(metadata),
                 // The config alone is enough, so a server without metadata is no reason to fail.
@@ -119,6 +124,7 @@ impl AuthorizationServer {
             },
             revocation_endpoint: config.revocation_endpoint.clone(),
             registration_endpoint: config.registration_endpoint.clone(),
+            userinfo_endpoint: config.userinfo.endpoint(),
             authentication_methods: None,
             takes_client_documents: false,
             assertions: None,
@@ -159,6 +165,7 @@ impl AuthorizationServer {
             &mut self.registration_endpoint,
             metadata.registration_endpoint,
         );
+        or(&mut self.userinfo_endpoint, metadata.userinfo_endpoint);
         self.flaws = metadata.flaws;
         self.has_iss = metadata.has_iss;
         self.requires_pushed_requests = metadata.requires_pushed_requests;
@@ -243,6 +250,22 @@ impl AuthorizationServer {
                     "{issuer} offers no authorization endpoint in its metadata. Give `authorizationEndpoint`, or leave `flow` \
                      out to log in by the device flow."
                 ),
+            })
+        })
+    }
+
+    /// The endpoint that says who has logged in.
+    pub(super) fn userinfo_endpoint(&self) -> Result<&Endpoint, Error> {
+        const NEXT: &str = "Give its URL as `userinfo`, or leave that out.";
+        self.userinfo_endpoint.as_ref().ok_or_else(|| {
+            self.flaw(metadata::USERINFO, NEXT).unwrap_or_else(|| {
+                Error::new(
+                    ErrorCode::InvalidResponse,
+                    format!(
+                        "The metadata of {} names no userinfo endpoint. {NEXT}",
+                        self.key()
+                    ),
+                )
             })
         })
     }

@@ -67,6 +67,7 @@ pub(crate) struct AuthConfig {
     pub(crate) authorization_parameters: Vec<(String, String)>,
     /// Members of token answers that are kept.
     pub(crate) token_response: Vec<String>,
+    pub(crate) userinfo: Userinfo,
     /// Files of earlier logins.
     pub(crate) adopt: Vec<String>,
     pub(crate) state_dir: Option<String>,
@@ -98,7 +99,26 @@ impl WantedStorage {
     }
 }
 
-const OPTIONS: [&str; 41] = [
+/// Whether a login asks who has logged in.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Userinfo {
+    Unasked,
+    /// At the endpoint that the server's metadata names.
+    Announced,
+    At(Endpoint),
+}
+
+impl Userinfo {
+    /// The endpoint of the config.
+    pub(super) fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::At(endpoint) => Some(endpoint.clone()),
+            Self::Unasked | Self::Announced => None,
+        }
+    }
+}
+
+const OPTIONS: [&str; 42] = [
     "pluginId",
     "profile",
     "order",
@@ -127,6 +147,7 @@ const OPTIONS: [&str; 41] = [
     "extraParameters",
     "authorizationParameters",
     "tokenResponse",
+    "userinfo",
     "token",
     "allowHttp",
     "adopt",
@@ -205,6 +226,7 @@ impl AuthConfig {
             },
             extra_parameters,
             token_response: options.list("tokenResponse", kept_member)?,
+            userinfo: options.userinfo()?,
             adopt: options.adopt()?,
             state_dir: options.text("stateDir")?,
             credentials_path: options.text("credentialsPath")?,
@@ -294,6 +316,13 @@ impl AuthConfig {
         if self.flow == Flow::ClientCredentials && self.client_secret.is_none() && !has_key {
             return Err(invalid(
                 "`flow: \"client_credentials\"` needs `clientId`, and `clientSecret` or `clientKey`: the client itself logs in.",
+            ));
+        }
+        if self.userinfo == Userinfo::Announced && self.issuer.is_none() && self.resource.is_empty()
+        {
+            return Err(invalid(
+                "`userinfo: true` asks at the endpoint that the server announces, and there is no `issuer`: give the URL of the \
+                 endpoint instead.",
             ));
         }
         match (self.client_authentication, &self.client_secret) {
@@ -476,6 +505,18 @@ impl Options<'_> {
                 other => Err(wrong_type(name, "an array of strings", &other)),
             })
             .collect()
+    }
+
+    fn userinfo(&mut self) -> Result<Userinfo, Error> {
+        if self.0.get("userinfo").is_some_and(Value::is_boolean) {
+            return Ok(if self.flag("userinfo")? {
+                Userinfo::Announced
+            } else {
+                Userinfo::Unasked
+            });
+        }
+        let at = self.parsed("userinfo", Endpoint::parse)?;
+        Ok(at.map_or(Userinfo::Unasked, Userinfo::At))
     }
 
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Error> {

@@ -265,11 +265,17 @@ impl Session {
         ];
         let timeout = config.request_timeout;
         let metadata = match (&config.issuer, config.asked_resource()) {
-            (Some(issuer), _) => discover(&*self.http, issuer, timeout).await.map(Some),
-            (None, Some(resource)) => locate(&*self.http, resource, timeout).await.map(|found| {
-                findings.push(resource_finding(resource, &found, of_login.as_deref()));
-                Some(found.server)
-            }),
+            (Some(issuer), _) => discover(&*self.http, issuer, false, timeout)
+                .await
+                .map(Some),
+            (None, Some(resource)) => {
+                locate(&*self.http, resource, false, timeout)
+                    .await
+                    .map(|found| {
+                        findings.push(resource_finding(resource, &found, of_login.as_deref()));
+                        Some(found.server)
+                    })
+            }
             (None, None) => Ok(None),
         };
         let metadata = match metadata {

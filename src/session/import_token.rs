@@ -133,6 +133,7 @@ impl Session {
                 required_scopes: None,
                 subject: None,
                 token_response: None,
+                userinfo: None,
             },
         );
         let location = self.located(config).await?;

@@ -1,12 +1,17 @@
 //! Login: check the store, let the person approve by the config's flow, save (docs/design.md 2, 4).
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
 
 use crate::blocking::{MayBlock, blocking};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::oauth::client::Client;
+use crate::oauth::dpop::DpopKey;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::token_response::TokenResponse;
+use crate::oauth::userinfo::{UserinfoRequest, userinfo};
 use crate::store::credential::NewCredential;
 use crate::store::location::Location;
 use crate::store::locked::Locked;
@@ -18,11 +23,14 @@ use super::auth_status::AuthStatus;
 use super::authorization_server::AuthorizationServer;
 use super::cancellation::Cancellation;
 use super::client::{as_client, configured, forget, known, register, serves, with_a_secret};
-use super::config::{AuthConfig, Flow, WantedStorage};
+use super::config::{AuthConfig, Flow, Userinfo, WantedStorage};
 use super::device_tokens::{Asked, Observer, client_is_unknown, wants_a_secret};
 use super::named_members::named_members;
 use super::pending_login::{Before, show, shown, shown_page, unless_ended, was_ended};
 use super::target::Target;
+
+/// The tokens wait for this answer, and are stored nowhere yet.
+const LONGEST_QUESTION: Duration = Duration::from_secs(10);
 
 /// The approved tokens, and the config that asked for them.
 struct Obtained {
@@ -64,7 +72,15 @@ impl Session {
         let deadline = response
             .lifetime
             .map(|lifetime| self.clock.boot().plus(lifetime));
-        let credential = self.as_credential(&asked, &server, &client, response);
+        let mut credential = self.as_credential(&asked, &server, &client, response);
+        let mut aborted = Ok(());
+        if config.userinfo != Userinfo::Unasked {
+            let asked = Box::pin(self.userinfo(config, &server, &credential));
+            match cancellation.guard(asked).await {
+                Err(error) if error.code() == ErrorCode::Aborted => aborted = Err(error),
+                said => credential.userinfo = Some(said.map_or_else(noted, Value::Object)),
+            }
+        }
         let may_store = {
             let pending = pending.clone();
             move |locked: &Locked, may: MayBlock| {
@@ -81,17 +97,21 @@ impl Session {
                 Ok(())
             }
         };
-        if let Err(error) = self
-            .store(
-                config,
-                &location,
-                &credential,
-                storage,
-                cancellation,
-                may_store,
-            )
-            .await
-        {
+        let stored = match aborted {
+            Ok(()) => {
+                self.store(
+                    config,
+                    &location,
+                    &credential,
+                    storage,
+                    cancellation,
+                    may_store,
+                )
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
             // Nobody will use these tokens.
             self.revoke_unused(&credential, &client, config).await;
             return Err(error);
@@ -245,8 +265,29 @@ impl Session {
             resource: server.resource.clone(),
             required_scopes: None,
             token_response,
+            userinfo: None,
             subject: response.subject,
         }
+    }
+
+    /// Asks who has logged in.
+    async fn userinfo(
+        &self,
+        config: &AuthConfig,
+        server: &AuthorizationServer,
+        credential: &NewCredential,
+    ) -> Result<Map<String, Value>, Error> {
+        let key = credential.dpop_key.as_ref();
+        let key = key.map(DpopKey::from_stored).transpose()?;
+        let request = UserinfoRequest {
+            endpoint: server.userinfo_endpoint()?,
+            access: &credential.access,
+            id_token: credential.id_token.as_ref(),
+            subject: credential.subject.as_deref(),
+            dpop: key.as_ref().map(|key| self.dpop(key)),
+        };
+        let timeout = config.request_timeout.min(LONGEST_QUESTION);
+        userinfo(&*self.http, &request, timeout).await
     }
 
     /// Where a new login will be kept, an error if it could not be; and what is there now.
@@ -296,6 +337,14 @@ impl Session {
         drop(unsettled);
         saved
     }
+}
+
+/// Why it is not known who has logged in, which fails no login.
+fn noted(error: Error) -> Value {
+    let mut note = Map::new();
+    note.insert("code".into(), error.code().as_str().into());
+    note.insert("message".into(), error.message().into());
+    Value::Object(note)
 }
 
 /// Allows any present login to be replaced.

@@ -486,7 +486,7 @@ impl Session {
     /// Whether the resource names another server by now, which the login says nothing about: a sentence.
     async fn moved(&self, config: &AuthConfig, current: &Snapshot) -> Option<String> {
         let (resource, issuer) = (config.asked_resource()?, current.issuer()?);
-        let found = locate(&*self.http, resource, config.request_timeout);
+        let found = locate(&*self.http, resource, false, config.request_timeout);
         let found = tokio::time::timeout(LONGEST_QUESTION, found).await;
         moved_to(resource, issuer, found.ok()?.ok()?.server.issuer.as_str())
     }
@@ -582,7 +582,7 @@ impl Session {
         }
         let limit = deadline.since(self.clock.boot());
         if let (None, Some(resource)) = (credential.issuer(), config.asked_resource()) {
-            let found = locate(&*self.http, resource, config.request_timeout);
+            let found = locate(&*self.http, resource, false, config.request_timeout);
             let found = tokio::time::timeout(limit, found).await;
             return Self::server_of(known, &found.map_err(|_| late(resource))??.server);
         }
@@ -592,7 +592,7 @@ impl Session {
             // A file of another program says nothing about it.
             .or_else(|| config.issuer.clone())
             .ok_or_else(|| cannot_refresh(config))?;
-        let discovery = discover(&*self.http, &issuer, config.request_timeout);
+        let discovery = discover(&*self.http, &issuer, false, config.request_timeout);
         let metadata = tokio::time::timeout(limit, discovery).await;
         Self::server_of(known, &metadata.map_err(|_| late(issuer.as_str()))??)
     }
@@ -776,6 +776,7 @@ fn merged(
             .subject
             .or_else(|| current.subject().map(str::to_owned)),
         token_response,
+        userinfo: current.userinfo().cloned(),
     }
 }
 
@@ -793,6 +794,7 @@ fn with_own_token(current: &Snapshot, refreshed: NewCredential) -> NewCredential
         resource_url: current.resource_url().map(str::to_owned),
         subject: current.subject().map(str::to_owned),
         token_response: current.token_response().cloned(),
+        userinfo: current.userinfo().cloned(),
         ..refreshed
     }
 }

@@ -166,7 +166,7 @@ impl Session {
             };
             let mut status = self.describe(config, location, in_memory, credential, ended, last);
             if let Stored::Credential(opened) = &stored {
-                status.account = account(credential.subject(), opened.claims());
+                status.account = account(credential, opened.claims());
             }
             return Ok(match ownership::check(config, credential) {
                 Ok(()) => status,
@@ -256,6 +256,7 @@ impl Session {
                     at: last.failed_at,
                 })
                 .or_else(|| over(config, login_ends_at.filter(|_| is_over)))
+                .or_else(|| unnamed(credential))
                 .or_else(|| local_lock.map(|since| local_only(location, since))),
         };
         AuthStatus {
@@ -263,7 +264,7 @@ impl Session {
             issuer: credential.issuer().map(str::to_owned),
             client_id: credential.client_id().map(str::to_owned),
             scopes: credential.scopes().map(<[String]>::to_vec),
-            account: account(credential.subject(), None),
+            account: account(credential, None),
             token_response: credential.token_response().cloned(),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
@@ -324,12 +325,36 @@ fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
     })
 }
 
-/// The account of a login: by the token answer, and by the claims of the ID token, where that is available.
-fn account(subject: Option<&str>, claims: Option<Map<String, Value>>) -> Option<Account> {
-    let claims = claims.unwrap_or_default();
+/// Why the account is not known, though the login has asked for it.
+fn unnamed(credential: &Outline) -> Option<LastError> {
+    let said = |name| credential.userinfo()?.get(name)?.as_str();
+    Some(LastError {
+        code: ErrorCode::from_name(said("code")?)?,
+        message: format!(
+            "The login works, but its account could not be asked for. {}",
+            said("message")?
+        ),
+        at: credential.created_at(),
+    })
+}
+
+/// The account of a login: by the token answer, by the userinfo endpoint, and by the claims of the ID token, where that
+/// is available.
+fn account(credential: &Outline, claims: Option<Map<String, Value>>) -> Option<Account> {
+    let mut claims = claims.unwrap_or_default();
+    let asked = credential.userinfo().and_then(Value::as_object);
+    claims.extend(
+        asked
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     let claim = |name| Secrets::default().description(claims.get(name)?.as_str()?);
     let account = Account {
-        id: subject.map(str::to_owned).or_else(|| claim("sub")),
+        id: credential
+            .subject()
+            .map(str::to_owned)
+            .or_else(|| claim("sub")),
         // OpenID Connect Core §5.1: `name` is "in displayable form", `preferred_username` what the person "wishes to
         // be referred to".
         name: claim("name").or_else(|| claim("preferred_username")),

@@ -57,6 +57,8 @@ pub(crate) struct NewCredential {
     pub(crate) subject: Option<String>,
     /// Members of the token answer that the config names; no secrets.
     pub(crate) token_response: Option<Value>,
+    /// The account by the userinfo endpoint, under the names of its claims, or why there is none.
+    pub(crate) userinfo: Option<Value>,
 }
 
 impl NewCredential {
@@ -99,6 +101,7 @@ impl NewCredential {
             required_scopes: new.required_scopes,
             subject: new.subject,
             token_response: new.token_response,
+            userinfo: new.userinfo,
             ..Outline::unknown(secrets.identity())
         };
         Snapshot::new(outline, secrets)
@@ -162,6 +165,7 @@ pub(crate) struct Outline {
     pub(super) required_scopes: Option<Vec<String>>,
     pub(super) subject: Option<String>,
     pub(super) token_response: Option<Value>,
+    pub(super) userinfo: Option<Value>,
     /// Whether every other program that refreshes it respects this library's lock. If not, it is refreshed only when
     /// it must be.
     pub(super) is_refreshed_ahead: bool,
@@ -279,6 +283,7 @@ impl Outline {
             required_scopes: None,
             subject: None,
             token_response: None,
+            userinfo: None,
             is_refreshed_ahead: true,
             is_refreshed_in_json: false,
             last_refresh: None,
@@ -368,6 +373,11 @@ impl Outline {
     /// Members of the token answer that the config names.
     pub(crate) fn token_response(&self) -> Option<&Value> {
         self.token_response.as_ref()
+    }
+
+    /// The account by the userinfo endpoint, or why there is none.
+    pub(crate) fn userinfo(&self) -> Option<&Value> {
+        self.userinfo.as_ref()
     }
 
     /// Whether it may be refreshed before it must be.
@@ -501,6 +511,7 @@ pub(super) mod tests {
             required_scopes: None,
             subject: None,
             token_response: None,
+            userinfo: None,
         }
     }
 

@@ -166,6 +166,7 @@ impl EarlierLogin {
             required_scopes: None,
             subject: None,
             token_response: None,
+            userinfo: None,
         }
     }
 }

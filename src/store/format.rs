@@ -95,6 +95,7 @@ impl Document {
         );
         document.set("subject", text(&credential.subject));
         document.set("tokenResponse", credential.token_response.clone());
+        document.set("userinfo", credential.userinfo.clone());
         document.set(
             "replaces",
             replaces.map(|replaces| Value::from(replaces.as_str())),
@@ -398,6 +399,7 @@ pub(super) fn outline(members: &Members<'_>, identity: Fingerprint) -> Result<Ou
         required_scopes: members.texts("requiredScopes")?,
         subject: members.text("subject")?,
         token_response: members.present("tokenResponse").cloned(),
+        userinfo: members.present("userinfo").cloned(),
         last_refresh: last_refresh(members)?,
         ..Outline::unknown(identity)
     })

@@ -101,6 +101,7 @@ fn rewritten(snapshot: &Snapshot) -> NewCredential {
             .filter(|scopes| !scopes.is_empty()),
         subject: snapshot.subject().map(str::to_owned),
         token_response: snapshot.token_response().cloned(),
+        userinfo: snapshot.userinfo().cloned(),
         scopes: snapshot.scopes().map(<[String]>::to_vec),
         id_token: snapshot.id_token().cloned(),
         issuer: snapshot.issuer().map(str::to_owned),

@@ -131,6 +131,7 @@ impl Bench {
             required_scopes: None,
             subject: None,
             token_response: None,
+            userinfo: None,
         }
     }
 

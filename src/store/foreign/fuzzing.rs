@@ -119,6 +119,7 @@ fn login(refresh: Option<&str>) -> Snapshot {
         required_scopes: None,
         subject: None,
         token_response: None,
+        userinfo: None,
     }
     .snapshot()
 }
