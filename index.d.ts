@@ -265,13 +265,22 @@ export interface AuthConfig {
    */
   tokenResponse?: Array<string> | undefined
   /**
+   * Asks, at a login, who has logged in, for `status().account`: true at the userinfo endpoint that the server
+   * announces (OpenID Connect Core §5.3), or a URL where it announces none, such as `"https://api.github.com/user"`.
+   * The answer may be that of a service without OpenID Connect: `id`; `display_name`, `username` or `login`; `email`.
+   * It is used only if its `sub` is that of the ID token. No failure fails a login; `status().lastError` says it.
+   * Not for {@link authorizeDevice}. @default false
+   */
+  userinfo?: boolean | string
+  /**
    * A token from elsewhere, used before the stored login, or after it: where nobody is logged in, or a login is
    * needed. `status().source` names the one in use.
    */
   token?: OutsideToken | undefined
   /**
-   * Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
-   * `["http://api:8080"]` in a compose network. {@link doctor} and the status warn about each.
+   * Origins on other machines that may be spoken to without TLS, named one by one: `["http://auth:8080"]` in a compose
+   * network. It holds for the authorization server's endpoints, and for the kit's `fetch`; no proxy is used there.
+   * {@link doctor} and the status warn about each.
    */
   allowHttp?: Array<string> | undefined
   /**
@@ -674,11 +683,17 @@ export declare function login(config: AuthConfig, options: LoginOptions): Promis
 
 /** The person at the server. */
 export interface LoginAccount {
-  /** `sub` of the token answer, which some servers send (atproto: the account's DID), else of the ID token. */
+  /**
+   * `sub` of the token answer, which some servers send (atproto: the account's DID), else of the userinfo endpoint
+   * ({@link AuthConfig.userinfo}), else of the ID token.
+   */
   id?: string
-  /** `name` of the ID token, else its `preferred_username`. With the scope `openid`, most servers send one for the scope `profile`. */
+  /**
+   * `name`, else `preferred_username`, of the userinfo endpoint or the ID token. With the scope `openid`, most servers
+   * send one for the scope `profile`.
+   */
   name?: string
-  /** `email` of the ID token; most servers send it for the scope `email`. */
+  /** `email` of the same; most servers send it for the scope `email`. */
   email?: string
 }
 

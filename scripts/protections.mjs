@@ -922,6 +922,30 @@ export const protections = [
     tests: { "plugin-words": ["is heard before that ends$"] },
   },
   {
+    protection: "A parameter of the authorization request alone",
+    find: "all.retain(|(other, _)| *other != name); all.push((name, value));",
+    replace: "drop((name, value));",
+    tests: { "plugin-words": ["^auth.login, auth.logout"] },
+  },
+  {
+    protection: "An answer about another account than the ID token's is not used",
+    find: "known.into_iter().flatten().all(|known| said == Some(known))",
+    replace: "known.into_iter().flatten().all(|_| true)",
+    tests: { userinfo: ["^an answer about another account"], rust: ["an_answer_of_another_account"] },
+  },
+  {
+    protection: "A question for the account fails no login",
+    find: "said => credential.userinfo = Some(said.map_or_else(noted, Value::Object)),",
+    replace: "Err(error) => aborted = Err(error), Ok(said) => credential.userinfo = Some(Value::Object(said)),",
+    tests: { userinfo: ["^a question that fails"] },
+  },
+  {
+    protection: "No authorization server is spoken to without TLS whose origin is not named",
+    find: "(is_loopback(&url) || self.names(&url))",
+    replace: "(is_loopback(&url) || !url.as_str().is_empty())",
+    tests: { "allow-http": ["^without the word", "^metadata leads", "^the whole life"] },
+  },
+  {
     protection: "No token travels unencrypted to an origin that is not named",
     find: "if (!isSafe && !this.isUnencrypted(url.href)) {",
     replace: "if (!isSafe && url.href === '') {",

@@ -134,8 +134,9 @@ pub struct AuthConfig {
     /// needed. `status().source` names the one in use.
     #[napi(ts_type = "OutsideToken")]
     pub token: Option<()>,
-    /// Origins on other machines to which the kit's `fetch` may take the token without TLS, named one by one:
-    /// `["http://api:8080"]` in a compose network. {@link doctor} and the status warn about each.
+    /// Origins on other machines that may be spoken to without TLS, named one by one: `["http://auth:8080"]` in a compose
+    /// network. It holds for the authorization server's endpoints, and for the kit's `fetch`; no proxy is used there.
+    /// {@link doctor} and the status warn about each.
     pub allow_http: Option<Vec<String>>,
     /// Takes over, once, a login that the plugin kept before it used this library: the path of a JSON file (with `~`),
     /// several paths, or a function that returns {@link AdoptedLogin} or nothing. It is used under the lock, and only

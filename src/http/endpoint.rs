@@ -6,18 +6,45 @@ use url::{Host, Url};
 
 const LONGEST: usize = 2048;
 
-/// The URL of an OAuth endpoint. `Debug` and `Display` leave its query out, so that it can be named in messages.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint(Url);
+/// Origins on other machines that may be spoken to without TLS, because the plugin names them (`allowHttp`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AllowHttp(Vec<String>);
 
-impl Endpoint {
-    /// Reads an endpoint; the error is a part of a sentence, such as "must be an https URL (http only on loopback)".
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+impl AllowHttp {
+    /// Takes origins as [`AllowHttp::check`] accepts them.
+    pub(crate) fn new(mut origins: Vec<String>) -> Self {
+        for origin in &mut origins {
+            origin.truncate(origin.trim_end_matches('/').len());
+        }
+        Self(origins)
+    }
+
+    /// Whether that is one origin, and no pattern; the error is the rest of a sentence about an entry.
+    pub(crate) fn check(text: &str) -> Result<(), &'static str> {
+        let origin = text.strip_suffix('/').unwrap_or(text);
+        match Url::parse(text) {
+            Ok(url)
+                if url.scheme() == "http"
+                    && !text.contains('*')
+                    && url.origin().ascii_serialization() == origin =>
+            {
+                Ok(())
+            }
+            _ => Err("is no http origin, such as \"http://auth:8080\"; name them one by one"),
+        }
+    }
+
+    /// Reads an endpoint, as [`Endpoint::parse`] does, that may be on one of these origins.
+    pub(crate) fn endpoint(&self, text: &str) -> Result<Endpoint, String> {
         let url = Url::parse(text).map_err(|_| "must be an absolute https URL".to_owned())?;
         // RFC 6749 §3.1, §3.2: "the authorization server MUST require the use of TLS".
         // RFC 8252 §8.3: http is safe where "the request never leaves the device".
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
-            return Err("must be an https URL (http only on loopback)".to_owned());
+        if url.scheme() != "https"
+            && !(url.scheme() == "http" && (is_loopback(&url) || self.names(&url)))
+        {
+            return Err(
+                "must be an https URL (http on loopback, or where `allowHttp` names it)".to_owned(),
+            );
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not contain a user name or password".to_owned());
@@ -34,7 +61,35 @@ impl Endpoint {
         if url.as_str().len() > LONGEST {
             return Err("must not be longer than 2048 characters".to_owned());
         }
-        Ok(Self(url))
+        Ok(Endpoint(url))
+    }
+
+    fn names(&self, url: &Url) -> bool {
+        self.0.contains(&url.origin().ascii_serialization())
+    }
+}
+
+/// The URL of an OAuth endpoint. `Debug` and `Display` leave its query out, so that it can be named in messages.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint(Url);
+
+impl Endpoint {
+    /// Reads an endpoint; the error is a part of a sentence, such as "must be an absolute https URL".
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        AllowHttp::default().endpoint(text)
+    }
+
+    /// Another one of the same origin.
+    pub(crate) fn at(&self, path: &str, query: Option<&str>) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        url.set_query(query);
+        Self(url)
+    }
+
+    /// Whether it is on this machine, or on a network of the plugin's own.
+    pub(crate) fn is_unencrypted(&self) -> bool {
+        self.0.scheme() == "http"
     }
 
     /// The whole URL, query included.
@@ -126,6 +181,44 @@ mod tests {
             "",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn http_on_another_machine_where_its_origin_is_named() {
+        let allowed = AllowHttp::new(vec!["http://auth:8080".into(), "http://10.0.0.1/".into()]);
+        for good in [
+            "http://auth:8080/token",
+            "http://AUTH:8080",
+            "http://10.0.0.1:80/x",
+        ] {
+            assert!(allowed.endpoint(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://auth/token",
+            "http://auth:8081/",
+            "http://auth.lan:8080/",
+            "ftp://auth:8080/",
+        ] {
+            assert!(allowed.endpoint(bad).is_err(), "{bad}");
+        }
+        for entry in [
+            "http://auth:8080",
+            "http://auth:8080/",
+            "http://[fd00::1]:80/",
+        ] {
+            let is_canonical = !entry.contains(":80/");
+            assert_eq!(AllowHttp::check(entry).is_ok(), is_canonical, "{entry}");
+        }
+        for entry in [
+            "auth:8080",
+            "https://auth",
+            "http://auth/x",
+            "http://*.lan",
+            "http://u@auth",
+            "",
+        ] {
+            assert!(AllowHttp::check(entry).is_err(), "{entry}");
         }
     }
 

@@ -20,7 +20,7 @@ mod tls_failure;
 
 use std::pin::Pin;
 
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{AllowHttp, Endpoint};
 pub(crate) use message::{Body, Failure, FailureKind, Form, Request, Response};
 
 /// A future behind a trait object.

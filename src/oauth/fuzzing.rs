@@ -23,6 +23,7 @@ use super::revocation::{RevocationRequest, revoke};
 use super::server_text::{Secrets, safe_url, single_line, visible};
 use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
+use crate::http::AllowHttp;
 use crate::http::fuzzing::is_safe_endpoint;
 use crate::http::{Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response};
 use crate::secret::Secret;
@@ -400,7 +401,7 @@ pub(crate) fn metadata(input: &[u8]) {
     } else {
         "http://localhost:8080"
     };
-    let Ok(issuer) = Issuer::parse(issuer) else {
+    let Ok(issuer) = Issuer::parse(issuer, &AllowHttp::default()) else {
         return;
     };
     let server = PlayingServer::new(played.iter().copied());
@@ -615,7 +616,8 @@ pub(crate) fn redirect(input: &[u8]) {
         }
         4 => assert_eq!(ask(&|s| parties.revoke(s)).1, 1),
         _ => {
-            let Ok(issuer) = Issuer::parse("https://a.example/tenant") else {
+            let Ok(issuer) = Issuer::parse("https://a.example/tenant", &AllowHttp::default())
+            else {
                 return;
             };
             let server = PlayingServer::new([&played, &played]);

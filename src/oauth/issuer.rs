@@ -4,21 +4,22 @@ use std::fmt;
 
 use url::Url;
 
-use crate::http::Endpoint;
+use crate::http::{AllowHttp, Endpoint};
 
 /// An issuer, exactly as it was written: comparing it is comparing characters (RFC 8414 §4).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Issuer {
     text: String,
     endpoint: Endpoint,
+    allow_http: AllowHttp,
     /// Nobody wrote it into a config: a resource named it.
     is_found: bool,
 }
 
 impl Issuer {
-    /// Reads an issuer; the error is a part of a sentence, such as "must be an https URL (http only on loopback)".
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let endpoint = Endpoint::parse(text)?;
+    /// Reads an issuer; the error is a part of a sentence, such as "must be an absolute https URL".
+    pub(crate) fn parse(text: &str, allow_http: &AllowHttp) -> Result<Self, String> {
+        let endpoint = allow_http.endpoint(text)?;
         // RFC 8414 §2: 'a URL that uses the "https" scheme and has no query or fragment components'
         if endpoint.url().query().is_some() {
             return Err("must not contain a query (?)".to_owned());
@@ -33,13 +34,14 @@ impl Issuer {
         Ok(Self {
             text: text.to_owned(),
             endpoint,
+            allow_http: allow_http.clone(),
             is_found: false,
         })
     }
 
     /// Reads an issuer that a resource names, or that is taken to be the one of a resource.
-    pub(crate) fn found(text: &str) -> Result<Self, String> {
-        let issuer = Self::parse(text)?;
+    pub(crate) fn found(text: &str, allow_http: &AllowHttp) -> Result<Self, String> {
+        let issuer = Self::parse(text, allow_http)?;
         Ok(Self {
             is_found: true,
             ..issuer
@@ -55,12 +57,24 @@ impl Issuer {
         }
         let bare = |text: &str| text.trim_end_matches('/').to_owned();
         let is_same = self.is_found && bare(told) == bare(&self.text);
-        is_same.then(|| Self::found(told).ok()).flatten()
+        is_same
+            .then(|| Self::found(told, &self.allow_http).ok())
+            .flatten()
     }
 
     /// The text that was parsed.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Its URL as an endpoint.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The origins that its endpoints may be on without TLS.
+    pub(crate) fn allow_http(&self) -> &AllowHttp {
+        &self.allow_http
     }
 
     /// The parsed URL.
@@ -98,7 +112,10 @@ mod tests {
             "https://A.example:443/Tenant/",
             "http://localhost:8080/realms/x",
         ] {
-            assert_eq!(Issuer::parse(text).unwrap().as_str(), text);
+            assert_eq!(
+                Issuer::parse(text, &AllowHttp::default()).unwrap().as_str(),
+                text
+            );
         }
     }
 
@@ -116,7 +133,10 @@ mod tests {
             "https://a.example/\u{e9}",
             "a.example",
         ] {
-            assert!(Issuer::parse(text).is_err(), "{text:?}");
+            assert!(
+                Issuer::parse(text, &AllowHttp::default()).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

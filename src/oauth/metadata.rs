@@ -89,7 +89,7 @@ pub(crate) async fn discover(
 ) -> Result<AuthorizationServerMetadata, Error> {
     let mut known: Option<AuthorizationServerMetadata> = None;
     let mut asked = Vec::new();
-    for url in well_known_urls(issuer)? {
+    for url in well_known_urls(issuer) {
         match (ask(http, issuer, &url, timeout).await, &mut known) {
             (Ok(Document::Believed(metadata)), _) => {
                 let metadata = match known.take() {
@@ -113,7 +113,7 @@ pub(crate) async fn discover(
 }
 
 /// Where the metadata may be: by RFC 8414, then by `OpenID` Connect Discovery, which a path makes two places.
-pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<Vec<Endpoint>, Error> {
+pub(crate) fn well_known_urls(issuer: &Issuer) -> Vec<Endpoint> {
     // RFC 8414 §3.1: 'any terminating "/" MUST be removed before inserting "/.well-known/"' between host and path.
     let path = issuer.url().path().trim_end_matches('/');
     let mut paths = vec![
@@ -126,17 +126,10 @@ pub(crate) fn well_known_urls(issuer: &Issuer) -> Result<Vec<Endpoint>, Error> {
         // /.well-known/openid-configuration to the Issuer".
         paths.push(format!("{path}/.well-known/openid-configuration"));
     }
-    let endpoint = |path: &String| {
-        let mut url = issuer.url().clone();
-        url.set_path(path);
-        Endpoint::parse(url.as_str()).map_err(|reason| {
-            Error::new(
-                ErrorCode::InvalidConfig,
-                format!("issuer {reason}. Correct it."),
-            )
-        })
-    };
-    paths.iter().map(endpoint).collect()
+    paths
+        .iter()
+        .map(|path| issuer.endpoint().at(path, None))
+        .collect()
 }
 
 /// The result of a request to one address.
@@ -260,7 +253,7 @@ impl AuthorizationServerMetadata {
     fn read(members: &Members, issuer: &Issuer) -> Self {
         let mut flaws = Vec::new();
         let mut endpoint = |name| {
-            endpoint(members, name, issuer.is_loopback()).unwrap_or_else(|reason| {
+            endpoint(members, name, issuer).unwrap_or_else(|reason| {
                 flaws.push(Flaw { name, reason });
                 None
             })
@@ -327,11 +320,7 @@ impl AuthorizationServerMetadata {
     }
 }
 
-fn endpoint(
-    members: &Members,
-    name: &str,
-    may_be_loopback: bool,
-) -> Result<Option<Endpoint>, String> {
+fn endpoint(members: &Members, name: &str, issuer: &Issuer) -> Result<Option<Endpoint>, String> {
     let Some(value) = members.value(name).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
@@ -339,10 +328,10 @@ fn endpoint(
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
-    let endpoint = Endpoint::parse(text)?;
+    let endpoint = issuer.allow_http().endpoint(text)?;
     // RFC 8414 §2 lets endpoints be on any host, and large providers make use of it. But a server on the network must
     // not send requests to this machine.
-    if endpoint.is_loopback() && !may_be_loopback {
+    if endpoint.is_loopback() && !issuer.is_loopback() {
         return Err("leads to this machine".to_owned());
     }
     Ok(Some(endpoint))
@@ -356,14 +345,14 @@ pub(super) fn names(value: Option<&Value>) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::FailureKind;
     use crate::http::scripted::{Received, ScriptedClient, response};
+    use crate::http::{AllowHttp, FailureKind};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
     const ISSUER: &str = "https://a.example";
 
     fn issuer() -> Issuer {
-        Issuer::parse(ISSUER).unwrap()
+        Issuer::parse(ISSUER, &AllowHttp::default()).unwrap()
     }
 
     async fn run(http: &ScriptedClient) -> Result<AuthorizationServerMetadata, Error> {
@@ -385,7 +374,7 @@ mod tests {
     }
 
     fn well_known(issuer: &str) -> Vec<String> {
-        let urls = well_known_urls(&Issuer::parse(issuer).unwrap()).unwrap();
+        let urls = well_known_urls(&Issuer::parse(issuer, &AllowHttp::default()).unwrap());
         urls.iter().map(|url| url.as_str().to_owned()).collect()
     }
 
@@ -648,7 +637,7 @@ mod tests {
                 assert_eq!(endpoint, None, "{name} {bad}");
             }
         }
-        let local = Issuer::parse("http://localhost:8080").unwrap();
+        let local = Issuer::parse("http://localhost:8080", &AllowHttp::default()).unwrap();
         let http = ScriptedClient::new().otherwise(|_| {
             Ok(response(
                 200,

@@ -11,7 +11,7 @@ use super::issuer::Issuer;
 use super::metadata::{AuthorizationServerMetadata, discover, names};
 use super::server_text::Secrets;
 use crate::error::{Error, ErrorCode};
-use crate::http::{Body, Endpoint, HttpClient, Request};
+use crate::http::{AllowHttp, Body, Endpoint, HttpClient, Request};
 
 /// RFC 9728 §3
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -54,10 +54,11 @@ impl Tried {
 pub(crate) async fn locate(
     http: &dyn HttpClient,
     resource: &str,
+    allow_http: &AllowHttp,
     wants_userinfo: bool,
     timeout: Duration,
 ) -> Result<ProtectedResource, Error> {
-    let url = Endpoint::parse(resource).map_err(|reason| {
+    let url = allow_http.endpoint(resource).map_err(|reason| {
         Error::new(
             ErrorCode::InvalidConfig,
             format!(
@@ -70,8 +71,16 @@ pub(crate) async fn locate(
         .iter()
         .find(|challenge| challenge.wants_a_token());
     let mut tried = Tried::default();
-    let document = document(http, resource, &url, asked_for, timeout, &mut tried).await?;
-    let origin = Issuer::found(&url.url().origin().ascii_serialization());
+    let document = document(
+        http,
+        resource,
+        (&url, allow_http),
+        asked_for,
+        timeout,
+        &mut tried,
+    )
+    .await?;
+    let origin = Issuer::found(&url.url().origin().ascii_serialization(), allow_http);
     let (identifier, supported, servers) = match document {
         Some(document) if !document.authorization_servers.is_empty() => {
             let servers = document.authorization_servers;
@@ -87,9 +96,16 @@ pub(crate) async fn locate(
             (identifier, scopes, origin.collect())
         }
     };
-    let server = first_usable(http, &url, &servers, wants_userinfo, timeout, &mut tried)
-        .await
-        .ok_or_else(|| nothing_found(&url, &challenges, asked_for, &tried))?;
+    let server = first_usable(
+        http,
+        (&url, allow_http),
+        &servers,
+        wants_userinfo,
+        timeout,
+        &mut tried,
+    )
+    .await
+    .ok_or_else(|| nothing_found(&url, &challenges, asked_for, &tried))?;
     let scopes = asked_for.map_or_else(Vec::new, Challenge::scopes);
     Ok(ProtectedResource {
         identifier,
@@ -129,7 +145,7 @@ async fn challenges_of(
 async fn document(
     http: &dyn HttpClient,
     resource: &str,
-    url: &Endpoint,
+    (url, allow_http): (&Endpoint, &AllowHttp),
     challenge: Option<&Challenge>,
     timeout: Duration,
     tried: &mut Tried,
@@ -138,7 +154,7 @@ async fn document(
     let mut places = Vec::new();
     // RFC 9728 §5.1: resource_metadata is "The URL of the protected resource metadata."
     if let Some(named) = challenge.and_then(|challenge| challenge.parameter("resource_metadata")) {
-        match usable(named, url.is_loopback()) {
+        match usable(named, allow_http, url.is_loopback()) {
             Ok(place) => places.push(place),
             Err(reason) => tried.note("the challenge's `resource_metadata`", &reason),
         }
@@ -192,7 +208,7 @@ async fn document(
 /// The metadata of the first server that has some.
 async fn first_usable(
     http: &dyn HttpClient,
-    resource: &Endpoint,
+    (resource, allow_http): (&Endpoint, &AllowHttp),
     servers: &[String],
     wants_userinfo: bool,
     timeout: Duration,
@@ -200,7 +216,8 @@ async fn first_usable(
 ) -> Option<AuthorizationServerMetadata> {
     for text in servers.iter().take(MOST_SERVERS) {
         // A resource on the network must not send requests to this machine.
-        let issuer = usable(text, resource.is_loopback()).and_then(|_| Issuer::found(text));
+        let issuer = usable(text, allow_http, resource.is_loopback())
+            .and_then(|_| Issuer::found(text, allow_http));
         let outcome = match issuer {
             Ok(issuer) => discover(http, &issuer, wants_userinfo, timeout).await,
             Err(reason) => {
@@ -217,8 +234,8 @@ async fn first_usable(
     None
 }
 
-fn usable(text: &str, may_be_loopback: bool) -> Result<Endpoint, String> {
-    let endpoint = Endpoint::parse(text)?;
+fn usable(text: &str, allow_http: &AllowHttp, may_be_loopback: bool) -> Result<Endpoint, String> {
+    let endpoint = allow_http.endpoint(text)?;
     if endpoint.is_loopback() && !may_be_loopback {
         return Err("leads to this machine".to_owned());
     }
@@ -227,12 +244,9 @@ fn usable(text: &str, may_be_loopback: bool) -> Result<Endpoint, String> {
 
 /// The address of the document for that path on the resource's host.
 fn well_known(resource: &Endpoint, path: &str) -> Endpoint {
-    let mut url = resource.url().clone();
-    url.set_path(&format!("{WELL_KNOWN}{}", path.trim_end_matches('/')));
-    if path.is_empty() {
-        url.set_query(None);
-    }
-    Endpoint::parse(url.as_str()).unwrap_or_else(|_| resource.clone())
+    let query = resource.url().query().filter(|_| !path.is_empty());
+    let path = path.trim_end_matches('/');
+    resource.at(&format!("{WELL_KNOWN}{path}"), query)
 }
 
 /// Whether two identifiers are the same URL: case, usual ports and a last slash apart, which libraries change.
@@ -345,7 +359,7 @@ mod tests {
     }
 
     async fn run(http: &ScriptedClient) -> Result<ProtectedResource, Error> {
-        locate(http, RESOURCE, false, TIMEOUT).await
+        locate(http, RESOURCE, &AllowHttp::default(), false, TIMEOUT).await
     }
 
     #[tokio::test]
@@ -472,9 +486,15 @@ mod tests {
             assert!(error.message().contains(said), "{said}: {error}");
         }
         for resource in ["http://mcp.example/mcp", "urn:x"] {
-            let error = locate(&network(&[], ""), resource, false, TIMEOUT)
-                .await
-                .unwrap_err();
+            let error = locate(
+                &network(&[], ""),
+                resource,
+                &AllowHttp::default(),
+                false,
+                TIMEOUT,
+            )
+            .await
+            .unwrap_err();
             assert_eq!(error.code(), ErrorCode::InvalidConfig);
             assert!(error.message().contains("`resource` must be an"), "{error}");
         }

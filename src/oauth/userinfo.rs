@@ -63,7 +63,8 @@ pub(crate) async fn userinfo(
             _ => break response,
         }
     };
-    let answer = Answer::read(endpoint, &response);
+    let mut answer = Answer::read(endpoint, &response);
+    answer.has_proof = dpop.is_some();
     let secrets = Secrets::new([token.clone()]);
     if let Some(refusal) = ErrorResponse::read(&answer, "", &secrets) {
         return Err(refusal.to_error(&answer, WHAT, NEXT));

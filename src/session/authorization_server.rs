@@ -54,6 +54,7 @@ impl AuthorizationServer {
         config: &AuthConfig,
     ) -> Result<(Self, AuthConfig), Error> {
         config.names_a_server()?;
+        let given = config;
         let mut config = config.clone();
         let has_start = match config.flow {
             Flow::DeviceCode => config.device_authorization_endpoint.is_some(),
@@ -73,7 +74,13 @@ impl AuthorizationServer {
             let timeout = config.request_timeout;
             let found = session
                 .patiently(timeout, || {
-                    locate(&*session.http, url, wants_userinfo, timeout)
+                    locate(
+                        &*session.http,
+                        url,
+                        &given.allow_http,
+                        wants_userinfo,
+                        timeout,
+                    )
                 })
                 .await?;
             config.resource = config.resources(Some(&found.identifier));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorCode};
-use crate::http::endpoint::Endpoint;
+use crate::http::endpoint::{AllowHttp, Endpoint};
 use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::challenge::is_scope;
 use crate::oauth::client::ClientAuthentication;
@@ -38,6 +38,8 @@ pub(crate) struct AuthConfig {
     /// The accounts that the config names, the preferred one first; none: the order of the store decides.
     pub(crate) accounts: Option<Vec<String>>,
     pub(crate) issuer: Option<Issuer>,
+    /// The origins on other machines that may be spoken to without TLS.
+    pub(crate) allow_http: AllowHttp,
     pub(crate) flow: Flow,
     pub(crate) authorization_endpoint: Option<Endpoint>,
     pub(crate) device_authorization_endpoint: Option<Endpoint>,
@@ -181,6 +183,8 @@ impl AuthConfig {
             .text("pluginId")?
             .ok_or_else(|| invalid("`pluginId` is missing: give the id of your plugin."))?;
         let account = Account::take(&mut options, &plugin_id)?;
+        let allow_http = AllowHttp::new(options.list("allowHttp", AllowHttp::check)?);
+        let endpoint = |text: &str| allow_http.endpoint(text);
         let extra_parameters = options.parameters("extraParameters")?;
         let config = Self {
             profile: account.profile,
@@ -188,14 +192,14 @@ impl AuthConfig {
             credentials_format: account.format,
             agent_id: account.agent_id,
             store: options.no_store()?,
-            issuer: options.parsed("issuer", Issuer::parse)?,
+            issuer: options.parsed("issuer", |text| Issuer::parse(text, &allow_http))?,
             flow: options.flow()?,
-            authorization_endpoint: options.parsed("authorizationEndpoint", Endpoint::parse)?,
+            authorization_endpoint: options.parsed("authorizationEndpoint", endpoint)?,
             device_authorization_endpoint: options
-                .parsed("deviceAuthorizationEndpoint", Endpoint::parse)?,
-            token_endpoint: options.parsed("tokenEndpoint", Endpoint::parse)?,
-            revocation_endpoint: options.parsed("revocationEndpoint", Endpoint::parse)?,
-            registration_endpoint: options.parsed("registrationEndpoint", Endpoint::parse)?,
+                .parsed("deviceAuthorizationEndpoint", endpoint)?,
+            token_endpoint: options.parsed("tokenEndpoint", endpoint)?,
+            revocation_endpoint: options.parsed("revocationEndpoint", endpoint)?,
+            registration_endpoint: options.parsed("registrationEndpoint", endpoint)?,
             client_id: options.text("clientId")?,
             client_secret: options.text("clientSecret")?.map(Secret::new),
             client_authentication: options.parsed("clientAuthentication", |name| {
@@ -226,7 +230,7 @@ impl AuthConfig {
             },
             extra_parameters,
             token_response: options.list("tokenResponse", kept_member)?,
-            userinfo: options.userinfo()?,
+            userinfo: options.userinfo(endpoint)?,
             adopt: options.adopt()?,
             state_dir: options.text("stateDir")?,
             credentials_path: options.text("credentialsPath")?,
@@ -236,6 +240,7 @@ impl AuthConfig {
             refresh_buffer: options.millis("refreshBufferMs", 300_000, 0)?,
             request_timeout: options.millis("requestTimeoutMs", 30_000, 1)?,
             lock_timeout: options.millis("lockTimeoutMs", 60_000, 0)?,
+            allow_http: allow_http.clone(),
             plugin_id,
         };
         config.consistent()?;
@@ -507,7 +512,10 @@ impl Options<'_> {
             .collect()
     }
 
-    fn userinfo(&mut self) -> Result<Userinfo, Error> {
+    fn userinfo(
+        &mut self,
+        endpoint: impl Fn(&str) -> Result<Endpoint, String>,
+    ) -> Result<Userinfo, Error> {
         if self.0.get("userinfo").is_some_and(Value::is_boolean) {
             return Ok(if self.flag("userinfo")? {
                 Userinfo::Announced
@@ -515,7 +523,7 @@ impl Options<'_> {
                 Userinfo::Unasked
             });
         }
-        let at = self.parsed("userinfo", Endpoint::parse)?;
+        let at = self.parsed("userinfo", endpoint)?;
         Ok(at.map_or(Userinfo::Unasked, Userinfo::At))
     }
 

@@ -215,19 +215,15 @@ impl Session {
             &config.token_endpoint,
             config.asked_resource(),
         ) {
-            (Some(issuer), ..) => well_known_urls(issuer).map(|urls| urls.into_iter().next()),
-            (None, Some(endpoint), _) => Ok(Some(endpoint.clone())),
-            (None, None, resource) => Ok(resource.and_then(|url| Endpoint::parse(url).ok())),
+            (Some(issuer), ..) => well_known_urls(issuer).into_iter().next(),
+            (None, Some(endpoint), _) => Some(endpoint.clone()),
+            (None, None, resource) => resource.and_then(|url| config.allow_http.endpoint(url).ok()),
         };
-        let url = match first {
-            Ok(Some(url)) => url,
-            Ok(None) => {
-                return vec![Finding::ok(
-                    NAME,
-                    "The config names none: enough for an imported token, not for a login.",
-                )];
-            }
-            Err(error) => return vec![Finding::error(NAME, error.message())],
+        let Some(url) = first else {
+            return vec![Finding::ok(
+                NAME,
+                "The config names none: enough for an imported token, not for a login.",
+            )];
         };
         let way = self.http.proxy_of(&url).map_or_else(
             || "without a proxy".to_owned(),
@@ -269,7 +265,7 @@ impl Session {
                 .await
                 .map(Some),
             (None, Some(resource)) => {
-                locate(&*self.http, resource, false, timeout)
+                locate(&*self.http, resource, &config.allow_http, false, timeout)
                     .await
                     .map(|found| {
                         findings.push(resource_finding(resource, &found, of_login.as_deref()));

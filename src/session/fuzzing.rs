@@ -10,6 +10,7 @@ use super::last_refresh::{binding, blocked};
 use super::ownership;
 use super::verification::Verification;
 use crate::error::ErrorCode;
+use crate::http::AllowHttp;
 use crate::http::fuzzing::is_safe_endpoint;
 use crate::oauth::fuzzing::{authorization, is_printable, is_safe_to_open};
 use crate::oauth::issuer::Issuer;
@@ -22,7 +23,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 pub(crate) fn issuer(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    match Issuer::parse(&text) {
+    match Issuer::parse(&text, &AllowHttp::default()) {
         Ok(issuer) => {
             // RFC 8414 §4: it is compared character by character, so it stays what it was.
             assert_eq!(issuer.as_str(), text);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
-use crate::http::endpoint::Endpoint;
 use crate::oauth::client::{Client, ClientAuthentication};
 use crate::oauth::dpop::DpopKey;
 use crate::oauth::refresh::CLIENT_CREDENTIALS;
@@ -149,7 +148,7 @@ impl Session {
         let endpoint = removed
             .revocation_endpoint
             .as_deref()
-            .and_then(|endpoint| Endpoint::parse(endpoint).ok());
+            .and_then(|endpoint| config.allow_http.endpoint(endpoint).ok());
         let Some(endpoint) = endpoint else {
             return false;
         };

@@ -486,7 +486,13 @@ impl Session {
     /// Whether the resource names another server by now, which the login says nothing about: a sentence.
     async fn moved(&self, config: &AuthConfig, current: &Snapshot) -> Option<String> {
         let (resource, issuer) = (config.asked_resource()?, current.issuer()?);
-        let found = locate(&*self.http, resource, false, config.request_timeout);
+        let found = locate(
+            &*self.http,
+            resource,
+            &config.allow_http,
+            false,
+            config.request_timeout,
+        );
         let found = tokio::time::timeout(LONGEST_QUESTION, found).await;
         moved_to(resource, issuer, found.ok()?.ok()?.server.issuer.as_str())
     }
@@ -558,7 +564,7 @@ impl Session {
         deadline: BootInstant,
     ) -> Result<Server, Error> {
         if let Some(stored) = credential.token_endpoint() {
-            let token_endpoint = Endpoint::parse(stored).map_err(|reason| {
+            let token_endpoint = config.allow_http.endpoint(stored).map_err(|reason| {
                 Error::new(
                     ErrorCode::LoginRequired,
                     format!("The stored token endpoint {reason}. Log in again."),
@@ -582,13 +588,19 @@ impl Session {
         }
         let limit = deadline.since(self.clock.boot());
         if let (None, Some(resource)) = (credential.issuer(), config.asked_resource()) {
-            let found = locate(&*self.http, resource, false, config.request_timeout);
+            let found = locate(
+                &*self.http,
+                resource,
+                &config.allow_http,
+                false,
+                config.request_timeout,
+            );
             let found = tokio::time::timeout(limit, found).await;
             return Self::server_of(known, &found.map_err(|_| late(resource))??.server);
         }
         let issuer = credential
             .issuer()
-            .and_then(|text| Issuer::parse(text).ok())
+            .and_then(|text| Issuer::parse(text, &config.allow_http).ok())
             // A file of another program says nothing about it.
             .or_else(|| config.issuer.clone())
             .ok_or_else(|| cannot_refresh(config))?;
@@ -680,7 +692,7 @@ impl Session {
         let endpoint = credential
             .revocation_endpoint
             .as_deref()
-            .and_then(|endpoint| Endpoint::parse(endpoint).ok());
+            .and_then(|endpoint| config.allow_http.endpoint(endpoint).ok());
         let Some(endpoint) = endpoint else { return };
         let key = credential.dpop_key.as_ref();
         let key = key.and_then(|key| DpopKey::from_stored(key).ok());

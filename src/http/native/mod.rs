@@ -49,7 +49,7 @@ pub(crate) struct NativeClient {
     no_proxy: OnceLock<NoProxy>,
     /// For the network, through the proxy that the environment names, or else the system's, if there is one.
     proxied: OnceLock<Connector>,
-    /// For what is to be reached without a proxy.
+    /// For what is to be reached without a proxy: such hosts, and those of `allowHttp`, on a network of the plugin's own.
     direct: OnceLock<Connector>,
     /// For loopback, never through a proxy.
     loopback: OnceLock<Connector>,
@@ -83,7 +83,8 @@ impl NativeClient {
         let no_proxy = || NoProxy::from_environment(&variable);
         let (cell, route) = if endpoint.is_loopback() {
             (&self.loopback, Route::Loopback)
-        } else if self.no_proxy.get_or_init(no_proxy).covers(endpoint) {
+        } else if endpoint.is_unencrypted() || self.no_proxy.get_or_init(no_proxy).covers(endpoint)
+        {
             (&self.direct, Route::Direct)
         } else {
             (&self.proxied, Route::Proxied)
@@ -117,7 +118,10 @@ impl HttpClient for NativeClient {
 
     fn proxy_of(&self, endpoint: &Endpoint) -> Option<String> {
         let variable = variables(&*self.environment);
-        if endpoint.is_loopback() || NoProxy::from_environment(&variable).covers(endpoint) {
+        if endpoint.is_unencrypted()
+            || endpoint.is_loopback()
+            || NoProxy::from_environment(&variable).covers(endpoint)
+        {
             return None;
         }
         let proxy = Proxy::from_environment(&variable).ok()??;
