@@ -935,8 +935,8 @@ export const protections = [
   },
   {
     protection: "A question for the account fails no login",
-    find: "said => credential.userinfo = Some(said.map_or_else(noted, Value::Object)),",
-    replace: "Err(error) => aborted = Err(error), Ok(said) => credential.userinfo = Some(Value::Object(said)),",
+    find: "credential.userinfo = Some(said.map_or_else(|error| noted(&error), Value::Object));",
+    replace: "match said { Err(error) => aborted = Err(error), Ok(said) => credential.userinfo = Some(Value::Object(said)) }",
     tests: { userinfo: ["^a question that fails"] },
   },
   {

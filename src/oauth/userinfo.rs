@@ -96,8 +96,8 @@ pub(crate) async fn userinfo(
     Ok(account)
 }
 
-/// `OpenID` Connect Core §5.3.2: "The sub Claim in the UserInfo Response MUST be verified to exactly match the sub Claim
-/// in the ID Token; if they do not match, the UserInfo Response values MUST NOT be used."
+/// `OpenID` Connect Core §5.3.2: "The sub Claim in the `UserInfo` Response MUST be verified to exactly match the sub Claim
+/// in the ID Token; if they do not match, the `UserInfo` Response values MUST NOT be used."
 fn check_subject(request: &UserinfoRequest<'_>, said: Option<&str>) -> Result<(), &'static str> {
     let claims = request.id_token.and_then(jwt::claims).unwrap_or_default();
     let known = [claims.get("sub").and_then(Value::as_str), request.subject];

@@ -78,7 +78,10 @@ impl Session {
             let asked = Box::pin(self.userinfo(config, &server, &credential));
             match cancellation.guard(asked).await {
                 Err(error) if error.code() == ErrorCode::Aborted => aborted = Err(error),
-                said => credential.userinfo = Some(said.map_or_else(noted, Value::Object)),
+                said => {
+                    credential.userinfo =
+                        Some(said.map_or_else(|error| noted(&error), Value::Object));
+                }
             }
         }
         let may_store = {
@@ -340,7 +343,7 @@ impl Session {
 }
 
 /// Why it is not known who has logged in, which fails no login.
-fn noted(error: Error) -> Value {
+fn noted(error: &Error) -> Value {
     let mut note = Map::new();
     note.insert("code".into(), error.code().as_str().into());
     note.insert("message".into(), error.message().into());

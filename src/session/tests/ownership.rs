@@ -103,7 +103,7 @@ async fn the_matrix_of_issuers_and_token_endpoints() {
         ([ISSUER, ENDPOINT], json!({ "clientSecret": "s" }), Ok(())),
     ] {
         assert_eq!(
-            outcome(stored, options.clone()).await,
+            Box::pin(outcome(stored, options.clone())).await,
             expected,
             "{stored:?} {options}"
         );
