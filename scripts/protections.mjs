@@ -936,7 +936,8 @@ export const protections = [
   {
     protection: "A question for the account fails no login",
     find: "credential.userinfo = Some(said.map_or_else(|error| noted(&error), Value::Object));",
-    replace: "match said { Err(error) => aborted = Err(error), Ok(said) => credential.userinfo = Some(Value::Object(said)) }",
+    replace:
+      "match said { Err(error) => aborted = Err(error), Ok(said) => credential.userinfo = Some(Value::Object(said)) }",
     tests: { userinfo: ["^a question that fails"] },
   },
   {
