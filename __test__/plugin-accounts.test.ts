@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { getValidAccessToken, importToken, profileOrder, status } from "../index.js";
+import { type DoctorReport, getValidAccessToken, importToken, profileOrder, status } from "../index.js";
 import { type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
 import { FakeHost } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
@@ -150,7 +150,7 @@ test("status --check --all: the worst of all accounts", async (t) => {
 });
 
 test("doctor: exit code, text, JSON, and --fix", { skip: process.platform === "win32" }, async (t) => {
-  const { config, run } = offline(t);
+  const { home, config, run } = offline(t);
   const none = await run("doctor");
   assert.equal(none.code, 1);
   assert.match(
@@ -162,7 +162,10 @@ test("doctor: exit code, text, JSON, and --fix", { skip: process.platform === "w
     (await run("doctor")).stdout,
     /→ Log in with: openclaw my-memory login\n.*→ Log in with: openclaw my-memory login --account default\n/s,
   );
-  await profileOrder(config(), null);
+  const order = join(home.stateDir, "credentials", pluginId, ".order.json");
+  writeFileSync(order, "damaged");
+  assert.match((await run("doctor")).stdout, /\nerror {4}order .*\.order\.json.*\nErrors were found\.\n$/s);
+  rmSync(order);
   const { path } = await importToken(config(), { access: "canary" });
   chmodSync(path, 0o644);
   const loose = await run("doctor");
@@ -198,6 +201,16 @@ test("doctor --json can be pasted: it names versions and what was found, but no 
   assert.doesNotMatch(named, /\bada\b/i);
 });
 
+test("through the gateway the doctor reports a damaged order", async (t) => {
+  const { home } = offline(t);
+  const host = new FakeHost({ stateDir: home.stateDir });
+  pluginAuth(host.api, { issuer: "https://auth.example.invalid" });
+  mkdirSync(join(home.stateDir, "credentials", pluginId), { recursive: true, mode: 0o700 });
+  writeFileSync(join(home.stateDir, "credentials", pluginId, ".order.json"), "damaged");
+  const { checks } = (await host.call("my-memory.doctor")) as unknown as DoctorReport;
+  assert.equal(checks.find(({ name }) => name === "order")?.level, "error");
+});
+
 test("through the gateway: ids, the first of an order, and the doctor", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);
@@ -205,6 +218,12 @@ test("through the gateway: ids, the first of an order, and the doctor", async (t
   const { pluginId: _id, stateDir: _stateDir, ...options } = configFor(server, home.stateDir);
   const auth = pluginAuth(host.api, { ...options, order: ["work", "my-memory:home"] });
   assert.equal(auth.profile, "work");
+  const advice = async () => {
+    const { checks } = (await host.call("my-memory.doctor")) as unknown as DoctorReport;
+    return checks.filter(({ name }) => name === "login").map(({ fix }) => fix);
+  };
+  const command = "Log in with: openclaw my-memory login";
+  assert.deepEqual(await advice(), [command, `${command} --account home`]);
   await grantedLogin(configFor(server, home.stateDir, { pluginId, profile: "home" }));
   assert.ok(await auth.getValidAccessToken());
   assert.equal((await host.call("my-memory.status")).profile, "home");

@@ -22,6 +22,18 @@ export async function firstAccount(config: AuthConfig): Promise<string> {
   return plainName(config.profile ?? (await orderOf(config))[0] ?? "default", config.pluginId);
 }
 
+/** The command that logs an account in, without its name where that need not be given. */
+export async function loginCommandOf({
+  config,
+  defaultProfile,
+  loginCommand,
+}: Pick<CommandContext, "config" | "defaultProfile" | "loginCommand">): Promise<(profile: string) => string> {
+  const usual = defaultProfile();
+  // A damaged order decides nothing.
+  const first = await firstAccount(config(usual)).catch(() => undefined);
+  return (profile) => loginCommand(profile === first ? usual : profile);
+}
+
 /** The accounts of the order, logged in or not, then all others with a state to report. */
 export async function allAccounts(config: AuthConfig): Promise<AuthStatus[]> {
   const known = await listProfiles(config);

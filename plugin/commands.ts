@@ -10,7 +10,7 @@ import {
   type PasteRequest,
   status,
 } from "../index.js";
-import { addAccountCommands, allAccounts, firstAccount } from "./accounts.ts";
+import { addAccountCommands, allAccounts, loginCommandOf } from "./accounts.ts";
 import { browserCommand, openPage } from "./browser.ts";
 import { type AccountFlags, type CommandContext, print, reported } from "./command-line.ts";
 import type { PluginCommand } from "./host.ts";
@@ -19,7 +19,16 @@ import { addMoveCommands } from "./move.ts";
 import { pasteable } from "./pasteable-report.ts";
 import { readToken } from "./read-token.ts";
 import { type Output, Screen } from "./screen.ts";
-import { asWhom, exitCode, logoutText, reportText, stateInWords, statusText, worst } from "./status-text.ts";
+import {
+  asWhom,
+  exitCode,
+  logoutText,
+  reportText,
+  stateInWords,
+  statusText,
+  withCommands,
+  worst,
+} from "./status-text.ts";
 
 /** The silence, in milliseconds, after which a browser that does not come back is mentioned. */
 const silence = 30_000;
@@ -92,10 +101,7 @@ export function addCommands(parent: PluginCommand, context: CommandContext): voi
       reported(context, flags, async (config) => {
         const report = await doctor(config, { fix: flags.fix === true });
         const json = () => JSON.stringify(pasteable(report, config, flags.withServers === true), null, 2);
-        const usual = context.defaultProfile();
-        const first = await firstAccount(context.config(usual));
-        const logIn = (profile: string) => context.loginCommand(profile === first ? usual : profile);
-        print(flags.json ? json() : reportText(report, logIn));
+        print(flags.json ? json() : reportText(withCommands(report, await loginCommandOf(context))));
         process.exitCode = report.ok ? 0 : 1;
       }),
     );

@@ -4,10 +4,11 @@
 import { type AuthConfig, AuthError, doctor, logout, status, type Verification } from "../index.js";
 import { type SharedLogin, shared } from "../lib/shared.js";
 import { explain } from "./account.ts";
-import { firstAccount, plainName } from "./accounts.ts";
+import { firstAccount, loginCommandOf, plainName } from "./accounts.ts";
 import { type GatewayMethod, type GatewayRequest, inTerminal } from "./host.ts";
 import type { Say } from "./messages.ts";
 import { beginLogin, loginKey } from "./pending-login.ts";
+import { withCommands } from "./status-text.ts";
 
 export interface GatewayContext {
   id: string;
@@ -56,6 +57,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
         account: { profile: string; config: AuthConfig; key: string },
         params: Record<string, unknown>,
       ) => Promise<unknown>,
+      first = firstAccount,
     ): GatewayMethod =>
     async ({ params = {}, respond }: GatewayRequest) => {
       const named = params.account ?? params.profile ?? context.defaultProfile();
@@ -63,7 +65,7 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       try {
         const config = context.config(name);
         // Where an order decides, a login or logout means its first account, and so does a pending one.
-        const profile = name === undefined ? await firstAccount(config) : plainName(name, config.pluginId);
+        const profile = name === undefined ? await first(config) : plainName(name, config.pluginId);
         respond(true, await answer({ profile, config, key: await loginKey({ profile, ...config }) }, params));
       } catch (error) {
         if (!(error instanceof AuthError || error instanceof NotTaken)) {
@@ -118,7 +120,11 @@ export function gatewayMethods(context: GatewayContext): GatewayMethods {
       return logout(config);
     }),
     chatAllow: method(async () => context.invite?.() ?? {}),
-    // The doctor reports a damaged order.
-    doctor: method(({ config }, { fix }) => doctor(config, { fix: fix === true })),
+    doctor: method(
+      async ({ config }, { fix }) =>
+        withCommands(await doctor(config, { fix: fix === true }), await loginCommandOf(context)),
+      // The doctor reports a damaged order.
+      (config) => firstAccount(config).catch(() => "default"),
+    ),
   };
 }

@@ -117,13 +117,21 @@ export function logoutText(
   return [say("loggedOut", { text: `Logged out of ${title}; ${told}.` }), ...left].join("\n");
 }
 
-/** A line for each check, and one below it for what to do; `loginCommand` logs an account in. */
-export function reportText({ ok, checks }: DoctorReport, loginCommand: (profile: string) => string): string {
+/** The report with the command that logs in, where that is the advice: the package knows the account, the plugin its command. */
+export function withCommands(report: DoctorReport, loginCommand: (profile: string) => string): DoctorReport {
+  const advice = (_: string, profile: string) => `Log in with: ${loginCommand(profile)}`;
+  const checks = report.checks.map(({ fix, ...check }) => ({
+    ...check,
+    ...(fix !== undefined && { fix: fix.replace(/^Log in \(profile (.+)\)\.$/, advice) }),
+  }));
+  return { ...report, checks };
+}
+
+/** A line for each check, and one below it for what to do. */
+export function reportText({ ok, checks }: DoctorReport): string {
   const lines = checks.flatMap(({ name, level, message, fix, fixed }) => {
     const head = `${(fixed ? "fixed" : level).padEnd(8)} ${name.padEnd(10)} `;
-    // The package knows the account, and this plugin its command.
-    const advice = fix?.replace(/^Log in \(profile (.+)\)\.$/, (_, profile) => `Log in with: ${loginCommand(profile)}`);
-    return advice === undefined || fixed ? [head + message] : [head + message, `${" ".repeat(head.length)}→ ${advice}`];
+    return fix === undefined || fixed ? [head + message] : [head + message, `${" ".repeat(head.length)}→ ${fix}`];
   });
   return [...lines, ok ? "No error was found." : "Errors were found."].join("\n");
 }
