@@ -10,8 +10,8 @@ export interface HostVersion {
   ci?: true | "brief";
   /** Run only the tests that differ from host to host. */
   brief?: boolean;
-  /** Something about chats changed with it: run by `npm run test:hosts -- --chat`. */
-  chat?: boolean | "ci";
+  /** Something about chats changed with it: the whole of a login from a chat, in `.ci/run` as well. */
+  chat?: true;
   /** The arguments that answer the questions of a plugin's installation, where the host asks any. */
   consent?: string[];
   /** It waits for a plugin's service that stops, at SIGTERM. */

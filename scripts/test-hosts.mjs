@@ -2,7 +2,7 @@
 // the way, half a GB each.
 //
 //   npm run test:hosts                            the rows of the table that have `ci`; those with "brief" what differs alone; the whole of
-//                                                 a login from a chat in those whose `chat` is "ci"
+//                                                 a login from a chat in those that have `chat`
 //   npm run test:hosts -- --install               only installs what these need, so that it can be done meanwhile
 //   npm run test:hosts -- --all                   every row of __test__/hosts/versions.json; writes the table of docs/hosts.md
 //   npm run test:hosts -- 2026.9 clawdbot         those with this in their name; with --write into that table
@@ -75,7 +75,7 @@ async function main() {
     // Minutes for each host, so not in `.ci/run`.
     .filter((name) => isWithPlaces || !places.includes(name));
   const asWanted = (row) => {
-    const inCi = isBrief && { brief: row.ci === "brief", chat: row.chat === "ci" };
+    const inCi = isBrief && { brief: row.ci === "brief" };
     return { ...row, ...inCi, ...(isChat && { chat: true }) };
   };
   let code = rows.length === 0 ? 0 : await tested(rows.map(asWanted), files, passedOn);
