@@ -22,8 +22,8 @@ export interface SenderSource {
 }
 
 /**
- * The people who have sent a word, and the valid words: one file for each. Removing the file of a word uses it up, so
- * no two senders, of any processes, can use one; and no file is read to be written again.
+ * The people who have sent a word, and the valid words: one file for each. A word is removed by whoever has made the
+ * file beside it, so no two senders, of any processes, can use one; and no file is read to be written again.
  */
 export class AllowedSenders {
   readonly #source: () => SenderSource;
@@ -38,6 +38,7 @@ export class AllowedSenders {
     for (const name of namesIn(folder, /^word-\w+$/)) {
       if (!isGood(join(folder, name))) {
         rmSync(join(folder, name), { force: true });
+        rmSync(taken(join(folder, name)), { force: true });
       }
     }
     const word = randomBytes(6).toString("base64url").toLowerCase().replace(/[_-]/g, "x");
@@ -56,17 +57,22 @@ export class AllowedSenders {
     const sender = senderFile(folder, { channel, senderId });
     // First what a full disk would refuse, then what cannot be taken back.
     const made = written(sender, { version: 1, channel, senderId });
+    let isOurs = false;
     try {
-      unlinkSync(word);
-    } catch (error) {
-      rmSync(made, { force: true });
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") {
+      isOurs = takes(word);
+      // Whoever had it before may be done.
+      if (!isOurs || !isGood(word)) {
         return false;
       }
-      throw error;
+      unlinkSync(word);
+      renameSync(made, sender);
+      return true;
+    } finally {
+      rmSync(made, { force: true });
+      if (isOurs) {
+        rmSync(taken(word), { force: true });
+      }
     }
-    renameSync(made, sender);
-    return true;
   }
 
   async list(): Promise<Sender[]> {
@@ -104,6 +110,25 @@ function wordFile(folder: string, word: string): string {
 
 function senderFile(folder: string, { channel, senderId }: Sender): string {
   return join(folder, `sender-${hash(JSON.stringify([channel, senderId]))}`);
+}
+
+/** The name of the file that makes a word its maker's. */
+function taken(word: string): string {
+  return `${word}.taken`;
+}
+
+/** Takes a word, unless another has it. Removing the word would not do: on Windows, two who have it open both can. */
+function takes(word: string): boolean {
+  try {
+    writeFileSync(taken(word), "", { flag: "wx", mode: 0o600 });
+    return true;
+  } catch (error) {
+    // The second and third: on Windows, of a file that is just being removed.
+    if (["EEXIST", "EPERM", "EACCES"].includes(String((error as NodeJS.ErrnoException).code))) {
+      return false;
+    }
+    throw error;
+  }
 }
 
 function isGood(word: string): boolean {
