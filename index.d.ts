@@ -271,7 +271,7 @@ export interface AuthConfig {
    * It is used only if its `sub` is that of the ID token. No failure fails a login; `status().lastError` says it.
    * Not for {@link authorizeDevice}. @default false
    */
-  userinfo?: boolean | string
+  userinfo?: boolean | string | undefined
   /**
    * A token from elsewhere, used before the stored login, or after it: where nobody is logged in, or a login is
    * needed. `status().source` names the one in use.
