@@ -2,7 +2,18 @@
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
@@ -14,6 +25,8 @@ import {
   authorizationHeaders,
   getValidAccessToken,
   importToken,
+  listProfiles,
+  status,
   type TokenOptions,
 } from "../index.js";
 import { Child } from "./support/child.ts";
@@ -93,6 +106,81 @@ for (const form of forms) {
   });
 }
 
+test("a list of many says of each what its status says, and sees every change by others at the next call", async (t) => {
+  const { home, config, path } = storedLogin(t);
+  const login = JSON.parse(readFileSync(path, "utf8"));
+  const file = (name: string) => join(dirname(path), `${name}.json`);
+  const write = (name: string, more: object) =>
+    writeFileSync(file(name), JSON.stringify({ ...login, ...more }), { mode: 0o600 });
+  const names = Array.from({ length: 80 }, (_, number) => `account-${number}`);
+  for (const [at, name] of names.entries()) {
+    const more = [
+      { scopes: ["a", "b"] },
+      { expires: undefined },
+      { subject: name },
+      { refresh: undefined },
+      {},
+      {},
+      {},
+    ][at % 7];
+    write(name, { scopes: ["a"], expires: Date.now() + 3_600_000 + at, createdAt: 1000 + at, ...more });
+  }
+  const wanted = { ...config, scopes: ["a", "c"] };
+  const list = async () => {
+    const listed = await listProfiles(wanted);
+    const alone = listed.map(({ profile }) => status({ ...wanted, profile }));
+    assert.deepEqual(listed, await Promise.all(alone));
+    assert.deepEqual(
+      listed.map((status) => JSON.stringify(status)),
+      (await Promise.all(alone)).map((status) => JSON.stringify(status)),
+      "the members come in the same order",
+    );
+    return listed;
+  };
+  const expected = new Set(["default", ...names]);
+  const profiles = () => [...expected].sort();
+  const before = await list();
+  assert.deepEqual(
+    before.map(({ profile }) => profile),
+    profiles(),
+  );
+  // A list is the caller's own, down to its last member.
+  for (const { scopes } of before) scopes?.push("changed");
+  // From here on, the times of the folder are old enough to say that nothing has changed.
+  await pause(100);
+  await list();
+
+  write("account-7", { scopes: ["written", "in", "place"] });
+  assert.deepEqual((await list()).find(({ profile }) => profile === "account-7")?.scopes, ["written", "in", "place"]);
+  write("another", {});
+  expected.add("another");
+  assert.deepEqual(
+    (await list()).map(({ profile }) => profile),
+    profiles(),
+  );
+  rmSync(file("account-9"));
+  expected.delete("account-9");
+  assert.deepEqual(
+    (await list()).map(({ profile }) => profile),
+    profiles(),
+  );
+
+  const [elsewhere, nothing] = [join(home.path, "elsewhere.json"), join(home.path, "nothing")];
+  writeFileSync(elsewhere, readFileSync(path), { mode: 0o600 });
+  symlinkSync(elsewhere, file("linked"));
+  await pause(100);
+  assert.deepEqual(
+    (await list()).map(({ profile }) => profile),
+    [...profiles(), "linked"],
+  );
+  // The folder itself shows nothing of this.
+  renameSync(elsewhere, nothing);
+  assert.deepEqual(
+    (await list()).map(({ profile }) => profile),
+    profiles(),
+  );
+});
+
 describe("what costs more is counted as well", { skip: traced ? false : "strace cannot trace here" }, () => {
   const count = (names: string[], which: RegExp) => names.filter((name) => which.test(name)).length;
   const ofThreads = /^(clone|clone3|fork|vfork)$/;
@@ -133,13 +221,14 @@ describe("what costs more is counted as well", { skip: traced ? false : "strace 
     assert.equal(count(all, ofThreads), 0);
   });
 
-  test("the list of 1,000 accounts: a look at each file, and hardly one more", async (t) => {
+  test("the list of 1,000 accounts: a look at each file, hardly one more, and none through the folder", async (t) => {
     const { home, config, path } = storedLogin(t);
     for (let number = 1; number < 1000; number += 1) {
       writeFileSync(join(dirname(path), `account-${number}.json`), template.replace("%", "000000"), { mode: 0o600 });
     }
     const { all } = await callsOf(home, "fresh-calls.mjs", JSON.stringify(config), "5", "a list");
     assert.ok(count(all, ofFiles) <= 6 * 1050, `${count(all, ofFiles)} system calls for files in 6 lists`);
+    assert.equal(count(all, /^getdents/), 0);
     // Two of them are asked for at once.
     assert.ok(count(all, ofThreads) <= 1);
   });

@@ -133,17 +133,19 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
       (token) => token,
       stateOf(options),
     );
-  const authorize = async (request: ResourceRequest, given?: TokenOptions): Promise<AuthorizationHeaders> => {
+  const authorize = (request: ResourceRequest, given?: TokenOptions): Promise<AuthorizationHeaders> => {
     const isNamed = given?.resource !== undefined || given?.scopes !== undefined;
     const resource = isNamed ? undefined : source.origins.otherResource(request.url);
     const options = resource === undefined ? given : { ...given, resource };
-    if (!source.origins.isUnencrypted(request.url)) {
-      return noticed(
-        () => authorizationHeaders(config(), request, options),
-        ({ Authorization }) => Authorization.slice(Authorization.indexOf(" ") + 1),
-        stateOf(options),
-      );
-    }
+    return source.origins.isUnencrypted(request.url)
+      ? unencryptedHeaders(request, options)
+      : noticed(
+          () => authorizationHeaders(config(), request, options),
+          ({ Authorization }) => Authorization.slice(Authorization.indexOf(" ") + 1),
+          stateOf(options),
+        );
+  };
+  const unencryptedHeaders = async (request: ResourceRequest, options?: TokenOptions) => {
     const token = await ask(options);
     if ((await status(config())).dpop) {
       throw new TypeError(

@@ -39,20 +39,22 @@ export async function authorizedFetch(
     return fetch(input, init);
   }
   const isFollowed = (init.redirect ?? (isRequest(input) ? input.redirect : "follow")) === "follow";
-  let step: Step = { input, init, headers: pairs(init.headers ?? (isRequest(input) ? input.headers : undefined)) };
+  let step: Step = { input, url, init, headers: pairs(init.headers ?? (isRequest(input) ? input.headers : undefined)) };
   try {
     for (let redirects = 0; ; redirects += 1) {
       const { answer, isBound, again } = await exchange(sender, step);
-      await checkScope(sender, step, answer);
+      if (answer.status === 403) {
+        await checkScope(sender, step, answer);
+      }
       const next = isBound && isFollowed ? afterRedirect(answer, step, again) : undefined;
       if (next === undefined) {
         return answer;
       }
       discard(answer);
       if (redirects === mostRedirects) {
-        throw new TypeError(`${urlOf(step.input).origin} redirected more than ${mostRedirects} times.`);
+        throw new TypeError(`${step.url.origin} redirected more than ${mostRedirects} times.`);
       }
-      if (next.input.origin !== urlOf(step.input).origin) {
+      if (next.url.origin !== step.url.origin) {
         return await fetch(next.input, { ...next.init, headers: next.headers });
       }
       step = next;
@@ -71,14 +73,14 @@ type Pairs = [name: string, value: string][];
 /** One request; the next one where the service redirects. */
 interface Step {
   input: string | URL | Request;
+  url: URL;
   init: RequestInit;
   /** The caller's headers, read once: an iterator is empty the second time. */
   headers: Pairs;
 }
 
-async function exchange(sender: Sender, { input, init, headers }: Step) {
+async function exchange(sender: Sender, { input, url, init, headers }: Step) {
   const { refusals } = sender;
-  const url = urlOf(input);
   const { origin } = url;
   const method = methodOf(input, init);
   const signal = signalOf(input, init);
@@ -100,18 +102,19 @@ async function exchange(sender: Sender, { input, init, headers }: Step) {
     });
     // RFC 9449 section 8.2: the new nonce is for the next request and all that follow, until there is another.
     const nonce = authorization.DPoP === undefined ? undefined : answer.headers?.get("dpop-nonce");
-    if (nonce && isFrom(origin, answer)) {
+    if (nonce && isFrom(url, answer)) {
       nonces.set(origin, nonce);
     }
     return answer;
   };
   /** The token's refusal, not that of another origin, to which `fetch` took none along. */
   const isRefused = async (answer: Response) => {
-    const isRefusal = answer.status === 401 || (await isRejected(answer, sender.isRejected));
+    const isRefusal =
+      answer.status === 401 || (sender.isRejected !== undefined && (await isRejected(answer, sender.isRejected)));
     if (!isRefusal) {
       refusals.forget(url);
     }
-    return isRefusal && isFrom(origin, answer);
+    return isRefusal && isFrom(url, answer);
   };
 
   let first = await authorization();
@@ -124,7 +127,7 @@ async function exchange(sender: Sender, { input, init, headers }: Step) {
       answer = await send(first, again());
     }
     const isBound = first.DPoP !== undefined;
-    if (isBound && isFrom(origin, answer) && takesNoProofs(answer, origin)) {
+    if (isBound && isFrom(url, answer) && takesNoProofs(answer, origin)) {
       discard(answer);
       throw takesNoBoundTokens(origin);
     }
@@ -162,12 +165,15 @@ async function exchange(sender: Sender, { input, init, headers }: Step) {
 /**
  * The request that a redirect asks for, as `fetch` makes it; nothing where there is no redirect that can be followed.
  */
-function afterRedirect(answer: Response, { input, init, headers: given }: Step, again: () => RequestInit | undefined) {
+function afterRedirect(
+  answer: Response,
+  { input, url: from, init, headers: given }: Step,
+  again: () => RequestInit | undefined,
+) {
   const location = answer.headers?.get("location") ?? null;
   if (![301, 302, 303, 307, 308].includes(answer.status) || location === null) {
     return undefined;
   }
-  const from = urlOf(input);
   const to = new URL(location, from);
   const method = methodOf(input, init);
   // Neither token nor proof goes along to another origin, which could use the one and learn from the other.
@@ -182,10 +188,10 @@ function afterRedirect(answer: Response, { input, init, headers: given }: Step, 
   const headers = given.filter(([name]) => !left.includes(name.toLowerCase()));
   if (isGet) {
     const { body: _, ...others } = init;
-    return { input: to, init: { ...others, method: "GET", signal }, headers };
+    return { input: to, url: to, init: { ...others, method: "GET", signal }, headers };
   }
   const body = again();
-  return body && { input: to, init: { ...init, ...body, method, signal }, headers };
+  return body && { input: to, url: to, init: { ...init, ...body, method, signal }, headers };
 }
 
 function urlOf(input: string | URL | Request): URL {
@@ -248,9 +254,8 @@ function takesNoBoundTokens(origin: string): AuthError {
  * Rejects with what to do where the token lacks a scope; not where the login has all of them, so that no other would
  * help.
  */
-async function checkScope(sender: Sender, { input, init }: Step, answer: Response): Promise<void> {
-  const url = urlOf(input);
-  const requiredScope = isFrom(url.origin, answer) ? missingScope(answer) : undefined;
+async function checkScope(sender: Sender, { input, url, init }: Step, answer: Response): Promise<void> {
+  const requiredScope = isFrom(url, answer) ? missingScope(answer) : undefined;
   if (requiredScope === undefined) {
     return;
   }
@@ -270,19 +275,19 @@ function missingScope(answer: Response): string | undefined {
 }
 
 /** A mock's answer says nothing about where it comes from. */
-function isFrom(origin: string, { url }: Response): boolean {
-  return !url || new URL(url).origin === origin;
+function isFrom(asked: URL, { url }: Response): boolean {
+  return !url || url === asked.href || new URL(url).origin === asked.origin;
 }
 
-async function isRejected(answer: Response, ask: Sender["isRejected"]): Promise<boolean> {
-  const copy = ask && (answer.clone?.() ?? answer);
+async function isRejected(answer: Response, ask: NonNullable<Sender["isRejected"]>): Promise<boolean> {
+  const copy = answer.clone?.() ?? answer;
   try {
-    return copy !== undefined && (await ask?.(copy)) === true;
+    return (await ask(copy)) === true;
   } catch {
     // It cannot be determined, for example where the answer breaks off; the caller will see that as well.
     return false;
   } finally {
-    discard(copy ?? { body: null });
+    discard(copy);
   }
 }
 

@@ -59,7 +59,7 @@ export class Origins {
 
   /** Whether that URL is of an origin that `allowHttp` names. */
   isUnencrypted(url: string): boolean {
-    return this.unencrypted.includes(parsed(url)?.origin ?? "");
+    return this.unencrypted.length > 0 && this.unencrypted.includes(parsed(url)?.origin ?? "");
   }
 }
 

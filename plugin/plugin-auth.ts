@@ -219,14 +219,16 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
       return [...all.filter(({ profile }) => profile !== one.profile), one];
     },
   });
-  const accounts = new Map<string, Account>();
-  const accountOf = (name: string | undefined, place: "chat" | "unknown" = "unknown"): Account => {
-    const key = JSON.stringify([name, place]);
-    const known = accounts.get(key);
+  const accounts = { chat: new Map<string | undefined, Account>(), unknown: new Map<string | undefined, Account>() };
+  const accountOf = (name: string | undefined, place: keyof typeof accounts = "unknown"): Account => {
+    const known = accounts[place].get(name);
+    if (known !== undefined) {
+      return known;
+    }
     const calls = { config: () => config(name), loginAdvice: () => loginAdvice(name, place), say, changes };
-    const found = known ?? account({ profile: nameOf(name), title, origins, isRejected, ...calls });
-    accounts.set(key, found);
-    return found;
+    const made = account({ profile: nameOf(name), title, origins, isRejected, ...calls });
+    accounts[place].set(name, made);
+    return made;
   };
 
   const senders = new AllowedSenders(() => ({ pluginId, stateDir: auth.stateDir ?? stateDirOf(api) }));

@@ -27,6 +27,11 @@ impl Identity {
         present(system::of_path(path)).map(|facts| facts.map(Self))
     }
 
+    /// The identity of the file at that path, for which the kernel starts at its open folder.
+    pub(crate) fn in_folder(folder: &File, path: &Path) -> io::Result<Option<Self>> {
+        present(system::in_folder(folder, path)).map(|facts| facts.map(Self))
+    }
+
     /// Whether both are the same file, even if its contents changed.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.0.is_same_file(&other.0)
@@ -51,10 +56,10 @@ pub(crate) fn is_local(file: &File) -> bool {
     system::is_local(file)
 }
 
-/// Whether files in this folder will be local in that sense.
+/// Opens a folder if files in it are local in that sense.
 #[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
-pub(crate) fn is_local_folder(folder: &Path) -> bool {
-    File::open(folder).is_ok_and(|folder| is_local(&folder))
+pub(crate) fn local_folder(folder: &Path) -> Option<File> {
+    File::open(folder).ok().filter(is_local)
 }
 
 fn present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
@@ -71,7 +76,7 @@ mod unix {
     use std::io;
     use std::path::Path;
 
-    use rustix::fs::Stat;
+    use rustix::fs::{AtFlags, Stat};
 
     use crate::time::UnixMillis;
 
@@ -128,6 +133,15 @@ mod unix {
 
     pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
         Ok(Facts::of(&rustix::fs::stat(path)?))
+    }
+
+    pub(super) fn in_folder(folder: &File, path: &Path) -> io::Result<Facts> {
+        let name = path.file_name().unwrap_or_default();
+        Ok(Facts::of(&rustix::fs::statat(
+            folder,
+            name,
+            AtFlags::empty(),
+        )?))
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -229,6 +243,10 @@ mod windows {
             .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
             .open(path)?;
         of_file(&file)
+    }
+
+    pub(super) fn in_folder(_folder: &File, path: &Path) -> io::Result<Facts> {
+        of_path(path)
     }
 
     pub(super) fn is_local(_file: &File) -> bool {

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use crate::blocking::{Glance, Look, blocking};
 use crate::error::{Error, ErrorCode};
 use crate::oauth::server_text::Secrets;
+use crate::store::cache::{Listing, Slot};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::key::Key;
 use crate::store::location::Location;
-use crate::store::profiles::profiles;
 use crate::time::{UnixMillis, rfc3339};
 
 use super::Session;
@@ -82,16 +82,17 @@ impl Session {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
             let location = session.location(&config, may.into())?;
-            let locations = if let Some(listed) = profiles(&location, may.into())? {
-                listed
+            let listing = if let Some(listing) = session.cache.list(&location, may.into())? {
+                listing
             } else {
                 let accounts = session.accounts(&config, may.into())?;
                 let locations = accounts
                     .iter()
                     .map(|account| session.location(account, may.into()));
-                locations.collect::<Result<_, _>>()?
+                let locations: Vec<_> = locations.collect::<Result<_, _>>()?;
+                session.cache.listing(&locations)
             };
-            Ok(session.statuses_of(&config, &locations, may.into()))
+            Ok(session.statuses_of(&config, &listing, may.into()))
         })
         .await?
     }
@@ -106,20 +107,16 @@ impl Session {
         let location = self.location(config, look).ok()?;
         // The profiles of a plugin's folder.
         location.beside(&config.profile)?.ok()?;
-        let locations = profiles(&location, look).ok()??;
+        let listing = self.cache.list(&location, look).ok()??;
+        let boot = self.clock.boot();
         let is_at_hand =
-            !locations.is_empty() && locations.iter().all(|location| self.is_at_hand(location));
-        is_at_hand.then(|| self.statuses_of(config, &locations, look))
+            !listing.slots.is_empty() && listing.slots.iter().all(|slot| slot.is_at_hand(boot));
+        is_at_hand.then(|| self.statuses_of(config, &listing, look))
     }
 
-    fn statuses_of(
-        &self,
-        config: &AuthConfig,
-        locations: &[Location],
-        look: Look,
-    ) -> Vec<AuthStatus> {
-        let all = locations.iter().map(|location| {
-            self.status_of(config, location, look)
+    fn statuses_of(&self, config: &AuthConfig, listing: &Listing, look: Look) -> Vec<AuthStatus> {
+        let all = listing.slots.iter().map(|slot| {
+            self.status_in(config, slot, Some(listing), look)
                 // One damaged file must not hide the other accounts.
                 .unwrap_or_else(|error| AuthStatus {
                     state: State::LoginRequired,
@@ -128,7 +125,7 @@ impl Session {
                         message: error.message().to_owned(),
                         at: self.clock.now(),
                     }),
-                    ..nothing(location)
+                    ..nothing(slot.location())
                 })
         });
         all.filter(|status| status.state != State::LoggedOut)
@@ -142,23 +139,32 @@ impl Session {
         location: &Location,
         look: Look,
     ) -> Result<AuthStatus, Error> {
-        let key = location.key();
-        let (unsaved, local_lock) = self.logins.told(&key);
+        self.status_in(config, &self.cache.slot_of(location), None, look)
+    }
+
+    fn status_in(
+        &self,
+        config: &AuthConfig,
+        slot: &Slot,
+        of: Option<&Listing>,
+        look: Look,
+    ) -> Result<AuthStatus, Error> {
+        let (location, key) = (slot.location(), slot.key());
+        let (unsaved, local_lock) = self.logins.told(key);
         let in_memory = InMemory {
-            key,
             unsaved,
             local_lock,
         };
         let stored = match &in_memory.unsaved {
             Some(waiting) => Stored::Credential(waiting.credential.clone()),
-            None => self.cache.read(location, look, self.clock.boot())?.0,
+            None => self.cache.read_slot(slot, of, look, self.clock.boot())?.0,
         };
         if let Some(credential) = stored.outline() {
             let last = learned(config, location, credential, look)
                 // Whether the failure applies cannot be decided without the client's file, so it is reported.
                 .unwrap_or_else(|_| credential.last_refresh().cloned());
             let ended = match &stored {
-                Stored::Credential(credential) => self.has_ended(&in_memory.key, credential),
+                Stored::Credential(credential) => self.has_ended(key, credential),
                 // Without its tokens it is known by its wall time alone.
                 _ => credential
                     .expires()
@@ -195,7 +201,7 @@ impl Session {
             || nothing(location),
             |credential| {
                 let credential = credential.snapshot();
-                let ended = self.has_ended(&in_memory.key, &credential);
+                let ended = self.has_ended(key, &credential);
                 self.describe(config, location, in_memory, &credential, ended, None)
             },
         ))
@@ -237,7 +243,6 @@ impl Session {
         let InMemory {
             unsaved,
             local_lock,
-            ..
         } = in_memory;
         let in_keychain = unsaved.is_none().then(|| credential.is_in_keychain());
         let last_error = match unsaved {
@@ -283,7 +288,6 @@ impl Session {
 
 /// The state that this process keeps of a login beside the stored one.
 struct InMemory {
-    key: Key,
     unsaved: Option<Unsaved>,
     local_lock: Option<UnixMillis>,
 }

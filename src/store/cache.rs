@@ -22,6 +22,7 @@ use crate::store::credential::{Outline, Snapshot, Stored};
 use crate::store::key::Key;
 use crate::store::location::Location;
 use crate::store::plugin_store::Mark;
+use crate::store::profiles::{MOST_AT_A_GLANCE, profiles};
 use crate::store::reading;
 use crate::store::sealed;
 use crate::time::{BootInstant, SharedClock};
@@ -39,18 +40,37 @@ pub(crate) struct SlotId(pub(crate) u32);
 /// The table of all credentials that this process uses.
 pub(crate) struct Cache {
     slots: RwLock<Slots>,
+    /// The folder that was listed last.
+    listed: Mutex<Option<Listed>>,
     clock: SharedClock,
 }
 
 #[derive(Default)]
 struct Slots {
-    by_location: HashMap<Location, SlotId>,
+    by_location: HashMap<Location, (SlotId, Arc<Slot>)>,
     all: Vec<Arc<Slot>>,
 }
 
-struct Slot {
+/// The cached contents of one location.
+pub(crate) struct Slot {
     location: Location,
+    key: Key,
     state: Mutex<State>,
+}
+
+/// The logins of a folder, for as long as its identity shows that none came or went.
+struct Listed {
+    folder: PathBuf,
+    identity: Identity,
+    slots: Arc<[Arc<Slot>]>,
+}
+
+/// Logins that are read one after another.
+pub(crate) struct Listing {
+    /// The places of the logins.
+    pub(crate) slots: Arc<[Arc<Slot>]>,
+    /// Their folder, where there are more of them than are held open: from there the kernel finds them sooner.
+    folder: Option<File>,
 }
 
 #[derive(Default)]
@@ -119,34 +139,40 @@ impl Cache {
     pub(crate) fn new(clock: SharedClock) -> Self {
         Self {
             slots: RwLock::default(),
+            listed: Mutex::default(),
             clock,
         }
     }
 
     /// The place of that location.
     pub(crate) fn slot(&self, location: &Location) -> SlotId {
-        let known = self
-            .slots
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by_location
-            .get(location)
-            .copied();
-        known.unwrap_or_else(|| self.new_slot(location))
+        self.place(location).0
     }
 
-    fn new_slot(&self, location: &Location) -> SlotId {
+    /// The place of that location, with its contents: in one look into the table, where it is known.
+    fn place(&self, location: &Location) -> (SlotId, Arc<Slot>) {
+        let known = {
+            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            slots.by_location.get(location).cloned()
+        };
+        known.unwrap_or_else(|| self.new_place(location))
+    }
+
+    fn new_place(&self, location: &Location) -> (SlotId, Arc<Slot>) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = slots.by_location.get(location) {
-            return *known;
+            return known.clone();
         }
-        let slot = SlotId(u32::try_from(slots.all.len()).unwrap_or(u32::MAX));
-        slots.all.push(Arc::new(Slot {
+        let id = SlotId(u32::try_from(slots.all.len()).unwrap_or(u32::MAX));
+        let slot = Arc::new(Slot {
             location: location.clone(),
+            key: location.key(),
             state: Mutex::default(),
-        }));
-        slots.by_location.insert(location.clone(), slot);
-        slot
+        });
+        slots.all.push(Arc::clone(&slot));
+        let place = (id, slot);
+        slots.by_location.insert(location.clone(), place.clone());
+        place
     }
 
     /// Reads the stored contents, with a number that changes whenever other contents are loaded.
@@ -159,23 +185,37 @@ impl Cache {
         look: Look,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
+        self.read_slot(&self.slot_of(location), None, look, boot_now)
+    }
+
+    /// Reads one login of several.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_slot(
+        &self,
+        slot: &Slot,
+        of: Option<&Listing>,
+        look: Look,
+        boot_now: BootInstant,
+    ) -> Result<(Stored, u32), Error> {
+        let folder = of.and_then(|of| of.folder.as_ref());
         match look.may_block() {
-            Some(may) => {
-                reading::patiently(location, may, || self.read_once(location, look, boot_now))
-            }
-            None => self.read_once(location, look, boot_now),
+            Some(may) => reading::patiently(&slot.location, may, || {
+                self.read_once(slot, folder, look, boot_now)
+            }),
+            None => self.read_once(slot, folder, look, boot_now),
         }
     }
 
     fn read_once(
         &self,
-        location: &Location,
+        slot: &Slot,
+        folder: Option<&File>,
         look: Look,
         boot_now: BootInstant,
     ) -> Result<(Stored, u32), Error> {
-        let Some(slot) = self.slot_at(location) else {
-            return reading::read(location, look).map(|stored| (stored, 0));
-        };
+        let location = &slot.location;
         let Some(file) = location.file() else {
             // A plugin's store is asked through the thread of JavaScript, which must not wait here meanwhile.
             let stored = reading::read(location, look)?;
@@ -184,12 +224,15 @@ impl Cache {
         let (outcome, holds) = {
             let mut state = slot.lock();
             state.last_used = boot_now;
-            if state.is_unchanged(file, boot_now)
+            if state.is_unchanged(file, folder, boot_now)
                 && let Some(stored) = &state.stored
             {
                 return Ok((stored.clone(), state.generation));
             }
             let outcome = state.load(location, look, &self.clock, boot_now);
+            if let (Some(_), Some(check)) = (folder, &mut state.check) {
+                check.held = None;
+            }
             (outcome, state.is_holding())
         };
         if holds {
@@ -210,9 +253,8 @@ impl Cache {
         may: MayBlock,
     ) -> Result<Snapshot, Error> {
         let snapshot = reading::opened(location, sealed, may)?;
-        if sealed::CAN_OPEN
-            && let Some(slot) = self.slot_at(location)
-        {
+        if sealed::CAN_OPEN {
+            let slot = self.slot_of(location);
             let mut state = slot.lock();
             let opening = state.stored.as_ref().and_then(|now| snapshot.opening(now));
             if opening.is_some() {
@@ -229,7 +271,7 @@ impl Cache {
         let state = slot.lock();
         match &state.stored {
             Some(Stored::Credential(credential)) if state.generation == generation => {
-                Some((slot.location.key(), credential.clone()))
+                Some((slot.key.clone(), credential.clone()))
             }
             _ => None,
         }
@@ -238,21 +280,69 @@ impl Cache {
     /// Whether what is stored there can be said without waiting: it was read from a local disk, and has not changed
     /// since.
     pub(crate) fn is_at_hand(&self, location: &Location, boot_now: BootInstant) -> bool {
-        let slot = self.slot_at(location);
-        slot.zip(location.file()).is_some_and(|(slot, file)| {
-            let mut state = slot.lock();
-            state.check.as_ref().is_some_and(|check| check.is_local)
-                && state.is_unchanged(file, boot_now)
-        })
+        self.slot_of(location).is_at_hand(boot_now)
+    }
+
+    /// The logins that [`profiles`] finds beside that one.
+    ///
+    /// # Errors
+    /// As [`profiles`].
+    pub(crate) fn list(&self, location: &Location, look: Look) -> Result<Option<Listing>, Error> {
+        let before = self.clock.now();
+        let path = location.own_folder();
+        let folder = path.and_then(identity::local_folder);
+        let identity = folder
+            .as_ref()
+            .and_then(|folder| Identity::of_file(folder).ok());
+        let known = identity.zip(path).and_then(|(identity, path)| {
+            let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+            let listed = listed.as_ref()?;
+            (listed.identity == identity && listed.folder == path)
+                .then(|| Arc::clone(&listed.slots))
+        });
+        let slots = if let Some(known) = known {
+            if known.len() > MOST_AT_A_GLANCE && look.may_block().is_none() {
+                return Ok(None);
+            }
+            known
+        } else {
+            let Some((locations, has_links)) = profiles(location, look)? else {
+                return Ok(None);
+            };
+            let slots: Arc<[_]> = locations.iter().map(|one| self.slot_of(one)).collect();
+            // The target of a link may become another kind of file without a trace in the folder.
+            if let (Some(identity), Some(path), false) = (identity, path, has_links)
+                && !identity.is_racy(before, self.clock.now())
+            {
+                let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+                *listed = Some(Listed {
+                    folder: path.to_owned(),
+                    identity,
+                    slots: Arc::clone(&slots),
+                });
+            }
+            slots
+        };
+        Ok(Some(Listing {
+            folder: folder.filter(|_| slots.len() > HELD),
+            slots,
+        }))
+    }
+
+    /// These logins, wherever they are.
+    pub(crate) fn listing(&self, locations: &[Location]) -> Listing {
+        Listing {
+            slots: locations.iter().map(|one| self.slot_of(one)).collect(),
+            folder: None,
+        }
     }
 
     /// Drops the contents of that location: a logout leaves no token in memory.
     pub(crate) fn forget(&self, location: &Location) {
-        if let Some(slot) = self.slot_at(location) {
-            let mut state = slot.lock();
-            state.stored = None;
-            state.check = None;
-        }
+        let slot = self.slot_of(location);
+        let mut state = slot.lock();
+        state.stored = None;
+        state.check = None;
     }
 
     /// Drops the contents and descriptors of files that were replaced or removed since; true while any other
@@ -311,14 +401,9 @@ impl Cache {
         location.mark().map(Watching::Store).map(Watch)
     }
 
-    /// In one look into the table, where it is known.
-    fn slot_at(&self, location: &Location) -> Option<Arc<Slot>> {
-        let known = {
-            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-            let known = slots.by_location.get(location);
-            known.and_then(|slot| slots.all.get(slot.0 as usize).cloned())
-        };
-        known.or_else(|| self.at(self.new_slot(location)))
+    /// The place of that location, with its contents.
+    pub(crate) fn slot_of(&self, location: &Location) -> Arc<Slot> {
+        self.place(location).1
     }
 
     fn at(&self, slot: SlotId) -> Option<Arc<Slot>> {
@@ -360,7 +445,7 @@ impl Cache {
         let mut state = slot.lock();
         let is_current = generation != 0
             && state.generation == generation
-            && state.is_unchanged(slot.location.file().unwrap(), boot_now);
+            && state.is_unchanged(slot.location.file().unwrap(), None, boot_now);
         drop(state);
         if let Some(watch) = watch {
             assert!(watch.holds() || !is_current, "a watch gave a false alarm");
@@ -401,6 +486,25 @@ impl SeenNote {
 }
 
 impl Slot {
+    /// The location.
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The name of its login.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether what is stored there can be said without waiting: see [`Cache::is_at_hand`].
+    pub(crate) fn is_at_hand(&self, boot_now: BootInstant) -> bool {
+        self.location.file().is_some_and(|file| {
+            let mut state = self.lock();
+            state.check.as_ref().is_some_and(|check| check.is_local)
+                && state.is_unchanged(file, None, boot_now)
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -414,11 +518,11 @@ impl State {
     }
 
     /// Whether the file is what it was when it was loaded. Once it was not, only loading it makes it so again.
-    fn is_unchanged(&mut self, path: &Path, boot_now: BootInstant) -> bool {
+    fn is_unchanged(&mut self, path: &Path, folder: Option<&File>, boot_now: BootInstant) -> bool {
         let is_unchanged = self
             .check
             .as_mut()
-            .is_some_and(|check| check.holds(path, boot_now));
+            .is_some_and(|check| check.holds(path, folder, boot_now));
         if !is_unchanged {
             self.check = None;
         }
@@ -443,7 +547,7 @@ impl State {
         let held = file.and_then(RegularFile::into_held).map(Arc::new);
         // Where no file is, its folder says so.
         let is_local = match (&held, identity, location.file().and_then(Path::parent)) {
-            (None, None, Some(folder)) => identity::is_local_folder(folder),
+            (None, None, Some(folder)) => identity::local_folder(folder).is_some(),
             _ => held.is_some(),
         };
         self.check = Some(Check {
@@ -474,7 +578,7 @@ impl State {
 }
 
 impl Check {
-    fn holds(&mut self, path: &Path, boot_now: BootInstant) -> bool {
+    fn holds(&mut self, path: &Path, folder: Option<&File>, boot_now: BootInstant) -> bool {
         if self.is_racy || self.note.as_ref().is_some_and(|note| note.has_changed()) {
             return false;
         }
@@ -487,7 +591,11 @@ impl Check {
             }
         }
         self.path_checked = boot_now;
-        Identity::of_path(path).is_ok_and(|named| named == self.identity)
+        let named = match folder {
+            Some(folder) => Identity::in_folder(folder, path),
+            None => Identity::of_path(path),
+        };
+        named.is_ok_and(|named| named == self.identity)
     }
 }
 

@@ -167,7 +167,13 @@ mod tests {
             MayBlock::in_test(),
         )
         .unwrap();
-        assert!(profiles(&location, Look::LONG).unwrap().unwrap().is_empty());
+        assert!(
+            profiles(&location, Look::LONG)
+                .unwrap()
+                .unwrap()
+                .0
+                .is_empty()
+        );
         for profile in ["order", ".order", ".order.json", "order.json"] {
             let other = in_state_dir(folder.path(), "demo", profile);
             assert_ne!(other.path(), order_path(&location));

@@ -8,18 +8,26 @@ use crate::store::location::{Location, LocationRequest, Place};
 use crate::store::reading::read;
 use crate::store::state_folder::state_dir;
 
+pub(crate) use crate::store::own::place::MOST_AT_A_GLANCE;
+
 /// Every profile of this plugin that something is stored for, sorted, logged-out ones included; with
-/// `credentialsPath`, this one. None where the store cannot be listed, or not at a glance.
+/// `credentialsPath`, this one. None where the store cannot be listed, or not at a glance. Also whether any of them may be
+/// a symbolic link.
 ///
 /// # Errors
 /// `STORE_IO` if the folder cannot be listed.
-pub(crate) fn profiles(location: &Location, look: Look) -> Result<Option<Vec<Location>>, Error> {
+pub(crate) fn profiles(
+    location: &Location,
+    look: Look,
+) -> Result<Option<(Vec<Location>, bool)>, Error> {
+    let mut has_links = false;
     let places: Vec<Place> = match &location.0 {
         Place::Own(place) => {
-            let Some(places) = place.profiles(look)? else {
+            let Some(found) = place.profiles(look)? else {
                 return Ok(None);
             };
-            places.into_iter().map(Place::Own).collect()
+            has_links = found.1;
+            found.0.into_iter().map(Place::Own).collect()
         }
         Place::Foreign(place) => {
             let places = place.profiles(look)?.into_iter();
@@ -35,7 +43,8 @@ pub(crate) fn profiles(location: &Location, look: Look) -> Result<Option<Vec<Loc
             places.into_iter().map(Place::Given).collect()
         }
     };
-    Ok(Some(places.into_iter().map(Location).collect()))
+    let locations = places.into_iter().map(Location).collect();
+    Ok(Some((locations, has_links)))
 }
 
 /// The reason for the chosen place, and logins of the same plugin in other state folders.
@@ -56,7 +65,7 @@ pub(crate) fn rivals(
         .elsewhere(environment, may)
         .iter()
         .filter_map(|other| other.profiles(may.into()).ok().flatten())
-        .flatten()
+        .flat_map(|(places, _)| places)
         .map(|place| Location(Place::Own(place)))
         .filter(|rival| !matches!(read(rival, may.into()), Ok(Stored::LoggedOut)))
         .collect();

@@ -221,7 +221,6 @@ impl Location {
     }
 
     /// The plugin's folder.
-    #[cfg(test)]
     pub(super) fn own_folder(&self) -> Option<&Path> {
         match &self.0 {
             Place::Own(place) => place.folder(),

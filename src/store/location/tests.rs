@@ -428,7 +428,7 @@ fn registrations_lie_beside_the_credentials() {
 }
 
 fn listed(location: &Location) -> Vec<Location> {
-    profiles(location, Look::LONG).unwrap().unwrap()
+    profiles(location, Look::LONG).unwrap().unwrap().0
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::store::name::{self, DEFAULT_PROFILE};
 use crate::store::sidecar::Sidecar;
 use crate::store::state_folder::{candidates, home_folders};
 
+/// So many logins are listed at a glance.
+pub(crate) const MOST_AT_A_GLANCE: usize = 64;
+
 /// The place of one login.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::store) struct Place {
@@ -99,23 +102,28 @@ impl Place {
         Sidecar::File(folder.join(format!("{server}.json")))
     }
 
-    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one. None at a glance, where
-    /// they are many.
+    /// Every profile of this plugin that has a file, sorted; with `credentialsPath`, this one; and whether any of them
+    /// may be a symbolic link. None at a glance, where they are many.
     ///
     /// # Errors
     /// `STORE_IO` if the folder cannot be listed.
-    pub(in crate::store) fn profiles(&self, look: Look) -> Result<Option<Vec<Self>>, Error> {
-        const FEW: usize = 64;
+    pub(in crate::store) fn profiles(
+        &self,
+        look: Look,
+    ) -> Result<Option<(Vec<Self>, bool)>, Error> {
         let Some(folder) = self.folder() else {
-            return Ok(Some(vec![self.clone()]));
+            return Ok(Some((vec![self.clone()], true)));
         };
         let fail = |error: io::Error| io_failure::explain(&error, Attempt::List, folder);
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Vec::new())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some((Vec::new(), false)));
+            }
             Err(error) => return Err(fail(error)),
         };
         let mut found = Vec::new();
+        let mut has_links = false;
         for entry in entries {
             let entry = entry.map_err(fail)?;
             let file_name = entry.file_name();
@@ -124,15 +132,18 @@ impl Place {
                 .and_then(|file_name| file_name.strip_suffix(".json"))
                 .and_then(name::decode);
             // Most file systems give the type with the name; the target of a link has to be looked up.
-            let is_file = || match entry.file_type() {
+            let mut is_file = || match entry.file_type() {
                 Ok(kind) if !kind.is_symlink() => kind.is_file(),
-                _ => entry.path().is_file(),
+                _ => {
+                    has_links = true;
+                    entry.path().is_file()
+                }
             };
             if let Some(profile) = profile.filter(|profile| !profile.is_empty())
                 && is_file()
             {
                 found.push((profile, entry.path()));
-                if found.len() > FEW && look.may_block().is_none() {
+                if found.len() > MOST_AT_A_GLANCE && look.may_block().is_none() {
                     return Ok(None);
                 }
             }
@@ -143,7 +154,7 @@ impl Place {
             profile,
             plugin: self.plugin.clone(),
         });
-        Ok(Some(places.collect()))
+        Ok(Some((places.collect(), has_links)))
     }
 
     /// The place of this plugin in each other state folder.
