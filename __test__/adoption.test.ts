@@ -134,6 +134,21 @@ test("a refresh token alone is refreshed at once; its client is that of the next
   assert.equal((await server.requests({ endpoint: "registration" })).length, 0);
 });
 
+test("a login that nobody has used yet is ended by a logout, as status has it", async (t) => {
+  const { home, config, write } = elsewhere(t);
+  const old = write(".memory.json", { access: "old", refresh: "r" });
+  const path: AuthConfig = { ...config, adopt: join(home.path, ".memory.json") };
+  const told: AuthConfig = { ...config, profile: "told", adopt: () => ({ access: "told" }) };
+  for (const adopting of [path, told]) {
+    assert.equal((await status(adopting)).state, "valid");
+    assert.equal((await logout(adopting)).removed, true);
+    assert.equal((await status(adopting)).state, "logged_out");
+    await rejection(getValidAccessToken(adopting), "LOGIN_REQUIRED");
+    assert.equal((await logout(adopting)).removed, false);
+  }
+  assert.ok(existsSync(`${old}.adopted`));
+});
+
 test("what `adopt` cannot be is refused", async (t) => {
   const { config } = elsewhere(t);
   for (const adopt of ["", 7, [7], {}]) {

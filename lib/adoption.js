@@ -5,7 +5,7 @@
 const { start } = require("./call.js");
 
 /** Calls that find a login that the plugin knows of. Those that say how things are fail for no reason of its. */
-const PATIENT = { getValidAccessToken: false, status: true, listProfiles: true };
+const PATIENT = { getValidAccessToken: false, logout: true, status: true, listProfiles: true };
 
 function isBefore(name, config) {
   return typeof config?.adopt === "function" && name in PATIENT;

@@ -52,6 +52,9 @@ impl Session {
             // Before the lock is taken: a person may be slow.
             cancellation.guard(blocking(unlock_keychain)).await?;
         }
+        // A login of an earlier plugin counts as logged in, and nobody else would end it. One that is none stays as it is.
+        let adopted = Box::pin(async { Ok(self.adopt(&location, config).await.ok()) });
+        drop(cancellation.guard(adopted).await?);
         let key = location.key();
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());

@@ -126,12 +126,16 @@ async fn after_a_logout_it_never_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_before_it_was_adopted_counts_too() {
-    let bench = handwritten(ScriptedClient::new(), &json!({}));
-    bench
+    let bench = handwritten(
+        ScriptedClient::new().otherwise(|_| Ok(response(200, ""))),
+        &json!({}),
+    );
+    let ended = bench
         .session
         .logout(&bench.config, &Cancellation::default())
         .await
         .unwrap();
+    assert!(ended.removed && !old_place(&bench).exists());
     assert_eq!(code(&bench.token().await), ErrorCode::LoginRequired);
 }
 
