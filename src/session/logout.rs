@@ -18,7 +18,7 @@ use crate::time::UnixMillis;
 
 use super::cancellation::Cancellation;
 use super::client::of_credential;
-use super::config::{AuthConfig, WantedStorage};
+use super::config::{AuthConfig, Flow, WantedStorage};
 use super::login_state::LoginState;
 use super::{Session, ownership};
 
@@ -52,9 +52,14 @@ impl Session {
             // Before the lock is taken: a person may be slow.
             cancellation.guard(blocking(unlock_keychain)).await?;
         }
-        // A login of an earlier plugin counts as logged in, and nobody else would end it. One that is none stays as it is.
-        let adopted = Box::pin(async { Ok(self.adopt(&location, config).await.ok()) });
-        drop(cancellation.guard(adopted).await?);
+        // A login of an earlier plugin counts as logged in, so it is one to end. What cannot be adopted stays as it is.
+        let may_be_earlier = config.credentials_format.is_none()
+            && config.flow != Flow::ClientCredentials
+            && (config.store.is_none() || !config.adopt.is_empty());
+        if may_be_earlier {
+            let adopted = Box::pin(async { Ok(self.adopt(&location, config).await.ok()) });
+            drop(cancellation.guard(adopted).await?);
+        }
         let key = location.key();
         let now = self.clock.now();
         let (whose, configured) = (location.clone(), config.clone());
