@@ -24,7 +24,12 @@ async function started(t: Lifetime) {
   return { server, home, config, strict: strict as AuthConfig };
 }
 
-const silent = { onVerification() {} };
+/** A login that gets as far as a person ends there. */
+const silent = {
+  onVerification() {
+    throw new Error("A person was asked");
+  },
+};
 const refusal = /https URL \(http on loopback, or where `allowHttp` names it\)/;
 
 test("the whole life of a login there, and a warning of it", async (t) => {
