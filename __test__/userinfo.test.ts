@@ -156,7 +156,10 @@ describe("userinfo", { concurrency: 7 }, () => {
     assert.equal(api.requests.length, 1);
 
     for (const userinfo of [true, "http://api.example.com/user", "me", 1 as never]) {
-      const error = await rejection(login({ ...config, userinfo }, { onVerification: assert.fail }), "INVALID_CONFIG");
+      const error = await rejection(
+        login({ ...config, userinfo }, { onVerification: () => assert.fail() }),
+        "INVALID_CONFIG",
+      );
       assert.match(error.message, /`userinfo/);
     }
   });
