@@ -532,7 +532,7 @@ export const protections = [
   },
   {
     protection: "Redirects: neither token nor proof goes to another origin",
-    find: "if (next.input.origin !== urlOf(step.input).origin) {",
+    find: "if (next.url.origin !== step.url.origin) {",
     replace: "if (Math.random() > 1) {",
     tests: { dpop: ["^the kit's fetch follows a redirect"] },
   },
