@@ -135,6 +135,6 @@ async function reload({ host }: Stage, gateway: Gateway, can: Set<string>): Prom
   }
   const before = gateway.child.mark;
   host.configure({ plugins: { deny: ["discord"] } });
-  await gateway.child.written(/listening on/, before);
+  await gateway.child.written(/listening/, before);
   await gateway.ready();
 }

@@ -45,7 +45,7 @@ export interface Stage {
 export async function stage(lifetime: Lifetime, id: HostId): Promise<Stage> {
   const home = TempHome.create(lifetime);
   const packed = await packages(home.path);
-  const registry = await PackageRegistry.start(lifetime);
+  const registry = await PackageRegistry.start(lifetime, hosts.find((row) => row.id === id)?.registry);
   for (const archive of [...packed.library, packed.plugin]) {
     await registry.publish(archive);
   }
