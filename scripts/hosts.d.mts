@@ -22,8 +22,6 @@ export interface HostVersion {
   ownLogin?: boolean;
   /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
-  /** The registry of what it installs for channels and tools of its own, if it is not in the table. */
-  registry?: string;
 }
 
 export const hosts: HostVersion[];

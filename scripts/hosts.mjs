@@ -40,8 +40,8 @@ export function named(name) {
 /** A row for a version that is not in the table: the features of the last version before it. */
 function hostLike(host, version) {
   const older = hosts.filter((row) => row.host === host && compare(row.version, version) <= 0);
-  // The host's own help says whether it asks.
-  const { consent: _, ...row } = older.at(-1) ?? hosts.find((one) => one.host === host);
+  // The host's own help says whether it asks. Its channels may need packages that the registry of the tests has not.
+  const { consent: _, chat: __, ...row } = older.at(-1) ?? hosts.find((one) => one.host === host);
   return { ...row, version, id: `${host}-${version}`, folder: elsewhere(host, version) };
 }
 
@@ -87,8 +87,7 @@ export async function lockHosts() {
  * Installs the version of a row that is not in the table into target/, without a lockfile; `removeElsewhere` takes it
  * away again.
  *
- * @returns The row, with the first Node that the host names itself, and the registry that it is from: some versions
- *   install more from there when they are first started (docs/hosts.md 8).
+ * @returns The row, with the first Node that the host names itself.
  */
 export async function installElsewhere(row) {
   const { host, version } = row;
@@ -107,8 +106,7 @@ export async function installElsewhere(row) {
   const [, first] = />=\s*(\d+)/.exec(engines?.node ?? "") ?? [];
   const node = first === undefined ? row.node : Math.max(Number(first), serverNodeMajor);
   await setUp({ nodes: [node] });
-  const { stdout } = await npm(["config", "get", "registry"], root);
-  return { ...row, node, registry: stdout.trim() };
+  return { ...row, node };
 }
 
 export function removeElsewhere({ folder: place }) {

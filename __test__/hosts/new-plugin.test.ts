@@ -15,7 +15,7 @@ import { PackageRegistry } from "./support/package-registry.ts";
 import { pack, packages } from "./support/packages.ts";
 
 // The others know no commands of plugins.
-for (const { id, registry: upstream } of hosts.filter(({ host }) => host === "openclaw").slice(-1)) {
+for (const { id } of hosts.filter(({ host }) => host === "openclaw").slice(-1)) {
   test(`${id}: the plugin of init is installed, loads and logs in without an edit`, { timeout: 600_000 }, async (t) => {
     const server = await startAuthorizationServer({ approval: "automatic" });
     const service = createServer(({ headers }, response) => {
@@ -23,7 +23,7 @@ for (const { id, registry: upstream } of hosts.filter(({ host }) => host === "op
     }).listen(0, "127.0.0.1");
     await once(service, "listening");
     t.after(() => Promise.all([server.close(), service.close()]));
-    const registry = await PackageRegistry.start(t, upstream);
+    const registry = await PackageRegistry.start(t);
     const host = await Host.create(t, id, registry.url);
     // Not where the host runs: it takes the name of a folder there for that folder.
     const parent = join(host.home.path, "authors");

@@ -83,7 +83,7 @@ export class StubServer {
     });
   }
 
-  /** Answers of this path from now on. Paths without a route answer as "*" does, else 404. */
+  /** Answers of this path from now on. Paths without a route answer 404. */
   route(path: string, route: StubRoute): void {
     this.#routes.set(path, route);
   }
@@ -146,7 +146,7 @@ export class StubServer {
     const nth = this.requestsOf(request.path).length;
     this.#waiting = this.#waiting.filter((wait) => !wait());
 
-    const answer = await chosen(this.#routes.get(request.path) ?? this.#routes.get("*"), request, nth);
+    const answer = await chosen(this.#routes.get(request.path), request, nth);
     const { socket } = incoming;
     if (answer === "stall") {
       return;

@@ -45,7 +45,7 @@ export interface Stage {
 export async function stage(lifetime: Lifetime, id: HostId): Promise<Stage> {
   const home = TempHome.create(lifetime);
   const packed = await packages(home.path);
-  const registry = await PackageRegistry.start(lifetime, hosts.find((row) => row.id === id)?.registry);
+  const registry = await PackageRegistry.start(lifetime);
   for (const archive of [...packed.library, packed.plugin]) {
     await registry.publish(archive);
   }
@@ -333,9 +333,12 @@ async function live(t: TestContext, id: HostId, progress: Progress): Promise<voi
     assert.equal(await devices(), before);
   });
   await gateway?.stop();
-  progress.now = "everything that was installed came from here";
-  // npm looks up the clients of the shared stores, which are optional peers, and installs none.
-  const optional = ["/etcd3", "/pg", "/redis"];
-  const missing = on.registry.missing().filter((path) => !optional.includes(path));
-  assert.deepEqual(missing, [], progress.now);
+  // docs/hosts.md 8: versions that are no row may ask for what their own channels and tools need.
+  if (host.row.folder === undefined) {
+    progress.now = "everything that was installed came from here";
+    // npm looks up the clients of the shared stores, which are optional peers, and installs none.
+    const optional = ["/etcd3", "/pg", "/redis"];
+    const missing = on.registry.missing().filter((path) => !optional.includes(path));
+    assert.deepEqual(missing, [], progress.now);
+  }
 }

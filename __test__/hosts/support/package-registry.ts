@@ -1,4 +1,4 @@
-/** An npm registry on loopback, which holds what a test publishes, and names another one for the rest, or none. */
+/** An npm registry on loopback, which holds what a test publishes and nothing else. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -16,25 +16,15 @@ interface Manifest {
 export class PackageRegistry {
   readonly url: string;
   readonly #server: StubServer;
-  readonly #rest: string | undefined;
   readonly #versions = new Map<string, Record<string, unknown>>();
 
-  /** @param rest The URL of the registry that has what is not here. */
-  static async start(lifetime: Lifetime, rest?: string): Promise<PackageRegistry> {
-    return new PackageRegistry(await StubServer.start(lifetime), rest);
+  static async start(lifetime: Lifetime): Promise<PackageRegistry> {
+    return new PackageRegistry(await StubServer.start(lifetime));
   }
 
-  private constructor(server: StubServer, rest: string | undefined) {
+  private constructor(server: StubServer) {
     this.#server = server;
     this.url = `${server.origin}/`;
-    this.#rest = rest;
-    if (rest !== undefined) {
-      server.route("*", ({ path }) =>
-        isOfClawHub(path)
-          ? { status: 404, body: "" }
-          : { status: 302, headers: { location: rest.replace(/\/$/, path) }, body: "" },
-      );
-    }
   }
 
   /** Publishes an archive of `npm pack`; it becomes the latest version of its package. */
@@ -67,18 +57,12 @@ export class PackageRegistry {
     return manifest;
   }
 
-  /** Packages that were asked for and are nowhere. */
+  /** Packages that were asked for and are not here. */
   missing(): string[] {
-    if (this.#rest !== undefined) {
-      return [];
-    }
     const known = new Set([...this.#versions.keys()].map((name) => `/${name}`));
-    const isOther = (path: string) => path.includes("/-/") || isOfClawHub(path);
+    // Requests to ClawHub: the answer is that it has nothing.
+    const isOther = (path: string) =>
+      path.includes("/-/") || path.startsWith("/api/v1/") || path.startsWith("/clawhub");
     return this.#server.requests.map(({ path }) => path).filter((path) => !known.has(path) && !isOther(path));
   }
-}
-
-/** The answer is that it has nothing. */
-function isOfClawHub(path: string): boolean {
-  return path.startsWith("/api/v1/") || path.startsWith("/clawhub");
 }
