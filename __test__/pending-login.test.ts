@@ -38,6 +38,15 @@ function temporaryFile(folder: string): Promise<void> {
   });
 }
 
+test("an option of login that beginLogin would not use is refused by name", async (t) => {
+  const { stateDir } = TempHome.create(t);
+  const config = { pluginId: "memory", issuer: "https://auth.example.com", clientId: "public", stateDir };
+  for (const name of ["onVerification", "onPaste", "remote"]) {
+    const { message } = await rejection(beginLogin(config, { [name]: () => "" } as object), "INVALID_CONFIG");
+    assert.match(message, new RegExp(`^.${name}. is an option of login\\. `));
+  }
+});
+
 test("asked for twice, here or in another process, it is the same code; approved once, all are logged in", async (t) => {
   const server = await AuthorizationServer.start(t);
   const home = TempHome.create(t);

@@ -113,6 +113,8 @@ function start({ login }, config, owner, listeners, options) {
 async function beginLogin(api, config, { signal, ...options } = {}) {
   const aborted = () => new AuthError(ABORTED, { cause: signal.reason });
   if (signal?.aborted) throw aborted();
+  const unused = ["onVerification", "onPaste", "remote"].find((name) => options[name] !== undefined);
+  if (unused !== undefined) throw new AuthError(notForBeginLogin(unused));
   const login = await sharedLogin(api, config, options);
   // Once nobody waits any more, nobody is to be logged in.
   login.waiters += 1;
@@ -143,6 +145,11 @@ async function beginLogin(api, config, { signal, ...options } = {}) {
 }
 
 const ABORTED = { code: "ABORTED", message: "The operation was aborted.", retryable: false, needsLogin: false };
+
+function notForBeginLogin(name) {
+  const message = `\`${name}\` is an option of login. beginLogin returns what it is for: \`verification\`, \`paste\` and \`done\`.`;
+  return { code: "INVALID_CONFIG", message, retryable: false, needsLogin: false };
+}
 
 function notTaken(message) {
   return { code: "INVALID_RESPONSE", message, retryable: true, needsLogin: false };
