@@ -162,7 +162,7 @@ export function loginCommand(
     const params = account === undefined ? "" : ` --params ${quoted(JSON.stringify({ account }))}`;
     return `${program(host, env)} gateway call ${quoted(`${id}.login`)}${params}`;
   }
-  // Not --profile: from openclaw 2026.4.15 on the host takes that for its own, at any place in the line.
+  // Not --profile: from openclaw 2026.3.28 on the host takes that for its own, at any place in the line.
   return `${program(host, env)} ${command} login${flag}`;
 }
 
@@ -188,7 +188,7 @@ export function allowCommand(
     : `${program(host, env)} ${command} chat allow`;
 }
 
-/** The value of a `--profile` behind a plugin's command, where it gets that far. From openclaw 2026.4.15 on the host
+/** The value of a `--profile` behind a plugin's command, where it gets that far. From openclaw 2026.3.28 on the host
  * takes it out of the arguments and moves its state folder; openclaw 2026.2.26 and 2026.3.13 leave it there and
  * ignore it. */
 export function strayProfile(argv: readonly string[] = process.argv): string | undefined {
