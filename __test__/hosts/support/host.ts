@@ -57,6 +57,8 @@ export class Host {
   readonly environment: Record<string, string> = {};
   /** The program that starts its processes; empty to start them as usual. */
   launcher: string[] = [];
+  /** The agent that its tools are called for, where there are several. */
+  agentId: string | undefined;
   readonly #lifetime: Lifetime;
   readonly #registry: string;
 
@@ -280,7 +282,7 @@ export class Gateway {
     const { status, text } = await exchange(`http://127.0.0.1:${this.#host.port}/tools/invoke`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: JSON.stringify({ tool, args, ...more }),
+      body: JSON.stringify({ tool, args, agentId: this.#host.agentId, ...more }),
     });
     return { status, text };
   }

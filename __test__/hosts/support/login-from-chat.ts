@@ -197,7 +197,8 @@ async function wholeLife(on: ChatHost, gateway: Gateway): Promise<void> {
 /** By `chat.send`, as the web chat does. */
 function say(host: Host, args: string): Promise<unknown> {
   const message = `/${plugin} ${args}`;
-  return host.gatewayCall("chat.send", { sessionKey: "main", message, idempotencyKey: randomUUID() });
+  const sessionKey = host.agentId === undefined ? "main" : `agent:${host.agentId}:main`;
+  return host.gatewayCall("chat.send", { sessionKey, message, idempotencyKey: randomUUID() });
 }
 
 /** Opens the one-time address of a page, as the first browser; `look` asks for the page again, with what it was given. */
