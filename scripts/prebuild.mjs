@@ -58,9 +58,9 @@ async function prebuild(platform) {
   const { target, os, libc, features } = platform;
   await addTarget(target);
   const sysroot = (await output("rustc", ["--print", "sysroot"])).trim();
-  // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
   const isLinked = os !== "win32" && process.platform === "linux";
-  const ownStd = os !== "win32" && (await hasRustSource());
+  // Rust's own std for small programs: docs/decisions/0007-the-standard-library-is-built-along.md.
+  const ownStd = await hasRustSource();
   const flags = [
     // Panics name source files: without the folders of the machine that built them.
     `--remap-path-prefix=${process.env.CARGO_HOME ?? join(homedir(), ".cargo")}=/cargo`,
