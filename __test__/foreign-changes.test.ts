@@ -11,11 +11,13 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { ExpiredLogin } from "./support/expired-login.ts";
 import type { Lifetime } from "./support/lifetime.ts";
 import { approvedLogin } from "./support/login.ts";
+import { PluginProcess } from "./support/plugin-process.ts";
+import { TempHome } from "./support/temp-home.ts";
 import { Tracer } from "./support/tracer.ts";
 
 test("a running process notices at its next call what others did to the file", {
@@ -55,6 +57,20 @@ test("a running process notices at its next call what others did to the file", {
   assert.equal((await login.refreshes()).length, 1);
   await approvedLogin(config);
   assert.equal(await plugin.accessToken(config), login.stored().access);
+});
+
+test("a pipe where the folder of the logins should be is refused at once", {
+  skip: process.platform === "win32",
+  timeout: 60_000,
+}, async (t) => {
+  const home = TempHome.create(t);
+  const folder = dirname(home.credentialPath("demo"));
+  mkdirSync(dirname(folder), { recursive: true });
+  execFileSync("mkfifo", [folder]);
+  // In another process: a thread that waits for a writer would hold up this one.
+  const plugin = await PluginProcess.start(t, { env: home.env() });
+  const listed = plugin.call("listProfiles", [{ pluginId: "demo", stateDir: home.stateDir }]);
+  await assert.rejects(listed, { code: "STORE_IO" });
 });
 
 describe("changed while a refresh is under way", { concurrency: 6 }, () => {

@@ -56,10 +56,9 @@ pub(crate) fn is_local(file: &File) -> bool {
     system::is_local(file)
 }
 
-/// Opens a folder if files in it are local in that sense.
-#[expect(clippy::disallowed_methods, reason = "this is where files are opened")]
+/// Opens a folder if files in it are local in that sense. Never waits: a pipe in its place is no folder.
 pub(crate) fn local_folder(folder: &Path) -> Option<File> {
-    File::open(folder).ok().filter(is_local)
+    system::folder(folder).filter(is_local)
 }
 
 fn present<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
@@ -76,7 +75,7 @@ mod unix {
     use std::io;
     use std::path::Path;
 
-    use rustix::fs::{AtFlags, Stat};
+    use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
     use crate::time::UnixMillis;
 
@@ -133,6 +132,12 @@ mod unix {
 
     pub(super) fn of_path(path: &Path) -> io::Result<Facts> {
         Ok(Facts::of(&rustix::fs::stat(path)?))
+    }
+
+    pub(super) fn folder(path: &Path) -> Option<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty());
+        folder.ok().map(File::from)
     }
 
     pub(super) fn in_folder(folder: &File, path: &Path) -> io::Result<Facts> {
@@ -243,6 +248,11 @@ mod windows {
             .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
             .open(path)?;
         of_file(&file)
+    }
+
+    /// None is local here.
+    pub(super) fn folder(_path: &Path) -> Option<File> {
+        None
     }
 
     pub(super) fn in_folder(_folder: &File, path: &Path) -> io::Result<Facts> {
