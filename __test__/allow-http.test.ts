@@ -4,13 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type AuthConfig, doctor, getValidAccessToken, login, logout } from "../index.js";
+import { type AuthConfig, doctor, getValidAccessToken, login, logout, status } from "../index.js";
 import { pluginAuth } from "../plugin/index.ts";
 import { FakeHost } from "../plugin/testing/fake-host.ts";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, configFor, expireLogin } from "./support/login.ts";
+import { approvedLogin, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { rejection } from "./support/rejection.ts";
+import { StoredCredential } from "./support/stored-credential.ts";
 import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
@@ -57,6 +58,23 @@ test("the whole life of a login there, and a warning of it", async (t) => {
   assert.equal((await server.requests()).length, before.length);
 
   assert.deepEqual(await logout(registering), { revoked: true, removed: true });
+});
+
+test("a stored endpoint that `allowHttp` names no more is the config's fault, and costs no login", async (t) => {
+  const { server, config } = await started(t);
+  await grantedLogin(config);
+  await expireLogin(config);
+  const { path } = await status(config);
+  const issuer = "https://auth.example.com";
+  new StoredCredential(path).becomeLogin({ issuer });
+  const { allowHttp, ...unnamed } = { ...config, issuer };
+  const error = await rejection(getValidAccessToken(unnamed), "INVALID_CONFIG");
+  assert.match(error.message, refusal);
+  assert.match(error.message, /Name its origin there/);
+  assert.equal((await status(unnamed)).state, "valid");
+  assert.equal((await server.requests({ grant: "refresh_token" })).length, 0);
+  assert.ok(await getValidAccessToken({ ...unnamed, ...(allowHttp && { allowHttp }) }));
+  assert.equal((await server.requests({ grant: "refresh_token" })).length, 1);
 });
 
 test("without the word, and with that of another origin, nothing is asked", async (t) => {

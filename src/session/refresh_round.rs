@@ -297,6 +297,13 @@ impl Session {
         if let Some(token) = self.fresh_since(location, purpose, &current) {
             return Ok(Waited::Satisfied(token));
         }
+        // A fault of the config leaves no note at the login.
+        stored_endpoint(&purpose.config, &current)
+            .map(drop)
+            .or_else(|error| match error.code() {
+                ErrorCode::InvalidConfig => Err(error),
+                _ => Ok(()),
+            })?;
 
         let rejected = rejected(purpose, &current);
         let client = of_credential(&purpose.config, location, &current, may.into())?;
@@ -563,13 +570,7 @@ impl Session {
         credential: &Snapshot,
         deadline: BootInstant,
     ) -> Result<Server, Error> {
-        if let Some(stored) = credential.token_endpoint() {
-            let token_endpoint = config.allow_http.endpoint(stored).map_err(|reason| {
-                Error::new(
-                    ErrorCode::LoginRequired,
-                    format!("The stored token endpoint {reason}. Log in again."),
-                )
-            })?;
+        if let Some(token_endpoint) = stored_endpoint(config, credential)? {
             return Ok(Server {
                 token_endpoint,
                 // The config may mean another server by now.
@@ -941,6 +942,28 @@ impl Defect {
             rejected: None,
         }
     }
+}
+
+/// The token endpoint that the login was made with, where it is known.
+fn stored_endpoint(config: &AuthConfig, credential: &Snapshot) -> Result<Option<Endpoint>, Error> {
+    let Some(stored) = credential.token_endpoint() else {
+        return Ok(None);
+    };
+    config
+        .allow_http
+        .endpoint(stored)
+        .map(Some)
+        .map_err(|reason| {
+            let (code, next) = if stored.starts_with("http:") {
+                (
+                    ErrorCode::InvalidConfig,
+                    "Name its origin there, or log in again.",
+                )
+            } else {
+                (ErrorCode::LoginRequired, "Log in again.")
+            };
+            Error::new(code, format!("The stored token endpoint {reason}. {next}"))
+        })
 }
 
 /// Turns a failure into the result for all callers, and the error for this one.
