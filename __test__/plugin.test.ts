@@ -350,6 +350,15 @@ test("config: a change counts at the next call, also where the host has register
   await grantedLogin(auth.config("ops"));
   assert.ok(await changed.getValidAccessToken());
   assert.equal((await changed.status()).issuer, after.issuer);
+
+  // A host that does not say now has said before.
+  current = { plugins: {} };
+  assert.equal(auth.config("ops").issuer, after.issuer);
+  // The user has taken the whole member out.
+  current = { plugins: { entries: { "my-memory": { enabled: true } } } };
+  assert.equal(auth.config().issuer, undefined);
+  assert.equal(auth.account({ agentId: "ops" }).profile, "default");
+  assert.deepEqual(seen.at(-1), { perAgent: false, byDefault: 1 });
 });
 
 test("the command names the host that runs, its profile and the account", () => {

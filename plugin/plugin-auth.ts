@@ -427,11 +427,15 @@ function currentPluginConfig(api: RegisteringApi): () => Record<string, unknown>
   };
 }
 
+const nothingSet: Record<string, unknown> = Object.freeze({});
+
+/** Nothing where the host does not say; an empty one where the user has taken everything out of it. */
 function configOf(config: unknown, id: string): Record<string, unknown> | undefined {
   const { plugins } = (config ?? {}) as {
-    plugins?: { entries?: Record<string, { config?: Record<string, unknown> }> };
+    plugins?: { entries?: Record<string, { config?: Record<string, unknown> } | undefined> };
   };
-  return plugins?.entries?.[id]?.config;
+  const entry = plugins?.entries?.[id];
+  return entry && (entry.config ?? nothingSet);
 }
 
 /** The agent that a message is for; older hosts do not say, but know. */
