@@ -79,6 +79,7 @@ test("what is wrong with the call itself is said in words", async () => {
     [{ messages: { loginNeeded: 5 } }, "pluginAuth: `messages.loginNeeded` must be a text."],
     [{ chat: { who: "anyone" } }, 'pluginAuth: `chat.who` must be "listed", "owners" or a function.'],
     [{ chat: { nmae: "memory" } }, "pluginAuth: `chat` has no member `nmae`: did you mean `name`?"],
+    [{ chat: { constructor: "memory" } }, "pluginAuth: `chat` has no member `constructor`: known are name, who."],
   ] as const) {
     const { api } = new FakeHost({ stateDir: null });
     const code = "INVALID_CONFIG";
@@ -351,9 +352,16 @@ test("config: a change counts at the next call, also where the host has register
   assert.ok(await changed.getValidAccessToken());
   assert.equal((await changed.status()).issuer, after.issuer);
 
-  // A host that does not say now has said before.
-  current = { plugins: {} };
-  assert.equal(auth.config("ops").issuer, after.issuer);
+  // A host that does not say now, or cannot, has said before.
+  const fails = {
+    get plugins(): object {
+      throw new Error("The configuration is being read.");
+    },
+  };
+  for (const unknown of [{ plugins: {} }, { plugins: { entries: { "my-memory": null } } }, fails]) {
+    current = unknown;
+    assert.equal(auth.config("ops").issuer, after.issuer);
+  }
   // The user has taken the whole member out.
   current = { plugins: { entries: { "my-memory": { enabled: true } } } };
   assert.equal(auth.config().issuer, undefined);

@@ -49,7 +49,7 @@ const members: Record<string, Record<string, Kind>> = {
  */
 export function checkOptions(options: object): void {
   for (const [name, value] of Object.entries(options)) {
-    const [what, is] = kinds[name] ?? [];
+    const [what, is] = own(kinds, name) ?? [];
     if (value !== undefined && is?.(value) === false) {
       throw refusal(`pluginAuth: \`${name}\` must be ${what}.`);
     }
@@ -57,16 +57,21 @@ export function checkOptions(options: object): void {
     if (meant !== undefined) {
       throw refusal(`pluginAuth knows no option \`${name}\`: did you mean \`${meant}\`?`);
     }
-    const known = members[name];
+    const known = own(members, name);
     if (known !== undefined && isObject(value)) {
       checkMembers(name, value, known);
     }
   }
 }
 
+/** Every object has more, such as `constructor`. */
+function own<T>(of: Record<string, T>, name: string): T | undefined {
+  return Object.hasOwn(of, name) ? of[name] : undefined;
+}
+
 function checkMembers(option: string, given: object, known: Record<string, Kind>): void {
   for (const [name, value] of Object.entries(given)) {
-    const [what, is] = known[name] ?? [];
+    const [what, is] = own(known, name) ?? [];
     if (what === undefined) {
       const names = Object.keys(known);
       const meant = nearest(name, names);

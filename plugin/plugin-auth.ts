@@ -382,25 +382,22 @@ function cliOptions(command: string, title: string) {
 
 /** Where the host keeps its state; nothing where it does not say, so that the package's own rule applies. */
 function stateDirOf(api: RegisteringApi): string | undefined {
-  try {
-    return runtimeOf(api)?.state?.resolveStateDir?.();
-  } catch {
-    return undefined;
-  }
+  return unlessItFails(() => runtimeOf(api)?.state?.resolveStateDir?.());
 }
 
 function runtimeOf(api: RegisteringApi): HostRuntime | undefined {
-  try {
-    return api.runtime as HostRuntime | undefined;
-  } catch {
-    return undefined;
-  }
+  return unlessItFails(() => api.runtime as HostRuntime | undefined);
 }
 
 /** The host's whole configuration as it is now, where the host keeps that in memory; older hosts start again after a change. */
 function currentConfig(api: RegisteringApi): unknown {
+  return unlessItFails(() => runtimeOf(api)?.config?.current?.());
+}
+
+/** What the host says, or nothing. */
+function unlessItFails<T>(ask: () => T): T | undefined {
   try {
-    return runtimeOf(api)?.config?.current?.();
+    return ask();
   } catch {
     return undefined;
   }
@@ -416,7 +413,7 @@ function currentPluginConfig(api: RegisteringApi): () => Record<string, unknown>
   let last = before;
   let merged = given;
   return () => {
-    const now = configOf(currentConfig(api), api.id);
+    const now = unlessItFails(() => configOf(currentConfig(api), api.id));
     if (now !== undefined && now !== last) {
       // What the user did not write are defaults of the plugin's schema.
       const defaults = Object.entries(given).filter(([name]) => before?.[name] === undefined);
@@ -432,10 +429,10 @@ const nothingSet: Record<string, unknown> = Object.freeze({});
 /** Nothing where the host does not say; an empty one where the user has taken everything out of it. */
 function configOf(config: unknown, id: string): Record<string, unknown> | undefined {
   const { plugins } = (config ?? {}) as {
-    plugins?: { entries?: Record<string, { config?: Record<string, unknown> } | undefined> };
+    plugins?: { entries?: Record<string, { config?: Record<string, unknown> } | null> };
   };
   const entry = plugins?.entries?.[id];
-  return entry && (entry.config ?? nothingSet);
+  return entry ? (entry.config ?? nothingSet) : undefined;
 }
 
 /** The agent that a message is for; older hosts do not say, but know. */
