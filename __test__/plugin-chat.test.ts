@@ -3,7 +3,7 @@
  * __test__/hosts.
  */
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -217,6 +217,10 @@ test("a word is good for one sender, also where several processes hear it at onc
     Child.start(t, "word-sender.mjs", { args: [home.stateDir, id], env: home.env() }),
   );
   await Promise.all(processes.map((child) => child.event("ready")));
+  const { path } = await status({ pluginId: "my-memory", stateDir: home.stateDir });
+  const folder = join(dirname(path), ".chat");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "word-ab12.taken"), "", { flag: "wx" }); // Of a process that was killed over a word.
   for (let round = 1; round <= 30; round += 1) {
     const word = await senders.invite();
     for (const child of processes) {
@@ -226,8 +230,7 @@ test("a word is good for one sender, also where several processes hear it at onc
     assert.equal(answers.filter(({ isAccepted }) => isAccepted).length, 1, `round ${round}`);
   }
   assert.ok((await senders.list()).length > 0);
-  const { path } = await status({ pluginId: "my-memory", stateDir: home.stateDir });
-  const left = readdirSync(join(dirname(path), ".chat")).filter((name) => !/^sender-\w+$/.test(name));
+  const left = readdirSync(folder).filter((name) => !/^sender-\w+$/.test(name));
   assert.deepEqual(left, [], "no word, and nothing half-written");
   await senders.clear();
   assert.deepEqual(await senders.list(), []);

@@ -35,10 +35,10 @@ export class AllowedSenders {
   /** Makes a word that lets the first who sends it log in from a chat, for ten minutes. */
   async invite(): Promise<string> {
     const folder = await this.#folder();
-    for (const name of namesIn(folder, /^word-\w+$/)) {
-      if (!isGood(join(folder, name))) {
+    // A killed process leaves the second without the first.
+    for (const name of namesIn(folder, /^word-\w+(\.taken)?$/)) {
+      if (!isGood(join(folder, name.replace(".taken", "")))) {
         rmSync(join(folder, name), { force: true });
-        rmSync(taken(join(folder, name)), { force: true });
       }
     }
     const word = randomBytes(6).toString("base64url").toLowerCase().replace(/[_-]/g, "x");
