@@ -3,6 +3,7 @@
  * __test__/hosts.
  */
 import assert from "node:assert/strict";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -392,6 +393,29 @@ test("a channel that was loaded again while a login waits gets its outcome", asy
   await new Person().approve(addressIn(invitation));
   assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);
   assert.equal(sent.length, 1);
+});
+
+test("where the host does not find the channel from within a tool's call, the outcome is written all the same", async (t) => {
+  const { host, auth, next } = await plugin(t);
+  const { outbound } = (host.api.runtime as { channel: { outbound: { loadAdapter(name: string): Promise<object> } } })
+    .channel;
+  const { loadAdapter } = outbound;
+  // As openclaw 2026.8.2: among the plugins of the call, and those of a tool's call have no channels.
+  const call = new AsyncLocalStorage<{ channels: string[] }>();
+  outbound.loadAdapter = (channel) => loadAdapter(call.getStore()?.channels.includes(channel) === false ? "" : channel);
+  const tool = auth.loginTool()({
+    messageChannel: "telegram",
+    deliveryContext: { channel: "telegram", to: "telegram:7001" },
+    requesterSenderId: "7001",
+    senderIsOwner: true,
+    sessionKey: "agent:main:main",
+  });
+  const { content } = await call.run({ channels: [] }, () => tool.execute());
+  const invitation = content[0]?.text ?? "";
+  assert.match(invitation, /When it is done, I write here/);
+  const outcome = next();
+  await new Person().approve(addressIn(invitation));
+  assert.match((await outcome)?.text ?? "", /^Logged in to My Memory/);
 });
 
 test("where the host does not say whether others read along, the code goes to the sender's own chat", async (t) => {

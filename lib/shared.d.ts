@@ -30,6 +30,8 @@ export function shared(): {
   loginFailures: Map<string, string>;
   chatAttempts: Map<string, number[]>;
   loginPages: Map<string, LoginPage>;
+  /** The async context in which the first copy of the kit was loaded: that of no call. */
+  outside?: import("node:async_hooks").AsyncResource;
 };
 export function settled(limit: number): Promise<void>;
 export function letGo(): void;

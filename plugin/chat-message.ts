@@ -1,4 +1,6 @@
 /** Writes to a chat later than as an answer, by what the host has for it. */
+import { AsyncResource } from "node:async_hooks";
+import { shared } from "../lib/shared.js";
 import { type Conversation, webChat } from "./conversation.ts";
 
 interface Adapter {
@@ -19,6 +21,13 @@ interface ChannelRuntime {
 
 type Send = (text: string) => unknown;
 
+const shares = shared();
+shares.outside ??= new AsyncResource("clawdbot-plugin-auth");
+const { outside: context } = shares;
+/** Runs what it is given as if nobody had called us. */
+const outside = <Result>(run: () => Result): Result => context.runInAsyncScope(run);
+const asCalled = <Result>(run: () => Result): Result => run();
+
 /** How to write to that conversation; nothing where the host cannot, as in the web chat. */
 export async function sender(
   { channel, to, accountId, threadId }: Conversation,
@@ -29,9 +38,12 @@ export async function sender(
   if (channels === undefined || channel === webChat || to === "") {
     return undefined;
   }
-  const adapter = await channels.outbound?.loadAdapter?.(channel);
-  if (typeof adapter?.sendText === "function") {
-    return (text) => adapter.sendText?.({ cfg: config, to, text, accountId, threadId });
+  // openclaw 2026.8.2 looks for the channel among the plugins of the call, and those of a tool's call may be ours alone.
+  for (const inContext of [asCalled, outside]) {
+    const adapter = await inContext(async () => channels.outbound?.loadAdapter?.(channel));
+    if (typeof adapter?.sendText === "function") {
+      return (text) => inContext(() => adapter.sendText?.({ cfg: config, to, text, accountId, threadId }));
+    }
   }
   const functions = Object.entries((channels[channel] ?? {}) as Record<string, unknown>);
   // sendMessageTelegram, sendMessageWhatsApp, …

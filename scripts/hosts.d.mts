@@ -20,6 +20,8 @@ export interface HostVersion {
   unit?: boolean;
   /** Its own `/login` in a chat lists a plugin's provider. */
   ownLogin?: boolean;
+  /** Where several agents are configured, it takes none of them as the one that is meant. */
+  namesAgents?: boolean;
   /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
 }

@@ -63,15 +63,23 @@ export async function chatHost(lifetime: Lifetime, id: HostId): Promise<ChatHost
   host.configure({ skills: { allowBundled: ["none"] } });
   const model = await ModelServer.start(lifetime);
   const { tools, agents, ...others } = model.configuration;
-  // It has another name for a private chat, and takes no agent as the one that is meant: docs/hosts.md 9.
-  const isExplicit = host.row.version === "2026.8.2";
-  const kind = isExplicit ? "direct" : "dm";
-  host.agentId = isExplicit ? "main" : undefined;
+  // Such hosts take no agent as the one that is meant, and have another name for a private chat: docs/hosts.md 9.
+  const { namesAgents } = host.row;
+  host.agentId = namesAgents ? "main" : undefined;
+  const bobs = { channel: "telegram", peer: { kind: namesAgents ? "direct" : "dm", id: String(bob) } };
   host.configure({
     ...others,
     ...(isSince(host, "2026.6") && { tools }),
-    agents: { ...agents, list: [{ id: "main", default: true }, { id: "ops" }] },
-    bindings: [{ agentId: "ops", match: { channel: "telegram", peer: { kind, id: String(bob) } } }],
+    agents: {
+      ...agents,
+      ...(namesAgents
+        ? { ownership: "explicit", entries: { main: {}, ops: {} } }
+        : { list: [{ id: "main", default: true }, { id: "ops" }] }),
+    },
+    bindings: [
+      { agentId: "ops", match: bobs },
+      ...(namesAgents ? [{ agentId: "main", match: { channel: "telegram" } }] : []),
+    ],
   });
   const telegram = await addTelegram(lifetime, host, plugin, browserPlugin);
   const login = configFor(server, host.stateDir, { pluginId: plugin });
