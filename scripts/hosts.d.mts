@@ -22,6 +22,8 @@ export interface HostVersion {
   ownLogin?: boolean;
   /** Where several agents are configured, it takes none of them as the one that is meant. */
   namesAgents?: boolean;
+  /** Not where it does not know the commands of plugins as Telegram's menu spells them. */
+  menu?: false;
   /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
 }

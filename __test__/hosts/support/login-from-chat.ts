@@ -187,7 +187,8 @@ async function wholeLife(on: ChatHost, gateway: Gateway): Promise<void> {
   assert.match(await telegram.ask(login, { from: bob }, /logged in already|To log in/), /is logged in already/);
   if (!saysLittle(host.id)) {
     // The spelling of Telegram's menu.
-    await telegram.ask(`/${plugin.replace("-", "_")} status`, { from: ada }, /^Chat Demo: logged in/);
+    const known = host.row.menu === false ? /^Command not found/ : /^Chat Demo: logged in/;
+    await telegram.ask(`/${plugin.replace("-", "_")} status`, { from: ada }, known);
   }
   // By a client of the gateway, as the web chat is one.
   await say(host, "logout");
