@@ -24,6 +24,8 @@ export interface HostVersion {
   namesAgents?: boolean;
   /** Not where it does not know the commands of plugins as Telegram's menu spells them. */
   menu?: false;
+  /** Not where a tool does not learn which chat it is called from. */
+  tellsTools?: false;
   /** The folder of its installation, if it is not in this checkout. */
   folder?: string;
 }

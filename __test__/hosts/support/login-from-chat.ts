@@ -308,7 +308,7 @@ async function begunByModel({ telegram, model, host, login: config }: ChatHost):
     /Chat Demo needs a login: send \/chat-demo login/,
   );
   const invitation = await ask("Then log me in.", "chat_demo_login");
-  if (saysLittle(host.id)) {
+  if (saysLittle(host.id) || host.row.tellsTools === false) {
     assert.match(invitation, /cannot be begun from this conversation\. Ask the user to send \/chat-demo login/);
     return;
   }
