@@ -24,7 +24,7 @@ const PATH: &str = "/state/credentials/memory/default.json";
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 /// The members that a rewrite sets or removes.
-const OURS: [&str; 27] = [
+const OURS: [&str; 34] = [
     "version",
     "access",
     "refresh",
@@ -52,6 +52,13 @@ const OURS: [&str; 27] = [
     "loggedOutAt",
     "adopted",
     "clients",
+    "resource",
+    "resourceUrl",
+    "requiredScopes",
+    "subject",
+    "tokenResponse",
+    "userinfo",
+    "carried",
 ];
 
 fn check_error(error: &Error) {
