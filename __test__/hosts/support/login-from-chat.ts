@@ -461,7 +461,10 @@ async function disabled(on: ChatHost, gateway: Gateway): Promise<void> {
   const { telegram, host, login: config } = on;
   const invitation = await telegram.ask(login, { from: ada }, code);
   const isSaid = await loginEnded(on, gateway, { plugins: { entries: { [plugin]: { enabled: false } } } });
-  while ((await pending(on, gateway)) !== undefined) {
+  // openclaw 2026.6.11 may register the plugin once more with the configuration from before, until it is restarted
+  // (docs/hosts.md, section 10).
+  for (let asked = 0; (await pending(on, gateway)) !== undefined; asked += 1) {
+    if (asked === 20) await gateway.stop();
     await hasEnded(gateway);
   }
   if ((await hasEnded(gateway)) && !host.isAlive) {
