@@ -11,7 +11,7 @@ use crate::oauth::client::Client;
 use crate::oauth::dpop::{DPOP, DpopKey};
 use crate::oauth::issuer::Issuer;
 use crate::oauth::metadata::{AuthorizationServerMetadata, discover};
-use crate::oauth::protected_resource::locate;
+use crate::oauth::protected_resource::{ProtectedResource, locate};
 use crate::oauth::refresh::{CLIENT_CREDENTIALS, RefreshFailure, RefreshRequest};
 use crate::oauth::revocation::{RevocationRequest, revoke};
 use crate::oauth::token_response::{RotatedToken, TokenResponse};
@@ -493,15 +493,20 @@ impl Session {
     /// Whether the resource names another server by now, which the login says nothing about: a sentence.
     async fn moved(&self, config: &AuthConfig, current: &Snapshot) -> Option<String> {
         let (resource, issuer) = (config.asked_resource()?, current.issuer()?);
-        let found = locate(
-            &*self.http,
-            resource,
-            &config.allow_http,
-            false,
-            config.request_timeout,
-        );
-        let found = tokio::time::timeout(LONGEST_QUESTION, found).await;
-        moved_to(resource, issuer, found.ok()?.ok()?.server.issuer.as_str())
+        let found = self.named_by(resource, config, LONGEST_QUESTION).await?;
+        moved_to(resource, issuer, found.ok()?.server.issuer.as_str())
+    }
+
+    /// What the resource says of its server; nothing if that took longer than `limit`.
+    async fn named_by(
+        &self,
+        resource: &str,
+        config: &AuthConfig,
+        limit: Duration,
+    ) -> Option<Result<ProtectedResource, Error>> {
+        let timeout = config.request_timeout;
+        let found = locate(&*self.http, resource, &config.allow_http, false, timeout);
+        tokio::time::timeout(limit, found).await.ok()
     }
 
     /// Whether the server could not be reached at the last attempt either: then one quick failure is enough for
@@ -589,15 +594,8 @@ impl Session {
         }
         let limit = deadline.since(self.clock.boot());
         if let (None, Some(resource)) = (credential.issuer(), config.asked_resource()) {
-            let found = locate(
-                &*self.http,
-                resource,
-                &config.allow_http,
-                false,
-                config.request_timeout,
-            );
-            let found = tokio::time::timeout(limit, found).await;
-            return Self::server_of(known, &found.map_err(|_| late(resource))??.server);
+            let found = self.named_by(resource, config, limit).await;
+            return Self::server_of(known, &found.ok_or_else(|| late(resource))??.server);
         }
         let issuer = credential
             .issuer()
