@@ -970,4 +970,28 @@ export const protections = [
     replace: "return facts.text;",
     tests: { "plugin-words": ["^messages: texts"] },
   },
+  {
+    protection: "A folder of logins that has changed is listed again",
+    find: "(listed.identity == identity && listed.folder == path)",
+    replace: "(listed.folder == path)",
+    tests: { "fast-path": ["^a list of many says"] },
+  },
+  {
+    protection: "The user's config counts as it is at the call",
+    find: "const now = unlessItFails(() => configOf(currentConfig(api), api.id));",
+    replace: "const now = before;",
+    tests: { plugin: ["^config: a change counts at the next call"] },
+  },
+  {
+    protection: "The outcome of a login that a tool began is written",
+    find: "for (const inContext of [asCalled, outside])",
+    replace: "for (const inContext of [asCalled])",
+    tests: { "plugin-chat": ["^where the host does not find the channel"] },
+  },
+  {
+    protection: "A logout ends the login of an earlier plugin too",
+    find: "if may_be_earlier {",
+    replace: "if may_be_earlier && false {",
+    tests: { adoption: ["^a login that nobody has used yet is ended by a logout"] },
+  },
 ];
