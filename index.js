@@ -139,12 +139,9 @@ function isContent(options, token) {
 }
 
 function find(config) {
-  if (latest !== undefined && isOf(latest, config)) return latest;
   const known = byObject.get(config);
-  if (known !== undefined && isOf(known, config)) {
-    latest = known;
-    return known;
-  }
+  if (known !== undefined && config.store === known.store?.deref() && known.content.isStillOf(config)) return known;
+  if (latest !== undefined && isOf(latest, config)) return latest;
   for (let at = 0; at < byContent.length; at += 1) {
     if (isOf(byContent[at], config)) {
       latest = byContent[at];

@@ -34,7 +34,9 @@ import { StubServer } from "./support/stub-server.ts";
 import { TempHome } from "./support/temp-home.ts";
 
 const { Content } = createRequire(import.meta.url)("../lib/content.js") as {
-  Content: new (original: unknown) => { isOf(object: unknown): boolean; copy: unknown };
+  Content: new (
+    original: unknown,
+  ) => { isOf(object: unknown): boolean; isStillOf(object: unknown): boolean; copy: unknown };
 };
 const issuer = "https://auth.example.com";
 const calls = 1000;
@@ -326,8 +328,17 @@ describe("a config is known by all that it says", () => {
           // A value that is invalid for any option is hardly ever remembered.
           const is = one === other && !Number.isNaN(value);
           assert.equal(isSame, is, `${name}: ${String(one)} and ${String(other)}`);
+          const isStill = content.isStillOf({ pluginId: "p", [name]: different, last: 1 });
+          const isPlain = !["object", "function"].includes(typeof value);
+          assert.equal(isStill, is && (isPlain || isStill), `still ${name}: ${String(one)} and ${String(other)}`);
         }
-        assert.equal(content.isOf({ pluginId: "p", last: 1 }), false, `${name}: ${one} and none`);
+        for (const one of [
+          { pluginId: "p", last: 1 },
+          { pluginId: "p", another: value, last: 1 },
+        ]) {
+          assert.equal(content.isOf(one), false);
+          assert.equal(content.isStillOf(one), false);
+        }
       }
     }
   });
@@ -342,7 +353,14 @@ describe("a config is known by all that it says", () => {
     });
     const content = new Content(make());
     assert.equal(content.isOf(make()), true);
+    assert.equal(content.isStillOf({ ...make(), store: {} }), true);
     assert.equal(JSON.stringify(content.copy), JSON.stringify(make()));
+    const named = JSON.parse('{"pluginId": "p", "__proto__": {"profile": "other"}}');
+    const { copy } = new Content(named);
+    assert.deepEqual(
+      [Object.keys(copy as object), (copy as { profile?: string }).profile],
+      [Object.keys(named), undefined],
+    );
     assert.equal(new Content(Object.create(null, Object.getOwnPropertyDescriptors(make()))).isOf(make()), true);
   });
 
@@ -369,9 +387,9 @@ describe("a config is known by all that it says", () => {
     ];
     for (const [config, change] of changes) {
       const content = new Content(config);
-      assert.equal(content.isOf(config), true);
+      assert.deepEqual([content.isOf(config), content.isStillOf(config)], [true, true]);
       change(config as Record<string, unknown>);
-      assert.equal(content.isOf(config), false, String(change));
+      assert.deepEqual([content.isOf(config), content.isStillOf(config)], [false, false], String(change));
     }
     let profile = "a";
     const config = Object.create(
@@ -386,6 +404,7 @@ describe("a config is known by all that it says", () => {
     assert.equal(content.isOf(config), true);
     profile = "b";
     assert.equal(content.isOf(config), false);
+    assert.equal(content.isStillOf(config), false);
   });
 
   test("a store that is remembered can be freed", () => {

@@ -8,6 +8,10 @@ const { create, getPrototypeOf, prototype } = Object;
 /** The greatest depth that native code reads. */
 const DEEPEST = 32;
 
+/** Has a member of any name, and inherits none. V8 finds members here sooner than in an object without prototype. */
+function Blank() {}
+Blank.prototype = create(null);
+
 class Content {
   constructor(original, depth = DEEPEST) {
     if (depth === 0) throw new RangeError("too deeply nested");
@@ -15,10 +19,13 @@ class Content {
     this.names = [];
     this.values = [];
     /** The content, read once: the remembered content is the one that native code was given. */
-    this.copy = this.isList ? [] : create(null);
+    this.copy = this.isList ? [] : new Blank();
     if (this.isList) for (let at = 0; at < original.length; at += 1) this.#take(at, original[at], depth);
     else for (const name in original) this.#take(name, original[name], depth);
     if (depth === DEEPEST) this.names = shared(this.names);
+    /** What `isStillOf` needs, made when it is first asked. */
+    this.usual = undefined;
+    this.rest = undefined;
   }
 
   #take(name, value, depth) {
@@ -35,6 +42,35 @@ class Content {
       this.values.push(new Individual(value));
       this.copy[name] = value;
     }
+  }
+
+  /** The same answer for a config that is kept and asked about often: a member that is written out costs half. */
+  isStillOf(config) {
+    if (this.usual === undefined) this.#sort();
+    const { names, rest } = this;
+    if (!this.usual.isOf(config)) return false;
+    let at = 0;
+    for (const name in config) {
+      if (name !== names[at]) return false;
+      at += 1;
+    }
+    if (at !== names.length) return false;
+    for (let next = 0; next < rest.length; next += 2) {
+      if (!isSame(config[rest[next]], rest[next + 1])) return false;
+    }
+    return true;
+  }
+
+  /** Divides the members into usual ones and the rest. */
+  #sort() {
+    const { names, values } = this;
+    const usual = {};
+    this.rest = [];
+    for (let at = 0; at < names.length; at += 1) {
+      if (USUAL.has(names[at])) usual[names[at]] = values[at];
+      else this.rest.push(names[at], values[at]);
+    }
+    this.usual = new Usual(usual);
   }
 
   isOf(object) {
@@ -56,6 +92,37 @@ class Content {
     return at === names.length;
   }
 }
+
+// The options of most configs that are no objects.
+class Usual {
+  constructor(config) {
+    this.profile = config.profile;
+    this.pluginId = config.pluginId;
+    this.issuer = config.issuer;
+    this.tokenEndpoint = config.tokenEndpoint;
+    this.clientId = config.clientId;
+    this.stateDir = config.stateDir;
+    this.storage = config.storage;
+    this.credentialsPath = config.credentialsPath;
+    this.agentId = config.agentId;
+  }
+
+  isOf(config) {
+    return (
+      config.profile === this.profile &&
+      config.pluginId === this.pluginId &&
+      config.issuer === this.issuer &&
+      config.tokenEndpoint === this.tokenEndpoint &&
+      config.clientId === this.clientId &&
+      config.stateDir === this.stateDir &&
+      config.storage === this.storage &&
+      config.credentialsPath === this.credentialsPath &&
+      config.agentId === this.agentId
+    );
+  }
+}
+
+const USUAL = new Set(Object.keys(new Usual({})));
 
 let latest = [];
 

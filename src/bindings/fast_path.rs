@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use napi::Env;
-use napi::bindgen_prelude::{Float64Array, ObjectRef, Unknown};
+use napi::bindgen_prelude::{Float64Array, Object, ObjectRef, Unknown};
 use napi_derive::napi;
 
 use crate::blocking::Glance;
@@ -47,12 +47,35 @@ thread_local! {
 }
 
 /// Whether the token that was handed out last still is the stored one and fresh. This is what a tool call costs.
-#[napi(skip_typescript)]
-pub fn is_fresh() -> bool {
+fn is_fresh() -> bool {
     let Some(&[stamp, due]) = QUESTION.get().map(|(question, _)| &**question) else {
         return false;
     };
     SystemClock.boot_or_soon().0.as_secs_f64() < due && watches::holds(stamp)
+}
+
+/// Exports `isFresh` as Node calls it. Around a function without arguments, what `#[napi]` generates keeps lists of
+/// borrowed arguments: as many instructions again as the answer.
+#[napi(module_exports)]
+pub fn export_is_fresh(mut exports: Object<'_>, env: Env) -> napi::Result<()> {
+    exports.set(
+        "isFresh",
+        env.create_function::<(), bool>("isFresh", answer::is_fresh)?,
+    )
+}
+
+mod answer {
+    #![expect(unsafe_code, reason = "Node-API calls a C function with raw pointers")]
+
+    use napi::bindgen_prelude::ToNapiValue;
+    use napi::sys::{napi_callback_info, napi_env, napi_value};
+
+    /// # Safety
+    /// Node calls it on the thread of that environment. It cannot panic.
+    pub(super) unsafe extern "C" fn is_fresh(env: napi_env, _: napi_callback_info) -> napi_value {
+        // SAFETY: `env` is valid during the call. Null is `undefined`: not fresh.
+        unsafe { bool::to_napi_value(env, super::is_fresh()) }.unwrap_or(std::ptr::null_mut())
+    }
 }
 
 /// The place and generation of what was asked last.

@@ -32,6 +32,11 @@ impl Identity {
         present(system::in_folder(folder, path)).map(|facts| facts.map(Self))
     }
 
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.0.size()
+    }
+
     /// Whether both are the same file, even if its contents changed.
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         self.0.is_same_file(&other.0)
@@ -109,6 +114,10 @@ mod unix {
                 modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
                 changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
             }
+        }
+
+        pub(super) fn size(&self) -> u64 {
+            u64::try_from(self.size).unwrap_or(0)
         }
 
         pub(super) fn is_same_file(&self, other: &Self) -> bool {
@@ -212,6 +221,10 @@ mod windows {
     }
 
     impl Facts {
+        pub(super) fn size(&self) -> u64 {
+            self.size
+        }
+
         pub(super) fn is_same_file(&self, other: &Self) -> bool {
             self.index == other.index && self.volume == other.volume
         }

@@ -1,7 +1,7 @@
 //! Reads a file that must be a regular file of this user: never a fifo that blocks, a device or another user's file.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -50,10 +50,10 @@ impl RegularFile {
         not(unix),
         expect(clippy::needless_pass_by_value, reason = "as on Unix")
     )]
-    fn read_steadily(file: File) -> io::Result<Self> {
+    fn read_steadily(mut file: File) -> io::Result<Self> {
         let mut identity = Identity::of_file(&file)?;
         for _ in 1..READS {
-            let bytes = read_whole(&file)?;
+            let bytes = read_whole(&file, identity.size())?;
             let after = Identity::of_file(&file)?;
             if after == identity {
                 return Ok(Self {
@@ -65,8 +65,9 @@ impl RegularFile {
             }
             // Another process writes in place: the contents read may be half old, half new.
             identity = after;
+            file.rewind()?;
         }
-        let bytes = read_whole(&file)?;
+        let bytes = read_whole(&file, identity.size())?;
         Ok(Self {
             #[cfg(unix)]
             file,
@@ -114,13 +115,10 @@ impl RegularFile {
     }
 }
 
-fn read_whole(mut file: &File) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    use std::io::Seek as _;
-    let size = file.metadata()?.len();
+fn read_whole(file: &File, size: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     if size > MAX_BYTES {
         return Ok(None);
     }
-    file.rewind()?;
     // Room to spare, so that no secret is left behind in a smaller buffer.
     let mut bytes = Zeroizing::new(Vec::with_capacity(
         usize::try_from(size).unwrap_or(0) + 1024,
