@@ -183,6 +183,15 @@ pub(crate) struct SystemClock;
 /// Seconds that the tests of a plugin have let pass at once (plugin/testing/clock.ts).
 static SKIPPED: AtomicU32 = AtomicU32::new(0);
 
+/// What [`SystemClock::boot_or_soon`] answered last, and when.
+pub(crate) struct Answered(Cell<(Duration, BootInstant)>);
+
+impl Answered {
+    pub(crate) const fn nothing() -> Self {
+        Self(Cell::new((Duration::MAX, BootInstant(Duration::ZERO))))
+    }
+}
+
 impl SystemClock {
     /// Puts both clocks that many seconds ahead of the machine's.
     pub(crate) fn skip(seconds: u32) {
@@ -196,16 +205,12 @@ impl SystemClock {
     /// The boot time, or one that is at most 60 ms later. On Linux it costs a fifth of `boot`: for 50 ms of wall time
     /// the answer stays the same. A wall clock that is set back into these has left them as soon.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn boot_or_soon(self) -> BootInstant {
-        thread_local! {
-            static ANSWERED: Cell<(Duration, BootInstant)> =
-                const { Cell::new((Duration::MAX, BootInstant(Duration::ZERO))) };
-        }
+    pub(crate) fn boot_or_soon(self, answered: &Answered) -> BootInstant {
         // The kernel writes this clock down at each tick, at least each 10 ms: reading it asks no hardware.
         let wall = of_timespec(rustix::time::clock_gettime(
             rustix::time::ClockId::RealtimeCoarse,
         ));
-        let (since, answer) = ANSWERED.get();
+        let (since, answer) = answered.0.get();
         if Self::skipped() == 0
             && wall
                 .checked_sub(since)
@@ -214,13 +219,13 @@ impl SystemClock {
             return answer;
         }
         let answer = self.boot().plus(Duration::from_millis(60));
-        ANSWERED.set((wall, answer));
+        answered.0.set((wall, answer));
         answer
     }
 
     /// The boot time.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn boot_or_soon(self) -> BootInstant {
+    pub(crate) fn boot_or_soon(self, _: &Answered) -> BootInstant {
         self.boot()
     }
 }
@@ -315,10 +320,11 @@ mod tests {
 
     #[test]
     fn the_cheap_boot_time_is_never_early_and_at_most_60_ms_late() {
+        let answered = Answered::nothing();
         let (mut answers, mut last) = (0, BootInstant::default());
         while answers < 4 {
             let before = SystemClock.boot();
-            let soon = SystemClock.boot_or_soon();
+            let soon = SystemClock.boot_or_soon(&answered);
             let after = SystemClock.boot();
             assert!(before <= soon && soon <= after.plus(Duration::from_millis(60)));
             answers += u32::from(soon != last);

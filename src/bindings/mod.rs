@@ -26,6 +26,7 @@ pub mod clock;
 pub mod device_tokens;
 pub mod doctor;
 pub mod ending;
+pub mod fast_call;
 pub mod fast_path;
 pub mod given_store;
 pub mod import_token;
