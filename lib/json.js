@@ -7,6 +7,7 @@ const { isArray } = Array;
 function read(text) {
   const value = parsed(text);
   if (isArray(value)) makeWhole(value);
+  else if (isArray(value?.skipped)) nameMembers(value.skipped);
   return value;
 }
 
@@ -27,14 +28,22 @@ function makeWhole(list) {
   }
 }
 
+/** An account that was passed over is the array of its members. */
+function nameMembers(skipped) {
+  for (let at = 0; at < skipped.length; at += 1) {
+    const { 0: profile, 1: state, 2: message } = skipped[at];
+    skipped[at] = { profile, state, message };
+  }
+}
+
 function like(last, values) {
   const status = { ...last, profile: values[0], path: values[1] };
   if (last.scopes !== undefined) status.scopes = copied(last.scopes);
   if (last.missingScopes !== undefined) status.missingScopes = copied(last.missingScopes);
-  if (last.expiresAt !== undefined) status.expiresAt = values[2];
-  if (last.loginEndsAt !== undefined) status.loginEndsAt = values[3];
-  if (last.createdAt !== undefined) status.createdAt = values[4];
-  if (last.refreshedAt !== undefined) status.refreshedAt = values[5];
+  if (last.expiresAt !== undefined) status.expiresAt += values[2];
+  if (last.loginEndsAt !== undefined) status.loginEndsAt += values[3];
+  if (last.createdAt !== undefined) status.createdAt += values[4];
+  if (last.refreshedAt !== undefined) status.refreshedAt += values[5];
   return status;
 }
 

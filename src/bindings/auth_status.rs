@@ -120,13 +120,13 @@ pub(super) fn one(status: &status::AuthStatus) -> String {
 
 /// Several: each as an object, or as an array of the members in which it differs from the last object. `lib/json.js`
 /// makes that whole, in a quarter of the time that reading it as an object takes.
-pub(super) fn several(all: &[status::AuthStatus]) -> String {
-    let mut json = Json::for_about(all.len());
-    let mut last: Option<&status::AuthStatus> = None;
-    json.list(all, |json, status| match last {
-        Some(last) if is_like(last, status) => json.difference(status),
+pub(super) fn several(all: &mut dyn Iterator<Item = status::AuthStatus>) -> String {
+    let mut json = Json::for_about(all.size_hint().1.unwrap_or(1));
+    let mut last: Option<status::AuthStatus> = None;
+    json.list(all, |json, status| match &last {
+        Some(last) if is_like(last, &status) => json.difference(last, &status),
         _ => {
-            json.status(status);
+            json.status(&status);
             last = Some(status);
         }
     });
@@ -136,19 +136,23 @@ pub(super) fn several(all: &[status::AuthStatus]) -> String {
 /// Whether the second differs from the first only in members that [`Json::difference`] writes. Of those, both have the
 /// same ones.
 fn is_like(first: &status::AuthStatus, second: &status::AuthStatus) -> bool {
-    let are_there = |status: &status::AuthStatus| {
+    let times = |status: &status::AuthStatus| {
         [
-            status.expires_at.is_some(),
-            status.login_ends_at.is_some(),
-            status.created_at.is_some(),
-            status.refreshed_at.is_some(),
+            status.expires_at,
+            status.login_ends_at,
+            status.created_at,
+            status.refreshed_at,
         ]
     };
+    let are_there = |status| times(status).map(|time| time.is_some());
+    // Sums and differences of numbers of JavaScript are exact up to 2^53.
+    let is_exact = |time: UnixMillis| time.0.unsigned_abs() < 1 << 52;
     let is_plain = |status: &status::AuthStatus| {
         status.account.is_none()
             && status.token_response.is_none()
             && status.last_error.is_none()
             && status.skipped.is_empty()
+            && times(status).into_iter().flatten().all(is_exact)
     };
     first.state == second.state
         && first.issuer == second.issuer
@@ -233,26 +237,30 @@ impl Json {
         }
         if !status.skipped.is_empty() {
             self.0.push_str(",\"skipped\":");
-            self.list(&status.skipped, |json, skipped: &Skipped| {
-                json.text("{\"profile\":", &skipped.profile);
-                json.text(",\"state\":", name_of(skipped.state));
-                json.text(",\"message\":", &skipped.message);
-                json.0.push('}');
+            // As an array each: `lib/json.js` gives the members their names.
+            self.list(status.skipped.iter(), |json, skipped: &Skipped| {
+                json.text("[", &skipped.profile);
+                json.text(",", name_of(skipped.state));
+                json.text(",", &skipped.message);
+                json.0.push(']');
             });
         }
         self.0.push('}');
     }
 
-    fn difference(&mut self, status: &status::AuthStatus) {
+    /// Times are those after the other's: short numbers are read several times as fast.
+    fn difference(&mut self, other: &status::AuthStatus, status: &status::AuthStatus) {
         self.text("[", &status.profile);
         self.text(",", &status.path);
-        for time in [
-            status.expires_at,
-            status.login_ends_at,
-            status.created_at,
-            status.refreshed_at,
+        for (time, before) in [
+            (status.expires_at, other.expires_at),
+            (status.login_ends_at, other.login_ends_at),
+            (status.created_at, other.created_at),
+            (status.refreshed_at, other.refreshed_at),
         ] {
-            self.time(",", Some(time.unwrap_or_default()));
+            let millis = |time: Option<UnixMillis>| time.unwrap_or_default().0;
+            let after = millis(time).saturating_sub(millis(before));
+            self.time(",", Some(UnixMillis(after)));
         }
         self.0.push(']');
     }
@@ -260,11 +268,7 @@ impl Json {
     /// `before`: all that comes between the last value and this one.
     fn text(&mut self, before: &str, text: &str) {
         self.0.push_str(before);
-        // Nearly all need no escape.
-        if text
-            .bytes()
-            .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
-        {
+        if is_plain(text) {
             self.0.push('"');
             self.0.push_str(text);
             self.0.push('"');
@@ -282,7 +286,7 @@ impl Json {
     fn texts(&mut self, before: &str, texts: Option<&[String]>) {
         if let Some(texts) = texts {
             self.0.push_str(before);
-            self.list(texts, |json, text: &String| json.text("", text));
+            self.list(texts.iter(), |json, text: &String| json.text("", text));
         }
     }
 
@@ -293,9 +297,9 @@ impl Json {
         }
     }
 
-    fn list<'a, T>(&mut self, all: &'a [T], mut write: impl FnMut(&mut Self, &'a T)) {
+    fn list<T>(&mut self, all: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
         self.0.push('[');
-        for (number, one) in all.iter().enumerate() {
+        for (number, one) in all.enumerate() {
             if number > 0 {
                 self.0.push(',');
             }
@@ -303,4 +307,23 @@ impl Json {
         }
         self.0.push(']');
     }
+}
+
+/// Whether a text needs no escape in JSON, as nearly all. Eight bytes at a time.
+fn is_plain(text: &str) -> bool {
+    const ONES: u64 = u64::MAX / 0xFF;
+    /// The highest bit of each byte that is below `limit`; wrong at most where a byte below it is marked as well.
+    fn below(bytes: u64, limit: u64) -> u64 {
+        bytes.wrapping_sub(ONES * limit) & !bytes & (ONES << 7)
+    }
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
+    let mut marked = 0;
+    for eight in eights {
+        let bytes = u64::from_le_bytes(*eight);
+        let quotes = bytes ^ (ONES * u64::from(b'"'));
+        let backslashes = bytes ^ (ONES * u64::from(b'\\'));
+        marked |= below(bytes, u64::from(b' ')) | below(quotes, 1) | below(backslashes, 1);
+    }
+    let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    marked == 0 && rest.iter().all(is_plain)
 }

@@ -79,8 +79,8 @@ pub fn list_profiles(
         &listener,
         auth_config(&config).map(|config| {
             |_, _| async move {
-                let statuses = session().list_profiles(&config).await?;
-                Ok(Payload::B(auth_status::several(&statuses)))
+                let listed = session().list_profiles(&config, auth_status::several);
+                Ok(Payload::B(listed.await?))
             }
         }),
     )
@@ -90,7 +90,5 @@ pub fn list_profiles(
 #[napi(skip_typescript)]
 pub fn profiles_at_once(env: Env, config: Unknown<'_>) -> Option<String> {
     let config = auth_config(&config).ok()?;
-    session()
-        .profiles_at_once(&config, Glance::of_javascript(env))
-        .map(|statuses| auth_status::several(&statuses))
+    session().profiles_at_once(&config, Glance::of_javascript(env), auth_status::several)
 }

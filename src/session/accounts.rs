@@ -126,15 +126,17 @@ impl Session {
                 message,
             })
         };
-        let status = match self.status_of(config, location, look) {
-            Ok(status) => status,
+        let logged_out = || login_required(config).message().to_owned();
+        let status = match self.status_unless_out(config, location, look) {
+            Ok(Some(status)) => status,
+            Ok(None) => return Ok(reason(State::LoggedOut, logged_out())),
             Err(error) if error.needs_login() => {
                 return Ok(reason(State::LoginRequired, error.message().to_owned()));
             }
             Err(error) => return Err(error),
         };
         Ok(match status.state {
-            State::LoggedOut => reason(status.state, login_required(config).message().to_owned()),
+            State::LoggedOut => reason(status.state, logged_out()),
             State::Expired => reason(status.state, cannot_refresh(config).message().to_owned()),
             State::LoginRequired => reason(status.state, told(status, config)),
             State::Valid | State::Expiring => None,

@@ -24,10 +24,9 @@ pub(super) fn login_required(config: &AuthConfig) -> Error {
         Ok(()) => "Log in first.",
         Err(_) => "Import a token first, or give `issuer` and log in.",
     };
-    Error::new(
-        ErrorCode::LoginRequired,
-        format!("Nobody is logged in to {}. {next}", whose(config)),
-    )
+    // Put together at once: of an order, this is asked for each account at each call of `status`.
+    let message = ["Nobody is logged in to ", &whose(config), ". ", next].concat();
+    Error::new(ErrorCode::LoginRequired, message)
 }
 
 pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
@@ -45,6 +44,6 @@ pub(super) fn whose(config: &AuthConfig) -> String {
     if config.profile == "default" {
         config.plugin_id.clone()
     } else {
-        format!("{} (profile {})", config.plugin_id, config.profile)
+        [&config.plugin_id, " (profile ", &config.profile, ")"].concat()
     }
 }

@@ -74,11 +74,12 @@ impl Session {
         self.cache.is_at_hand(location, self.clock.boot())
     }
 
-    /// The status of every profile of the plugin that is logged in or needs attention.
-    pub(crate) async fn list_profiles(
+    /// What `told` makes of the status of every profile of the plugin that is logged in or needs attention.
+    pub(crate) async fn list_profiles<T: Send + 'static>(
         self: &Arc<Self>,
         config: &AuthConfig,
-    ) -> Result<Vec<AuthStatus>, Error> {
+        told: impl FnOnce(&mut dyn Iterator<Item = AuthStatus>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
             let location = session.location(&config, may.into())?;
@@ -92,17 +93,22 @@ impl Session {
                 let locations: Vec<_> = locations.collect::<Result<_, _>>()?;
                 session.cache.listing(&locations)
             };
-            Ok(session.statuses_of(&config, &listing, may.into()))
+            Ok(told(&mut session.statuses_of(
+                &config,
+                &listing,
+                may.into(),
+            )))
         })
         .await?
     }
 
     /// Lists the profiles where that needs no wait and does not keep others waiting: only a few.
-    pub(crate) fn profiles_at_once(
+    pub(crate) fn profiles_at_once<T>(
         &self,
         config: &AuthConfig,
         glance: Glance,
-    ) -> Option<Vec<AuthStatus>> {
+        told: impl FnOnce(&mut dyn Iterator<Item = AuthStatus>) -> T,
+    ) -> Option<T> {
         let look = Look::Short(glance);
         let location = self.location(config, look).ok()?;
         // The profiles of a plugin's folder.
@@ -111,25 +117,32 @@ impl Session {
         let boot = self.clock.boot();
         let is_at_hand =
             !listing.slots.is_empty() && listing.slots.iter().all(|slot| slot.is_at_hand(boot));
-        is_at_hand.then(|| self.statuses_of(config, &listing, look))
+        is_at_hand.then(|| told(&mut self.statuses_of(config, &listing, look)))
     }
 
-    fn statuses_of(&self, config: &AuthConfig, listing: &Listing, look: Look) -> Vec<AuthStatus> {
-        let all = listing.slots.iter().map(|slot| {
+    /// One after another: of a thousand, no more than two are ever in memory.
+    fn statuses_of<'a>(
+        &'a self,
+        config: &'a AuthConfig,
+        listing: &'a Listing,
+        look: Look,
+    ) -> impl Iterator<Item = AuthStatus> + 'a {
+        let all = listing.slots.iter().filter_map(move |slot| {
             self.status_in(config, slot, Some(listing), look)
                 // One damaged file must not hide the other accounts.
-                .unwrap_or_else(|error| AuthStatus {
-                    state: State::LoginRequired,
-                    last_error: Some(LastError {
-                        code: error.code(),
-                        message: error.message().to_owned(),
-                        at: self.clock.now(),
-                    }),
-                    ..nothing(slot.location())
+                .unwrap_or_else(|error| {
+                    Some(AuthStatus {
+                        state: State::LoginRequired,
+                        last_error: Some(LastError {
+                            code: error.code(),
+                            message: error.message().to_owned(),
+                            at: self.clock.now(),
+                        }),
+                        ..nothing(slot.location())
+                    })
                 })
         });
         all.filter(|status| status.state != State::LoggedOut)
-            .collect()
     }
 
     /// The status of one account. Call it on a thread that may block.
@@ -139,6 +152,17 @@ impl Session {
         location: &Location,
         look: Look,
     ) -> Result<AuthStatus, Error> {
+        let status = self.status_unless_out(config, location, look)?;
+        Ok(status.unwrap_or_else(|| nothing(location)))
+    }
+
+    /// The same; none of a login that was logged out here.
+    pub(super) fn status_unless_out(
+        &self,
+        config: &AuthConfig,
+        location: &Location,
+        look: Look,
+    ) -> Result<Option<AuthStatus>, Error> {
         self.status_in(config, &self.cache.slot_of(location), None, look)
     }
 
@@ -148,7 +172,7 @@ impl Session {
         slot: &Slot,
         of: Option<&Listing>,
         look: Look,
-    ) -> Result<AuthStatus, Error> {
+    ) -> Result<Option<AuthStatus>, Error> {
         let (location, key) = (slot.location(), slot.key());
         let (unsaved, local_lock) = self.logins.told(key);
         let in_memory = InMemory {
@@ -170,11 +194,15 @@ impl Session {
                     .expires()
                     .is_some_and(|expires| expires <= self.clock.now()),
             };
-            let mut status = self.describe(config, location, in_memory, credential, ended, last);
-            if let Stored::Credential(opened) = &stored {
-                status.account = account(credential, opened.claims());
-            }
-            return Ok(match ownership::check(config, credential) {
+            let claims = match &stored {
+                Stored::Credential(opened) => opened.claims(),
+                _ => None,
+            };
+            let status = AuthStatus {
+                account: account(credential, claims.as_ref()),
+                ..self.describe(config, location, in_memory, credential, ended, last)
+            };
+            return Ok(Some(match ownership::check(config, credential) {
                 Ok(()) => status,
                 // No call hands it out.
                 Err(error) => AuthStatus {
@@ -186,10 +214,10 @@ impl Session {
                     }),
                     ..status
                 },
-            });
+            }));
         }
         if stored == Stored::LoggedOut {
-            return Ok(nothing(location));
+            return Ok(None);
         }
         // A login that the next getValidAccessToken would adopt counts as logged in; status itself changes nothing.
         let adoptable = self
@@ -197,14 +225,17 @@ impl Session {
             .ok()
             .flatten()
             .and_then(|handwritten| bind(config, handwritten.credential(self.clock.now())).ok());
-        Ok(adoptable.map_or_else(
+        Ok(Some(adoptable.map_or_else(
             || nothing(location),
             |credential| {
                 let credential = credential.snapshot();
                 let ended = self.has_ended(key, &credential);
-                self.describe(config, location, in_memory, &credential, ended, None)
+                AuthStatus {
+                    account: account(&credential, None),
+                    ..self.describe(config, location, in_memory, &credential, ended, None)
+                }
             },
-        ))
+        )))
     }
 
     fn has_ended(&self, key: &Key, credential: &Snapshot) -> bool {
@@ -213,6 +244,7 @@ impl Session {
             == Freshness::Expired
     }
 
+    /// All but the account.
     fn describe(
         &self,
         config: &AuthConfig,
@@ -269,7 +301,6 @@ impl Session {
             issuer: credential.issuer().map(str::to_owned),
             client_id: credential.client_id().map(str::to_owned),
             scopes: credential.scopes().map(<[String]>::to_vec),
-            account: account(credential, None),
             token_response: credential.token_response().cloned(),
             missing_scopes: missing_scopes(config, credential),
             expires_at: credential.expires(),
@@ -344,16 +375,13 @@ fn unnamed(credential: &Outline) -> Option<LastError> {
 
 /// The account of a login: by the token answer, by the userinfo endpoint, and by the claims of the ID token, where that
 /// is available.
-fn account(credential: &Outline, claims: Option<Map<String, Value>>) -> Option<Account> {
-    let mut claims = claims.unwrap_or_default();
+fn account(credential: &Outline, claims: Option<&Map<String, Value>>) -> Option<Account> {
     let asked = credential.userinfo().and_then(Value::as_object);
-    claims.extend(
-        asked
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
-    let claim = |name| Secrets::default().description(claims.get(name)?.as_str()?);
+    let claim = |name| {
+        let value = asked.and_then(|asked| asked.get(name));
+        let value = value.or_else(|| claims?.get(name));
+        Secrets::default().description(value?.as_str()?)
+    };
     let account = Account {
         id: credential
             .subject()

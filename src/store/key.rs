@@ -1,7 +1,7 @@
 //! The name of one login in this process, and in what it writes ahead.
 
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names one login: everything that is known of a login in memory is kept by this, and by nothing else.
 ///
@@ -25,13 +25,18 @@ pub(crate) enum Key {
     },
 }
 
-/// Hashes the part that nearly always differs: the bytes of the path, because a path hashes itself component by
-/// component.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::File { path, .. } => path.as_os_str().hash(state),
+            Self::File { path, .. } => hash(path, state),
             Self::Document { name, .. } => name.hash(state),
         }
     }
+}
+
+/// Hashes the part that nearly always differs: the last bytes of the path of a login, which name plugin and profile.
+pub(super) fn hash<H: Hasher>(path: &Path, state: &mut H) {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let last = bytes.get(bytes.len().saturating_sub(32)..);
+    last.unwrap_or(bytes).hash(state);
 }

@@ -66,6 +66,10 @@ pub(super) fn decode(encoded: &str) -> Option<String> {
 
 /// Windows' devices, with any extension.
 fn is_reserved(name: &str) -> bool {
+    // Nearly all other names are known by their first letter.
+    if !name.starts_with(['a', 'c', 'l', 'n', 'p']) {
+        return false;
+    }
     let stem = name.split('.').next().unwrap_or_default();
     match stem {
         "con" | "prn" | "aux" | "nul" => true,

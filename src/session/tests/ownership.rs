@@ -154,7 +154,11 @@ async fn status_says_that_a_login_of_another_server_is_handed_out_by_no_call() {
         let status = bench.session.status(&config).await.unwrap();
         assert_eq!(status.state, State::LoginRequired);
         assert_eq!(status.last_error.unwrap().code, ErrorCode::IssuerMismatch);
-        let listed = bench.session.list_profiles(&config).await.unwrap();
+        let listed = bench
+            .session
+            .list_profiles(&config, |all| all.collect::<Vec<_>>())
+            .await
+            .unwrap();
         assert_eq!(listed[0].state, State::LoginRequired);
     }
     assert_eq!(bench.status().await.state, State::Valid);

@@ -46,7 +46,7 @@ async fn nothing_stored_is_logged_out_and_stays_nothing() {
     assert!(
         bench
             .session
-            .list_profiles(&bench.config)
+            .list_profiles(&bench.config, |all| all.collect::<Vec<_>>())
             .await
             .unwrap()
             .is_empty()
@@ -159,7 +159,11 @@ async fn a_damaged_or_newer_file_is_an_error_and_does_not_hide_the_other_profile
     std::fs::write(folder.join("broken.json"), "damaged").unwrap();
     std::fs::write(folder.join("newer.json"), r#"{"version":2}"#).unwrap();
     std::fs::write(folder.join("out.json"), r#"{"version":1,"loggedOutAt":1}"#).unwrap();
-    let profiles = bench.session.list_profiles(&bench.config).await.unwrap();
+    let profiles = bench
+        .session
+        .list_profiles(&bench.config, |all| all.collect::<Vec<_>>())
+        .await
+        .unwrap();
     let told: Vec<_> = profiles
         .iter()
         .map(|status| {

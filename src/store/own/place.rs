@@ -1,6 +1,7 @@
 //! The place of a login of this library: `<stateDir>/credentials/<pluginId>/<profile>.json`, or the exact path in the
 //! config.
 
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use crate::blocking::{Look, MayBlock};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
+use crate::store::key;
 use crate::store::name::{self, DEFAULT_PROFILE};
 use crate::store::sidecar::Sidecar;
 use crate::store::state_folder::{candidates, home_folders};
@@ -17,7 +19,7 @@ use crate::store::state_folder::{candidates, home_folders};
 pub(crate) const MOST_AT_A_GLANCE: usize = 64;
 
 /// The place of one login.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Place {
     path: PathBuf,
     profile: String,
@@ -26,11 +28,17 @@ pub(in crate::store) struct Place {
 }
 
 /// A plugin's folder, which this library creates and tightens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct PluginFolder {
     state_dir: PathBuf,
     plugin_id: String,
     folder: PathBuf,
+}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        key::hash(&self.path, state);
+    }
 }
 
 impl Place {
