@@ -1,16 +1,22 @@
 // Compiles the plugin kit, plugin/*.ts, and the stores, stores/*.ts, to CommonJS and types in dist/: under half a
 // second. Not committed, like the binary: a checkout has neither until `npm run build`, and `npm pack` runs this by
 // itself (prepack).
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runPackage } from "./command.mjs";
 import { root, setUp } from "./setup.mjs";
 
 /** @returns {Promise<number>} The exit code. */
 export async function buildPlugin() {
+  // Others may be reading it.
+  if (existsSync(output) && existsSync(mark) && readFileSync(mark, "utf8") === hash()) {
+    return 0;
+  }
   // Otherwise the output of a renamed source would be published.
   rmSync(output, { recursive: true, force: true });
+  rmSync(mark, { force: true });
   const codes = [];
   for (const project of ["plugin", "stores"]) {
     codes.push(await runPackage("typescript/bin/tsc", ["--project", `${project}/tsconfig.json`]));
@@ -25,10 +31,32 @@ export async function buildPlugin() {
     const isDeeper = name.startsWith("stores");
     writeFileSync(path, isDeeper ? types.replaceAll('"../index.js"', '"../../index.js"') : types);
   }
+  if (code === 0) {
+    mkdirSync(join(root, "target"), { recursive: true });
+    writeFileSync(mark, hash());
+  }
   return code;
 }
 
+/** Of all that the compiler reads, and of what it wrote, with names. */
+function hash() {
+  const files = ["plugin", "stores", "lib", "dist"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)),
+  );
+  const others = ["index.d.ts", "tsconfig.json", "package-lock.json", relative(root, fileURLToPath(import.meta.url))];
+  const sum = createHash("sha256");
+  for (const name of [...files.filter((name) => /\.(ts|json|js)$/.test(name)).sort(), ...others]) {
+    sum
+      .update(`${name}\0`)
+      .update(readFileSync(join(root, name)))
+      .update("\0");
+  }
+  return sum.digest("hex");
+}
+
 const output = join(root, "dist");
+/** Of what that was made, and what it was then. */
+const mark = join(root, "target", "dist.sha256");
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {

@@ -2,6 +2,7 @@
 // it is missing.
 //
 //   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
+//   node scripts/fuzz.mjs --build                                             only installs and compiles what that needs
 //
 // The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz;
 // `--minimize` packs what they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts,
@@ -99,6 +100,7 @@ async function main(args) {
   const wanted = args.filter((argument) => !argument.startsWith("--"));
   await installed();
   let code = await build();
+  if (args.includes("--build")) return code;
   for (const target of wanted.length > 0 ? wanted : targets) {
     if (code !== 0) break;
     console.log(`\n${target}`);
