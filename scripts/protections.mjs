@@ -167,9 +167,15 @@ export const protections = [
     tests: { rust: ["a_slow_read_that_began"] },
   },
   {
+    protection: "A connection that stands still is closed a second later",
+    find: ".pool_idle_timeout(KEPT)",
+    replace: ".pool_idle_timeout(Duration::from_hours(1))",
+    tests: { connections: ["^refreshes in turn share"] },
+  },
+  {
     protection: "`status` says that no call hands the login out",
-    find: "return Ok(match ownership::check(config, credential) {",
-    replace: "return Ok(match Ok::<(), Error>(()) {",
+    find: "return Ok(Some(match ownership::check(config, credential) {",
+    replace: "return Ok(Some(match Ok::<(), Error>(()) {",
     tests: { rust: ["status_says_that_a_login_of_another_server"] },
   },
   {
