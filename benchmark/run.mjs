@@ -362,7 +362,9 @@ async function stampede(count, args, name, env) {
   });
   await Promise.all(children.map(({ next }) => next()));
   for (const { child } of children) child.stdin.write("go\n");
-  return Promise.all(children.map(({ next }) => next()));
+  const ended = await Promise.all(children.map(({ next }) => next()));
+  for (const { child } of children) child.stdin.end();
+  return ended;
 }
 
 async function withEndpoint(delay, work) {
