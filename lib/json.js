@@ -28,11 +28,13 @@ function makeWhole(list) {
   }
 }
 
-/** An account that was passed over is the array of its members. */
+const STATES = ["expired", "login_required", "logged_out"];
+
+/** An account that was passed over is the array of its members; its state is a number. */
 function nameMembers(skipped) {
   for (let at = 0; at < skipped.length; at += 1) {
     const { 0: profile, 1: state, 2: message } = skipped[at];
-    skipped[at] = { profile, state, message };
+    skipped[at] = { profile, state: STATES[state], message };
   }
 }
 

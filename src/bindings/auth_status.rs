@@ -113,7 +113,8 @@ fn name_of(state: State) -> &'static str {
 
 /// One status, for JavaScript.
 pub(super) fn one(status: &status::AuthStatus) -> String {
-    let mut json = Json::for_about(1);
+    // An account that was passed over takes a quarter of a status.
+    let mut json = Json::for_about(1 + status.skipped.len() / 4);
     json.status(status);
     json.0
 }
@@ -237,12 +238,17 @@ impl Json {
         }
         if !status.skipped.is_empty() {
             self.0.push_str(",\"skipped\":");
-            // As an array each: `lib/json.js` gives the members their names.
+            // As an array each, with a number for the state: `lib/json.js` gives them their names.
             self.list(status.skipped.iter(), |json, skipped: &Skipped| {
-                json.text("[", &skipped.profile);
-                json.text(",", name_of(skipped.state));
-                json.text(",", &skipped.message);
-                json.0.push(']');
+                json.0.push_str("[\"");
+                json.between_quotes(&skipped.profile);
+                json.0.push_str(match skipped.state {
+                    State::LoggedOut => "\",2,\"",
+                    State::LoginRequired => "\",1,\"",
+                    _ => "\",0,\"",
+                });
+                json.between_quotes(&skipped.message);
+                json.0.push_str("\"]");
             });
         }
         self.0.push('}');
@@ -268,12 +274,18 @@ impl Json {
     /// `before`: all that comes between the last value and this one.
     fn text(&mut self, before: &str, text: &str) {
         self.0.push_str(before);
+        self.0.push('"');
+        self.between_quotes(text);
+        self.0.push('"');
+    }
+
+    fn between_quotes(&mut self, text: &str) {
         if is_plain(text) {
-            self.0.push('"');
             self.0.push_str(text);
-            self.0.push('"');
         } else {
-            self.0.push_str(&Value::from(text).to_string());
+            let quoted = Value::from(text).to_string();
+            self.0
+                .push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
         }
     }
 

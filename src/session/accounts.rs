@@ -1,22 +1,33 @@
 //! Selects the account of a call: the one that the config names, else the first of an order that needs no login.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::blocking::{Look, blocking};
 use crate::error::Error;
 use crate::store::location::Location;
 use crate::store::order;
+use crate::time::BootInstant;
 
 use super::Session;
 use super::auth_status::{AuthStatus, Skipped, State};
 use super::config::{AuthConfig, profiles};
-use super::refusals::{cannot_refresh, login_required};
+use super::refusals::{cannot_refresh, nobody_logged_in};
 
 /// The account that is in use, and those of the order that were passed over for it.
 pub(super) struct Chosen {
     pub(super) config: AuthConfig,
     pub(super) location: Location,
     pub(super) skipped: Vec<Skipped>,
+    /// Its status, where it had to be known for the choice.
+    pub(super) status: Option<Box<AuthStatus>>,
+}
+
+/// An account of an order.
+enum Candidate {
+    /// It is good without a login.
+    Usable(Box<AuthStatus>),
+    PassedOver(Skipped),
 }
 
 impl Session {
@@ -30,17 +41,23 @@ impl Session {
         config: &AuthConfig,
         look: Look,
     ) -> Result<Vec<AuthConfig>, Error> {
-        let names = self.names(config, look)?.into_iter();
-        Ok(names.map(|profile| config.of_account(profile)).collect())
+        let names = self.names(config, look)?;
+        Ok(names.iter().map(|name| config.of_account(name)).collect())
     }
 
     /// Their names.
-    pub(super) fn names(&self, config: &AuthConfig, look: Look) -> Result<Vec<String>, Error> {
-        let named = match &config.accounts {
-            Some(names) => Some(names.clone()),
-            None => order::read(&self.location(config, look)?, look)?,
-        };
-        Ok(named.unwrap_or_else(|| vec![config.profile.clone()]))
+    pub(super) fn names<'a>(
+        &self,
+        config: &'a AuthConfig,
+        look: Look,
+    ) -> Result<Cow<'a, [String]>, Error> {
+        if let Some(names) = &config.accounts {
+            return Ok(Cow::Borrowed(names));
+        }
+        let stored = order::read(&self.location(config, look)?, look)?;
+        Ok(stored
+            .unwrap_or_else(|| vec![config.profile.clone()])
+            .into())
     }
 
     /// Lists the accounts, off the runtime's thread.
@@ -69,39 +86,46 @@ impl Session {
     /// # Errors
     /// Any other failure to read an account: its login may be valid, so no other account takes its place.
     pub(super) fn choose(&self, config: &AuthConfig, look: Look) -> Result<Chosen, Error> {
-        self.choose_of(config, self.names(config, look)?, look)
+        self.choose_of(config, &self.names(config, look)?, look)
     }
 
     /// Selects one of these accounts.
     pub(super) fn choose_of(
         &self,
         config: &AuthConfig,
-        names: Vec<String>,
+        names: &[String],
         look: Look,
     ) -> Result<Chosen, Error> {
         let mut config = config.clone();
-        let mut skipped = Vec::new();
+        let mut skipped = Vec::with_capacity(names.len());
+        let boot = self.clock.boot();
         let mut last: Option<Location> = None;
-        for name in &names {
-            config.mean(name.clone());
+        for name in names {
+            config.mean(name);
             let location = match last.and_then(|last| last.beside(name)) {
                 Some(location) => location?,
                 None => self.location(&config, look)?,
             };
-            if names.len() > 1
-                && let Some(reason) = self.passed_over(&config, &location, look)?
-            {
-                skipped.push(reason);
-                last = Some(location);
-                continue;
-            }
+            let status = if names.len() > 1 {
+                match self.candidate(&config, &location, look, boot)? {
+                    Candidate::Usable(status) => Some(status),
+                    Candidate::PassedOver(reason) => {
+                        skipped.push(reason);
+                        last = Some(location);
+                        continue;
+                    }
+                }
+            } else {
+                None
+            };
             return Ok(Chosen {
                 config,
                 location,
                 skipped,
+                status,
             });
         }
-        if let Some(first) = names.into_iter().next() {
+        if let Some(first) = names.first() {
             config.mean(first);
         }
         Ok(Chosen {
@@ -109,6 +133,7 @@ impl Session {
             config,
             // The first account's own status reports it.
             skipped: skipped.into_iter().skip(1).collect(),
+            status: None,
         })
     }
 
@@ -119,15 +144,29 @@ impl Session {
         location: &Location,
         look: Look,
     ) -> Result<Option<Skipped>, Error> {
+        let boot = self.clock.boot();
+        Ok(match self.candidate(config, location, look, boot)? {
+            Candidate::Usable(_) => None,
+            Candidate::PassedOver(reason) => Some(reason),
+        })
+    }
+
+    fn candidate(
+        &self,
+        config: &AuthConfig,
+        location: &Location,
+        look: Look,
+        boot: BootInstant,
+    ) -> Result<Candidate, Error> {
         let reason = |state, message| {
-            Some(Skipped {
+            Candidate::PassedOver(Skipped {
                 profile: config.profile.clone(),
                 state,
                 message,
             })
         };
-        let logged_out = || login_required(config).message().to_owned();
-        let status = match self.status_unless_out(config, location, look) {
+        let logged_out = || nobody_logged_in(config);
+        let status = match self.status_unless_out(config, location, look, boot) {
             Ok(Some(status)) => status,
             Ok(None) => return Ok(reason(State::LoggedOut, logged_out())),
             Err(error) if error.needs_login() => {
@@ -139,7 +178,7 @@ impl Session {
             State::LoggedOut => reason(status.state, logged_out()),
             State::Expired => reason(status.state, cannot_refresh(config).message().to_owned()),
             State::LoginRequired => reason(status.state, told(status, config)),
-            State::Valid | State::Expiring => None,
+            State::Valid | State::Expiring => Candidate::Usable(Box::new(status)),
         })
     }
 
@@ -157,7 +196,7 @@ impl Session {
             let look = may.into();
             for profile in set.iter().flatten() {
                 // Refuses a name that no account can have.
-                session.location(&config.of_account(profile.clone()), look)?;
+                session.location(&config.of_account(profile), look)?;
             }
             let location = session.location(&config, look)?;
             if let Some(order) = set {
@@ -172,6 +211,6 @@ impl Session {
 fn told(status: AuthStatus, config: &AuthConfig) -> String {
     match status.last_error {
         Some(error) => error.message,
-        None => login_required(config).message().to_owned(),
+        None => nobody_logged_in(config),
     }
 }

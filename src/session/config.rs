@@ -272,19 +272,23 @@ impl AuthConfig {
     }
 
     /// The config of this account alone.
-    pub(super) fn of_account(&self, profile: String) -> Self {
+    pub(super) fn of_account(&self, profile: &str) -> Self {
         let mut other = self.clone();
         other.mean(profile);
         other
     }
 
     /// From now on for this account alone. An earlier login is that of the account that is meant first.
-    pub(super) fn mean(&mut self, profile: String) {
+    pub(super) fn mean(&mut self, profile: &str) {
         if self.profile != profile {
             self.adopt.clear();
+            profile.clone_into(&mut self.profile);
         }
-        self.accounts = Some(vec![profile.clone()]);
-        self.profile = profile;
+        if let Some([only]) = self.accounts.as_deref_mut() {
+            profile.clone_into(only);
+        } else {
+            self.accounts = Some(vec![profile.to_owned()]);
+        }
     }
 
     fn consistent(&self) -> Result<(), Error> {
@@ -696,27 +700,28 @@ pub(super) fn profiles(
     for name in names {
         let own = name
             .strip_prefix(plugin_id)
-            .and_then(|rest| rest.strip_prefix(':'));
-        let profile = own.unwrap_or(&name).to_owned();
-        let shown: String = name.chars().take(64).collect();
+            .and_then(|rest| rest.strip_prefix(':'))
+            .map(str::to_owned);
+        let shown = || -> String { name.chars().take(64).collect() };
         if own.is_none() && name.contains(':') {
             return Err(invalid(format!(
                 "`{option}` names \"{}\", which is no account of this plugin: give \"{plugin_id}:<profile>\", or the profile alone.",
-                shown.escape_debug()
+                shown().escape_debug()
             )));
         }
+        let profile = own.as_deref().unwrap_or(&name);
         if profile.trim().is_empty() {
             return Err(invalid(format!(
                 "`{option}` has an empty name: give that of a profile."
             )));
         }
-        if profiles.contains(&profile) {
+        if profiles.iter().any(|other| other == profile) {
             return Err(invalid(format!(
                 "`{option}` names \"{}\" twice: name each account once.",
-                shown.escape_debug()
+                shown().escape_debug()
             )));
         }
-        profiles.push(profile);
+        profiles.push(own.unwrap_or(name));
     }
     Ok(profiles)
 }

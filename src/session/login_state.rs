@@ -1,6 +1,5 @@
 //! Everything that this process knows of a login beside what is stored, under the login's one key.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use crate::error::Error;
 use crate::oauth::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::store::credential::Snapshot;
-use crate::store::key::Key;
+use crate::store::key::{ByName, Key};
 use crate::time::{BootInstant, UnixMillis};
 
 use super::forced_refreshes::ForcedRefreshes;
@@ -114,7 +113,7 @@ impl LoginState {
 
 /// The logins that this process has met.
 #[derive(Default)]
-pub(super) struct Logins(Mutex<HashMap<Key, LoginState>>);
+pub(super) struct Logins(Mutex<ByName<Key, LoginState>>);
 
 impl Logins {
     /// Looks at one, or changes it. `look` must not call this again.

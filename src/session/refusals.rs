@@ -20,13 +20,27 @@ pub(super) fn is_passing(error: &Error) -> bool {
 }
 
 pub(super) fn login_required(config: &AuthConfig) -> Error {
+    Error::new(ErrorCode::LoginRequired, nobody_logged_in(config))
+}
+
+/// The sentence of that error.
+pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
     let next = match config.names_a_server() {
         Ok(()) => "Log in first.",
         Err(_) => "Import a token first, or give `issuer` and log in.",
     };
     // Put together at once: of an order, this is asked for each account at each call of `status`.
-    let message = ["Nobody is logged in to ", &whose(config), ". ", next].concat();
-    Error::new(ErrorCode::LoginRequired, message)
+    let [plugin, before, profile, after] = parts(config);
+    [
+        "Nobody is logged in to ",
+        plugin,
+        before,
+        profile,
+        after,
+        ". ",
+        next,
+    ]
+    .concat()
 }
 
 pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
@@ -41,9 +55,13 @@ pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
 
 /// Plugin and profile, as a person knows them.
 pub(super) fn whose(config: &AuthConfig) -> String {
+    parts(config).concat()
+}
+
+fn parts(config: &AuthConfig) -> [&str; 4] {
     if config.profile == "default" {
-        config.plugin_id.clone()
+        [&config.plugin_id, "", "", ""]
     } else {
-        [&config.plugin_id, " (profile ", &config.profile, ")"].concat()
+        [&config.plugin_id, " (profile ", &config.profile, ")"]
     }
 }

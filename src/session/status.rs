@@ -12,7 +12,7 @@ use crate::store::cache::{Listing, Slot};
 use crate::store::credential::{LastRefresh, Outline, Snapshot, Stored};
 use crate::store::key::Key;
 use crate::store::location::Location;
-use crate::time::{UnixMillis, rfc3339};
+use crate::time::{BootInstant, UnixMillis, rfc3339};
 
 use super::Session;
 use super::accounts::Chosen;
@@ -36,7 +36,7 @@ impl Session {
         let (session, config) = (Arc::clone(self), config.clone());
         blocking(move |may| {
             let names = session.names(&config, may.into())?;
-            session.status_of_first(&config, names, may.into())
+            session.status_of_first(&config, &names, may.into())
         })
         .await?
     }
@@ -52,21 +52,25 @@ impl Session {
             None => location,
         };
         self.is_at_hand(&first)
-            .then(|| self.status_of_first(config, names, look).ok())?
+            .then(|| self.status_of_first(config, &names, look).ok())?
     }
 
     fn status_of_first(
         &self,
         config: &AuthConfig,
-        names: Vec<String>,
+        names: &[String],
         look: Look,
     ) -> Result<AuthStatus, Error> {
         let Chosen {
             config,
             location,
             skipped,
+            status,
         } = self.choose_of(config, names, look)?;
-        let status = self.status_of(&config, &location, look)?;
+        let status = match status {
+            Some(status) => *status,
+            None => self.status_of(&config, &location, look)?,
+        };
         Ok(AuthStatus { skipped, ..status })
     }
 
@@ -127,8 +131,9 @@ impl Session {
         listing: &'a Listing,
         look: Look,
     ) -> impl Iterator<Item = AuthStatus> + 'a {
+        let boot = self.clock.boot();
         let all = listing.slots.iter().filter_map(move |slot| {
-            self.status_in(config, slot, Some(listing), look)
+            self.status_in(config, slot, Some(listing), (look, boot))
                 // One damaged file must not hide the other accounts.
                 .unwrap_or_else(|error| {
                     Some(AuthStatus {
@@ -152,7 +157,7 @@ impl Session {
         location: &Location,
         look: Look,
     ) -> Result<AuthStatus, Error> {
-        let status = self.status_unless_out(config, location, look)?;
+        let status = self.status_unless_out(config, location, look, self.clock.boot())?;
         Ok(status.unwrap_or_else(|| nothing(location)))
     }
 
@@ -162,8 +167,9 @@ impl Session {
         config: &AuthConfig,
         location: &Location,
         look: Look,
+        boot: BootInstant,
     ) -> Result<Option<AuthStatus>, Error> {
-        self.status_in(config, &self.cache.slot_of(location), None, look)
+        self.status_in(config, &self.cache.slot_of(location), None, (look, boot))
     }
 
     fn status_in(
@@ -171,7 +177,7 @@ impl Session {
         config: &AuthConfig,
         slot: &Slot,
         of: Option<&Listing>,
-        look: Look,
+        (look, boot): (Look, BootInstant),
     ) -> Result<Option<AuthStatus>, Error> {
         let (location, key) = (slot.location(), slot.key());
         let (unsaved, local_lock) = self.logins.told(key);
@@ -181,7 +187,7 @@ impl Session {
         };
         let stored = match &in_memory.unsaved {
             Some(waiting) => Stored::Credential(waiting.credential.clone()),
-            None => self.cache.read_slot(slot, of, look, self.clock.boot())?.0,
+            None => self.cache.read_slot(slot, of, look, boot)?.0,
         };
         if let Some(credential) = stored.outline() {
             let last = learned(config, location, credential, look)

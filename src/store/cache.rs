@@ -8,7 +8,6 @@
 //!
 //! A caller checks its credential through its own [`Watch`]: one system call, no lock, no other thread.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -19,7 +18,7 @@ use crate::error::Error;
 use crate::fs::identity::{self, Identity};
 use crate::fs::regular_file::RegularFile;
 use crate::store::credential::{Outline, Snapshot, Stored};
-use crate::store::key::Key;
+use crate::store::key::{ByName, Key};
 use crate::store::location::Location;
 use crate::store::plugin_store::Mark;
 use crate::store::profiles::{MOST_AT_A_GLANCE, profiles};
@@ -47,7 +46,7 @@ pub(crate) struct Cache {
 
 #[derive(Default)]
 struct Slots {
-    by_location: HashMap<Location, (SlotId, Arc<Slot>)>,
+    by_location: ByName<Location, (SlotId, Arc<Slot>)>,
     all: Vec<Arc<Slot>>,
 }
 

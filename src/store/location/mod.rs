@@ -145,8 +145,9 @@ impl Location {
         let Place::Own(place) = &self.0 else {
             return None;
         };
-        let other = place.beside(profile)?;
-        Some(encoded("profile", profile).map(|_| Self(Place::Own(other))))
+        let encoded = encoded("profile", profile);
+        let other = place.beside(profile, encoded.as_deref().unwrap_or_default())?;
+        Some(encoded.map(|_| Self(Place::Own(other))))
     }
 
     /// Whether the plugin itself saves what is stored there, which it cannot while its process exits.

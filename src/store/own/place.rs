@@ -41,6 +41,15 @@ impl Hash for Place {
     }
 }
 
+/// In one allocation.
+fn file_in(folder: &Path, encoded: &str) -> PathBuf {
+    let name = [encoded, ".json"].concat();
+    let mut path = PathBuf::with_capacity(folder.as_os_str().len() + 1 + name.len());
+    path.push(folder);
+    path.push(name);
+    path
+}
+
 impl Place {
     /// In the plugin's folder.
     pub(in crate::store) fn in_state_dir(
@@ -50,7 +59,7 @@ impl Place {
     ) -> Self {
         let folder = state_dir.join("credentials").join(name::encode(plugin_id));
         Self {
-            path: folder.join(format!("{}.json", name::encode(profile))),
+            path: file_in(&folder, &name::encode(profile)),
             profile: profile.to_owned(),
             plugin: Some(Arc::new(PluginFolder {
                 state_dir,
@@ -61,10 +70,11 @@ impl Place {
     }
 
     /// Another account of the same plugin.
-    pub(in crate::store) fn beside(&self, profile: &str) -> Option<Self> {
+    /// `encoded`: the profile as a name of a file.
+    pub(in crate::store) fn beside(&self, profile: &str, encoded: &str) -> Option<Self> {
         let folder = self.folder()?;
         Some(Self {
-            path: folder.join(format!("{}.json", name::encode(profile))),
+            path: file_in(folder, encoded),
             profile: profile.to_owned(),
             plugin: self.plugin.clone(),
         })
