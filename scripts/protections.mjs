@@ -167,12 +167,6 @@ export const protections = [
     tests: { rust: ["a_slow_read_that_began"] },
   },
   {
-    protection: "A connection that stands still is closed a second later",
-    find: ".pool_idle_timeout(KEPT)",
-    replace: ".pool_idle_timeout(Duration::from_hours(1))",
-    tests: { connections: ["^refreshes in turn share"] },
-  },
-  {
     protection: "`status` says that no call hands the login out",
     find: "return Ok(Some(match ownership::check(config, credential) {",
     replace: "return Ok(Some(match Ok::<(), Error>(()) {",

@@ -38,9 +38,6 @@ use crate::time::{BootInstant, SharedClock, UnixMillis};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long an idle connection is kept.
-const KEPT: Duration = Duration::from_secs(1);
 /// RFC 9449 §4.1
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 const MAX_BODY: usize = 1024 * 1024;
@@ -187,11 +184,9 @@ impl Connector {
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .connect_timeout(CONNECT_TIMEOUT)
-                // For requests that follow at once: metadata and the login, several accounts of a server. One that is
-                // kept for longer would be found dead while a refresh token is on its way: servers keep theirs for five
-                // seconds and more.
-                .pool_max_idle_per_host(1)
-                .pool_idle_timeout(KEPT);
+                // Requests are seconds or hours apart: a kept connection would only be found dead while a refresh
+                // token is on its way. Kept for a second alone, its buffers hold secrets beyond a logout.
+                .pool_max_idle_per_host(0);
             match (route, &proxy) {
                 (Route::Proxied, Some(proxy)) => builder.proxy(proxy.clone()),
                 (Route::Proxied, None) => builder,
