@@ -32,11 +32,17 @@ const builds = other === undefined ? { ours: root } : { ours: root, before: othe
 const rows = [];
 
 /** A line of the table: times in nanoseconds, or a text; `before`: the same of the other build. */
-function row(part, what, times, { note = "", reference, before, show = duration } = {}) {
+function row(part, what, times, { note = "", reference, before, turns = 1, show = duration } = {}) {
   const texts = typeof times === "string" ? [times, ""] : [show(median(times)), show(Math.min(...times))];
   const ratio = reference === undefined ? note : `${summary(times, reference).ratio.toFixed(2)}${note}`;
-  const beside = before === undefined ? "" : (median(times) / median(before)).toFixed(2);
+  const beside = before === undefined ? "" : paired(times, before, turns).toFixed(2);
   rows.push([part, what, ...texts, ratio, ...(other === undefined ? [] : [beside])]);
+}
+
+/** The median of what the builds' turns are to one another: a machine that is slow for a while is so for both. */
+function paired(times, before, turns) {
+  const of = (all, turn) => median(all.slice((turn * all.length) / turns, ((turn + 1) * all.length) / turns));
+  return median(Array.from({ length: turns }, (_, turn) => of(times, turn) / of(before, turn)));
 }
 
 /** The results of a program for each build, round after round in turn. */
@@ -56,7 +62,8 @@ const parts = {
       // Two processes of one build differ by more than the builds do: many short ones, in turn.
       const few = Math.ceil((node === nodes[0] ? 60 : 30) / (other === undefined ? 1 : 4));
       const args = [join(here, "fast-path.mjs"), String(few)];
-      const { ours, before } = await ofEach(args, { rounds: 5, program: binary(node) });
+      const turns = 7;
+      const { ours, before } = await ofEach(args, { rounds: turns, program: binary(node) });
       // One row of the others is enough: they differ little.
       const shown = node === nodes[0] ? ours.results : ours.results.slice(0, 1);
       for (const [index, { profiles, together, times }] of shown.entries()) {
@@ -71,6 +78,7 @@ const parts = {
         row(part, `getValidAccessToken${of}${at}`, mine, {
           note: versus.join(", "),
           before: before?.results[index].times.getValidAccessToken,
+          turns,
         });
         if (node !== nodes[0] || index > 0) continue;
         for (const [name, theirs] of Object.entries(others)) row(part, name, theirs);
@@ -82,8 +90,9 @@ const parts = {
         reference: reading,
         note: " × readFileSync + JSON.parse",
         before: before?.blocked.fresh,
+        turns,
       });
-      row(part, "first look at a file", first, { before: before?.blocked.first });
+      row(part, "first look at a file", first, { before: before?.blocked.first, turns });
     }
   },
 
