@@ -60,7 +60,8 @@ impl Hasher for Mixed {
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        // The low bits choose the place, and a product mixes the high ones best.
+        self.0 ^ (self.0 >> 32)
     }
 }
 
@@ -73,9 +74,38 @@ impl Hash for Key {
     }
 }
 
-/// Hashes the part that nearly always differs: the last bytes of the path of a login, which name plugin and profile.
+/// Hashes a path by its bytes: it hashes itself component by component.
 pub(super) fn hash<H: Hasher>(path: &Path, state: &mut H) {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let last = bytes.get(bytes.len().saturating_sub(32)..);
-    state.write(last.unwrap_or(bytes));
+    state.write(path.as_os_str().as_encoded_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap as Counts;
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    #[test]
+    fn logins_whose_paths_are_alike_are_spread_evenly() {
+        let names: [fn(u32) -> String; 4] = [
+            |n| format!("/srv/tenants/{n}/state/credentials/my-memory/default.json"),
+            |n| format!("/s/credentials/p/user{n}%40mail.department-of-things.example.com.json"),
+            |n| format!("/s/credentials/p/profile-{n}.json"),
+            |n| format!("/home/{n}/.config/my-memory-plugin/auth.json"),
+        ];
+        for name in names {
+            let mut places = Counts::<u64, u32>::new();
+            for number in 0..4096 {
+                let key = Key::File {
+                    path: name(number).into(),
+                    entry: None,
+                };
+                let hash = BuildHasherDefault::<Mixed>::default().hash_one(&key);
+                *places.entry(hash % 4096).or_default() += 1;
+            }
+            let fullest = places.values().max().copied().unwrap_or_default();
+            assert!(fullest <= 12, "{fullest} of 4096 in one place: {}", name(7));
+        }
+    }
 }
