@@ -182,7 +182,8 @@ function look(config, known) {
   const now = { token, header, promise: resolved(token), stamp, due };
   // Without a stamp, only reading the file shows whether the token is still the stored one.
   if (stamp === undefined || content === undefined) return now;
-  if (known !== undefined) return Object.assign(known, now);
+  // A getter may have answered differently by now: the token is that of what native code was given.
+  if (known?.content.equals(content)) return Object.assign(known, now);
   content.copy = undefined;
   const { question, native } = image;
   const { storage } = copy;

@@ -407,10 +407,39 @@ describe("a config is known by all that it says", () => {
     assert.equal(content.isStillOf(config), false);
   });
 
+  test("a getter that answers differently within one call gives no other config its token", async (t) => {
+    const { config, path } = storedLogin(t);
+    const file = (name: string) => join(dirname(path), `${name}.json`);
+    const write = (name: string) =>
+      writeFileSync(file(name), template.replace("token-%", `of-${name}`), { mode: 0o600 });
+    for (const name of ["a", "b"]) write(name);
+    await pause(30);
+    let answers = ["a"];
+    const changing = Object.defineProperty({ ...config }, "profile", {
+      enumerable: true,
+      get: () => (answers.length > 1 ? answers.shift() : answers[0]),
+    });
+    for (let call = 0; call < 3; call += 1) assert.equal(await getValidAccessToken(changing), "of-a");
+    write("a");
+    await pause(30);
+    // The first looks find the config of before; the one that asks finds another account.
+    for (let looks = 1; looks < 12; looks += 1) {
+      answers = [...Array(looks).fill("a"), "b"];
+      await getValidAccessToken(changing);
+      for (const name of ["a", "b"])
+        assert.equal(await getValidAccessToken({ ...config, profile: name }), `of-${name}`);
+      write("a");
+      await pause(30);
+    }
+  });
+
   test("a store that is remembered can be freed", () => {
     const content = new Content({ pluginId: "p", store: { read() {} } });
     globalThis.gc?.();
     assert.equal(content.isOf({ pluginId: "p", store: { read() {} } }), false);
+    for (const one of [{ pluginId: "p", store: undefined }, { pluginId: "p" }]) {
+      assert.deepEqual([content.isOf(one), content.isStillOf(one)], [false, false]);
+    }
   });
 
   test("after a call that was fast, an option that is wrong is refused all the same, whichever it is", async (t) => {

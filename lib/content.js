@@ -61,6 +61,15 @@ class Content {
     return true;
   }
 
+  /** Whether both were taken of the same content. */
+  equals({ isList, names, values }) {
+    if (isList !== this.isList || names.length !== this.names.length) return false;
+    for (let at = 0; at < names.length; at += 1) {
+      if (names[at] !== this.names[at] || !areEqual(values[at], this.values[at])) return false;
+    }
+    return true;
+  }
+
   /** Divides the members into usual ones and the rest. */
   #sort() {
     const { names, values } = this;
@@ -141,7 +150,9 @@ class Individual {
   }
 
   isOf(object) {
-    if (this.reference.deref() !== object) return false;
+    const original = this.reference.deref();
+    // One that was freed is no object at all.
+    if (original === undefined || original !== object) return false;
     let at = 0;
     for (const name in object) {
       const member = this.members[at];
@@ -154,6 +165,12 @@ class Individual {
 
 function reference(value) {
   return (typeof value === "object" && value !== null) || typeof value === "function" ? new WeakRef(value) : value;
+}
+
+function areEqual(one, other) {
+  if (one === other) return true;
+  if (one instanceof Content) return other instanceof Content && one.equals(other);
+  return one instanceof Individual && other instanceof Individual && other.isOf(one.reference.deref());
 }
 
 /** Whether an object is what JSON can say. */
