@@ -30,7 +30,7 @@ pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
         Err(_) => "Import a token first, or give `issuer` and log in.",
     };
     // Put together at once: of an order, this is asked for each account at each call of `status`.
-    let [plugin, before, profile, after] = parts(config);
+    let [plugin, before, profile, after] = parts(&config.plugin_id, &config.profile);
     [
         "Nobody is logged in to ",
         plugin,
@@ -55,13 +55,18 @@ pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
 
 /// Plugin and profile, as a person knows them.
 pub(super) fn whose(config: &AuthConfig) -> String {
-    parts(config).concat()
+    whose_profile(config, &config.profile)
 }
 
-fn parts(config: &AuthConfig) -> [&str; 4] {
-    if config.profile == "default" {
-        [&config.plugin_id, "", "", ""]
+/// The same of another profile.
+pub(super) fn whose_profile(config: &AuthConfig, profile: &str) -> String {
+    parts(&config.plugin_id, profile).concat()
+}
+
+fn parts<'a>(plugin: &'a str, profile: &'a str) -> [&'a str; 4] {
+    if profile == "default" {
+        [plugin, "", "", ""]
     } else {
-        [&config.plugin_id, " (profile ", &config.profile, ")"]
+        [plugin, " (profile ", profile, ")"]
     }
 }

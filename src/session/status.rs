@@ -23,7 +23,7 @@ use super::freshness::Freshness;
 use super::last_refresh::{is_refused_access_token, learned};
 use super::login_state::Unsaved;
 use super::ownership;
-use super::refusals::whose;
+use super::refusals::whose_profile;
 use super::scopes::is_granted;
 use super::target::Target;
 
@@ -298,7 +298,7 @@ impl Session {
                     message: last.message,
                     at: last.failed_at,
                 })
-                .or_else(|| over(config, login_ends_at.filter(|_| is_over)))
+                .or_else(|| over(config, location, login_ends_at.filter(|_| is_over)))
                 .or_else(|| unnamed(credential))
                 .or_else(|| local_lock.map(|since| local_only(location, since))),
         };
@@ -354,12 +354,12 @@ fn login_end(credential: &Outline) -> Option<UnixMillis> {
 }
 
 /// The end of a login that needs no question to the server.
-fn over(config: &AuthConfig, end: Option<UnixMillis>) -> Option<LastError> {
+fn over(config: &AuthConfig, location: &Location, end: Option<UnixMillis>) -> Option<LastError> {
     end.map(|at| LastError {
         code: ErrorCode::LoginRequired,
         message: format!(
             "The login of {} has ended: the server gave its refresh token until {}. Log in again.",
-            whose(config),
+            whose_profile(config, location.profile()),
             rfc3339(at)
         ),
         at,

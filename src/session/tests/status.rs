@@ -240,6 +240,15 @@ async fn a_login_whose_refresh_token_ends_says_so_before_and_after_without_a_req
         "{}",
         over.message
     );
+    // In a list, whichever account the config means.
+    let other = bench.config_with(json!({ "profile": "work" }));
+    let listed = bench
+        .session
+        .list_profiles(&other, |all| all.collect::<Vec<_>>())
+        .await
+        .unwrap();
+    let said = listed[0].last_error.as_ref().unwrap();
+    assert_eq!(said.message, over.message);
 }
 
 #[tokio::test(start_paused = true)]
