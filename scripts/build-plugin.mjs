@@ -10,8 +10,9 @@ import { root, setUp } from "./setup.mjs";
 
 /** @returns {Promise<number>} The exit code. */
 export async function buildPlugin() {
+  const sources = hash(["plugin", "stores", "lib"], others);
   // Others may be reading it.
-  if (existsSync(output) && existsSync(mark) && readFileSync(mark, "utf8") === hash()) {
+  if (existsSync(output) && existsSync(mark) && readFileSync(mark, "utf8") === `${sources} ${hash(["dist"])}`) {
     return 0;
   }
   // Otherwise the output of a renamed source would be published.
@@ -33,19 +34,25 @@ export async function buildPlugin() {
   }
   if (code === 0) {
     mkdirSync(join(root, "target"), { recursive: true });
-    writeFileSync(mark, hash());
+    // Of the sources as they were before: one that was saved meanwhile is compiled the next time.
+    writeFileSync(mark, `${sources} ${hash(["dist"])}`);
   }
   return code;
 }
 
-/** Of all that the compiler reads, and of what it wrote, with names. */
-function hash() {
-  const files = ["plugin", "stores", "lib", "dist"].flatMap((folder) =>
+/** What the compiler reads beside the sources. */
+const others = [
+  ...["index.d.ts", "package.json", "package-lock.json", "tsconfig.json"],
+  relative(root, fileURLToPath(import.meta.url)),
+];
+
+/** Of the contents of folders and files, with names. */
+function hash(folders, more = []) {
+  const files = folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)),
   );
-  const others = ["index.d.ts", "tsconfig.json", "package-lock.json", relative(root, fileURLToPath(import.meta.url))];
   const sum = createHash("sha256");
-  for (const name of [...files.filter((name) => /\.(ts|json|js)$/.test(name)).sort(), ...others]) {
+  for (const name of [...files.filter((name) => /\.(ts|json|js)$/.test(name)).sort(), ...more]) {
     sum
       .update(`${name}\0`)
       .update(readFileSync(join(root, name)))
@@ -55,7 +62,7 @@ function hash() {
 }
 
 const output = join(root, "dist");
-/** Of what that was made, and what it was then. */
+/** Of what it was made, and what it was then. */
 const mark = join(root, "target", "dist.sha256");
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
