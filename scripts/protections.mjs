@@ -167,6 +167,19 @@ export const protections = [
     tests: { rust: ["a_slow_read_that_began"] },
   },
   {
+    protection: "A list names each account in its own message",
+    find: "whose_profile(config, location.profile()),",
+    replace: "whose_profile(config, &config.profile),",
+    tests: { rust: ["a_login_whose_refresh_token_ends_says_so"] },
+  },
+  {
+    protection: "Logins whose paths end alike are found as soon as others",
+    find: "state.write(path.as_os_str().as_encoded_bytes());",
+    replace:
+      "state.write(path.as_os_str().as_encoded_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default());",
+    tests: { rust: ["logins_whose_paths_are_alike"] },
+  },
+  {
     protection: "`status` says that no call hands the login out",
     find: "return Ok(Some(match ownership::check(config, credential) {",
     replace: "return Ok(Some(match Ok::<(), Error>(()) {",
