@@ -192,6 +192,37 @@ describe("names, proxies and TLS", { concurrency: 5 }, () => {
     await assert.rejects(choosy.login({ ...config, profile: "other" }), { code: "NETWORK" });
   });
 
+  test("certificates of a folder are trusted as well, the machine's own or that of SSL_CERT_DIR; with that one, no others", {
+    skip: PrivateMounts.unavailable(),
+  }, async (t) => {
+    const home = TempHome.create(t);
+    const proxy = await HttpProxy.start(t, { resolve: { [named]: real } });
+    const config = configOf(home);
+    const mounts = await PrivateMounts.create(t);
+    // The machine has a bundle with another's certificate, and a folder with the one of the server.
+    const other = await CertificateAuthority.create(home.path, "Another CA");
+    mounts.run("mount", "-t", "tmpfs", "tmpfs", "/etc/ssl");
+    mounts.run("mkdir", "/etc/ssl/certs", "/etc/ssl/others");
+    mounts.run("cp", other.path, "/etc/ssl/certs/ca-certificates.crt");
+    mounts.run("cp", authority.path, "/etc/ssl/certs/0123abcd.0");
+    mounts.run("cp", other.path, "/etc/ssl/others/0123abcd.0");
+    for (const [profile, folders, isTrusted] of [
+      ["machine", undefined, true],
+      ["named", "/etc/ssl/none:/etc/ssl/certs", true],
+      ["others", "/etc/ssl/others", false],
+    ] as const) {
+      const env = home.env({ HTTPS_PROXY: proxy.url, ...(folders && { SSL_CERT_DIR: folders }) });
+      const plugin = await PluginProcess.start(t, { env, launcher: mounts.launcher });
+      const login = plugin.login({ ...config, profile });
+      if (isTrusted) {
+        await approve(complete(await plugin.verification()));
+        assert.equal((await login).state, "valid", profile);
+      } else {
+        await assert.rejects(login, { code: "NETWORK" });
+      }
+    }
+  });
+
   for (const [name, begin] of [
     ["the proxy goes down", ({ wire }: Route) => wire.refuse()],
     ["the proxy no longer reaches the server", ({ resolve }: Route) => lead(resolve, "127.0.0.1:1")],

@@ -46,8 +46,11 @@ impl Hasher for Mixed {
         for word in words {
             self.mix(u64::from_le_bytes(*word));
         }
-        for byte in rest {
-            self.mix((*byte).into());
+        match bytes.last_chunk::<8>() {
+            // Some of it twice: one step for up to seven bytes.
+            Some(last) if !rest.is_empty() => self.mix(u64::from_le_bytes(*last)),
+            Some(_) => {}
+            None => rest.iter().for_each(|byte| self.mix((*byte).into())),
         }
     }
 

@@ -20,7 +20,7 @@ use reqwest::header::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, RootCertStore};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
@@ -176,33 +176,23 @@ impl Connector {
             .map(|proxy| reqwest::Proxy::all(proxy.url().clone()))
             .transpose()
             .map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .user_agent(USER_AGENT)
-                .referer(false)
-                .http1_only()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .connect_timeout(CONNECT_TIMEOUT)
-                // Requests are seconds or hours apart: a kept connection would only be found dead while a refresh
-                // token is on its way. Kept for a second alone, its buffers hold secrets beyond a logout.
-                .pool_max_idle_per_host(0);
-            match (route, &proxy) {
-                (Route::Proxied, Some(proxy)) => builder.proxy(proxy.clone()),
-                (Route::Proxied, None) => builder,
-                (Route::Direct, _) => builder.no_proxy(),
-                (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
-            }
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .referer(false)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            // Requests are seconds or hours apart: a kept connection would only be found dead while a refresh token is on
+            // its way. Kept for a second alone, its buffers hold secrets beyond a logout.
+            .pool_max_idle_per_host(0);
+        let builder = match (route, proxy) {
+            (Route::Proxied, Some(proxy)) => builder.proxy(proxy),
+            (Route::Proxied, None) => builder,
+            (Route::Direct, _) => builder.no_proxy(),
+            (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         };
-        // Without the extra certificates first: with them, a machine that has no store of its own would trust nothing
-        // else.
-        let client = match (builder().build(), extra.is_empty()) {
-            (Ok(client), true) if !NODES_TRUST => Ok(client),
-            (Ok(_), false) if !NODES_TRUST => merge(builder(), &extra),
-            _ => builder()
-                .tls_backend_preconfigured(sources.fallback_tls(brought, &extra)?)
-                .build(),
-        };
+        let client = sources.trusted(builder, brought, extra)?.build();
         let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         Ok(Self {
             clock,
@@ -548,17 +538,6 @@ fn install_crypto_provider() {
     }
 }
 
-fn merge(
-    builder: reqwest::ClientBuilder,
-    extra: &[CertificateDer<'static>],
-) -> reqwest::Result<reqwest::Client> {
-    let certificates: reqwest::Result<Vec<_>> = extra
-        .iter()
-        .map(|certificate| reqwest::Certificate::from_der(certificate))
-        .collect();
-    builder.tls_certs_merge(certificates?).build()
-}
-
 /// The certificates that environment variables add to the machine's own trust.
 #[derive(Debug, Default)]
 struct Trust {
@@ -627,22 +606,81 @@ impl TrustSources {
         trust
     }
 
-    /// Uses Node's certificates on machines without a certificate store, such as slim containers. Not where the user
-    /// chose the roots by `SSL_CERT_FILE` or `SSL_CERT_DIR`.
-    fn fallback_tls(
+    /// Lets the client trust the machine's verifier, and the further certificates.
+    #[cfg(any(windows, target_vendor = "apple"))]
+    #[expect(clippy::unused_self, reason = "elsewhere the sources matter")]
+    fn trusted(
         &self,
+        builder: reqwest::ClientBuilder,
+        _brought: &[CertificateDer<'static>],
+        extra: Vec<CertificateDer<'static>>,
+    ) -> Result<reqwest::ClientBuilder, Failure> {
+        let extra: reqwest::Result<Vec<_>> = extra
+            .iter()
+            .map(|certificate| reqwest::Certificate::from_der(certificate))
+            .collect();
+        let extra = extra.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
+        Ok(builder.tls_certs_merge(extra))
+    }
+
+    /// Lets the client trust the machine's certificates, and the further ones. Node's own on machines without a
+    /// certificate store, such as slim containers; not where the user chose the roots by `SSL_CERT_FILE` or
+    /// `SSL_CERT_DIR`.
+    #[cfg(not(any(windows, target_vendor = "apple")))]
+    fn trusted(
+        &self,
+        builder: reqwest::ClientBuilder,
         brought: &[CertificateDer<'static>],
-        extra: &[CertificateDer<'static>],
-    ) -> Result<ClientConfig, Failure> {
-        let mut roots = RootCertStore::empty();
-        if self.ssl_cert_file.is_none() && self.ssl_cert_dir.is_none() {
+        extra: Vec<CertificateDer<'static>>,
+    ) -> Result<reqwest::ClientBuilder, Failure> {
+        let mut roots = self.machine_roots();
+        let is_chosen = self.ssl_cert_file.is_some() || self.ssl_cert_dir.is_some();
+        if roots.is_empty() && !is_chosen {
             roots.add_parsable_certificates(brought.iter().cloned());
         }
-        roots.add_parsable_certificates(extra.iter().cloned());
-        let config = ClientConfig::builder_with_provider(Arc::new(crypto_provider()))
+        roots.add_parsable_certificates(extra);
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(crypto_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| failure(FailureKind::NotSent, &format!("TLS: {error}")))?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(builder.tls_backend_preconfigured(config))
+    }
+
+    /// What OpenSSL trusts: the files that the environment names, or else the usual ones.
+    #[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
+    fn machine_roots(&self) -> RootCertStore {
+        let (file, folders) = match (&self.ssl_cert_file, &self.ssl_cert_dir) {
+            (None, None) => {
+                let usual = openssl_probe::probe();
+                (usual.cert_file, usual.cert_dir)
+            }
+            (file, folders) => {
+                let folders = folders.iter().flat_map(std::env::split_paths);
+                (file.clone(), folders.collect())
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        // One after another: each holds all of a machine's certificates, mostly.
+        let places = file.iter().map(|file| (Some(file.as_path()), None));
+        let places = places.chain(folders.iter().map(|folder| (None, Some(folder.as_path()))));
+        for (file, folder) in places {
+            for certificate in rustls_native_certs::load_certs_from_paths(file, folder).certs {
+                // One that cannot be read is left out, as others leave it out.
+                if let Ok(root) = webpki::anchor_from_trusted_cert(&certificate)
+                    && !roots.roots.contains(&root)
+                {
+                    roots.roots.push(root.to_owned());
+                }
+            }
+        }
+        roots
+    }
+
+    /// See [`NODES_TRUST`].
+    #[cfg(target_os = "android")]
+    fn machine_roots(&self) -> RootCertStore {
+        RootCertStore::empty()
     }
 }
 
