@@ -118,6 +118,38 @@ test("who needs a login is passed over, within the call in which the server refu
   );
 });
 
+test("status names each account that is passed over in its own message, whatever its name is", async (t) => {
+  const { config } = await accounts(t, "good");
+  const folder = dirname((await status(config({ profile: "good" }))).path);
+  const ended = ["over", "ended"];
+  for (const name of ended) {
+    const file = {
+      version: 1,
+      access: "a",
+      expires: 1,
+      createdAt: 1,
+      refreshedAt: 1,
+      tokenType: "Bearer",
+      imported: true,
+    };
+    writeFileSync(join(folder, `${name}.json`), JSON.stringify(file), { mode: 0o600 });
+  }
+  const names = ["a", "in", "over", "default", "Nobody", 'q"x', "größe 1", "ended", "(profile b)", "first", "z"];
+  const { skipped } = await status(config({ order: [...names, "good"] }));
+  const told = (name: string) =>
+    ended.includes(name)
+      ? `The login of memory (profile ${name}) has ended and cannot be refreshed. Log in again.`
+      : `Nobody is logged in to memory${name === "default" ? "" : ` (profile ${name})`}. Log in first.`;
+  assert.deepEqual(
+    skipped,
+    names.map((profile) => ({
+      profile,
+      state: ended.includes(profile) ? "expired" : "logged_out",
+      message: told(profile),
+    })),
+  );
+});
+
 test("a network that fails does not lead to another account", async (t) => {
   const { server, config } = await accounts(t, "work", "home");
   const ordered = config({ order: ["work", "home"] });

@@ -30,10 +30,23 @@ function makeWhole(list) {
 
 const STATES = ["expired", "login_required", "logged_out"];
 
-/** An account that was passed over is the array of its members; its state is a number. */
+/**
+ * An account that was passed over is the array of its members; its state is a number. Without a message it has the last
+ * one, for its own name.
+ */
 function nameMembers(skipped) {
+  let before;
+  let after;
   for (let at = 0; at < skipped.length; at += 1) {
-    const { 0: profile, 1: state, 2: message } = skipped[at];
+    let { 0: profile, 1: state, 2: message } = skipped[at];
+    if (message === undefined) message = before + profile + after;
+    else {
+      const name = message.lastIndexOf(profile);
+      if (name !== -1) {
+        before = message.slice(0, name);
+        after = message.slice(name + profile.length);
+      }
+    }
     skipped[at] = { profile, state: STATES[state], message };
   }
 }

@@ -169,6 +169,12 @@ fn is_like(first: &status::AuthStatus, second: &status::AuthStatus) -> bool {
         && is_plain(second)
 }
 
+/// Whether the message has these words around the name.
+fn is_said_by((before, after): (&str, &str), skipped: &Skipped) -> bool {
+    let rest = skipped.message.strip_prefix(before);
+    rest.and_then(|rest| rest.strip_suffix(after)) == Some(&skipped.profile)
+}
+
 /// Writes JSON objects; a member without a value is left out. The first member of each object always has a value, so
 /// that every other one follows a comma.
 struct Json(String);
@@ -238,17 +244,21 @@ impl Json {
         }
         if !status.skipped.is_empty() {
             self.0.push_str(",\"skipped\":");
-            // As an array each, with a number for the state: `lib/json.js` gives them their names.
+            // As an array each, with a number for the state, and without a message that is the last one but for the name:
+            // `lib/json.js` makes them whole.
+            let mut words = None;
             self.list(status.skipped.iter(), |json, skipped: &Skipped| {
-                json.0.push_str("[\"");
-                json.between_quotes(&skipped.profile);
+                json.text("[", &skipped.profile);
                 json.0.push_str(match skipped.state {
-                    State::LoggedOut => "\",2,\"",
-                    State::LoginRequired => "\",1,\"",
-                    _ => "\",0,\"",
+                    State::LoggedOut => ",2",
+                    State::LoginRequired => ",1",
+                    _ => ",0",
                 });
-                json.between_quotes(&skipped.message);
-                json.0.push_str("\"]");
+                if !words.is_some_and(|words| is_said_by(words, skipped)) {
+                    json.text(",", &skipped.message);
+                    words = skipped.message.rsplit_once(skipped.profile.as_str());
+                }
+                json.0.push(']');
             });
         }
         self.0.push('}');

@@ -171,7 +171,8 @@ fn value(given: &Unknown<'_>, path: &str, depth: usize) -> Result<Value, Error> 
             let object = given.coerce_to_object().map_err(unreadable)?;
             if object.is_array().map_err(unreadable)? {
                 let length = object.get_array_length().map_err(unreadable)?;
-                let mut items = Vec::new();
+                // Of an array that claims to be huge, no more than that is believed.
+                let mut items = Vec::with_capacity(length.min(32) as usize);
                 for index in 0..length {
                     let item: Unknown<'_> = object.get_element(index).map_err(unreadable)?;
                     items.push(value(&item, path, depth - 1)?);

@@ -1,5 +1,6 @@
 //! `AuthConfig`, parsed once: a value of this type is valid.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -36,7 +37,7 @@ pub(crate) struct AuthConfig {
     pub(crate) plugin_id: String,
     pub(crate) profile: String,
     /// The accounts that the config names, the preferred one first; none: the order of the store decides.
-    pub(crate) accounts: Option<Vec<String>>,
+    pub(crate) accounts: Option<Arc<[String]>>,
     pub(crate) issuer: Option<Issuer>,
     /// The origins on other machines that may be spoken to without TLS.
     pub(crate) allow_http: AllowHttp,
@@ -188,7 +189,7 @@ impl AuthConfig {
         let extra_parameters = options.parameters("extraParameters")?;
         let config = Self {
             profile: account.profile,
-            accounts: account.accounts,
+            accounts: account.accounts.map(Into::into),
             credentials_format: account.format,
             agent_id: account.agent_id,
             store: options.no_store()?,
@@ -284,10 +285,11 @@ impl AuthConfig {
             self.adopt.clear();
             profile.clone_into(&mut self.profile);
         }
-        if let Some([only]) = self.accounts.as_deref_mut() {
+        let own = self.accounts.as_mut().and_then(Arc::get_mut);
+        if let Some([only]) = own {
             profile.clone_into(only);
         } else {
-            self.accounts = Some(vec![profile.to_owned()]);
+            self.accounts = Some([profile.to_owned()].into());
         }
     }
 

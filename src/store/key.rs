@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Where a plugin and a profile have a file of their own, its path holds both names. Two plugins that mean the same
 /// entry of the same file mean the same login, and only one of them may refresh it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Key {
     /// In a file.
     File {
@@ -77,9 +77,30 @@ impl Hash for Key {
     }
 }
 
+impl Eq for Key {}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { path, entry }, Self::File { path: a, entry: b }) => {
+                is_same(path, a) && entry == b
+            }
+            (Self::Document { store, name }, Self::Document { store: a, name: b }) => {
+                store == a && name == b
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Hashes a path by its bytes: it hashes itself component by component.
 pub(super) fn hash<H: Hasher>(path: &Path, state: &mut H) {
     state.write(path.as_os_str().as_encoded_bytes());
+}
+
+/// Whether two paths are the same in each byte: it, too, compares itself component by component.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    one.as_os_str() == other.as_os_str()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! The files of the store above this one handle each kind; code outside the store cannot ask for the kind.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ impl Location {
             let store = store.clone();
             Place::Given(given::place::Place::new(
                 store,
-                plugin,
+                plugin.into_owned(),
                 request.profile,
                 &profile,
             ))
@@ -272,7 +273,7 @@ fn server_name(server: &str) -> String {
     format!("{}-{short}", name::encode(&host))
 }
 
-fn encoded(option: &str, text: &str) -> Result<String, Error> {
+fn encoded<'a>(option: &str, text: &'a str) -> Result<Cow<'a, str>, Error> {
     if text.is_empty() {
         return Err(invalid(format!("{option} is empty. Give it a name.")));
     }

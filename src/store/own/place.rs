@@ -1,16 +1,17 @@
 //! The place of a login of this library: `<stateDir>/credentials/<pluginId>/<profile>.json`, or the exact path in the
 //! config.
 
+use std::ffi::OsString;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocking::{Look, MayBlock};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::fs::io_failure::{self, Attempt};
-use crate::store::key;
+use crate::store::key::{self, is_same};
 use crate::store::name::{self, DEFAULT_PROFILE};
 use crate::store::sidecar::Sidecar;
 use crate::store::state_folder::{candidates, home_folders};
@@ -19,7 +20,7 @@ use crate::store::state_folder::{candidates, home_folders};
 pub(crate) const MOST_AT_A_GLANCE: usize = 64;
 
 /// The place of one login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::store) struct Place {
     path: PathBuf,
     profile: String,
@@ -28,11 +29,31 @@ pub(in crate::store) struct Place {
 }
 
 /// A plugin's folder, which this library creates and tightens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct PluginFolder {
     state_dir: PathBuf,
     plugin_id: String,
     folder: PathBuf,
+}
+
+impl Eq for Place {}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(&self.path, &other.path)
+            && self.profile == other.profile
+            && self.plugin == other.plugin
+    }
+}
+
+impl Eq for PluginFolder {}
+
+impl PartialEq for PluginFolder {
+    fn eq(&self, other: &Self) -> bool {
+        is_same(&self.state_dir, &other.state_dir)
+            && self.plugin_id == other.plugin_id
+            && is_same(&self.folder, &other.folder)
+    }
 }
 
 impl Hash for Place {
@@ -43,11 +64,13 @@ impl Hash for Place {
 
 /// In one allocation.
 fn file_in(folder: &Path, encoded: &str) -> PathBuf {
-    let name = [encoded, ".json"].concat();
-    let mut path = PathBuf::with_capacity(folder.as_os_str().len() + 1 + name.len());
+    let folder = folder.as_os_str();
+    let mut path = OsString::with_capacity(folder.len() + encoded.len() + 6);
     path.push(folder);
-    path.push(name);
-    path
+    path.push(MAIN_SEPARATOR_STR);
+    path.push(encoded);
+    path.push(".json");
+    path.into()
 }
 
 impl Place {
@@ -57,7 +80,9 @@ impl Place {
         plugin_id: &str,
         profile: &str,
     ) -> Self {
-        let folder = state_dir.join("credentials").join(name::encode(plugin_id));
+        let folder = state_dir
+            .join("credentials")
+            .join(name::encode(plugin_id).as_ref());
         Self {
             path: file_in(&folder, &name::encode(profile)),
             profile: profile.to_owned(),
