@@ -167,6 +167,12 @@ export const protections = [
     tests: { rust: ["a_slow_read_that_began"] },
   },
   {
+    protection: "A server that keeps the thread busy does not outrun its time limit",
+    find: "left = left.saturating_sub(ran);",
+    replace: "left = left.saturating_sub(step);",
+    tests: { rust: ["what_keeps_the_thread_busy"] },
+  },
+  {
     protection: "A list names each account in its own message",
     find: "whose_profile(config, location.profile()),",
     replace: "whose_profile(config, &config.profile),",

@@ -22,19 +22,39 @@ pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = T>) ->
 async fn passed(limit: Duration) {
     let mut left = limit;
     let mut may_look_again = true;
+    let mut worked = thread_time();
     while !left.is_zero() {
         let step = left.min(STEP);
-        let due = Instant::now() + step;
-        sleep_until(due).await;
-        left -= step;
-        let was_stopped = Instant::now().duration_since(due) > STEP;
+        let began = Instant::now();
+        sleep_until(began + step).await;
+        let passed = began.elapsed();
+        let worked_before = std::mem::replace(&mut worked, thread_time());
+        // A thread that is kept busy finds the end of a step late, and it was no stop.
+        let ran = step.max(worked.saturating_sub(worked_before).min(passed));
+        left = left.saturating_sub(ran);
+        let was_stopped = passed.saturating_sub(ran) > STEP;
         if was_stopped && left < STEP && may_look_again {
-            // However little was left: the sockets have not been looked at since. Once: a server that keeps this thread
-            // busy looks like a stop as well.
+            // However little was left: the sockets have not been looked at since. Once: where the system does not say it,
+            // a server that keeps this thread busy looks like a stop as well.
             left = STEP;
             may_look_again = false;
         }
     }
+}
+
+/// How long this thread has run; a process that is stopped does not. Nothing where the system does not say it.
+fn thread_time() -> Duration {
+    #[cfg(unix)]
+    let time = {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or(0),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    };
+    #[cfg(not(unix))]
+    let time = Duration::ZERO;
+    time
 }
 
 #[cfg(test)]
@@ -73,6 +93,27 @@ mod tests {
             }
         };
         assert_eq!(within(STEP * 4, busy).await, None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_keeps_the_thread_busy_counts_in_full() {
+        let (began, limit) = (thread_time(), STEP * 4);
+        let busy = async {
+            loop {
+                let turn = thread_time();
+                while thread_time() - turn < STEP * 2 {}
+                tokio::task::yield_now().await;
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .event_interval(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        assert_eq!(runtime.block_on(within::<()>(limit, busy)), None);
+        // Counted in steps it takes twice as long.
+        assert!(thread_time() - began < limit + STEP * 3);
     }
 
     #[tokio::test(start_paused = true)]
