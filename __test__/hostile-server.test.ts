@@ -67,7 +67,7 @@ const answers: Record<string, [Code, StubAnswer]> = {
   "a flood of headers": ["NETWORK", { chunks: () => forever("HTTP/1.1 200 OK\r\n", "a: b\r\n".repeat(10_000)) }],
   "endless 1xx answers": [
     "TIMEOUT",
-    { chunks: () => forever("", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)) },
+    { chunks: () => forever("", `HTTP/1.1 103 Early Hints\r\nlink: </${"x".repeat(8000)}>\r\n\r\n`.repeat(8)) },
   ],
   "switching protocols": [
     "INVALID_RESPONSE",
@@ -336,6 +336,14 @@ describe("what a login says of the device authorization answer", { concurrency: 
       assert.equal(error.oauthErrorUri, undefined);
     });
   }
+});
+
+// Reading so many keeps the thread busy, for longer than the time limit at a time: once is enough.
+test("endless small 1xx answers end with the time limit", async (t) => {
+  const stub = await StubServer.start(t);
+  const { config } = scene(t, stub, Date.now() + anHour, {});
+  stub.route("/device", { chunks: () => forever("", "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(1000)) });
+  await rejection(login(config, { onVerification: () => assert.fail("shown") }), "TIMEOUT");
 });
 
 test("no compressed answer is wanted", async (t) => {

@@ -382,8 +382,8 @@ export const protections = [
   },
   {
     protection: "Time in which the process was stopped does not count",
-    find: "let was_stopped = Instant::now().duration_since(due) > STEP;",
-    replace: "left = left.saturating_sub(Instant::now().duration_since(due)); let was_stopped = false;",
+    find: "let was_stopped = passed.saturating_sub(ran) > STEP;",
+    replace: "left = left.saturating_sub(passed); let was_stopped = false;",
     tests: { rust: ["time_in_which_the_process_was_stopped"] },
   },
   {
