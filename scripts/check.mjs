@@ -19,30 +19,36 @@ import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
 
 const stages = {
   rustfmt: { title: "Rust format", run: () => run("cargo", ["fmt", "--all", "--check"]) },
-  clippy: {
-    title: "Rust lints",
-    run: runClippy,
-  },
-  rust: { title: "Rust tests", run: () => run("cargo", ["test", "--locked"]) },
-  build: { title: "Addon, not optimized, and its types", run: buildWithFreshTypes },
-  keychain: { title: "Addon that knows the keychain, not optimized", run: () => buildKeychain() },
   biome: {
     title: "JavaScript and TypeScript format and lints",
     run: () => runPackage("@biomejs/biome/bin/biome", ["check", "--error-on-warnings", "."]),
   },
+  build: { title: "Addon, not optimized, and its types", run: buildWithFreshTypes },
+  keychain: { title: "Addon that knows the keychain, not optimized", run: () => buildKeychain() },
   types: { title: "TypeScript, strict", run: checkTypes },
+  clippy: { title: "Rust lints", mayRunAside: true, run: runClippy },
+  rust: { title: "Rust tests", mayRunAside: true, run: (_, said) => runLinted(["test"], said) },
   tests: { title: "Tests against real servers and real processes", run: runNodeTests },
 };
 
 /** Once more for what only the build with the keychain has. */
-async function runClippy() {
-  for (const which of [["--all-targets"], ["--lib", "--features", "keychain"]]) {
-    const code = await run("cargo", ["clippy", "--locked", ...which, "--", "-D", "warnings"]);
+async function runClippy(_, said) {
+  for (const what of [["build"], ["build", "--features", "keychain"], ["test", "--no-run"]]) {
+    const code = await runLinted(what, said);
     if (code !== 0) {
       return code;
     }
   }
   return 0;
+}
+
+/**
+ * As `cargo clippy` does it, but for a build: `cargo clippy` itself would check all dependencies once more, which the
+ * addon and the tests need compiled.
+ */
+function runLinted([command, ...options], said) {
+  const env = { RUSTC_WORKSPACE_WRAPPER: "clippy-driver", CLIPPY_ARGS: "-D__CLIPPY_HACKERY__warnings" };
+  return run("cargo", [command, "--locked", ...options], { env, said });
 }
 
 async function buildWithFreshTypes() {
@@ -104,7 +110,7 @@ async function runNodeTests(passedOn) {
   const what = files.length === 1 ? basename(files[0]) : `${files.length} test files`;
   console.log(`Built in ${seconds(started)}; running ${what}.`);
   // Tests mostly wait (for a poll interval, a lock, a server), so more of them than there are cores make progress.
-  const concurrency = Math.max(4, availableParallelism());
+  const concurrency = Math.max(6, availableParallelism());
   const runner = ["--test", "--test-reporter=spec", `--test-concurrency=${concurrency}`, "--test-timeout=300000"];
   return run(process.execPath, ["--import", "tsx", ...runner, ...options, ...files]);
 }
@@ -144,26 +150,46 @@ async function main() {
 
   const started = Date.now();
   await setUp();
-  const prepared = names.includes("tests") ? preparedForTests() : undefined;
+  const hasTests = names.includes("tests");
+  const prepared = hasTests ? preparedForTests() : undefined;
   const passed = [];
-  for (const [index, name] of names.entries()) {
-    const { title, run: runStage } = stages[name];
-    console.log(
-      `\n━━━ ${index + 1}/${names.length} ${title} (${name}) ${"━".repeat(Math.max(3, 60 - title.length - name.length))}`,
-    );
+  const check = async (name, said) => {
     const stageStarted = Date.now();
+    const code = await stages[name].run(passedOn, said);
+    if (code === 0) passed.push(`${name} ${seconds(stageStarted)}`);
+    else
+      console.error(`\n✗ FAILED: ${stages[name].title} (${name}), exit code ${code}, after ${seconds(stageStarted)}.`);
+    return code;
+  };
+  // The tests mostly wait: what only computes runs meanwhile.
+  const isAside = (name) => hasTests && stages[name].mayRunAside === true;
+  for (const name of names.filter((name) => !isAside(name))) {
+    heading(name);
+    let others = 0;
     if (name === "tests") {
       await prepared;
+      others = checkAside(names.filter(isAside), check);
     }
-    const code = await runStage(passedOn);
-    if (code !== 0) {
-      console.error(`\n✗ FAILED: ${title} (${name}), exit code ${code}, after ${seconds(stageStarted)}.`);
-      return code;
-    }
-    passed.push(`${name} ${seconds(stageStarted)}`);
+    const [code, codeOfOthers] = await Promise.all([check(name), others]);
+    if (code !== 0 || codeOfOthers !== 0) return code || codeOfOthers;
   }
   console.log(`\n✓ PASSED: ${passed.join(", ")}; ${seconds(started)} in all.`);
   return 0;
+}
+
+/** These stages, one after another. What they say is shown when they are through. */
+async function checkAside(names, check) {
+  const said = [];
+  let code = 0;
+  for (const name of names) code ||= await check(name, said);
+  for (const name of names) heading(name);
+  console.log(said.join(""));
+  return code;
+}
+
+function heading(name) {
+  const { title } = stages[name];
+  console.log(`\n━━━ ${title} (${name}) ${"━".repeat(Math.max(3, 60 - title.length - name.length))}`);
 }
 
 try {

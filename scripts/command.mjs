@@ -1,12 +1,22 @@
 // Runs a program with our own terminal, from the root of the checkout.
 import { execFile, spawn } from "node:child_process";
+import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import { root } from "./setup.mjs";
 
-/** @returns {Promise<number>} The exit code; 128 + signal number for one that was killed, as shells count. */
-export function run(command, args, { env = {} } = {}) {
+/**
+ * @param {string[]} [said] Takes what the program says, which then leaves the processors to others.
+ * @returns {Promise<number>} The exit code; 128 + signal number for one that was killed, as shells count.
+ */
+export function run(command, args, { env = {}, said } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: "inherit", env: { ...process.env, ...env } });
+    const stdio = said === undefined ? "inherit" : ["ignore", "pipe", "pipe"];
+    const child = spawn(command, args, { cwd: root, stdio, env: { ...process.env, ...env } });
+    if (said !== undefined) {
+      if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding("utf8").on("data", (text) => said.push(text));
+    }
     // Ctrl-C reaches the child by itself; we stay until it has tidied up and report how it ended.
     const stay = () => {};
     process.on("SIGINT", stay).on("SIGTERM", stay);
