@@ -17,14 +17,15 @@ export function run(command, args, { env = {}, said } = {}) {
       for (const stream of [child.stdout, child.stderr])
         stream.setEncoding("utf8").on("data", (text) => said.push(text));
     }
-    // Ctrl-C reaches the child by itself; we stay until it has tidied up and report how it ended.
+    // We stay until it has tidied up, and report how it ended. Ctrl-C reaches it by itself.
     const stay = () => {};
-    process.on("SIGINT", stay).on("SIGTERM", stay);
+    const end = () => child.kill("SIGTERM");
+    process.on("SIGINT", stay).on("SIGTERM", end);
     child.on("error", (error) => {
       reject(error.code === "ENOENT" ? new Error(`${command} is not installed or not on PATH.`) : error);
     });
     child.on("close", (code, signal) => {
-      process.off("SIGINT", stay).off("SIGTERM", stay);
+      process.off("SIGINT", stay).off("SIGTERM", end);
       resolve(code ?? 128 + (signals[signal] ?? 0));
     });
   });
