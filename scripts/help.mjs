@@ -7,6 +7,7 @@ const tasks = {
   test: "everything that must hold; `npm test -- login` runs the test files with that in their names",
   dev: "waits for edits and tests them: `npm run dev -- login`",
   check: "the same as test",
+  "check:platforms": "do the sources compile for Windows, macOS and Android?",
   lint: "format and lints of Rust and JavaScript",
   typecheck: "TypeScript, strict",
   format: "formats Rust, JavaScript and TypeScript in place",

@@ -184,11 +184,24 @@ pub(crate) struct SystemClock;
 static SKIPPED: AtomicU32 = AtomicU32::new(0);
 
 /// What [`SystemClock::boot_or_soon`] answered last, and when.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) struct Answered(Cell<(Duration, BootInstant)>);
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 impl Answered {
     pub(crate) const fn nothing() -> Self {
         Self(Cell::new((Duration::MAX, BootInstant(Duration::ZERO))))
+    }
+}
+
+/// Nothing: elsewhere each answer is the clock's.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) struct Answered;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+impl Answered {
+    pub(crate) const fn nothing() -> Self {
+        Self
     }
 }
 

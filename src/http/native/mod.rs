@@ -192,7 +192,7 @@ impl Connector {
             (Route::Direct, _) => builder.no_proxy(),
             (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         };
-        let client = sources.trusted(builder, brought, extra)?.build();
+        let client = sources.trusted(builder, brought, &extra)?.build();
         let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         Ok(Self {
             clock,
@@ -613,7 +613,7 @@ impl TrustSources {
         &self,
         builder: reqwest::ClientBuilder,
         _brought: &[CertificateDer<'static>],
-        extra: Vec<CertificateDer<'static>>,
+        extra: &[CertificateDer<'static>],
     ) -> Result<reqwest::ClientBuilder, Failure> {
         let extra: reqwest::Result<Vec<_>> = extra
             .iter()
@@ -631,14 +631,14 @@ impl TrustSources {
         &self,
         builder: reqwest::ClientBuilder,
         brought: &[CertificateDer<'static>],
-        extra: Vec<CertificateDer<'static>>,
+        extra: &[CertificateDer<'static>],
     ) -> Result<reqwest::ClientBuilder, Failure> {
         let mut roots = self.machine_roots();
         let is_chosen = self.ssl_cert_file.is_some() || self.ssl_cert_dir.is_some();
         if roots.is_empty() && !is_chosen {
             roots.add_parsable_certificates(brought.iter().cloned());
         }
-        roots.add_parsable_certificates(extra);
+        roots.add_parsable_certificates(extra.iter().cloned());
         let config = rustls::ClientConfig::builder_with_provider(Arc::new(crypto_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| failure(FailureKind::NotSent, &format!("TLS: {error}")))?;
