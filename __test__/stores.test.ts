@@ -94,7 +94,7 @@ class SharedLogin {
 }
 
 // Each test has an engine of its own, and mostly waits for it.
-describe("logins in real engines", { concurrency: 4 }, () => {
+describe("logins in real engines", { concurrency: 2 }, () => {
   for (const name of names) {
     const skip = engines[name].unavailable;
 
@@ -277,7 +277,7 @@ describe("logins in real engines", { concurrency: 4 }, () => {
     }, async (t) => {
       const { login } = await SharedLogin.create(t, name);
       const relay = await Relay.start(t, login.engine.port);
-      const here = storeOf(login.engine.toldThrough(relay.port), { timeoutMs: 1_000 });
+      const here = storeOf(login.engine.toldThrough(relay.port), { timeoutMs: 3_000 });
       t.after(() => here.end());
       const heard = liveness(here);
       const config = { ...login.config, store: here };
