@@ -704,11 +704,12 @@ pub(super) fn profiles(
             .strip_prefix(plugin_id)
             .and_then(|rest| rest.strip_prefix(':'))
             .map(str::to_owned);
-        let shown = || -> String { name.chars().take(64).collect() };
+        let shown = || -> String { visible(&name).chars().take(64).collect() };
         if own.is_none() && name.contains(':') {
             return Err(invalid(format!(
-                "`{option}` names \"{}\", which is no account of this plugin: give \"{plugin_id}:<profile>\", or the profile alone.",
-                shown().escape_debug()
+                "`{option}` names \"{}\", which is no account of this plugin: give \"{}:<profile>\", or the profile alone.",
+                shown().escape_debug(),
+                visible(plugin_id)
             )));
         }
         let profile = own.as_deref().unwrap_or(&name);
@@ -885,6 +886,10 @@ mod tests {
             (
                 json!({ "pluginId": 1 }),
                 "`pluginId` must be a string, but is a number",
+            ),
+            (
+                json!({ "pluginId": "\u{200b}p", "profile": "o\u{180d}ther:work" }),
+                "`profile` names \"other:work\", which is no account of this plugin: give \"p:<profile>\"",
             ),
             (
                 json!({ "pluginId": "p", "issuer": "http://a.example" }),
