@@ -251,6 +251,17 @@ fn of_timespec(time: rustix::time::Timespec) -> Duration {
     )
 }
 
+/// How long this thread has run; a process that is stopped does not. Nothing where the system does not say it.
+pub(crate) fn thread_time() -> Duration {
+    #[cfg(unix)]
+    let time = of_timespec(rustix::time::clock_gettime(
+        rustix::time::ClockId::ThreadCPUTime,
+    ));
+    #[cfg(not(unix))]
+    let time = Duration::ZERO;
+    time
+}
+
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::time::thread_time;
+
 /// Time is counted in steps of this.
 const STEP: Duration = Duration::from_millis(250);
 
@@ -40,21 +42,6 @@ async fn passed(limit: Duration) {
             may_look_again = false;
         }
     }
-}
-
-/// How long this thread has run; a process that is stopped does not. Nothing where the system does not say it.
-fn thread_time() -> Duration {
-    #[cfg(unix)]
-    let time = {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(
-            u64::try_from(time.tv_sec).unwrap_or(0),
-            u32::try_from(time.tv_nsec).unwrap_or(0),
-        )
-    };
-    #[cfg(not(unix))]
-    let time = Duration::ZERO;
-    time
 }
 
 #[cfg(test)]
