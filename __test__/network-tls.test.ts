@@ -214,11 +214,12 @@ describe("names, proxies and TLS", { concurrency: 5 }, () => {
       const env = home.env({ HTTPS_PROXY: proxy.url, ...(folders && { SSL_CERT_DIR: folders }) });
       const plugin = await PluginProcess.start(t, { env, launcher: mounts.launcher });
       const login = plugin.login({ ...config, profile });
+      const asked = plugin.verification();
+      const isAsked = await Promise.race([asked.then(() => true), login.catch(({ code }) => code)]);
+      assert.equal(isAsked, isTrusted || "NETWORK", profile);
       if (isTrusted) {
-        await approve(complete(await plugin.verification()));
+        await approve(complete(await asked));
         assert.equal((await login).state, "valid", profile);
-      } else {
-        await assert.rejects(login, { code: "NETWORK" });
       }
     }
   });
