@@ -1,6 +1,7 @@
 //! Why nothing is handed out, in words, and which failures are no reason.
 
 use crate::error::{Error, ErrorCode};
+use crate::oauth::server_text::visible;
 
 use super::config::AuthConfig;
 
@@ -31,7 +32,7 @@ pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
     };
     // Put together at once: of an order, this is asked for each account at each call of `status`.
     let [plugin, before, profile, after] = parts(&config.plugin_id, &config.profile);
-    [
+    let text = [
         "Nobody is logged in to ",
         plugin,
         before,
@@ -39,8 +40,8 @@ pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
         after,
         ". ",
         next,
-    ]
-    .concat()
+    ];
+    shown(text.concat())
 }
 
 pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
@@ -60,7 +61,13 @@ pub(super) fn whose(config: &AuthConfig) -> String {
 
 /// The same of another profile.
 pub(super) fn whose_profile(config: &AuthConfig, profile: &str) -> String {
-    parts(&config.plugin_id, profile).concat()
+    shown(parts(&config.plugin_id, profile).concat())
+}
+
+/// A name may hold what a terminal obeys, or nobody sees. Nearly all are plain.
+fn shown(text: String) -> String {
+    let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if is_plain { text } else { visible(&text) }
 }
 
 fn parts<'a>(plugin: &'a str, profile: &'a str) -> [&'a str; 4] {
@@ -68,5 +75,28 @@ fn parts<'a>(plugin: &'a str, profile: &'a str) -> [&'a str; 4] {
         [plugin, "", "", ""]
     } else {
         [plugin, " (profile ", profile, ")"]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_are_shown_without_what_nobody_sees() {
+        let config = json!({ "pluginId": "\u{200b}p", "profile": "w\u{1b}ör\u{180d}k" });
+        let config = AuthConfig::parse(config).unwrap();
+        let message = login_required(&config).message().to_owned();
+        assert!(
+            message.starts_with("Nobody is logged in to p (profile wörk). "),
+            "{message}"
+        );
+        assert!(
+            cannot_refresh(&config)
+                .message()
+                .contains(" p (profile wörk) ")
+        );
     }
 }
