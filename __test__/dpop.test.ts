@@ -144,6 +144,8 @@ describe("against the real server, with DPoP and its nonce required", { concurre
       [200, "use_dpop_nonce", 200],
     );
     assert.equal(nonceOf(asked[1] as LoggedRequest), "outdated");
+    // Asked for a nonce, the login answers on the connection that it was asked on.
+    assert.equal(asked[1]?.connection, asked[2]?.connection);
     assert.equal(asked[1]?.form?.refresh_token, asked[2]?.form?.refresh_token);
   });
 

@@ -33,10 +33,7 @@ for (let round = 0; round <= Number(warm); round += 1) {
 if (token !== "a".repeat(800)) throw new Error(`${name} gave another token`);
 report({ name, cold: times[0], warm: times.slice(1), memory });
 
-/**
- * The network alone, on a connection for each request: one that was kept would be found dead with a refresh token on
- * its way.
- */
+/** The network alone, on a connection for each request, as where the last one was more than a second ago. */
 async function connecting() {
   const { Agent, request } = await import("node:https");
   agent ??= new Agent({ keepAlive: false });

@@ -14,20 +14,25 @@ import { root, setUp } from "./setup.mjs";
 /** Generated from the doc comments in src/bindings: committed, and checked to be fresh. */
 export const generatedTypes = join(root, "index.d.ts");
 
+/** For cargo to lint what it builds, as `cargo clippy` does, which would check all dependencies as well. */
+export const linting = { RUSTC_WORKSPACE_WRAPPER: "clippy-driver", CLIPPY_ARGS: "-D__CLIPPY_HACKERY__warnings" };
+
+/** Where cargo puts what is not optimized, as napi does. With it, and with these features, the addon and the Rust tests
+ * are built on the same dependencies: each is compiled once. */
+const target = runningPlatform()?.target;
+export const underTest = [...(target === undefined ? [] : ["--target", target]), "--features", "under-test"];
+
 /** @returns {Promise<number>} The exit code. */
-export async function build({ debug = false, quiet = false, options = [] } = {}) {
-  const profile = debug ? [] : ["--release"];
+export async function build({ debug = false, quiet = false, options = [], env } = {}) {
+  const profile = debug ? underTest : ["--release"];
   // index.js is written by hand (a small loader loads faster); napi must not replace it.
   const types = ["--no-js", "--dts", "index.d.ts", "--no-const-enum"];
   const cargo = quiet ? ["--", "--quiet"] : [];
-  const code = await runPackage("@napi-rs/cli/dist/cli.js", [
-    "build",
-    "--platform",
-    ...profile,
-    ...types,
-    ...options,
-    ...cargo,
-  ]);
+  const code = await runPackage(
+    "@napi-rs/cli/dist/cli.js",
+    ["build", "--platform", ...profile, ...types, ...options, ...cargo],
+    { env },
+  );
   if (code === 0) {
     writeFileSync(generatedTypes, undefinable(published(readFileSync(generatedTypes, "utf8"))));
     writeFileSync(profileFile, JSON.stringify({ debug, built: lastBuilt() }));
@@ -45,12 +50,12 @@ const profileFile = join(root, "target", "addon.json");
  *
  * @returns {Promise<number>} The exit code.
  */
-export async function buildKeychain({ release = false } = {}) {
-  const { binary, os } = keychainBuildOf(runningPlatform());
-  const profile = release ? ["--release"] : [];
-  const code = await run("cargo", ["build", "--locked", "--lib", "--features", "keychain", ...profile]);
+export async function buildKeychain({ release = false, env } = {}) {
+  const { binary, os, target } = keychainBuildOf(runningPlatform());
+  const profile = release ? ["--release", "--target", target] : underTest;
+  const code = await run("cargo", ["build", "--locked", "--lib", "--features", "keychain", ...profile], { env });
   if (code === 0) {
-    const built = join(root, "target", release ? "release" : "debug", libraries[os]);
+    const built = join(root, "target", target, release ? "release" : "debug", libraries[os]);
     // A process that has the old one loaded keeps it.
     rmSync(join(root, binary), { force: true });
     copyFileSync(built, join(root, binary));

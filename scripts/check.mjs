@@ -7,7 +7,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
-import { build, buildKeychain, generatedTypes, isBuilt } from "./build.mjs";
+import { build, buildKeychain, generatedTypes, isBuilt, linting, underTest } from "./build.mjs";
 import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
 import { installEngines } from "./engines.mjs";
@@ -23,37 +23,29 @@ const stages = {
     title: "JavaScript and TypeScript format and lints",
     run: () => runPackage("@biomejs/biome/bin/biome", ["check", "--error-on-warnings", "."]),
   },
-  build: { title: "Addon, not optimized, and its types", run: buildWithFreshTypes },
-  keychain: { title: "Addon that knows the keychain, not optimized", run: () => buildKeychain() },
+  build: { title: "Addon, not optimized, its types and lints", run: buildWithFreshTypes },
+  keychain: {
+    title: "Addon that knows the keychain, not optimized, and its lints",
+    run: () => buildKeychain({ env: linting }),
+  },
   types: { title: "TypeScript, strict", run: checkTypes },
   clippy: { title: "Rust lints", mayRunAside: true, run: runClippy },
-  rust: { title: "Rust tests", mayRunAside: true, run: (_, said) => runLinted(["test"], said) },
+  rust: { title: "Rust tests", mayRunAside: true, run: (_, said) => runCargo("test", said) },
   tests: { title: "Tests against real servers and real processes", run: runNodeTests },
 };
 
-/** Once more for what only the build with the keychain has. */
+/** What the addon and the Rust tests are built of. Whoever builds them next finds it compiled. */
 async function runClippy(_, said) {
-  for (const what of [["build"], ["build", "--features", "keychain"], ["test", "--no-run"]]) {
-    const code = await runLinted(what, said);
-    if (code !== 0) {
-      return code;
-    }
-  }
-  return 0;
+  return (await runCargo("build", said)) || (await runCargo("test", said, ["--no-run"]));
 }
 
-/**
- * As `cargo clippy` does it, but for a build: `cargo clippy` itself would check all dependencies once more, which the
- * addon and the tests need compiled.
- */
-function runLinted([command, ...options], said) {
-  const env = { RUSTC_WORKSPACE_WRAPPER: "clippy-driver", CLIPPY_ARGS: "-D__CLIPPY_HACKERY__warnings" };
-  return run("cargo", [command, "--locked", ...options], { env, said });
+function runCargo(command, said, options = []) {
+  return run("cargo", [command, "--locked", ...underTest, ...options], { env: linting, said });
 }
 
 async function buildWithFreshTypes() {
   const before = read(generatedTypes);
-  const code = await build({ debug: true });
+  const code = await build({ debug: true, env: linting });
   if (code === 0 && read(generatedTypes) !== before) {
     console.error(
       `${relative(root, generatedTypes)} was not what the Rust sources say. This build has just rewritten it: ` +
@@ -119,8 +111,8 @@ async function runNodeTests(passedOn) {
 async function builtForTests() {
   const keychain = keychainBuildOf(runningPlatform()).binary;
   return (
-    (isBuilt() ? 0 : await build({ debug: true, quiet: true })) ||
-    (existsSync(join(root, keychain)) ? 0 : await buildKeychain())
+    (isBuilt() ? 0 : await build({ debug: true, quiet: true, env: linting })) ||
+    (existsSync(join(root, keychain)) ? 0 : await buildKeychain({ env: linting }))
   );
 }
 

@@ -98,6 +98,8 @@ export interface LoggedRequest {
   /** When it had arrived whole, and when its answer was ready: Unix milliseconds, monotonic, with fractions. */
   time: number;
   answeredAt?: number;
+  /** The client's end of it. */
+  connection: string;
   method: string;
   path: string;
   endpoint: EndpointName;

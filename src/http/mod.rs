@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod inflate;
+pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod native;
 mod proxy;
@@ -21,6 +22,7 @@ mod tls_failure;
 use std::pin::Pin;
 
 pub(crate) use endpoint::{AllowHttp, Endpoint};
+pub(crate) use line::{Line, OnLine};
 pub(crate) use message::{Body, Failure, FailureKind, Form, Request, Response};
 
 /// A future behind a trait object.
@@ -30,6 +32,15 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait HttpClient: Send + Sync {
     /// Sends a request. Resolves to the answer, of any status, or to the failure.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>>;
+
+    /// Sends a request on a login's connection where that is still open, and leaves it open.
+    fn send_on<'a>(
+        &'a self,
+        _line: &'a Line,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Failure>> {
+        self.send(request)
+    }
 
     /// Host and port of the proxy on the way there, if there is one.
     fn proxy_of(&self, _endpoint: &Endpoint) -> Option<String> {

@@ -354,6 +354,7 @@ impl Session {
         cancellation.commit()?;
         let response = self
             .attempt_refresh(
+                &*self.http,
                 &request,
                 config.request_timeout,
                 Effort::Full,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::http::Line;
 use crate::oauth::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::store::credential::Snapshot;
@@ -30,6 +31,8 @@ pub(super) struct LoginState {
     pub(super) local_lock: Option<UnixMillis>,
     /// The key that its tokens are bound to, parsed: that costs as much as a signature.
     pub(super) dpop_key: Option<Arc<DpopKey>>,
+    /// The connection of its refreshes.
+    line: Arc<Line>,
 }
 
 /// The state of one access token of a login.
@@ -137,6 +140,11 @@ impl Logins {
         let parsed = Arc::new(DpopKey::from_stored(stored)?);
         self.of(key, |login| login.dpop_key = Some(Arc::clone(&parsed)));
         Ok(parsed)
+    }
+
+    /// The connection of that login's refreshes.
+    pub(super) fn line(&self, key: &Key) -> Arc<Line> {
+        self.of(key, |login| Arc::clone(&login.line))
     }
 
     /// The part of it that `status` reports: the credential that waits for its disk, and since when its lock is only a

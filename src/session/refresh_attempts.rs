@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
+use crate::http::HttpClient;
 use crate::http::endpoint::Endpoint;
 use crate::oauth::refresh::{RefreshFailure, RefreshRequest, refresh};
 use crate::oauth::token_response::TokenResponse;
@@ -25,6 +26,7 @@ impl Session {
     /// Sends the refresh token until there is an answer, or no attempt fits before the deadline.
     pub(super) async fn attempt_refresh(
         &self,
+        http: &dyn HttpClient,
         request: &RefreshRequest<'_>,
         request_timeout: Duration,
         effort: Effort,
@@ -40,7 +42,7 @@ impl Session {
         }
         loop {
             let timeout = request_timeout.min(remaining());
-            let failure = match refresh(&*self.http, &*self.clock, request, timeout).await {
+            let failure = match refresh(http, &*self.clock, request, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(failure) if effort == Effort::OneAttempt => return Err(failure),
                 Err(failure) => failure,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
+use crate::http::OnLine;
 use crate::http::endpoint::Endpoint;
 use crate::oauth::client::Client;
 use crate::oauth::dpop::{DPOP, DpopKey};
@@ -398,8 +399,10 @@ impl Session {
             Effort::Full if self.is_down(prepared) => Effort::Impatient,
             effort => effort,
         };
-        let attempt =
-            self.attempt_refresh(&request, config.request_timeout, effort, prepared.deadline);
+        let line = self.logins.line(&location.key());
+        let http = OnLine(&*self.http, &line);
+        let (timeout, deadline) = (config.request_timeout, prepared.deadline);
+        let attempt = self.attempt_refresh(&http, &request, timeout, effort, deadline);
         let now = || self.clock.now();
         let response = match attempt.await {
             Ok(response) => response,

@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::content_coding::{Unreadable, decode};
 use super::crypto_provider::crypto_provider;
+use super::line::{self, Line};
 use super::proxy::{Lookup, NoProxy, Proxy, only_for_http};
 use super::running_time::within;
 use super::tls_failure::TlsFailure;
@@ -113,7 +114,31 @@ impl NativeClient {
 
 impl HttpClient for NativeClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
-        Box::pin(async move { self.connector(&request.url)?.send(request).await })
+        Box::pin(async move {
+            let connector = self.connector(&request.url)?;
+            connector.send(&connector.client, request).await
+        })
+    }
+
+    fn send_on<'a>(
+        &'a self,
+        line: &'a Line,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Failure>> {
+        Box::pin(async move {
+            let connector = self.connector(&request.url)?;
+            if connector.is_proxied {
+                return connector.send(&connector.client, request).await;
+            }
+            let open = line.take(&request.url, self.clock.boot());
+            let client = open.map_or_else(|| connector.client_for_a_line(), Ok)?;
+            let server = request.url.url().origin();
+            let outcome = connector.send(&client, request).await;
+            if outcome.is_ok() {
+                line.leave(client, server, self.clock.boot());
+            }
+            outcome
+        })
     }
 
     fn proxy_of(&self, endpoint: &Endpoint) -> Option<String> {
@@ -139,7 +164,12 @@ enum Route {
 /// One reqwest client, and what its set-up wants to add to failures.
 struct Connector {
     clock: SharedClock,
+    route: Route,
+    tls: Tls,
+    /// Opens a connection for each request.
     client: reqwest::Client,
+    /// A proxy that is named gets a tunnel for each request.
+    is_proxied: bool,
     /// Where requests go by way of, for all that never left.
     proxy_note: String,
     /// For certificate failures.
@@ -172,43 +202,36 @@ impl Connector {
             }
             None => String::new(),
         };
+        let is_proxied = proxy.is_some();
         let proxy = proxy
             .map(|proxy| reqwest::Proxy::all(proxy.url().clone()))
             .transpose()
             .map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
-        let builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .referer(false)
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_TIMEOUT)
-            // Requests are seconds or hours apart: a kept connection would only be found dead while a refresh token is on
-            // its way. Kept for a second alone, its buffers hold secrets beyond a logout.
-            .pool_max_idle_per_host(0);
-        let builder = match (route, proxy) {
-            (Route::Proxied, Some(proxy)) => builder.proxy(proxy),
-            (Route::Proxied, None) => builder,
-            (Route::Direct, _) => builder.no_proxy(),
-            (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
-        };
-        let client = sources.trusted(builder, brought, &extra)?.build();
-        let client = client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
+        let tls = sources.tls(brought, &extra)?;
         Ok(Self {
             clock,
-            client,
+            client: client(route, proxy, &tls, None)?,
+            route,
+            tls,
+            is_proxied,
             proxy_note,
             trust_notes,
             named,
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Response, Failure> {
+    /// A client whose connection stays open for the next request.
+    fn client_for_a_line(&self) -> Result<reqwest::Client, Failure> {
+        client(self.route, None, &self.tls, Some(line::OPEN))
+    }
+
+    async fn send(&self, client: &reqwest::Client, request: Request) -> Result<Response, Failure> {
         let is_get = matches!(request.body, Body::Get | Body::Probe);
         let sent = Arc::new(AtomicBool::new(is_get));
         let limit = request.timeout;
         let arriving = Mutex::new(None);
-        let outcome = within(limit, self.exchange(request, &sent, &arriving)).await;
+        let exchange = self.exchange(client, request, &sent, &arriving);
+        let outcome = within(limit, exchange).await;
         let arrived = arriving.into_inner().ok().flatten();
         let outcome = match (outcome.unwrap_or(Err(Trouble::TimedOut)), arrived) {
             (Ok(()), Some(arrived)) => arrived.response(&self.clock),
@@ -238,6 +261,7 @@ impl Connector {
 
     async fn exchange(
         &self,
+        client: &reqwest::Client,
         request: Request,
         sent: &Arc<AtomicBool>,
         arriving: &Mutex<Option<Arrived>>,
@@ -251,17 +275,17 @@ impl Connector {
         };
         let json = |json: String| {
             (
-                self.client
+                client
                     .post(url.clone())
                     .header(CONTENT_TYPE, "application/json"),
                 Some(Zeroizing::new(json.into_bytes())),
             )
         };
         let (builder, body) = match request.body {
-            Body::Get | Body::Probe => (self.client.get(url), None),
+            Body::Get | Body::Probe => (client.get(url), None),
             Body::Form(form) => (
                 // Bare: some servers refuse a charset parameter, which RFC 6749 appendix B does not have either.
-                self.client
+                client
                     .post(url.clone())
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
                 Some(form.into_bytes()),
@@ -403,6 +427,32 @@ impl Arrived {
             body,
         })
     }
+}
+
+/// Makes a client. One that keeps a connection open lets go of it after that time without a request.
+fn client(
+    route: Route,
+    proxy: Option<reqwest::Proxy>,
+    tls: &Tls,
+    kept_for: Option<Duration>,
+) -> Result<reqwest::Client, Failure> {
+    let builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .referer(false)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(usize::from(kept_for.is_some()))
+        .pool_idle_timeout(kept_for);
+    let builder = match (route, proxy) {
+        (Route::Proxied, Some(proxy)) => builder.proxy(proxy),
+        (Route::Proxied, None) => builder,
+        (Route::Direct, _) => builder.no_proxy(),
+        (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
+    };
+    let client = tls.of(builder).build();
+    client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))
 }
 
 impl Connector {
@@ -606,33 +656,30 @@ impl TrustSources {
         trust
     }
 
-    /// Lets the client trust the machine's verifier, and the further certificates.
+    /// Trust in what the system's own API verifies, and in the further certificates.
     #[cfg(any(windows, target_vendor = "apple"))]
     #[expect(clippy::unused_self, reason = "elsewhere the sources matter")]
-    fn trusted(
+    fn tls(
         &self,
-        builder: reqwest::ClientBuilder,
         _brought: &[CertificateDer<'static>],
         extra: &[CertificateDer<'static>],
-    ) -> Result<reqwest::ClientBuilder, Failure> {
+    ) -> Result<Tls, Failure> {
         let extra: reqwest::Result<Vec<_>> = extra
             .iter()
             .map(|certificate| reqwest::Certificate::from_der(certificate))
             .collect();
         let extra = extra.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
-        Ok(builder.tls_certs_merge(extra))
+        Ok(Tls(extra))
     }
 
-    /// Lets the client trust the machine's certificates, and the further ones. Node's own on machines without a
-    /// certificate store, such as slim containers; not where the user chose the roots by `SSL_CERT_FILE` or
-    /// `SSL_CERT_DIR`.
+    /// Trust in the machine's certificates, and the further ones. Node's own on machines without a certificate store,
+    /// such as slim containers; not where the user chose the roots by `SSL_CERT_FILE` or `SSL_CERT_DIR`.
     #[cfg(not(any(windows, target_vendor = "apple")))]
-    fn trusted(
+    fn tls(
         &self,
-        builder: reqwest::ClientBuilder,
         brought: &[CertificateDer<'static>],
         extra: &[CertificateDer<'static>],
-    ) -> Result<reqwest::ClientBuilder, Failure> {
+    ) -> Result<Tls, Failure> {
         let mut roots = self.machine_roots();
         let is_chosen = self.ssl_cert_file.is_some() || self.ssl_cert_dir.is_some();
         if roots.is_empty() && !is_chosen {
@@ -644,7 +691,7 @@ impl TrustSources {
             .map_err(|error| failure(FailureKind::NotSent, &format!("TLS: {error}")))?;
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(builder.tls_backend_preconfigured(config))
+        Ok(Tls(config))
     }
 
     /// What OpenSSL trusts: the files that the environment names, or else the usual ones.
@@ -681,6 +728,22 @@ impl TrustSources {
     #[cfg(target_os = "android")]
     fn machine_roots(&self) -> RootCertStore {
         RootCertStore::empty()
+    }
+}
+
+/// How the clients of a connector speak TLS: with the certificates that they trust beside the system's, or with all of
+/// them. Sessions are resumed across its clients.
+#[cfg(any(windows, target_vendor = "apple"))]
+struct Tls(Vec<reqwest::Certificate>);
+#[cfg(not(any(windows, target_vendor = "apple")))]
+struct Tls(rustls::ClientConfig);
+
+impl Tls {
+    fn of(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        #[cfg(any(windows, target_vendor = "apple"))]
+        return builder.tls_certs_merge(self.0.clone());
+        #[cfg(not(any(windows, target_vendor = "apple")))]
+        builder.tls_backend_preconfigured(self.0.clone())
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::Form;
+use crate::time::{Clock, SystemClock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -340,6 +341,88 @@ async fn bodies_over_a_mebibyte_are_refused() {
     assert_eq!(response.body.len(), MAX_BODY);
 }
 
+/// Answers every request of a connection with the number of the connection, counted from 1; after `requests` of them
+/// the server closes it. What it reports of each connection is that its end has come.
+async fn numbering(requests: usize) -> (u16, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (ended, ends) = tokio::sync::mpsc::unbounded_channel();
+    let port = serve(move |mut stream| {
+        let (number, ended) = (1 + count.fetch_add(1, Ordering::Relaxed), ended.clone());
+        async move {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}");
+            for _ in 0..requests {
+                let mut next = [0];
+                if stream.peek(&mut next).await.unwrap() == 0 {
+                    break;
+                }
+                read_request(&mut stream).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            drop(stream);
+            ended.send(number).unwrap();
+        }
+    })
+    .await;
+    (port, ends)
+}
+
+/// The system's clock, which a test turns on.
+#[derive(Default)]
+struct TurnedClock(Mutex<Duration>);
+
+impl Clock for TurnedClock {
+    fn now(&self) -> UnixMillis {
+        SystemClock.now()
+    }
+
+    fn boot(&self) -> BootInstant {
+        SystemClock.boot().plus(*self.0.lock().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn the_requests_of_a_line_share_a_connection_and_nobody_elses_do() {
+    let (port, mut ends) = numbering(usize::MAX).await;
+    let clock = Arc::new(TurnedClock::default());
+    let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let environment = Box::new(crate::environment::ProcessEnvironment);
+    let client = NativeClient::new(shared.into(), environment);
+    let url = format!("http://127.0.0.1:{port}/token");
+    let (line, other) = (Line::default(), Line::default());
+    let number = async |sent: BoxFuture<'_, Result<Response, Failure>>| {
+        String::from_utf8(sent.await.unwrap().body.to_vec()).unwrap()
+    };
+    let on = |line| client.send_on(line, post_to(&url, SECOND));
+    assert_eq!(number(on(&line)).await, "1");
+    assert_eq!(number(on(&line)).await, "1");
+    assert_eq!(number(on(&other)).await, "2");
+    assert_eq!(number(client.send(post_to(&url, SECOND))).await, "3");
+    assert_eq!(ends.recv().await, Some(3));
+    assert_eq!(number(on(&line)).await, "1");
+    // What is found after a second is not used, even where this process did not run meanwhile.
+    *clock.0.lock().unwrap() += line::OPEN;
+    assert_eq!(number(on(&line)).await, "4");
+    assert_eq!(ends.recv().await, Some(1));
+    // As at a logout.
+    drop(line);
+    assert_eq!(ends.recv().await, Some(4));
+    // Unused.
+    assert_eq!(ends.recv().await, Some(2));
+}
+
+#[tokio::test]
+async fn a_line_that_the_server_has_closed_is_opened_again() {
+    let (port, mut ends) = numbering(1).await;
+    let client = NativeClient::of_system();
+    let url = format!("http://127.0.0.1:{port}/token");
+    let line = Line::default();
+    for connection in 1..=3 {
+        let response = client.send_on(&line, post_to(&url, SECOND)).await.unwrap();
+        assert_eq!(*response.body, connection.to_string().into_bytes());
+        assert_eq!(ends.recv().await, Some(connection));
+    }
+}
+
 #[tokio::test]
 async fn redirects_are_answers() {
     let port = answering(
@@ -404,14 +487,13 @@ fn sources_with_extra(name: &str) -> TrustSources {
 
 async fn send_over_tls(host: &str, sources: &TrustSources) -> Result<Response, Failure> {
     let request = post_to(&format!("https://{host}:{}/token", serve_tls()), 5 * SECOND);
-    Connector::build(
+    let connector = Connector::build(
         Route::Loopback,
         sources,
         &[],
         (SharedClock::of_system(), &|_| None),
-    )?
-    .send(request)
-    .await
+    )?;
+    connector.send(&connector.client, request).await
 }
 
 #[tokio::test]

@@ -1,0 +1,58 @@
+//! The connection that requests of one login share.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use url::Origin;
+
+use crate::time::BootInstant;
+
+use super::{BoxFuture, Endpoint, Failure, HttpClient, Request, Response};
+
+/// How long a connection stays open for the next request. Any longer, it would be found dead while a refresh token is
+/// on its way.
+pub(super) const OPEN: Duration = Duration::from_secs(1);
+
+/// A login's open connection, if it has one. No other login's requests use it. It is closed when this is dropped.
+#[derive(Default)]
+pub(crate) struct Line(Mutex<Option<Open>>);
+
+struct Open {
+    /// A client of its own: its pool is the connection.
+    client: reqwest::Client,
+    server: Origin,
+    /// On the boot clock: a machine that slept has lost its connections.
+    until: BootInstant,
+}
+
+impl Line {
+    /// Takes the connection to that server, if it still counts as open.
+    pub(super) fn take(&self, server: &Endpoint, now: BootInstant) -> Option<reqwest::Client> {
+        let open = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        let is_there = now < open.until && open.server == server.url().origin();
+        is_there.then_some(open.client)
+    }
+
+    /// Leaves the connection to that server open for the next request.
+    pub(super) fn leave(&self, client: reqwest::Client, server: Origin, now: BootInstant) {
+        let open = Open {
+            client,
+            server,
+            until: now.plus(OPEN),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+    }
+}
+
+/// A client that sends everything on one login's line.
+pub(crate) struct OnLine<'a>(pub(crate) &'a dyn HttpClient, pub(crate) &'a Line);
+
+impl HttpClient for OnLine<'_> {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
+        self.0.send_on(self.1, request)
+    }
+}
