@@ -3,8 +3,6 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Child } from "./support/child.ts";
 import { ExpiredLogin } from "./support/expired-login.ts";
-import { KeychainLogin } from "./support/keychain-login.ts";
-import { Keyring } from "./support/keyring.ts";
 import { nodeMajors } from "./support/nodes.ts";
 
 const ends = [
@@ -49,22 +47,6 @@ describe("in the middle of a refresh", { concurrency: 4 }, () => {
       await assertSaved(login);
     });
   }
-
-  test("the build that knows the keychain", { skip: Keyring.unavailable() }, async (t) => {
-    const login = await KeychainLogin.create(t);
-    login.expire();
-    const plugin = await login.plugin();
-    const held = await login.server.intercept({ grant: "refresh_token", nth: 1 }, { hold: "after" });
-    plugin.begin("getValidAccessToken", [login.config]);
-    await held.arrived;
-    plugin.child.send({ end: "process.exit" });
-    await plugin.child.event("leaving");
-    await held.remove();
-    assert.deepEqual(await plugin.child.exit, { code: 3, signal: null });
-    const access = login.tokens().access;
-    assert.notEqual(await (await login.plugin()).accessToken(login.config, { rejectedToken: access }), access);
-    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 2);
-  });
 
   test("a server that never answers does not hold up the exit", async (t) => {
     const login = await ExpiredLogin.create(t);

@@ -4,7 +4,7 @@
 //   npm test -- clippy types                       only these
 //   npm test -- login                              only tests, of files with this in their name
 //   npm test -- login --test-name-pattern=…        options go to `node --test`
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative } from "node:path";
 import { build, buildKeychain, generatedTypes, isBuilt, linting, underTest } from "./build.mjs";
@@ -12,7 +12,6 @@ import { buildPlugin } from "./build-plugin.mjs";
 import { run, runPackage } from "./command.mjs";
 import { installEngines } from "./engines.mjs";
 import { installMcpServers } from "./mcp-servers.mjs";
-import { keychainBuildOf, runningPlatform } from "./platforms.mjs";
 import { installPostgresql } from "./postgresql.mjs";
 import { installProxies } from "./proxies.mjs";
 import { nodeMajors, root, setUp, testPrograms } from "./setup.mjs";
@@ -26,6 +25,7 @@ const stages = {
   build: { title: "Addon, not optimized, its types and lints", run: buildWithFreshTypes },
   keychain: {
     title: "Addon that knows the keychain, not optimized, and its lints",
+    isAsked: true,
     run: () => buildKeychain({ env: linting }),
   },
   types: { title: "TypeScript, strict", run: checkTypes },
@@ -79,10 +79,10 @@ function read(path) {
   }
 }
 
-async function runNodeTests(passedOn) {
-  const options = passedOn.filter((argument) => argument.startsWith("-"));
+/** The test files that are asked for. */
+function testFiles(passedOn) {
   const names = passedOn.filter((argument) => !argument.startsWith("-"));
-  // Tests of half a minute and more are run by `npm run test:long`, or by name.
+  // What takes long, or an engine or a build of its own, is run by `npm run test:long`, or by name.
   const examples = ["examples/memory-plugin", "examples/migration/after"];
   const folders = names.length === 0 ? ["__test__", ...examples] : ["__test__", "__test__/long", ...examples];
   const files = folders
@@ -94,8 +94,14 @@ async function runNodeTests(passedOn) {
       `No test file has ${names.join(" or ")} in its name, nor is that a stage: ${Object.keys(stages).join(", ")}.`,
     );
   }
+  return files;
+}
+
+async function runNodeTests(passedOn) {
+  const files = testFiles(passedOn);
+  const options = passedOn.filter((argument) => argument.startsWith("-"));
   const started = Date.now();
-  const built = (await builtForTests()) || (await buildPlugin());
+  const built = (await builtForTests(files)) || (await buildPlugin());
   if (built !== 0) {
     return built;
   }
@@ -108,11 +114,11 @@ async function runNodeTests(passedOn) {
 }
 
 /** With nothing to do where the stages before have built it; after an edit, as fast as cargo is. */
-async function builtForTests() {
-  const keychain = keychainBuildOf(runningPlatform()).binary;
+async function builtForTests(files) {
+  const ofKeychain = files.some((path) => basename(path).startsWith("keychain"));
   return (
     (isBuilt() ? 0 : await build({ debug: true, quiet: true, env: linting })) ||
-    (existsSync(join(root, keychain)) ? 0 : await buildKeychain({ env: linting }))
+    (ofKeychain ? await buildKeychain({ env: linting }) : 0)
   );
 }
 
@@ -138,7 +144,12 @@ async function main() {
   const args = process.argv.slice(2);
   const stagesWanted = args.filter((argument) => Object.hasOwn(stages, argument));
   const passedOn = args.filter((argument) => !Object.hasOwn(stages, argument));
-  const names = stagesWanted.length > 0 ? stagesWanted : passedOn.length > 0 ? ["tests"] : Object.keys(stages);
+  const names =
+    stagesWanted.length > 0
+      ? stagesWanted
+      : passedOn.length > 0
+        ? ["tests"]
+        : Object.keys(stages).filter((name) => !stages[name].isAsked);
 
   const started = Date.now();
   await setUp();

@@ -23,7 +23,7 @@ const tasks = {
   "test:install": "the package as users install it, with the binary that is published",
   "test:servers": "logins at real protected resources, by their URL alone",
   "test:windows": "Windows on Linux, under Wine; `-- smoke|rust|keychain|tests`: one part",
-  "test:long": "what takes minutes; `-- --ci`: what .ci/run runs of it",
+  "test:long": "what takes long, or engines and a build of its own; `-- --ci`: what .ci/run runs of it",
   "test:mutations": "does a test fail where a rule of the code is taken out?",
   docs: "the documentation's site, in target/docs; `-- --pictures`: the pictures of a login, from real runs",
   fuzz: "looks for inputs that break a rule",

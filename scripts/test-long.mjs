@@ -1,21 +1,25 @@
-// `npm run test:long`: the tests that take minutes and are not part of `npm test`, one after the other; all run, even
-// after a failure.
+// `npm run test:long`: the tests that take long or engines and a build of their own, and so are not part of `npm test`,
+// one after the other; all run, even after a failure.
 //
 //   npm run test:long                all
-//   npm run test:long -- --ci        the part for .ci/run, a minute
+//   npm run test:long -- --ci        the part for .ci/run, some minutes
 import { run } from "./command.mjs";
 import { hosts } from "./hosts.mjs";
 
-/** Waits for an outage of half a minute, soaks, kills and writes: together, since they mostly wait. */
-const aMinute = ["check.mjs", "outage", "soak", "random-kills", "fast-path"];
 const asLong = { PLUGIN_AUTH_KILLS: "40", PLUGIN_AUTH_WRITES: "10000" };
 
 /** The oldest whose gateway waits until a refresh is saved. */
 const { id: oldest } = hosts.find(({ awaitsStop }) => awaitsStop);
 
 /** The runs, as scripts of this folder with their arguments. */
+const forCi = [
+  // Together, since they mostly wait.
+  ["check.mjs", "outage", "soak", "random-kills", "fast-path"],
+  // Logins of several machines, and in the keychains that are quick to install.
+  ["check.mjs", "stores", "keychain.test", "keychain-kills", "keychain-programs", "keychain-real.test"],
+];
 const long = [
-  aMinute,
+  ...forCi,
   ["test-keychains.mjs"],
   ["soak-stores.mjs", "--minutes", "10", "--stop", "30"],
   // With Valkey too, which the soak installs.
@@ -29,7 +33,7 @@ const long = [
 ];
 
 let failed = 0;
-for (const [script, ...args] of process.argv.includes("--ci") ? [aMinute] : long) {
+for (const [script, ...args] of process.argv.includes("--ci") ? forCi : long) {
   console.log(`\n━━━ ${script} ${args.join(" ")}`);
   failed += (await run(process.execPath, [`scripts/${script}`, ...args], { env: asLong })) === 0 ? 0 : 1;
 }

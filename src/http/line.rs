@@ -7,7 +7,7 @@ use url::Origin;
 
 use crate::time::BootInstant;
 
-use super::{BoxFuture, Endpoint, Failure, HttpClient, Request, Response};
+use super::endpoint::Endpoint;
 
 /// How long a connection stays open for the next request. Any longer, it would be found dead while a refresh token is
 /// on its way.
@@ -45,14 +45,5 @@ impl Line {
             until: now.plus(OPEN),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
-    }
-}
-
-/// A client that sends everything on one login's line.
-pub(crate) struct OnLine<'a>(pub(crate) &'a dyn HttpClient, pub(crate) &'a Line);
-
-impl HttpClient for OnLine<'_> {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
-        self.0.send_on(self.1, request)
     }
 }

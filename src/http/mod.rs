@@ -22,7 +22,7 @@ mod tls_failure;
 use std::pin::Pin;
 
 pub(crate) use endpoint::{AllowHttp, Endpoint};
-pub(crate) use line::{Line, OnLine};
+pub(crate) use line::Line;
 pub(crate) use message::{Body, Failure, FailureKind, Form, Request, Response};
 
 /// A future behind a trait object.
@@ -45,5 +45,14 @@ pub(crate) trait HttpClient: Send + Sync {
     /// Host and port of the proxy on the way there, if there is one.
     fn proxy_of(&self, _endpoint: &Endpoint) -> Option<String> {
         None
+    }
+}
+
+/// A client that sends everything on one login's line.
+pub(crate) struct OnLine<'a>(pub(crate) &'a dyn HttpClient, pub(crate) &'a Line);
+
+impl HttpClient for OnLine<'_> {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
+        self.0.send_on(self.1, request)
     }
 }

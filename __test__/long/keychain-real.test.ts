@@ -5,14 +5,14 @@
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { describe } from "node:test";
-import { KeychainLogin } from "./support/keychain-login.ts";
-import { KeychainProgram, type ProgramName } from "./support/keychain-program.ts";
-import { Keyring } from "./support/keyring.ts";
-import type { Lifetime } from "./support/lifetime.ts";
-import type { PluginProcess } from "./support/plugin-process.ts";
-import { realKeychainLogin, silent, withoutItsOwnCrash as test } from "./support/real-keychain.ts";
-import { StubServer } from "./support/stub-server.ts";
-import { Tracer } from "./support/tracer.ts";
+import { KeychainLogin } from "../support/keychain-login.ts";
+import { KeychainProgram, type ProgramName } from "../support/keychain-program.ts";
+import { Keyring } from "../support/keyring.ts";
+import type { Lifetime } from "../support/lifetime.ts";
+import type { PluginProcess } from "../support/plugin-process.ts";
+import { realKeychainLogin, silent, withoutItsOwnCrash as test } from "../support/real-keychain.ts";
+import { StubServer } from "../support/stub-server.ts";
+import { Tracer } from "../support/tracer.ts";
 
 const isMain = (title: string) => /KeePassXC$/.test(title) && !/^Unlock/.test(title);
 

@@ -2,24 +2,32 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { type PluginApi, pluginAuth } from "../dist/index.js";
-import { postgresStatement, postgresStore } from "../dist/stores/postgres.js";
-import { redisStore } from "../dist/stores/redis.js";
-import { fakeHost, startAuthorizationServer } from "../dist/testing/index.js";
-import { type AuthConfig, doctor, getValidAccessToken, importToken, listProfiles, logout, status } from "../index.js";
-import { held } from "../stores/lock-renewal.ts";
-import { AuthorizationServer } from "./support/authorization-server.ts";
-import { type Engine, type Etcd, PgBouncer, Redis } from "./support/engine.ts";
-import { type EngineName, engines } from "./support/engines.ts";
-import { GraceWindow } from "./support/grace-window.ts";
-import type { Lifetime } from "./support/lifetime.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
-import { PluginProcess } from "./support/plugin-process.ts";
-import { PostgreSql } from "./support/postgresql.ts";
-import { rejection } from "./support/rejection.ts";
-import { Relay } from "./support/relay.ts";
-import { storeOf } from "./support/shared-stores.ts";
-import { TempHome } from "./support/temp-home.ts";
+import { type PluginApi, pluginAuth } from "../../dist/index.js";
+import { postgresStatement, postgresStore } from "../../dist/stores/postgres.js";
+import { redisStore } from "../../dist/stores/redis.js";
+import { fakeHost, startAuthorizationServer } from "../../dist/testing/index.js";
+import {
+  type AuthConfig,
+  doctor,
+  getValidAccessToken,
+  importToken,
+  listProfiles,
+  logout,
+  status,
+} from "../../index.js";
+import { held } from "../../stores/lock-renewal.ts";
+import { AuthorizationServer } from "../support/authorization-server.ts";
+import { type Engine, type Etcd, PgBouncer, Redis } from "../support/engine.ts";
+import { type EngineName, engines } from "../support/engines.ts";
+import { GraceWindow } from "../support/grace-window.ts";
+import type { Lifetime } from "../support/lifetime.ts";
+import { approvedLogin, configFor } from "../support/login.ts";
+import { PluginProcess } from "../support/plugin-process.ts";
+import { PostgreSql } from "../support/postgresql.ts";
+import { rejection } from "../support/rejection.ts";
+import { Relay } from "../support/relay.ts";
+import { storeOf } from "../support/shared-stores.ts";
+import { TempHome } from "../support/temp-home.ts";
 
 const names = Object.keys(engines) as EngineName[];
 const place = "memory/default";

@@ -6,14 +6,14 @@ import { copyFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { AuthConfig, DoctorReport } from "../index.js";
-import { KeychainLogin } from "./support/keychain-login.ts";
-import { Keyring } from "./support/keyring.ts";
-import type { Lifetime } from "./support/lifetime.ts";
-import { complete } from "./support/login.ts";
-import { copyOfThePackage } from "./support/package-copy.ts";
-import { Person } from "./support/person.ts";
-import { SecretService, type SecretServiceOptions } from "./support/secret-service.ts";
+import type { AuthConfig, DoctorReport } from "../../index.js";
+import { KeychainLogin } from "../support/keychain-login.ts";
+import { Keyring } from "../support/keyring.ts";
+import type { Lifetime } from "../support/lifetime.ts";
+import { complete } from "../support/login.ts";
+import { copyOfThePackage } from "../support/package-copy.ts";
+import { Person } from "../support/person.ts";
+import { SecretService, type SecretServiceOptions } from "../support/secret-service.ts";
 
 const skip = Keyring.unavailable();
 const locked = { code: "STORE_IO", retryable: true, needsLogin: false, message: /keychain is locked\. Unlock it/ };
@@ -436,7 +436,7 @@ describe("what changes while it is asked", { concurrency: 4, skip }, () => {
     const program = join(login.home.path, "keyring-of-a-small-desktop");
     copyFileSync(process.execPath, program);
     const child = spawn(program, ["--import", "tsx", "support/secret-service-run.ts"], {
-      cwd: fileURLToPath(new URL(".", import.meta.url)),
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
       env: login.home.env(login.keyring.env),
       stdio: ["ignore", "pipe", "inherit"],
     });

@@ -6,13 +6,13 @@ import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import type { AuthConfig } from "../index.js";
-import { DpopApi } from "./support/dpop-api.ts";
-import { exchange } from "./support/exchange.ts";
-import { KeychainLogin } from "./support/keychain-login.ts";
-import { Keyring } from "./support/keyring.ts";
-import { copyOfThePackage } from "./support/package-copy.ts";
-import { StubServer } from "./support/stub-server.ts";
+import type { AuthConfig } from "../../index.js";
+import { DpopApi } from "../support/dpop-api.ts";
+import { exchange } from "../support/exchange.ts";
+import { KeychainLogin } from "../support/keychain-login.ts";
+import { Keyring } from "../support/keyring.ts";
+import { copyOfThePackage } from "../support/package-copy.ts";
+import { StubServer } from "../support/stub-server.ts";
 
 const skip = Keyring.unavailable();
 
@@ -166,6 +166,22 @@ describe("tokens in the keychain", { concurrency: 4, skip }, () => {
     assert.deepEqual(login.tokens(), before);
     login.assertTidy();
     assert.equal((await plugin.status(login.config)).lastError?.code, "SERVER_ERROR");
+  });
+
+  test("an exit in the middle of a refresh waits until it is saved", async (t) => {
+    const login = await KeychainLogin.create(t);
+    login.expire();
+    const plugin = await login.plugin();
+    const held = await login.server.intercept({ grant: "refresh_token", nth: 1 }, { hold: "after" });
+    plugin.begin("getValidAccessToken", [login.config]);
+    await held.arrived;
+    plugin.child.send({ end: "process.exit" });
+    await plugin.child.event("leaving");
+    await held.remove();
+    assert.deepEqual(await plugin.child.exit, { code: 3, signal: null });
+    const access = login.tokens().access;
+    assert.notEqual(await (await login.plugin()).accessToken(login.config, { rejectedToken: access }), access);
+    assert.equal((await login.server.requests({ grant: "refresh_token" })).length, 2);
   });
 });
 

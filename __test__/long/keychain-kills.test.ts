@@ -6,13 +6,13 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { KeychainLogin } from "./support/keychain-login.ts";
-import { Keyring } from "./support/keyring.ts";
-import type { Lifetime } from "./support/lifetime.ts";
-import { complete } from "./support/login.ts";
-import { Person } from "./support/person.ts";
-import type { PluginProcess } from "./support/plugin-process.ts";
-import { type Calls, Tracer } from "./support/tracer.ts";
+import { KeychainLogin } from "../support/keychain-login.ts";
+import { Keyring } from "../support/keyring.ts";
+import type { Lifetime } from "../support/lifetime.ts";
+import { complete } from "../support/login.ts";
+import { Person } from "../support/person.ts";
+import type { PluginProcess } from "../support/plugin-process.ts";
+import { type Calls, Tracer } from "../support/tracer.ts";
 
 const skip = Keyring.unavailable() || (await Tracer.unavailable());
 

@@ -4,18 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type AuthConfig, doctor, getValidAccessToken, status } from "../index.js";
-import { AuthorizationServer } from "./support/authorization-server.ts";
-import { type Engine, Redis } from "./support/engine.ts";
-import { GraceWindow } from "./support/grace-window.ts";
-import type { Lifetime } from "./support/lifetime.ts";
-import { isLive } from "./support/live-store.ts";
-import { approvedLogin, configFor } from "./support/login.ts";
-import { PostgreSql } from "./support/postgresql.ts";
-import { rejection } from "./support/rejection.ts";
-import { Relay } from "./support/relay.ts";
-import { storeOf } from "./support/shared-stores.ts";
-import { TempHome } from "./support/temp-home.ts";
+import { type AuthConfig, doctor, getValidAccessToken, status } from "../../index.js";
+import { AuthorizationServer } from "../support/authorization-server.ts";
+import { type Engine, Redis } from "../support/engine.ts";
+import { GraceWindow } from "../support/grace-window.ts";
+import type { Lifetime } from "../support/lifetime.ts";
+import { isLive } from "../support/live-store.ts";
+import { approvedLogin, configFor } from "../support/login.ts";
+import { PostgreSql } from "../support/postgresql.ts";
+import { rejection } from "../support/rejection.ts";
+import { Relay } from "../support/relay.ts";
+import { storeOf } from "../support/shared-stores.ts";
+import { TempHome } from "../support/temp-home.ts";
 
 const place = "memory/default";
 
