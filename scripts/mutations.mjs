@@ -4,12 +4,14 @@
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { libraries } from "./build.mjs";
+import { libraries, underTest } from "./build.mjs";
 import { output } from "./command.mjs";
+import { runningPlatform } from "./platforms.mjs";
 import { patternOf, protections } from "./protections.mjs";
 import { root } from "./setup.mjs";
 
 const copy = join(root, "target", "mutations");
+const { target } = runningPlatform();
 /** Kept from run to run, and used by nothing else: a build there blocks no other. */
 const env = { ...process.env, CARGO_TARGET_DIR: join(root, "target", "mutated") };
 
@@ -67,19 +69,20 @@ function run(command, args) {
 }
 
 async function build() {
-  const built = await run("cargo", ["build", "--locked", "--lib", "--quiet"]);
+  const built = await run("cargo", ["build", "--locked", "--lib", "--quiet", ...underTest]);
   if (built.code !== 0) return `does not compile:\n${built.text.slice(0, 2000)}`;
   const binaries = readdirSync(root).filter((name) => /^clawdbot-plugin-auth\..*\.node$/.test(name));
   for (const binary of binaries) {
     rmSync(join(copy, binary), { force: true });
-    cpSync(join(env.CARGO_TARGET_DIR, "debug", libraries[process.platform]), join(copy, binary));
+    cpSync(join(env.CARGO_TARGET_DIR, target, "debug", libraries[process.platform]), join(copy, binary));
   }
   return undefined;
 }
 
 /** The names that failed, and those that did not. */
 async function rustTests(patterns) {
-  const { text } = await run("cargo", ["test", "--locked", "--quiet", "--lib", "--", ...patterns, "--format=pretty"]);
+  const options = ["--locked", "--quiet", "--lib", ...underTest];
+  const { text } = await run("cargo", ["test", ...options, "--", ...patterns, "--format=pretty"]);
   const names = (how) => [...text.matchAll(new RegExp(`^test (\\S+) \\.\\.\\. ${how}$`, "gm"))].map(([, name]) => name);
   return { failed: names("FAILED"), passed: names("ok"), text };
 }

@@ -173,6 +173,25 @@ export const protections = [
     tests: { rust: ["what_keeps_the_thread_busy"] },
   },
   {
+    protection: "A login's line is nobody else's",
+    find: "self.of(key, |login| Arc::clone(&login.line))",
+    replace:
+      "{ let _ = key; static ONE: std::sync::OnceLock<Arc<Line>> = std::sync::OnceLock::new(); Arc::clone(ONE.get_or_init(Arc::default)) }",
+    tests: { "fast-path": ["^a refresh: one connection"] },
+  },
+  {
+    protection: "A nonce that is asked for goes out on the connection of the question",
+    find: "line.leave(client, server, self.clock.boot());",
+    replace: "drop((client, server));",
+    tests: { dpop: ["^a nonce that is outdated"], rust: ["the_requests_of_a_line_share"] },
+  },
+  {
+    protection: "A line is not used after a second",
+    find: "let is_there = now < open.until &&",
+    replace: "let is_there = now < open.until.plus(Duration::from_hours(1)) &&",
+    tests: { rust: ["the_requests_of_a_line_share"] },
+  },
+  {
     protection: "A list names each account in its own message",
     find: "whose_profile(config, location.profile()),",
     replace: "whose_profile(config, &config.profile),",
