@@ -45,6 +45,8 @@ export async function pythonTools(name, packages, { dependencies = false } = {})
       "pip",
       "install",
       "--quiet",
+      // What is imported is compiled then: a tenth of it.
+      "--no-compile",
       ...(dependencies ? [] : ["--no-deps"]),
       ...packages,
     ]);
