@@ -14,7 +14,7 @@ import {
 } from "../index.js";
 import { AuthorizationServer } from "./support/authorization-server.ts";
 import type { Lifetime } from "./support/lifetime.ts";
-import { complete, configFor, grantedLogin } from "./support/login.ts";
+import { complete, configFor, expireLogin, grantedLogin } from "./support/login.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess } from "./support/plugin-process.ts";
 import { ProtectedApi } from "./support/protected-api.ts";
@@ -125,4 +125,23 @@ test("what is no token is refused, unquoted, and changes nothing", async (t) => 
     assert.doesNotMatch(`${message} ${stack}`, /canary|canäry/);
   }
   assert.equal(await getValidAccessToken(config), "kept");
+});
+
+test("refreshes of a login share a connection; those of another profile, and of what takes its place, have their own", async (t) => {
+  const server = await AuthorizationServer.start(t);
+  const config = configFor(server, TempHome.create(t).stateDir);
+  const other = { ...config, profile: "other" };
+  await grantedLogin(config, server);
+  await grantedLogin(other, server);
+  const refreshed = async (whose: typeof config) => {
+    await expireLogin(whose);
+    await getValidAccessToken(whose);
+    return (await server.requests({ grant: "refresh_token" })).at(-1)?.connection;
+  };
+  // On a crowded machine more than a second may pass.
+  let shared = await refreshed(config);
+  for (let next = await refreshed(config); next !== shared; next = await refreshed(config)) shared = next;
+  assert.notEqual(await refreshed(other), shared);
+  await grantedLogin(config, server);
+  assert.notEqual(await refreshed(config), shared);
 });

@@ -117,7 +117,7 @@ async function runNodeTests(passedOn) {
 async function builtForTests(files) {
   const ofKeychain = files.some((path) => basename(path).startsWith("keychain"));
   return (
-    (isBuilt() ? 0 : await build({ debug: true, quiet: true, env: linting })) ||
+    (isBuilt() ? 0 : await build({ debug: true, quiet: true })) ||
     (ofKeychain ? await buildKeychain({ env: linting }) : 0)
   );
 }

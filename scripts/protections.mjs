@@ -174,10 +174,9 @@ export const protections = [
   },
   {
     protection: "A login's line is nobody else's",
-    find: "self.of(key, |login| Arc::clone(&login.line))",
-    replace:
-      "{ let _ = key; static ONE: std::sync::OnceLock<Arc<Line>> = std::sync::OnceLock::new(); Arc::clone(ONE.get_or_init(Arc::default)) }",
-    tests: { "fast-path": ["^a refresh: one connection"] },
+    find: "left.filter(|(tokens, _)| tokens == login.identity());",
+    replace: "left.filter(|_| !login.identity().as_str().is_empty());",
+    tests: { "import-token": ["^refreshes of a login share"] },
   },
   {
     protection: "A nonce that is asked for goes out on the connection of the question",

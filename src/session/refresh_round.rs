@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::blocking::{MayBlock, blocking};
 use crate::error::{Error, ErrorCode};
-use crate::http::OnLine;
 use crate::http::endpoint::Endpoint;
+use crate::http::{Line, OnLine};
 use crate::oauth::client::Client;
 use crate::oauth::dpop::{DPOP, DpopKey};
 use crate::oauth::issuer::Issuer;
@@ -75,6 +75,8 @@ struct Prepared {
     current: Snapshot,
     client: Client,
     bound_to: Fingerprint,
+    /// The connection to spend it on.
+    line: Line,
     /// The end of the critical section.
     deadline: BootInstant,
 }
@@ -160,6 +162,7 @@ impl Session {
             current,
             client,
             bound_to,
+            line,
             ..
         } = prepared;
         let config = purpose.config.clone();
@@ -179,8 +182,10 @@ impl Session {
                     holds: flight.holds(),
                 };
                 let saved = self.save(location, received).await?;
-                Ok(saved
-                    .map(|login| self.keep_token(location, &purpose.target, login, spent.token)))
+                Ok(saved.map(|login| {
+                    self.logins.leave_line(&location.key(), &login, line);
+                    self.keep_token(location, &purpose.target, login, spent.token)
+                }))
             }
             // A refusal for one target says nothing about the login.
             Err(failure) if !purpose.target.is_login() => {
@@ -350,12 +355,14 @@ impl Session {
 
         // Before a refresh token is spent, prove that the store can take the result.
         let reserved = locked.reserve(may)?;
+        let line = self.logins.take_line(&location.key(), &current);
         Ok(Waited::Locked(Box::new(Prepared {
             locked,
             reserved,
             current,
             client,
             bound_to,
+            line,
             deadline,
         })))
     }
@@ -399,8 +406,7 @@ impl Session {
             Effort::Full if self.is_down(prepared) => Effort::Impatient,
             effort => effort,
         };
-        let line = self.logins.line(&location.key());
-        let http = OnLine(&*self.http, &line);
+        let http = OnLine(&*self.http, &prepared.line);
         let (timeout, deadline) = (config.request_timeout, prepared.deadline);
         let attempt = self.attempt_refresh(&http, &request, timeout, effort, deadline);
         let now = || self.clock.now();

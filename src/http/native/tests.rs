@@ -392,22 +392,30 @@ async fn the_requests_of_a_line_share_a_connection_and_nobody_elses_do() {
     let number = async |sent: BoxFuture<'_, Result<Response, Failure>>| {
         String::from_utf8(sent.await.unwrap().body.to_vec()).unwrap()
     };
-    let on = |line| client.send_on(line, post_to(&url, SECOND));
-    assert_eq!(number(on(&line)).await, "1");
-    assert_eq!(number(on(&line)).await, "1");
-    assert_eq!(number(on(&other)).await, "2");
-    assert_eq!(number(client.send(post_to(&url, SECOND))).await, "3");
-    assert_eq!(ends.recv().await, Some(3));
-    assert_eq!(number(on(&line)).await, "1");
-    // What is found after a second is not used, even where this process did not run meanwhile.
+    let on = async |line| number(client.send_on(line, post_to(&url, SECOND))).await;
+    let first = loop {
+        let first = on(&line).await;
+        // On a crowded machine a second may have passed.
+        if on(&line).await == first {
+            break first;
+        }
+    };
+    let others = [
+        on(&other).await,
+        number(client.send(post_to(&url, SECOND))).await,
+    ];
+    assert!(!others.contains(&first));
+    // Even where this process did not run meanwhile.
     *clock.0.lock().unwrap() += line::OPEN;
-    assert_eq!(number(on(&line)).await, "4");
-    assert_eq!(ends.recv().await, Some(1));
-    // As at a logout.
+    let last = on(&line).await;
+    assert_ne!(last, first);
+    // As at a logout; and the other one is closed by itself.
     drop(line);
-    assert_eq!(ends.recv().await, Some(4));
-    // Unused.
-    assert_eq!(ends.recv().await, Some(2));
+    let mut open: Vec<usize> = (1..=last.parse().unwrap()).collect();
+    while !open.is_empty() {
+        let ended = ends.recv().await.unwrap();
+        open.retain(|number| *number != ended);
+    }
 }
 
 #[tokio::test]
