@@ -146,10 +146,17 @@ test("the server: unreachable, without the device flow, of another name", async 
   const renamed = await examined({ ...config, issuer: `${server.issuer}/` });
   assert.equal(renamed.ok, false);
   assert.match(renamed.of("metadata").message, /only the slash/i);
-  await server.intercept({ endpoint: "discovery" }, { remove: ["device_authorization_endpoint"] });
+  const removed = await server.intercept({ endpoint: "discovery" }, { remove: ["device_authorization_endpoint"] });
   const lacking = await examined({ ...config, flow: "device_code" });
   assert.equal(lacking.of("metadata").level, "error");
   assert.match(lacking.of("metadata").fix ?? "", /device flow/);
+  await removed.remove();
+  const bound = await examined({ ...config, dpop: true });
+  assert.deepEqual([bound.of("metadata").level, bound.ok], ["ok", true]);
+  await server.intercept({ endpoint: "discovery" }, { remove: ["dpop_signing_alg_values_supported"] });
+  const unbound = await examined({ ...config, dpop: true });
+  assert.equal(unbound.of("metadata").level, "error");
+  assert.match(unbound.of("metadata").message, /does not offer DPoP .* or leave `dpop` out/);
   await server.stop();
   const gone = await examined(config);
   assert.equal(gone.ok, false);

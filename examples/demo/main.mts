@@ -115,7 +115,8 @@ async function demo(scope: Scope, signal: AbortSignal): Promise<void> {
   step("Look at the login: status(config), no network and no secret in it");
   const { lastError: _none, ...now } = await status(config);
   for (const [name, value] of Object.entries(now)) {
-    fact(name, name.endsWith("At") ? new Date(Number(value)).toLocaleTimeString() : String(value));
+    const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+    fact(name, name.endsWith("At") ? new Date(Number(value)).toLocaleTimeString() : text);
   }
 
   step("Log out: logout(config)");

@@ -292,7 +292,10 @@ impl AuthorizationServer {
 }
 
 /// `dpop` needs a server that knows our algorithm.
-fn check_proofs(config: &AuthConfig, metadata: &AuthorizationServerMetadata) -> Result<(), Error> {
+pub(super) fn check_proofs(
+    config: &AuthConfig,
+    metadata: &AuthorizationServerMetadata,
+) -> Result<(), Error> {
     let mut offered = metadata.dpop_signing_alg_values_supported.iter().flatten();
     if !config.dpop || offered.any(|name| name == dpop::ALGORITHM) {
         return Ok(());

@@ -18,6 +18,7 @@ use crate::store::registration::Shelf;
 use crate::time::{Clock, UnixMillis};
 
 use super::auth_status::{AuthStatus, State};
+use super::authorization_server::check_proofs;
 use super::client::serves;
 use super::config::{AuthConfig, Flow};
 use super::refresh_round::moved_to;
@@ -429,6 +430,9 @@ fn flow(config: &AuthConfig, metadata: Option<&AuthorizationServerMetadata>) -> 
     let Some(metadata) = metadata else {
         return Finding::ok(NAME, "None is needed: the config names the endpoints.");
     };
+    if let Err(error) = check_proofs(config, metadata) {
+        return Finding::error(NAME, error.message());
+    }
     let lacks = |grant: &&str| {
         let supported = metadata.grant_types_supported.as_ref();
         supported.is_some_and(|grants| !grants.iter().any(|known| known == grant))
