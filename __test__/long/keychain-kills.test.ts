@@ -74,14 +74,18 @@ test("killed at every message to the keychain: old or new, whole, and nothing is
     const tracer = await Tracer.attach(t, victim.child.pid, { calls: "sendmsg", when: `${nth}` }, { kill: true });
     login.expire();
     const outcome = victim.accessToken(login.config);
-    const isDone = await outcome.then(
-      () => true,
-      () => false,
+    const ended = await outcome.then(
+      () => "done",
+      // Without a code it was killed.
+      ({ code, retryable }) => (code === undefined ? "killed" : retryable ? "too slow" : assert.fail(code)),
     );
-    if (isDone) {
+    if (ended !== "killed") {
       await tracer.detach();
       victim.child.signal("SIGKILL");
-      break;
+      if (ended === "done") break;
+      // On a crowded machine the keychain takes longer than it may: once more.
+      nth -= 1;
+      continue;
     }
     assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
     kills += 1;
@@ -204,7 +208,8 @@ async function killedInLogout(t: Lifetime, login: KeychainLogin, calls: Calls): 
 async function dies(victim: PluginProcess, outcome: Promise<unknown>, tracer: Tracer): Promise<void> {
   await outcome.then(
     () => assert.fail(`It did its work and lives:\n${tracer.log}`),
-    () => {},
+    // It lives where it has an error of its own.
+    ({ code }) => assert.equal(code, undefined, tracer.log),
   );
   assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
 }
