@@ -731,10 +731,11 @@ impl TrustSources {
     }
 }
 
-/// How the clients of a connector speak TLS: with the certificates that they trust beside the system's, or with all of
-/// them. Sessions are resumed across its clients.
+/// How the clients of a connector speak TLS: the certificates that they trust beside the system's.
 #[cfg(any(windows, target_vendor = "apple"))]
 struct Tls(Vec<reqwest::Certificate>);
+
+/// How the clients of a connector speak TLS. They resume each other's sessions.
 #[cfg(not(any(windows, target_vendor = "apple")))]
 struct Tls(rustls::ClientConfig);
 
