@@ -17,9 +17,12 @@ export const generatedTypes = join(root, "index.d.ts");
 /** For cargo to lint what it builds, as `cargo clippy` does, which would check all dependencies as well. */
 export const linting = { RUSTC_WORKSPACE_WRAPPER: "clippy-driver", CLIPPY_ARGS: "-D__CLIPPY_HACKERY__warnings" };
 
-/** Where cargo puts what is not optimized, as napi does. With it, and with these features, the addon and the Rust tests
- * are built on the same dependencies: each is compiled once. */
 const target = runningPlatform()?.target;
+
+/**
+ * For what cargo builds not optimized: the target, which napi names as well, and the features that the Rust tests want.
+ * The addon and they then share their dependencies, and each is compiled once.
+ */
 export const underTest = [...(target === undefined ? [] : ["--target", target]), "--features", "under-test"];
 
 /** @returns {Promise<number>} The exit code. */
