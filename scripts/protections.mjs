@@ -174,8 +174,8 @@ export const protections = [
   },
   {
     protection: "A login's line is nobody else's",
-    find: "left.filter(|(tokens, _)| tokens == login.identity());",
-    replace: "left.filter(|_| !login.identity().as_str().is_empty());",
+    find: "drop(self.logins.take_line(&location.key()));",
+    replace: "",
     tests: { "import-token": ["^refreshes of a login share"] },
   },
   {

@@ -338,6 +338,8 @@ impl Session {
         let credential = credential.clone();
         let saved = blocking(move |may| locked.store_login(&credential, storage, may)).await?;
         drop(unsettled);
+        // The connection is the former login's.
+        drop(self.logins.take_line(&location.key()));
         saved
     }
 }

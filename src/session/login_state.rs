@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::http::Line;
 use crate::oauth::dpop::DpopKey;
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::Secret;
 use crate::store::credential::Snapshot;
 use crate::store::key::{ByName, Key};
 use crate::time::{BootInstant, UnixMillis};
@@ -31,8 +31,8 @@ pub(super) struct LoginState {
     pub(super) local_lock: Option<UnixMillis>,
     /// The key that its tokens are bound to, parsed: that costs as much as a signature.
     pub(super) dpop_key: Option<Arc<DpopKey>>,
-    /// The connection of its last refresh, with what came of that: who refreshes these tokens next may use it.
-    line: Option<(Fingerprint, Line)>,
+    /// The connection of its last refresh, for the next one.
+    line: Option<Line>,
 }
 
 /// The state of one access token of a login.
@@ -142,18 +142,15 @@ impl Logins {
         Ok(parsed)
     }
 
-    /// The connection of that login's last refresh, or none that is open yet. Tokens that came in another way, such as
-    /// by a new login, get one of their own.
-    pub(super) fn take_line(&self, key: &Key, login: &Snapshot) -> Line {
-        let left = self.of(key, |state| state.line.take());
-        let own = left.filter(|(tokens, _)| tokens == login.identity());
-        own.map(|(_, line)| line).unwrap_or_default()
+    /// The connection of that login's last refresh, or none that is open yet.
+    pub(super) fn take_line(&self, key: &Key) -> Line {
+        let left = self.of(key, |login| login.line.take());
+        left.unwrap_or_default()
     }
 
-    /// Leaves the connection to the next refresh of these tokens.
-    pub(super) fn leave_line(&self, key: &Key, login: &Snapshot, line: Line) {
-        let left = (login.identity().clone(), line);
-        drop(self.of(key, |state| state.line.replace(left)));
+    /// Leaves the connection to the next refresh.
+    pub(super) fn leave_line(&self, key: &Key, line: Line) {
+        drop(self.of(key, |login| login.line.replace(line)));
     }
 
     /// The part of it that `status` reports: the credential that waits for its disk, and since when its lock is only a

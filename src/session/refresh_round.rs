@@ -183,7 +183,7 @@ impl Session {
                 };
                 let saved = self.save(location, received).await?;
                 Ok(saved.map(|login| {
-                    self.logins.leave_line(&location.key(), &login, line);
+                    self.logins.leave_line(&location.key(), line);
                     self.keep_token(location, &purpose.target, login, spent.token)
                 }))
             }
@@ -355,7 +355,7 @@ impl Session {
 
         // Before a refresh token is spent, prove that the store can take the result.
         let reserved = locked.reserve(may)?;
-        let line = self.logins.take_line(&location.key(), &current);
+        let line = self.logins.take_line(&location.key());
         Ok(Waited::Locked(Box::new(Prepared {
             locked,
             reserved,

@@ -410,11 +410,6 @@ impl Outline {
         self.last_refresh.as_ref()
     }
 
-    /// Identifies the tokens: the refresh token, or the access token where there is none.
-    pub(crate) fn identity(&self) -> &Fingerprint {
-        &self.identity
-    }
-
     /// Whether that is the same login, refreshed. Where it is not known when a login began, only the same secrets are.
     pub(crate) fn is_of_login(&self, other: &Self) -> bool {
         if self.created_at == UnixMillis::default() {

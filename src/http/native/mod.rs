@@ -116,7 +116,7 @@ impl HttpClient for NativeClient {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
         Box::pin(async move {
             let connector = self.connector(&request.url)?;
-            connector.send(&connector.client, request).await
+            connector.send(connector.client()?, request).await
         })
     }
 
@@ -127,11 +127,12 @@ impl HttpClient for NativeClient {
     ) -> BoxFuture<'a, Result<Response, Failure>> {
         Box::pin(async move {
             let connector = self.connector(&request.url)?;
-            if connector.is_proxied {
-                return connector.send(&connector.client, request).await;
+            if connector.proxy.is_some() {
+                // It gets a tunnel for each request.
+                return connector.send(connector.client()?, request).await;
             }
             let open = line.take(&request.url, self.clock.boot());
-            let client = open.map_or_else(|| connector.client_for_a_line(), Ok)?;
+            let client = open.map_or_else(|| connector.new_client(Some(line::OPEN)), Ok)?;
             let server = request.url.url().origin();
             let outcome = connector.send(&client, request).await;
             if outcome.is_ok() {
@@ -165,11 +166,11 @@ enum Route {
 struct Connector {
     clock: SharedClock,
     route: Route,
+    /// The one that is named.
+    proxy: Option<reqwest::Proxy>,
     tls: Tls,
     /// Opens a connection for each request.
-    client: reqwest::Client,
-    /// A proxy that is named gets a tunnel for each request.
-    is_proxied: bool,
+    client: OnceLock<reqwest::Client>,
     /// Where requests go by way of, for all that never left.
     proxy_note: String,
     /// For certificate failures.
@@ -202,27 +203,50 @@ impl Connector {
             }
             None => String::new(),
         };
-        let is_proxied = proxy.is_some();
         let proxy = proxy
             .map(|proxy| reqwest::Proxy::all(proxy.url().clone()))
             .transpose()
             .map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
-        let tls = sources.tls(brought, &extra)?;
         Ok(Self {
             clock,
-            client: client(route, proxy, &tls, None)?,
             route,
-            tls,
-            is_proxied,
+            proxy,
+            tls: sources.tls(brought, &extra)?,
+            client: OnceLock::new(),
             proxy_note,
             trust_notes,
             named,
         })
     }
 
-    /// A client whose connection stays open for the next request.
-    fn client_for_a_line(&self) -> Result<reqwest::Client, Failure> {
-        client(self.route, None, &self.tls, Some(line::OPEN))
+    /// The client that opens a connection for each request.
+    fn client(&self) -> Result<&reqwest::Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let built = self.new_client(None)?;
+        Ok(self.client.get_or_init(|| built))
+    }
+
+    /// A client that keeps a connection for that long without a request.
+    fn new_client(&self, kept_for: Option<Duration>) -> Result<reqwest::Client, Failure> {
+        let builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .referer(false)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(usize::from(kept_for.is_some()))
+            .pool_idle_timeout(kept_for);
+        let builder = match (self.route, &self.proxy) {
+            (Route::Proxied, Some(proxy)) => builder.proxy(proxy.clone()),
+            (Route::Proxied, None) => builder,
+            (Route::Direct, _) => builder.no_proxy(),
+            (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
+        };
+        let client = self.tls.of(builder).build();
+        client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))
     }
 
     async fn send(&self, client: &reqwest::Client, request: Request) -> Result<Response, Failure> {
@@ -427,32 +451,6 @@ impl Arrived {
             body,
         })
     }
-}
-
-/// Makes a client. One that keeps a connection open lets go of it after that time without a request.
-fn client(
-    route: Route,
-    proxy: Option<reqwest::Proxy>,
-    tls: &Tls,
-    kept_for: Option<Duration>,
-) -> Result<reqwest::Client, Failure> {
-    let builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .referer(false)
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(usize::from(kept_for.is_some()))
-        .pool_idle_timeout(kept_for);
-    let builder = match (route, proxy) {
-        (Route::Proxied, Some(proxy)) => builder.proxy(proxy),
-        (Route::Proxied, None) => builder,
-        (Route::Direct, _) => builder.no_proxy(),
-        (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
-    };
-    let client = tls.of(builder).build();
-    client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))
 }
 
 impl Connector {

@@ -501,7 +501,7 @@ async fn send_over_tls(host: &str, sources: &TrustSources) -> Result<Response, F
         &[],
         (SharedClock::of_system(), &|_| None),
     )?;
-    connector.send(&connector.client, request).await
+    connector.send(connector.client()?, request).await
 }
 
 #[tokio::test]
