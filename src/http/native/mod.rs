@@ -1,11 +1,15 @@
 //! The real client: reqwest over rustls, with the machine's trust and proxies.
 
+#[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+#[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -706,11 +710,18 @@ impl TrustSources {
             }
         };
         let mut roots = RootCertStore::empty();
-        // One after another: each holds all of a machine's certificates, mostly.
-        let places = file.iter().map(|file| (Some(file.as_path()), None));
-        let places = places.chain(folders.iter().map(|folder| (None, Some(folder.as_path()))));
-        for (file, folder) in places {
-            for certificate in rustls_native_certs::load_certs_from_paths(file, folder).certs {
+        let mut seen = HashSet::new();
+        // One certificate at a time: together they are the most memory that a first refresh takes.
+        for path in file
+            .into_iter()
+            .chain(folders.iter().flat_map(|folder| files_in(folder)))
+        {
+            // A folder has each file under two names, and the bundle as well.
+            if !std::fs::metadata(&path).is_ok_and(|file| seen.insert((file.dev(), file.ino()))) {
+                continue;
+            }
+            let read = CertificateDer::pem_file_iter(&path).into_iter().flatten();
+            for certificate in read.flatten() {
                 // One that cannot be read is left out, as others leave it out.
                 if let Ok(root) = webpki::anchor_from_trusted_cert(&certificate)
                     && !roots.roots.contains(&root)
@@ -763,8 +774,17 @@ pub(crate) fn may_lack_certificates() -> bool {
     NODES_TRUST
 }
 
+/// The regular files of a folder, links to such included: what else lies there may never end.
+#[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
+fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+}
+
 /// The usable certificates of a PEM file; the error completes "the file …".
-fn certificates_in(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     #[expect(
         clippy::disallowed_methods,
         reason = "a public certificate file that belongs to the user, not to the store"
