@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use url::Origin;
+use url::Position;
 
 use crate::time::BootInstant;
 
@@ -20,7 +20,7 @@ pub(crate) struct Line(Mutex<Option<Open>>);
 struct Open {
     /// A client of its own: its pool is the connection.
     client: reqwest::Client,
-    server: Origin,
+    server: String,
     /// On the boot clock: a machine that slept has lost its connections.
     until: BootInstant,
 }
@@ -33,12 +33,12 @@ impl Line {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()?;
-        let is_there = now < open.until && open.server == server.url().origin();
+        let is_there = now < open.until && open.server == origin(server);
         is_there.then_some(open.client)
     }
 
     /// Leaves the connection to that server open for the next request.
-    pub(super) fn leave(&self, client: reqwest::Client, server: Origin, now: BootInstant) {
+    pub(super) fn leave(&self, client: reqwest::Client, server: String, now: BootInstant) {
         let open = Open {
             client,
             server,
@@ -46,4 +46,9 @@ impl Line {
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
     }
+}
+
+/// Scheme, host and port.
+pub(super) fn origin(server: &Endpoint) -> &str {
+    &server.url()[..Position::BeforePath]
 }

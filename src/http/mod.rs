@@ -30,16 +30,17 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sends one request, once: no redirects, no retries.
 pub(crate) trait HttpClient: Send + Sync {
-    /// Sends a request. Resolves to the answer, of any status, or to the failure.
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>>;
-
-    /// Sends a request on a login's connection where that is still open, and leaves it open.
+    /// Sends a request, on a login's connection where one is given: if it is still open, and leaves it open. Resolves to
+    /// the answer, of any status, or to the failure.
     fn send_on<'a>(
         &'a self,
-        _line: &'a Line,
+        line: Option<&'a Line>,
         request: Request,
-    ) -> BoxFuture<'a, Result<Response, Failure>> {
-        self.send(request)
+    ) -> BoxFuture<'a, Result<Response, Failure>>;
+
+    /// Sends a request on a connection of its own.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
+        self.send_on(None, request)
     }
 
     /// Host and port of the proxy on the way there, if there is one.
@@ -52,7 +53,11 @@ pub(crate) trait HttpClient: Send + Sync {
 pub(crate) struct OnLine<'a>(pub(crate) &'a dyn HttpClient, pub(crate) &'a Line);
 
 impl HttpClient for OnLine<'_> {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
-        self.0.send_on(self.1, request)
+    fn send_on<'a>(
+        &'a self,
+        line: Option<&'a Line>,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Failure>> {
+        self.0.send_on(line.or(Some(self.1)), request)
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::{Body, BoxFuture, Failure, FailureKind, HttpClient, Request, Response};
+use super::{Body, BoxFuture, Failure, FailureKind, HttpClient, Line, Request, Response};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -136,7 +136,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HttpClient for ScriptedClient {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
+    fn send_on<'a>(
+        &'a self,
+        _: Option<&'a Line>,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Failure>> {
         let (method, form, json) = match &request.body {
             Body::Get | Body::Probe => ("GET", Vec::new(), None),
             Body::ProbeByPost => ("POST", Vec::new(), Some("{}".to_owned())),

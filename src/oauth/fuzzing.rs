@@ -25,7 +25,9 @@ use super::token_response::TokenResponse;
 use crate::error::{Error, ErrorCode};
 use crate::http::AllowHttp;
 use crate::http::fuzzing::is_safe_endpoint;
-use crate::http::{Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Request, Response};
+use crate::http::{
+    Body, BoxFuture, Endpoint, Failure, FailureKind, HttpClient, Line, Request, Response,
+};
 use crate::secret::Secret;
 use crate::time::{BootInstant, Clock, UnixMillis};
 
@@ -145,7 +147,11 @@ impl PlayingServer {
 }
 
 impl HttpClient for PlayingServer {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
+    fn send_on<'a>(
+        &'a self,
+        _: Option<&'a Line>,
+        request: Request,
+    ) -> BoxFuture<'a, Result<Response, Failure>> {
         if let Ok(mut asked) = self.asked.lock() {
             asked.push(request.url.as_str().to_owned());
         }

@@ -1,7 +1,5 @@
 //! The real client: reqwest over rustls, with the machine's trust and proxies.
 
-#[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -117,29 +115,25 @@ impl NativeClient {
 }
 
 impl HttpClient for NativeClient {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Failure>> {
-        Box::pin(async move {
-            let connector = self.connector(&request.url)?;
-            connector.send(connector.client()?, request).await
-        })
-    }
-
     fn send_on<'a>(
         &'a self,
-        line: &'a Line,
+        line: Option<&'a Line>,
         request: Request,
     ) -> BoxFuture<'a, Result<Response, Failure>> {
         Box::pin(async move {
             let connector = self.connector(&request.url)?;
-            if connector.proxy.is_some() {
-                // It gets a tunnel for each request.
-                return connector.send(connector.client()?, request).await;
-            }
-            let open = line.take(&request.url, self.clock.boot());
-            let client = open.map_or_else(|| connector.new_client(Some(line::OPEN)), Ok)?;
-            let server = request.url.url().origin();
+            // A proxy that is named gets a tunnel for each request.
+            let line = line.filter(|_| connector.proxy.is_none());
+            let client = match line {
+                Some(line) => match line.take(&request.url, self.clock.boot()) {
+                    Some(open) => open,
+                    None => connector.new_client(Some(line::OPEN))?,
+                },
+                None => connector.client()?.clone(),
+            };
+            let server = line::origin(&request.url).to_owned();
             let outcome = connector.send(&client, request).await;
-            if outcome.is_ok() {
+            if let (Some(line), Ok(_)) = (line, &outcome) {
                 line.leave(client, server, self.clock.boot());
             }
             outcome
@@ -171,7 +165,7 @@ struct Connector {
     clock: SharedClock,
     route: Route,
     /// The one that is named.
-    proxy: Option<reqwest::Proxy>,
+    proxy: Option<Proxy>,
     tls: Tls,
     /// Opens a connection for each request.
     client: OnceLock<reqwest::Client>,
@@ -207,10 +201,6 @@ impl Connector {
             }
             None => String::new(),
         };
-        let proxy = proxy
-            .map(|proxy| reqwest::Proxy::all(proxy.url().clone()))
-            .transpose()
-            .map_err(|error| failure(FailureKind::NotSent, &cause(&error)))?;
         Ok(Self {
             clock,
             route,
@@ -243,14 +233,16 @@ impl Connector {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(usize::from(kept_for.is_some()))
             .pool_idle_timeout(kept_for);
+        let broken = |error| failure(FailureKind::NotSent, &cause(&error));
         let builder = match (self.route, &self.proxy) {
-            (Route::Proxied, Some(proxy)) => builder.proxy(proxy.clone()),
+            (Route::Proxied, Some(proxy)) => {
+                builder.proxy(reqwest::Proxy::all(proxy.url().clone()).map_err(broken)?)
+            }
             (Route::Proxied, None) => builder,
             (Route::Direct, _) => builder.no_proxy(),
             (Route::Loopback, _) => builder.no_proxy().dns_resolver(Arc::new(LoopbackResolver)),
         };
-        let client = self.tls.of(builder).build();
-        client.map_err(|error| failure(FailureKind::NotSent, &cause(&error)))
+        self.tls.of(builder).build().map_err(broken)
     }
 
     async fn send(&self, client: &reqwest::Client, request: Request) -> Result<Response, Failure> {
@@ -709,19 +701,26 @@ impl TrustSources {
                 (file.clone(), folders.collect())
             }
         };
+        let mut paths: Vec<PathBuf> = file.into_iter().collect();
+        for entries in folders.iter().flat_map(std::fs::read_dir) {
+            // What is no regular file, or a link to one, may never end.
+            let files = entries.flatten().map(|entry| entry.path());
+            paths.extend(files.filter(|path| path.is_file()));
+        }
         let mut roots = RootCertStore::empty();
-        let mut seen = HashSet::new();
-        // One certificate at a time: together they are the most memory that a first refresh takes.
-        for path in file
-            .into_iter()
-            .chain(folders.iter().flat_map(|folder| files_in(folder)))
-        {
+        let mut seen = Vec::new();
+        // One file at a time: together they are the most memory that a first refresh takes.
+        for path in paths {
+            let Ok(file) = std::fs::metadata(&path).map(|file| (file.dev(), file.ino())) else {
+                continue;
+            };
             // A folder has each file under two names, and the bundle as well.
-            if !std::fs::metadata(&path).is_ok_and(|file| seen.insert((file.dev(), file.ino()))) {
+            if seen.contains(&file) {
                 continue;
             }
-            let read = CertificateDer::pem_file_iter(&path).into_iter().flatten();
-            for certificate in read.flatten() {
+            seen.push(file);
+            let pem = read(&path).unwrap_or_default();
+            for certificate in CertificateDer::pem_slice_iter(&pem).flatten() {
                 // One that cannot be read is left out, as others leave it out.
                 if let Ok(root) = webpki::anchor_from_trusted_cert(&certificate)
                     && !roots.roots.contains(&root)
@@ -774,22 +773,17 @@ pub(crate) fn may_lack_certificates() -> bool {
     NODES_TRUST
 }
 
-/// The regular files of a folder, links to such included: what else lies there may never end.
-#[cfg(not(any(windows, target_vendor = "apple", target_os = "android")))]
-fn files_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a public certificate file that belongs to the user, not to the store"
+)]
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
 }
 
 /// The usable certificates of a PEM file; the error completes "the file …".
 fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a public certificate file that belongs to the user, not to the store"
-    )]
-    let pem = std::fs::read(path).map_err(|error| format!("cannot be read ({})", error.kind()))?;
+    let pem = read(path).map_err(|error| format!("cannot be read ({})", error.kind()))?;
     let mut scratch = RootCertStore::empty();
     let usable: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .filter_map(Result::ok)

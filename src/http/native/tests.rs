@@ -392,7 +392,7 @@ async fn the_requests_of_a_line_share_a_connection_and_nobody_elses_do() {
     let number = async |sent: BoxFuture<'_, Result<Response, Failure>>| {
         String::from_utf8(sent.await.unwrap().body.to_vec()).unwrap()
     };
-    let on = async |line| number(client.send_on(line, post_to(&url, SECOND))).await;
+    let on = async |line| number(client.send_on(Some(line), post_to(&url, SECOND))).await;
     let first = loop {
         let first = on(&line).await;
         // On a crowded machine a second may have passed.
@@ -425,7 +425,10 @@ async fn a_line_that_the_server_has_closed_is_opened_again() {
     let url = format!("http://127.0.0.1:{port}/token");
     let line = Line::default();
     for connection in 1..=3 {
-        let response = client.send_on(&line, post_to(&url, SECOND)).await.unwrap();
+        let response = client
+            .send_on(Some(&line), post_to(&url, SECOND))
+            .await
+            .unwrap();
         assert_eq!(*response.body, connection.to_string().into_bytes());
         assert_eq!(ends.recv().await, Some(connection));
     }
