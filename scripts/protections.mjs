@@ -179,6 +179,18 @@ export const protections = [
     tests: { "import-token": ["^refreshes of a login share"] },
   },
   {
+    protection: "doctor says that a server offers no DPoP",
+    find: "if let Err(error) = check_proofs(config, metadata) {",
+    replace: "if let (Err(error), false) = (check_proofs(config, metadata), config.dpop) {",
+    tests: { doctor: ["^the server: unreachable"] },
+  },
+  {
+    protection: "Certificates of a folder are trusted",
+    find: "paths.extend(files.filter(|path| path.is_file()));",
+    replace: "drop(files.filter(|path| path.is_file()));",
+    tests: { "network-tls": ["^certificates of a folder"] },
+  },
+  {
     protection: "A nonce that is asked for goes out on the connection of the question",
     find: "line.leave(client, server, self.clock.boot());",
     replace: "drop((client, server));",
