@@ -230,7 +230,7 @@ describe("killed in the middle of a refresh", { concurrency: 3, skip: await Trac
       await expireLogin(config);
       const victim = await PluginProcess.start(t, { env: home.env() });
       const tracer = await Tracer.attach(t, victim.child.pid, { calls }, { kill: true });
-      await assert.rejects(victim.call("getValidAccessToken", [config]));
+      await assert.rejects(victim.call("getValidAccessToken", [config]), ({ code }) => code === undefined);
       assert.equal((await victim.child.exit).signal, "SIGKILL", tracer.log);
 
       const api = await DpopApi.start(t, server);
