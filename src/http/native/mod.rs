@@ -43,7 +43,7 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// RFC 9449 §4.1
 const DPOP: HeaderName = HeaderName::from_static("dpop");
-const MAX_BODY: usize = 1024 * 1024;
+pub(super) const MAX_BODY: usize = 1024 * 1024;
 
 /// The process's HTTP client. Making one does nothing; its halves are built by their first request.
 pub(crate) struct NativeClient {
