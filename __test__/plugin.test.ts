@@ -47,18 +47,23 @@ async function plugin(t: Lifetime, { server: serverOptions, host: hostOptions, o
 
 test("what is wrong with the call itself is said in words", async () => {
   const options = { issuer: "https://auth.example.com" };
+  // Programs decide by these, as with every rejection of the package.
+  const kind = { name: "TypeError", code: "INVALID_CONFIG", retryable: false, needsLogin: false };
   // @ts-expect-error A plugin in JavaScript may forget it.
   assert.throws(() => pluginAuth(undefined, options), {
-    name: "TypeError",
+    ...kind,
     message: /takes the `api` that the host gives/,
   });
   // @ts-expect-error Likewise.
   assert.throws(() => pluginAuth(new FakeHost({ stateDir: null }).api), {
-    name: "TypeError",
+    ...kind,
     message: /options as its second argument/,
   });
   for (const [wrong, message] of [
     [{ resource: "https://api.example.com" }, "pluginAuth: `resource` must be a list of texts."],
+    [{ title: " " }, "pluginAuth: `title` must be the name of the plugin, as its users call it."],
+    [{ profile: "a", perAgent: true }, /^pluginAuth takes either profile or perAgent: /],
+    [{ origins: ["*.com"] }, /^`origins` holds "\*\.com": give /],
     [{ origins: "https://api.example.com" }, "pluginAuth: `origins` must be a list of texts."],
     [{ command: true }, "pluginAuth: `command` must be a text, or false."],
     [{ chat: "yes" }, "pluginAuth: `chat` must be true, false or an object."],
@@ -82,8 +87,7 @@ test("what is wrong with the call itself is said in words", async () => {
     [{ chat: { constructor: "memory" } }, "pluginAuth: `chat` has no member `constructor`: known are name, who."],
   ] as const) {
     const { api } = new FakeHost({ stateDir: null });
-    const code = "INVALID_CONFIG";
-    assert.throws(() => pluginAuth(api, { ...options, ...wrong } as object), { name: "TypeError", code, message });
+    assert.throws(() => pluginAuth(api, { ...options, ...wrong } as object), { ...kind, message });
   }
   // The names of AuthConfig are no typos of the kit's.
   const [, config = ""] = /export interface AuthConfig \{(.*?)\n\}/s.exec(readFileSync(types, "utf8")) ?? [];
@@ -96,7 +100,7 @@ test("what is wrong with the call itself is said in words", async () => {
   // @ts-expect-error A host of old may give no context.
   assert.equal(auth.account(undefined).profile, "default");
   await assert.rejects(auth.fetch("/notes?key=canary"), {
-    name: "TypeError",
+    ...kind,
     message: 'auth.fetch takes a whole URL, such as https://api.example.com/notes; it got "/notes".',
   });
 });
@@ -255,7 +259,11 @@ test("fetch: bodies that can be read again are sent again, streams are not", asy
 test("fetch: the token never leaves the machine unencrypted, nor goes along to another origin", async (t) => {
   const { auth, stored } = await plugin(t);
   await grantedLogin(stored());
-  await assert.rejects(auth.fetch("http://api.example.com/"), /https URLs only .* not to http:\/\/api.example.com\./);
+  await assert.rejects(auth.fetch("http://api.example.com/"), {
+    code: "INVALID_CONFIG",
+    retryable: false,
+    message: /https URLs only .* not to http:\/\/api.example.com\./,
+  });
   const other = await StubServer.start(t, { routes: { "/": { status: 200 } } });
   const first = await StubServer.start(t, {
     routes: { "/": { status: 302, headers: { location: other.origin } } },

@@ -17,6 +17,7 @@ import {
 } from "../index.js";
 import { authorizedFetch, type Sender } from "./authorized-fetch.ts";
 import type { Changes } from "./changes.ts";
+import { invalidConfig } from "./invalid-config.ts";
 import { plainly, type Say } from "./messages.ts";
 import { Refusals } from "./refusals.ts";
 
@@ -148,7 +149,7 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
   const unencryptedHeaders = async (request: ResourceRequest, options?: TokenOptions) => {
     const token = await ask(options);
     if ((await status(config())).dpop) {
-      throw new TypeError(
+      throw invalidConfig(
         `This login is bound to a key, which proves nothing to ${new URL(request.url).origin}: use https there.`,
       );
     }

@@ -5,6 +5,7 @@
  */
 import { AuthError, type AuthorizationHeaders, type ResourceRequest, type TokenOptions } from "../index.js";
 import { challengesOf } from "./challenges.ts";
+import { invalidConfig } from "./invalid-config.ts";
 import type { Origins } from "./origins.ts";
 import type { Refusals } from "./refusals.ts";
 import { isRequest, repetition } from "./repetition.ts";
@@ -201,7 +202,7 @@ function urlOf(input: string | URL | Request): URL {
   } catch {
     // The text after a question mark may be a secret.
     const [path] = String(given).split(/[?#]/);
-    throw new TypeError(
+    throw invalidConfig(
       `auth.fetch takes a whole URL, such as https://api.example.com/notes; it got ${JSON.stringify(path)}.`,
     );
   }

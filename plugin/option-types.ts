@@ -1,4 +1,5 @@
 import type { ChatOptions } from "./chat-command.ts";
+import { invalidConfig } from "./invalid-config.ts";
 import type { MessageName } from "./messages.ts";
 
 /** The kit's own options, checked when the plugin registers: the rest is checked where it is used, by the package. */
@@ -51,11 +52,11 @@ export function checkOptions(options: object): void {
   for (const [name, value] of Object.entries(options)) {
     const [what, is] = own(kinds, name) ?? [];
     if (value !== undefined && is?.(value) === false) {
-      throw refusal(`pluginAuth: \`${name}\` must be ${what}.`);
+      throw invalidConfig(`pluginAuth: \`${name}\` must be ${what}.`);
     }
     const meant = what === undefined ? nearest(name, Object.keys(kinds)) : undefined;
     if (meant !== undefined) {
-      throw refusal(`pluginAuth knows no option \`${name}\`: did you mean \`${meant}\`?`);
+      throw invalidConfig(`pluginAuth knows no option \`${name}\`: did you mean \`${meant}\`?`);
     }
     const known = own(members, name);
     if (known !== undefined && isObject(value)) {
@@ -76,16 +77,12 @@ function checkMembers(option: string, given: object, known: Record<string, Kind>
       const names = Object.keys(known);
       const meant = nearest(name, names);
       const hint = meant === undefined ? `known are ${names.join(", ")}.` : `did you mean \`${meant}\`?`;
-      throw refusal(`pluginAuth: \`${option}\` has no member \`${name}\`: ${hint}`);
+      throw invalidConfig(`pluginAuth: \`${option}\` has no member \`${name}\`: ${hint}`);
     }
     if (value !== undefined && is?.(value) === false) {
-      throw refusal(`pluginAuth: \`${option}.${name}\` must be ${what}.`);
+      throw invalidConfig(`pluginAuth: \`${option}.${name}\` must be ${what}.`);
     }
   }
-}
-
-function refusal(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: "INVALID_CONFIG" });
 }
 
 /** The known name that a typo may have been meant as: one edit away, or two where the name is long. */

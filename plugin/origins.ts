@@ -1,4 +1,5 @@
 import { unencrypted } from "../lib/unencrypted.js";
+import { invalidConfig } from "./invalid-config.ts";
 
 /**
  * The origins that get the token: `origins`, else those of `resource` and `otherResources`, else that of the first
@@ -38,7 +39,7 @@ export class Origins {
     const isLoopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
     const isSafe = url.protocol === "https:" || (url.protocol === "http:" && isLoopback);
     if (!isSafe && !this.isUnencrypted(url.href)) {
-      throw new TypeError(
+      throw invalidConfig(
         `An access token goes to https URLs only (http on loopback), not to ${url.origin}. On a network of your own, name it: allowHttp: [${JSON.stringify(url.origin)}].`,
       );
     }
@@ -69,7 +70,7 @@ function matcher(text: string): (url: URL) => boolean {
   const url = parsed(scheme + host);
   if (url === undefined || (wildcard !== undefined && !host.includes("."))) {
     const given = JSON.stringify(text);
-    throw new TypeError(`\`origins\` holds ${given}: give https://api.example.com, or *.example.com for subdomains.`);
+    throw invalidConfig(`\`origins\` holds ${given}: give https://api.example.com, or *.example.com for subdomains.`);
   }
   const { protocol, host: name, origin } = url;
   return wildcard === undefined

@@ -19,6 +19,7 @@ import {
   type PluginCommand,
   type ToolContext,
 } from "./host.ts";
+import { invalidConfig } from "./invalid-config.ts";
 import { keepFresh } from "./keep-fresh.ts";
 import { loginRoutes, pageOf } from "./login-page.ts";
 import { type LoginTool, type LoginToolOptions, loginTool } from "./login-tool.ts";
@@ -119,17 +120,17 @@ interface HostRuntime {
  */
 export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): PluginAuth {
   if (typeof api?.id !== "string" || api.id === "") {
-    throw new TypeError("pluginAuth takes the `api` that the host gives to `register(api)`; what it got has no `id`.");
+    throw invalidConfig("pluginAuth takes the `api` that the host gives to `register(api)`; what it got has no `id`.");
   }
   if (typeof options !== "object" || options === null) {
-    throw new TypeError(
+    throw invalidConfig(
       'pluginAuth takes options as its second argument, such as { issuer: "https://auth.example.com" }.',
     );
   }
   checkOptions(options);
   const { pluginId = api.id, title = api.name ?? api.id, command = api.id, profile, perAgent, ...rest } = options;
   if (typeof title !== "string" || title.trim() === "") {
-    throw new TypeError("pluginAuth: `title` must be the name of the plugin, as its users call it.");
+    throw invalidConfig("pluginAuth: `title` must be the name of the plugin, as its users call it.");
   }
   const {
     keepFresh: isKeptFresh = true,
@@ -146,7 +147,7 @@ export function pluginAuth(api: RegisteringApi, options: PluginAuthOptions): Plu
   const origins = new Origins(named, auth.resource, auth.allowHttp, auth.otherResources);
   loadFrom(api.rootDir);
   if (perAgent && profile !== undefined) {
-    throw new TypeError("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
+    throw invalidConfig("pluginAuth takes either profile or perAgent: an agent's id is the name of its account.");
   }
 
   const pluginConfig = currentPluginConfig(api);
