@@ -1,12 +1,13 @@
 // Fuzzes what reads foreign bytes (fuzz/, docs/evidence/security-testing.md) with cargo-fuzz, which is installed where
 // it is missing.
 //
-//   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--minimize] [target …]
+//   node scripts/fuzz.mjs [--seconds 60] [--runs N] [--seed N] [--minimize] [target …]
 //   node scripts/fuzz.mjs --build                                             only installs and compiles what that needs
 //
 // The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz;
 // `--minimize` packs what they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts,
-// and `cargo fuzz run <target> <input>` plays it again.
+// and `cargo fuzz run <target> <input>` plays it again. With a seed, the same code is given the same inputs, as far as its
+// own threads and hashes allow: a gate that answers differently for the same tree tells nobody who broke it.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -65,17 +66,22 @@ function program(target) {
   return join(built, release, "release", target);
 }
 
-function fuzzed(target, { seconds, runs }) {
+function fuzzed(target, { seconds, runs, seed }) {
   const artifacts = join(fuzz, "artifacts", target);
-  for (const folder of [artifacts, grown(target)]) mkdirSync(folder, { recursive: true });
+  // What other runs have found would change what this one tries.
+  const found = seed === 0 ? grown(target) : join(built, "seeded", target);
+  if (seed !== 0) emptied(found);
+  for (const folder of [artifacts, found]) mkdirSync(folder, { recursive: true });
   unpack(target);
-  const limits = [`-max_total_time=${seconds}`, `-runs=${runs}`, "-max_len=1024", "-timeout=30", "-rss_limit_mb=1024"];
-  const files = [
-    `-dict=${join(fuzz, "dictionary.txt")}`,
-    `-artifact_prefix=${artifacts}/`,
-    grown(target),
-    kept(target),
+  const limits = [
+    `-max_total_time=${seconds}`,
+    `-runs=${runs}`,
+    `-seed=${seed}`,
+    "-max_len=1024",
+    "-timeout=30",
+    "-rss_limit_mb=1024",
   ];
+  const files = [`-dict=${join(fuzz, "dictionary.txt")}`, `-artifact_prefix=${artifacts}/`, found, kept(target)];
   return run(program(target), [...limits, "-verbosity=0", "-print_final_stats=1", ...files]);
 }
 
@@ -95,7 +101,7 @@ async function main(args) {
     return at === -1 ? otherwise : Number(args.splice(at, 2)[1]);
   };
   const runs = number("--runs", -1);
-  const limits = { runs, seconds: number("--seconds", runs === -1 ? 60 : 0) };
+  const limits = { runs, seconds: number("--seconds", runs === -1 ? 60 : 0), seed: number("--seed", 0) };
   const minimize = args.includes("--minimize");
   const wanted = args.filter((argument) => !argument.startsWith("--"));
   await installed();
