@@ -181,6 +181,23 @@ test("the clock stands still outside of tests", () => {
   assert.throws(() => clock.advance(-1), /milliseconds, 0 or more/);
 });
 
+test("a misspelt option of a test's server or host is named, rather than a test passed for another reason", async () => {
+  // @ts-expect-error A test in JavaScript may misspell it.
+  await assert.rejects(startAuthorizationServer({ acessTokenLifetime: 1 }), {
+    code: "INVALID_CONFIG",
+    message:
+      "startAuthorizationServer: `options` has no member `acessTokenLifetime`: did you mean `accessTokenLifetime`?",
+  });
+  // @ts-expect-error Likewise.
+  await assert.rejects(startAuthorizationServer({ approval: true }), {
+    message: 'startAuthorizationServer: `options.approval` must be "automatic", or nothing.',
+  });
+  // @ts-expect-error Likewise.
+  assert.throws(() => fakeHost({ pluginConfg: {} }), {
+    message: "fakeHost: `options` has no member `pluginConfg`: did you mean `pluginConfig`?",
+  });
+});
+
 test("the host runs what a plugin registers: tools, factories of tools, its own commands, services, chat, methods", async (t) => {
   const started: string[] = [];
   const server = await startAuthorizationServer({ approval: "automatic" });

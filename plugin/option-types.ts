@@ -3,15 +3,17 @@ import { invalidConfig } from "./invalid-config.ts";
 import type { MessageName } from "./messages.ts";
 
 /** The kit's own options, checked when the plugin registers: the rest is checked where it is used, by the package. */
-type Kind = [what: string, is: (value: unknown) => boolean];
+export type Kind = [what: string, is: (value: unknown) => boolean];
 
 const isText = (value: unknown): value is string => typeof value === "string";
 const isFunction = (value: unknown) => typeof value === "function";
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const text: Kind = ["a text", isText];
-const flag: Kind = ["true or false", (value) => typeof value === "boolean"];
+export const text: Kind = ["a text", isText];
+export const flag: Kind = ["true or false", (value) => typeof value === "boolean"];
+export const number: Kind = ["a number", (value) => typeof value === "number"];
+export const object: Kind = ["an object", isObject];
 const texts: Kind = ["a list of texts", (value) => Array.isArray(value) && value.every(isText)];
 const textOrFunction: Kind = ["a text or a function", (value) => isText(value) || isFunction(value)];
 
@@ -60,7 +62,7 @@ export function checkOptions(options: object): void {
     }
     const known = own(members, name);
     if (known !== undefined && isObject(value)) {
-      checkMembers(name, value, known);
+      checkMembers("pluginAuth", name, value, known);
     }
   }
 }
@@ -70,17 +72,18 @@ function own<T>(of: Record<string, T>, name: string): T | undefined {
   return Object.hasOwn(of, name) ? of[name] : undefined;
 }
 
-function checkMembers(option: string, given: object, known: Record<string, Kind>): void {
+/** Throws the same error for any name that the object does not know, and for a wrong type. */
+export function checkMembers(caller: string, option: string, given: object, known: Record<string, Kind>): void {
   for (const [name, value] of Object.entries(given)) {
     const [what, is] = own(known, name) ?? [];
     if (what === undefined) {
       const names = Object.keys(known);
       const meant = nearest(name, names);
       const hint = meant === undefined ? `known are ${names.join(", ")}.` : `did you mean \`${meant}\`?`;
-      throw invalidConfig(`pluginAuth: \`${option}\` has no member \`${name}\`: ${hint}`);
+      throw invalidConfig(`${caller}: \`${option}\` has no member \`${name}\`: ${hint}`);
     }
     if (value !== undefined && is?.(value) === false) {
-      throw invalidConfig(`pluginAuth: \`${option}.${name}\` must be ${what}.`);
+      throw invalidConfig(`${caller}: \`${option}.${name}\` must be ${what}.`);
     }
   }
 }

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import http, { type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { now } from "../../lib/shared.js";
+import { checkMembers, flag, type Kind, number, object } from "../option-types.ts";
 
 /** How a server for tests behaves. */
 export interface AuthorizationServerOptions {
@@ -21,6 +22,16 @@ export interface AuthorizationServerOptions {
   /** @default a free one */
   port?: number | undefined;
 }
+
+const kinds: Record<keyof AuthorizationServerOptions, Kind> = {
+  accessTokenLifetime: number,
+  deviceCodeLifetime: number,
+  rotation: flag,
+  registration: flag,
+  clients: object,
+  approval: ['"automatic", or nothing', (value) => value === "automatic"],
+  port: number,
+};
 
 /** A request, as the server got it: with its secrets. */
 export interface TestRequest {
@@ -157,6 +168,7 @@ const slowness = 2_000;
 export async function startAuthorizationServer(
   options: AuthorizationServerOptions = {},
 ): Promise<TestAuthorizationServer> {
+  checkMembers("startAuthorizationServer", "options", options, kinds);
   const server = new SmallServer(options);
   await server.listen(options.port ?? 0);
   return server;

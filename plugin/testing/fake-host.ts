@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ChatCommand } from "../chat-command.ts";
 import type { ChatContext } from "../conversation.ts";
 import type { GatewayMethod, HttpRoute, PluginApi, PluginCommand, PluginService, ToolContext } from "../host.ts";
+import { checkMembers, type Kind, object, text } from "../option-types.ts";
 import { runOn, Terminal } from "./terminal.ts";
 
 /** The plugin, and what its user has configured. */
@@ -24,6 +25,16 @@ export interface FakeHostOptions {
   /** `api.runtime.channel`. @default one that keeps what is sent, for {@link FakeHost.received} */
   channel?: unknown;
 }
+
+const anything: Kind = ["anything", () => true];
+const kinds: Record<keyof FakeHostOptions, Kind> = {
+  id: text,
+  name: text,
+  config: anything,
+  pluginConfig: object,
+  stateDir: ["a text or null", (value) => typeof value === "string" || value === null],
+  channel: anything,
+};
 
 /** A plugin's export. */
 export type Plugin = ((api: PluginApi) => unknown) | { id?: string; name?: string; register(api: PluginApi): unknown };
@@ -71,7 +82,9 @@ export class FakeHost {
   };
   readonly #temporary: string | undefined;
 
-  constructor({ id = "my-memory", name = "My Memory", config, pluginConfig, stateDir, channel }: FakeHostOptions = {}) {
+  constructor(options: FakeHostOptions = {}) {
+    checkMembers("fakeHost", "options", options, kinds);
+    const { id = "my-memory", name = "My Memory", config, pluginConfig, stateDir, channel } = options;
     this.#temporary = stateDir === undefined ? mkdtempSync(join(tmpdir(), "fake-host-")) : undefined;
     this.stateDir = stateDir ?? this.#temporary;
     const host = this;
