@@ -15,7 +15,7 @@ import {
   status,
   type TokenOptions,
 } from "../index.js";
-import { authorizedFetch, type Sender } from "./authorized-fetch.ts";
+import { authorizedFetch, type Sender, tokenOf } from "./authorized-fetch.ts";
 import type { Changes } from "./changes.ts";
 import { invalidConfig } from "./invalid-config.ts";
 import { plainly, type Say } from "./messages.ts";
@@ -109,12 +109,12 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
   };
   /** A caller that caches data for a person learns about another person before the new token is used. */
   const noticed = async <Result>(
-    call: () => Promise<Result>,
+    answer: Promise<Result>,
     token: (result: Result) => string,
     state: TokenState,
   ): Promise<Result> => {
     try {
-      const result = await call();
+      const result = await answer;
       const now = token(result);
       if (now !== state.last && changes.areWanted) {
         await changes.look();
@@ -128,23 +128,14 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
       throw error;
     }
   };
-  const ask = (options?: TokenOptions) =>
-    noticed(
-      () => getValidAccessToken(config(), options),
-      (token) => token,
-      stateOf(options),
-    );
+  const ask = (options?: TokenOptions) => noticed(getValidAccessToken(config(), options), itself, stateOf(options));
   const authorize = (request: ResourceRequest, given?: TokenOptions): Promise<AuthorizationHeaders> => {
     const isNamed = given?.resource !== undefined || given?.scopes !== undefined;
     const resource = isNamed ? undefined : source.origins.otherResource(request.url);
     const options = resource === undefined ? given : { ...given, resource };
     return source.origins.isUnencrypted(request.url)
       ? unencryptedHeaders(request, options)
-      : noticed(
-          () => authorizationHeaders(config(), request, options),
-          ({ Authorization }) => Authorization.slice(Authorization.indexOf(" ") + 1),
-          stateOf(options),
-        );
+      : noticed(authorizationHeaders(config(), request, options), tokenOf, stateOf(options));
   };
   const unencryptedHeaders = async (request: ResourceRequest, options?: TokenOptions) => {
     const token = await ask(options);
@@ -203,6 +194,8 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
     return result;
   }
 }
+
+const itself = (token: string) => token;
 
 /** More than any plugin has. */
 const mostTargets = 64;

@@ -80,34 +80,45 @@ interface Step {
   headers: Pairs;
 }
 
-async function exchange(sender: Sender, { input, url, init, headers }: Step) {
+/** The headers for a request; the token and the nonce are those of now. */
+function authorized(sender: Sender, { input, url, init }: Step, options?: TokenOptions) {
+  const nonce = nonces.get(url.origin);
+  const request: ResourceRequest = { method: methodOf(input, init), url: url.href };
+  if (nonce !== undefined) {
+    request.nonce = nonce;
+  }
+  const signal = signalOf(input, init);
+  if (signal === undefined) {
+    return sender.authorize(request, options);
+  }
+  return sender.authorize(request, options === undefined ? { signal } : { ...options, signal });
+}
+
+async function send({ input, url, init, headers }: Step, authorization: AuthorizationHeaders, body?: RequestInit) {
+  // Not `{ ...init, headers }`: for V8 (Node 18, 20) each such object is of a class of its own, and dear to read.
+  const sent: RequestInit = Object.assign({}, init, body);
+  sent.headers = headers.length === 0 ? { ...authorization } : headers.concat(Object.entries(authorization));
+  if (authorization.DPoP === undefined) {
+    return fetch(input, sent);
+  }
+  // RFC 9449 section 4.2: a proof is for one URI, so `fetch` may not take it along to another.
+  if (init.redirect !== "error") {
+    sent.redirect = "manual";
+  }
+  const answer = await fetch(input, sent);
+  // RFC 9449 section 8.2: the new nonce is for the next request and all that follow, until there is another.
+  const nonce = answer.headers?.get("dpop-nonce");
+  if (nonce && isFrom(url, answer)) {
+    nonces.set(url.origin, nonce);
+  }
+  return answer;
+}
+
+async function exchange(sender: Sender, step: Step) {
+  const { input, url, init } = step;
   const { refusals } = sender;
   const { origin } = url;
-  const method = methodOf(input, init);
-  const signal = signalOf(input, init);
-  const authorization = (options?: TokenOptions) => {
-    const nonce = nonces.get(origin);
-    return sender.authorize(
-      { method, url: url.href, ...(nonce !== undefined && { nonce }) },
-      signal === undefined ? options : { ...options, signal },
-    );
-  };
-  const send = async (authorization: AuthorizationHeaders, body?: RequestInit) => {
-    // RFC 9449 section 4.2: a proof is for one URI, so `fetch` may not take it along to another.
-    const isManual = authorization.DPoP !== undefined && init.redirect !== "error";
-    const answer = await fetch(input, {
-      ...init,
-      ...body,
-      headers: headers.length === 0 ? { ...authorization } : [...headers, ...Object.entries(authorization)],
-      ...(isManual && { redirect: "manual" }),
-    });
-    // RFC 9449 section 8.2: the new nonce is for the next request and all that follow, until there is another.
-    const nonce = authorization.DPoP === undefined ? undefined : answer.headers?.get("dpop-nonce");
-    if (nonce && isFrom(url, answer)) {
-      nonces.set(origin, nonce);
-    }
-    return answer;
-  };
+  const authorization = (options?: TokenOptions) => authorized(sender, step, options);
   /** The token's refusal, not that of another origin, to which `fetch` took none along. */
   const isRefused = async (answer: Response) => {
     const isRefusal =
@@ -121,11 +132,16 @@ async function exchange(sender: Sender, { input, url, init, headers }: Step) {
   let first = await authorization();
   const { again, stop } = repetition(input, init);
   try {
-    let answer = await send(first);
+    let answer = await send(step, first);
+    // Nearly every request ends here.
+    if (first.DPoP === undefined && answer.status !== 401 && sender.isRejected === undefined) {
+      refusals.forget(url);
+      return { answer, isBound: false, again };
+    }
     if (proofRefusal(answer) === "use_dpop_nonce" && answer.headers.has("dpop-nonce") && again() !== undefined) {
       discard(answer);
       first = await authorization();
-      answer = await send(first, again());
+      answer = await send(step, first, again());
     }
     const isBound = first.DPoP !== undefined;
     if (isBound && isFrom(url, answer) && takesNoProofs(answer, origin)) {
@@ -135,7 +151,7 @@ async function exchange(sender: Sender, { input, url, init, headers }: Step) {
     if (isBound && answer.ok) {
       takesProofs.add(origin);
     }
-    const rejectedToken = tokenOf(first.Authorization);
+    const rejectedToken = tokenOf(first);
     // Another token would not help against a refused proof, nor where new ones are refused.
     if (!(await isRefused(answer)) || proofRefusal(answer) !== undefined || refusals.has(url)) {
       return { answer, isBound, again };
@@ -146,12 +162,12 @@ async function exchange(sender: Sender, { input, url, init, headers }: Step) {
       discard(answer);
       throw error;
     });
-    const token = tokenOf(second.Authorization);
+    const token = tokenOf(second);
     if (token === rejectedToken || again() === undefined) {
       return { answer, isBound, again };
     }
     discard(answer);
-    answer = await send(second, again());
+    answer = await send(step, second, again());
     if (await isRefused(answer)) {
       refusals.note(url);
     } else {
@@ -303,6 +319,7 @@ async function discard({ body }: Pick<Response, "body">): Promise<void> {
   }
 }
 
-function tokenOf(authorization: string): string {
-  return authorization.slice(authorization.indexOf(" ") + 1);
+/** The token in an `Authorization` header. */
+export function tokenOf({ Authorization }: AuthorizationHeaders): string {
+  return Authorization.slice(Authorization.indexOf(" ") + 1);
 }
