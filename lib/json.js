@@ -7,7 +7,7 @@ const { isArray } = Array;
 function read(text) {
   const value = parsed(text);
   if (isArray(value)) makeWhole(value);
-  else if (isArray(value?.skipped)) nameMembers(value.skipped);
+  else if (isArray(value?.skipped)) value.skipped = withNames(value.skipped);
   return value;
 }
 
@@ -31,24 +31,17 @@ function makeWhole(list) {
 const STATES = ["expired", "login_required", "logged_out"];
 
 /**
- * An account that was passed over is the array of its members; its state is a number. Without a message it has the last
- * one, for its own name.
+ * An account that was passed over is the array of its members; its state is a number. Those without a message have the
+ * first of all, around their names.
  */
-function nameMembers(skipped) {
-  let before;
-  let after;
-  for (let at = 0; at < skipped.length; at += 1) {
-    let { 0: profile, 1: state, 2: message } = skipped[at];
-    if (message === undefined) message = before + profile + after;
-    else {
-      const name = message.lastIndexOf(profile);
-      if (name !== -1) {
-        before = message.slice(0, name);
-        after = message.slice(name + profile.length);
-      }
-    }
-    skipped[at] = { profile, state: STATES[state], message };
+function withNames(skipped) {
+  const { 0: before, 1: after } = skipped[0];
+  const made = [];
+  for (let at = 1; at < skipped.length; at += 1) {
+    const { 0: profile, 1: state, 2: message = before + profile + after } = skipped[at];
+    made[at - 1] = { profile, state: STATES[state], message };
   }
+  return made;
 }
 
 function like(last, values) {

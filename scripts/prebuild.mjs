@@ -77,6 +77,8 @@ async function prebuild(platform) {
     // An addon shares Node's musl; and on Windows it brings its C runtime along, which a bare system does not have.
     ...(libc === "musl" ? ["-Ctarget-feature=-crt-static"] : []),
     ...(os === "win32" ? ["-Ctarget-feature=+crt-static"] : []),
+    // One table of its symbols, which every libc here reads, instead of two.
+    ...(os === "linux" ? ["-Clink-arg=-Wl,--hash-style=gnu"] : []),
     // The name within the binary, which is otherwise the path that it was linked to.
     ...(os === "darwin" ? [`-Clink-arg=-Wl,-install_name,@rpath/${platform.binary}`] : []),
     ...(os === "darwin" && isLinked ? (await macosStubs()).map((option) => `-Clink-arg=${option}`) : []),

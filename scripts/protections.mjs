@@ -575,8 +575,8 @@ export const protections = [
   },
   {
     protection: "Redirects: followed with a new proof",
-    find: 'const isManual = authorization.DPoP !== undefined && init.redirect !== "error";',
-    replace: "const isManual = false;",
+    find: 'if (init.redirect !== "error") {',
+    replace: "if (Math.random() > 1) {",
     tests: { dpop: ["^the kit's fetch follows a redirect"] },
   },
   {
@@ -587,7 +587,7 @@ export const protections = [
   },
   {
     protection: "Redirects: a nonce stays with its origin",
-    find: "const nonce = nonces.get(origin);",
+    find: "const nonce = nonces.get(url.origin);",
     replace: "const nonce = [...nonces.values()].at(-1);",
     tests: { dpop: ["^the kit's fetch: a nonce stays with"] },
   },

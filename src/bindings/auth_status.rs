@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::session::auth_status::{self as status, Skipped, State};
+use crate::session::auth_status::{self as status, State};
 use crate::time::UnixMillis;
 
 /// The state of one login. Never holds a token.
@@ -113,8 +113,8 @@ fn name_of(state: State) -> &'static str {
 
 /// One status, for JavaScript.
 pub(super) fn one(status: &status::AuthStatus) -> String {
-    // An account that was passed over takes a quarter of a status.
-    let mut json = Json::for_about(1 + status.skipped.len() / 4);
+    // All accounts that are passed over take as much as one more, as a rule.
+    let mut json = Json::for_about(2);
     json.status(status);
     json.0
 }
@@ -152,7 +152,7 @@ fn is_like(first: &status::AuthStatus, second: &status::AuthStatus) -> bool {
         status.account.is_none()
             && status.token_response.is_none()
             && status.last_error.is_none()
-            && status.skipped.is_empty()
+            && status.passed_over.is_none()
             && times(status).into_iter().flatten().all(is_exact)
     };
     first.state == second.state
@@ -167,12 +167,6 @@ fn is_like(first: &status::AuthStatus, second: &status::AuthStatus) -> bool {
         && are_there(first) == are_there(second)
         && is_plain(first)
         && is_plain(second)
-}
-
-/// Whether the message has these words around the name.
-fn is_said_by((before, after): (&str, &str), skipped: &Skipped) -> bool {
-    let rest = skipped.message.strip_prefix(before);
-    rest.and_then(|rest| rest.strip_suffix(after)) == Some(&skipped.profile)
 }
 
 /// Writes JSON objects; a member without a value is left out. The first member of each object always has a value, so
@@ -242,24 +236,24 @@ impl Json {
             self.time(",\"at\":", Some(error.at));
             self.0.push('}');
         }
-        if !status.skipped.is_empty() {
-            self.0.push_str(",\"skipped\":");
-            // As an array each, with a number for the state, and without a message that is the last one but for the name:
-            // `lib/json.js` makes them whole.
-            let mut words = None;
-            self.list(status.skipped.iter(), |json, skipped: &Skipped| {
-                json.text("[", &skipped.profile);
-                json.0.push_str(match skipped.state {
+        if let Some(passed) = &status.passed_over {
+            // As an array each, with a number for the state, and without a message that is the same for many but for the
+            // name, which comes first: `lib/json.js` makes them whole.
+            let (before, after) = &passed.nobody;
+            self.text(",\"skipped\":[[", before);
+            self.text(",", after);
+            self.0.push(']');
+            for skipped in &passed.accounts {
+                self.text(",[", &skipped.profile);
+                self.0.push_str(match skipped.state {
                     State::LoggedOut => ",2",
                     State::LoginRequired => ",1",
                     _ => ",0",
                 });
-                if !words.is_some_and(|words| is_said_by(words, skipped)) {
-                    json.text(",", &skipped.message);
-                    words = skipped.message.rsplit_once(skipped.profile.as_str());
-                }
-                json.0.push(']');
-            });
+                self.some(",", skipped.message.as_ref());
+                self.0.push(']');
+            }
+            self.0.push(']');
         }
         self.0.push('}');
     }

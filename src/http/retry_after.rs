@@ -54,10 +54,8 @@ pub(super) fn http_date(text: &str) -> Option<UnixMillis> {
 }
 
 fn month_number(name: &str) -> Option<i64> {
-    const NAMES: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let index = NAMES.iter().position(|month| *month == name)?;
+    const NAMES: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+    let index = NAMES.split(' ').position(|month| month == name)?;
     i64::try_from(index + 1).ok()
 }
 

@@ -102,22 +102,8 @@ const KNOWN: [(&str, ErrorKind); 52] = [
 const NOTABLE_SKEW: Duration = Duration::from_secs(10);
 
 /// Where servers put a code, or a text that holds one, when `error` does not.
-const ELSEWHERE: [&str; 14] = [
-    "code",
-    "error_code",
-    "errorCode",
-    "error",
-    "message",
-    "error_description",
-    "errorDescription",
-    "error_message",
-    "msg",
-    "detail",
-    "reason",
-    "type",
-    "title",
-    "status",
-];
+const ELSEWHERE: &str = "code error_code errorCode error message error_description errorDescription error_message msg \
+    detail reason type title status";
 
 const DESCRIPTIONS: [&str; 9] = [
     "error_description",
@@ -327,8 +313,8 @@ fn classify(members: &Members) -> (ErrorKind, Option<String>) {
         .collect();
     let texts = places
         .iter()
-        .flat_map(|place| ELSEWHERE.iter().filter_map(|name| place.get(name)))
-        .chain(ELSEWHERE.iter().filter_map(|name| members.value(name)))
+        .flat_map(|place| ELSEWHERE.split(' ').filter_map(|name| place.get(name)))
+        .chain(ELSEWHERE.split(' ').filter_map(|name| members.value(name)))
         .filter_map(Value::as_str);
     for text in texts {
         if let Some((code, kind)) = known_within(text) {
@@ -383,30 +369,10 @@ fn is_code(text: &str) -> bool {
 
 /// "Bad Request", `bad_request`, `BadRequestException` and the like: the status once more, no code.
 fn is_reason_phrase(text: &str) -> bool {
-    const PHRASES: [&str; 22] = [
-        "error",
-        "badrequest",
-        "unauthorized",
-        "unauthenticated",
-        "forbidden",
-        "notfound",
-        "methodnotallowed",
-        "notacceptable",
-        "requesttimeout",
-        "conflict",
-        "gone",
-        "preconditionfailed",
-        "preconditionrequired",
-        "unprocessableentity",
-        "unprocessablecontent",
-        "toomanyrequests",
-        "internalservererror",
-        "internalserver",
-        "notimplemented",
-        "badgateway",
-        "serviceunavailable",
-        "gatewaytimeout",
-    ];
+    const PHRASES: &str = "error badrequest unauthorized unauthenticated forbidden notfound methodnotallowed notacceptable \
+        requesttimeout conflict gone preconditionfailed preconditionrequired unprocessableentity \
+        unprocessablecontent toomanyrequests internalservererror internalserver notimplemented badgateway \
+        serviceunavailable gatewaytimeout";
     let letters: String = text
         .chars()
         .filter(char::is_ascii_alphabetic)
@@ -416,7 +382,10 @@ fn is_reason_phrase(text: &str) -> bool {
         .strip_suffix("exception")
         .or_else(|| letters.strip_suffix("error"))
         .unwrap_or(&letters);
-    PHRASES.contains(&letters.as_str()) || PHRASES.contains(&stem) || stem == "http"
+    stem == "http"
+        || PHRASES
+            .split(' ')
+            .any(|phrase| phrase == letters || phrase == stem)
 }
 
 fn description(members: &Members, secrets: &Secrets) -> Option<String> {

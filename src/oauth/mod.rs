@@ -38,24 +38,11 @@ pub(crate) mod token_response;
 pub(crate) mod userinfo;
 
 /// The request parameters that this layer sets itself; a caller's extra parameters cannot name them.
-pub(crate) const OWN_PARAMETERS: [&str; 19] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "device_code",
-    "response_type",
-    "response_mode",
-    "redirect_uri",
-    "state",
-    "code",
-    "refresh_token",
-    "scope",
-    "audience",
-    "resource",
-    "code_challenge",
-    "code_challenge_method",
-    "code_verifier",
-    "request_uri",
-    "client_assertion",
-    "client_assertion_type",
-];
+const OWN_PARAMETERS: &str = "grant_type client_id client_secret device_code response_type response_mode redirect_uri \
+    state code refresh_token scope audience resource code_challenge code_challenge_method code_verifier request_uri \
+    client_assertion client_assertion_type";
+
+/// Whether this layer sets that request parameter.
+pub(crate) fn is_own_parameter(name: &str) -> bool {
+    OWN_PARAMETERS.split(' ').any(|own| own == name)
+}

@@ -12,7 +12,7 @@ use crate::time::BootInstant;
 use super::Session;
 use super::auth_status::{AuthStatus, Skipped, State};
 use super::config::{AuthConfig, profiles};
-use super::refusals::{cannot_refresh, nobody_logged_in};
+use super::refusals::{cannot_refresh, is_named_as_it_is, nobody_logged_in};
 
 /// The account that is in use, and those of the order that were passed over for it.
 pub(super) struct Chosen {
@@ -165,19 +165,25 @@ impl Session {
                 message,
             })
         };
-        let logged_out = || nobody_logged_in(config);
+        let logged_out = || (!is_named_as_it_is(&config.profile)).then(|| nobody_logged_in(config));
         let status = match self.status_unless_out(config, location, look, boot) {
             Ok(Some(status)) => status,
             Ok(None) => return Ok(reason(State::LoggedOut, logged_out())),
             Err(error) if error.needs_login() => {
-                return Ok(reason(State::LoginRequired, error.message().to_owned()));
+                return Ok(reason(
+                    State::LoginRequired,
+                    Some(error.message().to_owned()),
+                ));
             }
             Err(error) => return Err(error),
         };
         Ok(match status.state {
             State::LoggedOut => reason(status.state, logged_out()),
-            State::Expired => reason(status.state, cannot_refresh(config).message().to_owned()),
-            State::LoginRequired => reason(status.state, told(status, config)),
+            State::Expired => reason(
+                status.state,
+                Some(cannot_refresh(config).message().to_owned()),
+            ),
+            State::LoginRequired => reason(status.state, Some(told(status, config))),
             State::Valid | State::Expiring => Candidate::Usable(Box::new(status)),
         })
     }

@@ -61,7 +61,15 @@ pub(crate) struct AuthStatus {
     pub(crate) in_keychain: Option<bool>,
     pub(crate) last_error: Option<LastError>,
     /// The accounts of an order that were passed over.
-    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) passed_over: Option<Box<PassedOver>>,
+}
+
+/// The accounts of an order that were passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PassedOver {
+    pub(crate) accounts: Vec<Skipped>,
+    /// The message of those without one, before and after their names.
+    pub(crate) nobody: (String, String),
 }
 
 /// An account of an order that was passed over.
@@ -69,5 +77,6 @@ pub(crate) struct AuthStatus {
 pub(crate) struct Skipped {
     pub(crate) profile: String,
     pub(crate) state: State,
-    pub(crate) message: String,
+    /// `None`: nobody is logged in, and the account's name is to be said as it is. An order may have many of these.
+    pub(crate) message: Option<String>,
 }

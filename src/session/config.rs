@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorCode};
 use crate::http::endpoint::{AllowHttp, Endpoint};
-use crate::oauth::OWN_PARAMETERS;
 use crate::oauth::challenge::is_scope;
 use crate::oauth::client::ClientAuthentication;
+use crate::oauth::is_own_parameter;
 use crate::oauth::issuer::Issuer;
 use crate::oauth::redirect_uri::RedirectUri;
 use crate::oauth::server_text::visible;
@@ -553,7 +553,7 @@ impl Options<'_> {
         self.object(name)?
             .into_iter()
             .map(|(parameter, value)| match value {
-                _ if OWN_PARAMETERS.contains(&parameter.as_str()) => Err(invalid(format!(
+                _ if is_own_parameter(&parameter) => Err(invalid(format!(
                     "`{name}` names `{parameter}`, which the library sets itself: use the option for it."
                 ))),
                 Value::String(text) => Ok((parameter, text)),

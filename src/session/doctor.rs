@@ -22,6 +22,7 @@ use super::authorization_server::check_proofs;
 use super::client::serves;
 use super::config::{AuthConfig, Flow};
 use super::refresh_round::moved_to;
+use super::refusals::nobody_logged_in;
 use super::{Session, location_request};
 
 /// The difference between the clocks from which on it is reported.
@@ -143,7 +144,7 @@ impl Session {
                     } else {
                         Level::Error
                     },
-                    skipped.message,
+                    skipped.message.unwrap_or_else(|| nobody_logged_in(account)),
                     format!("Log in (profile {}).", skipped.profile),
                 ),
                 (Ok(None), Ok(status)) => {

@@ -107,7 +107,7 @@ pub(crate) fn config(input: &[u8]) {
             }
             assert!(!config.request_timeout.is_zero());
             for (name, _) in &config.extra_parameters {
-                assert!(!crate::oauth::OWN_PARAMETERS.contains(&name.as_str()));
+                assert!(!crate::oauth::is_own_parameter(name));
             }
             // RFC 6749 §3.3: scope-token
             let is_scope = |scope: &String| {

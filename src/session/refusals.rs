@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::oauth::server_text::visible;
+use crate::store::name::DEFAULT_PROFILE;
 
 use super::config::AuthConfig;
 
@@ -26,22 +27,27 @@ pub(super) fn login_required(config: &AuthConfig) -> Error {
 
 /// The sentence of that error.
 pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
+    let (before, after) = nobody_around(config, &config.profile);
+    let [_, _, profile, _] = parts("", &config.profile);
+    shown([before.as_str(), profile, &after].concat())
+}
+
+/// The sentence before and after the name of such an account.
+pub(super) fn nobody_around(config: &AuthConfig, profile: &str) -> (String, String) {
     let next = match config.names_a_server() {
         Ok(()) => "Log in first.",
         Err(_) => "Import a token first, or give `issuer` and log in.",
     };
-    // Put together at once: of an order, this is asked for each account at each call of `status`.
-    let [plugin, before, profile, after] = parts(&config.plugin_id, &config.profile);
-    let text = [
-        "Nobody is logged in to ",
-        plugin,
-        before,
-        profile,
-        after,
-        ". ",
-        next,
-    ];
-    shown(text.concat())
+    let [plugin, open, _, close] = parts(&config.plugin_id, profile);
+    (
+        shown(["Nobody is logged in to ", plugin, open].concat()),
+        [close, ". ", next].concat(),
+    )
+}
+
+/// Whether sentences name the account, and without a change.
+pub(super) fn is_named_as_it_is(profile: &str) -> bool {
+    profile != DEFAULT_PROFILE && is_plain(profile)
 }
 
 pub(super) fn cannot_refresh(config: &AuthConfig) -> Error {
@@ -66,12 +72,19 @@ pub(super) fn whose_profile(config: &AuthConfig, profile: &str) -> String {
 
 /// A name may hold what a terminal obeys, or nobody sees. Nearly all are plain.
 fn shown(text: String) -> String {
-    let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if is_plain { text } else { visible(&text) }
+    if is_plain(&text) {
+        text
+    } else {
+        visible(&text)
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 fn parts<'a>(plugin: &'a str, profile: &'a str) -> [&'a str; 4] {
-    if profile == "default" {
+    if profile == DEFAULT_PROFILE {
         [plugin, "", "", ""]
     } else {
         [plugin, " (profile ", profile, ")"]

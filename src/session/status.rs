@@ -17,13 +17,13 @@ use crate::time::{BootInstant, UnixMillis, rfc3339};
 use super::Session;
 use super::accounts::Chosen;
 use super::adoption::bind;
-use super::auth_status::{Account, AuthStatus, LastError, State};
+use super::auth_status::{Account, AuthStatus, LastError, PassedOver, State};
 use super::config::AuthConfig;
 use super::freshness::Freshness;
 use super::last_refresh::{is_refused_access_token, learned};
 use super::login_state::Unsaved;
 use super::ownership;
-use super::refusals::whose_profile;
+use super::refusals::{nobody_around, whose_profile};
 use super::scopes::is_granted;
 use super::target::Target;
 
@@ -67,11 +67,17 @@ impl Session {
             skipped,
             status,
         } = self.choose_of(config, names, look)?;
-        let status = match status {
+        let mut status = match status {
             Some(status) => *status,
             None => self.status_of(&config, &location, look)?,
         };
-        Ok(AuthStatus { skipped, ..status })
+        if !skipped.is_empty() {
+            status.passed_over = Some(Box::new(PassedOver {
+                nobody: nobody_around(&config, ""),
+                accounts: skipped,
+            }));
+        }
+        Ok(status)
     }
 
     fn is_at_hand(&self, location: &Location) -> bool {
@@ -427,7 +433,7 @@ fn nothing(location: &Location) -> AuthStatus {
         refreshed_at: None,
         in_keychain: None,
         last_error: None,
-        skipped: Vec::new(),
+        passed_over: None,
     }
 }
 

@@ -128,8 +128,9 @@ async fn an_account_that_needs_a_login_is_skipped_and_status_says_so() {
         (status.profile.as_str(), status.state),
         ("good", State::Valid)
     );
-    let skipped: Vec<_> = status
-        .skipped
+    let passed = status.passed_over.unwrap();
+    let skipped: Vec<_> = passed
+        .accounts
         .iter()
         .map(|skipped| (skipped.profile.as_str(), skipped.state))
         .collect();
@@ -141,8 +142,11 @@ async fn an_account_that_needs_a_login_is_skipped_and_status_says_so() {
             ("damaged", State::LoginRequired)
         ]
     );
-    assert!(status.skipped[0].message.contains("profile nobody"));
-    assert!(status.skipped[2].message.contains("damaged"));
+    assert_eq!(passed.accounts[0].message, None, "the one for all of these");
+    let (before, after) = &passed.nobody;
+    assert!(before.ends_with(" (profile ") && after.starts_with("). "));
+    let told = passed.accounts[2].message.as_deref();
+    assert!(told.unwrap().contains("damaged"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +168,10 @@ async fn a_refusal_during_the_call_leads_to_the_next_and_is_remembered() {
         "b"
     );
     let status = bench.session.status(&config).await.unwrap();
-    assert_eq!(status.skipped[0].state, State::LoginRequired);
+    assert_eq!(
+        status.passed_over.unwrap().accounts[0].state,
+        State::LoginRequired
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +212,9 @@ async fn another_servers_login_is_passed_over() {
     let config = ordered(&bench, &["a", "b"]);
     assert_eq!(bench.token_with(&config).await.unwrap(), "b");
     let status = bench.session.status(&config).await.unwrap();
-    assert!(status.skipped[0].message.contains("other.example.com"));
+    let passed = status.passed_over.unwrap();
+    let told = passed.accounts[0].message.as_deref();
+    assert!(told.unwrap().contains("other.example.com"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,7 +229,7 @@ async fn where_all_need_a_login_the_first_is_named_and_it_is_whom_login_and_logo
         (status.profile.as_str(), status.state),
         ("a", State::LoggedOut)
     );
-    assert_eq!(status.skipped[0].profile, "b");
+    assert_eq!(status.passed_over.unwrap().accounts[0].profile, "b");
     let never = Cancellation::default();
     let out = bench.session.logout(&config, &never).await.unwrap();
     assert!(!out.removed, "b is not the first");
