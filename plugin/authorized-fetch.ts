@@ -39,33 +39,52 @@ export async function authorizedFetch(
   if (!sender.origins.take(url)) {
     return fetch(input, init);
   }
-  const isFollowed = (init.redirect ?? (isRequest(input) ? input.redirect : "follow")) === "follow";
-  let step: Step = { input, url, init, headers: pairs(init.headers ?? (isRequest(input) ? input.headers : undefined)) };
+  const step = { input, url, init, headers: pairs(init.headers ?? (isRequest(input) ? input.headers : undefined)) };
   try {
-    for (let redirects = 0; ; redirects += 1) {
-      const { answer, isBound, again } = await exchange(sender, step);
-      if (answer.status === 403) {
-        await checkScope(sender, step, answer);
-      }
-      const next = isBound && isFollowed ? afterRedirect(answer, step, again) : undefined;
-      if (next === undefined) {
-        return answer;
-      }
-      discard(answer);
-      if (redirects === mostRedirects) {
-        throw new TypeError(`${step.url.origin} redirected more than ${mostRedirects} times.`);
-      }
-      if (next.url.origin !== step.url.origin) {
-        return await fetch(next.input, { ...next.init, headers: next.headers });
-      }
-      step = next;
+    const first = await authorized(sender, step);
+    if (first.DPoP !== undefined || sender.isRejected !== undefined || isRequest(input)) {
+      return await followed(sender, step, first);
     }
+    const answer = await send(step, first);
+    if (answer.status === 401 || answer.status === 403) {
+      return await followed(sender, step, first, answer);
+    }
+    // Nearly every request ends here.
+    sender.refusals.forget(url);
+    return answer;
   } catch (error) {
     const signal = signalOf(input, init);
     // Like `fetch`, where the signal fires during the wait for a token.
     throw signal?.aborted && (error as { code?: unknown } | null)?.code === "ABORTED"
       ? signal.reason
       : sender.explained(error);
+  }
+}
+
+/** The same, whatever the service says: again with another token, elsewhere after a redirect. */
+async function followed(sender: Sender, from: Step, first: AuthorizationHeaders, firstAnswer?: Response) {
+  const { input, init } = from;
+  const isFollowed = (init.redirect ?? (isRequest(input) ? input.redirect : "follow")) === "follow";
+  let step = from;
+  let exchanged = await exchange(sender, step, first, firstAnswer);
+  for (let redirects = 0; ; redirects += 1) {
+    const { answer, isBound, again } = exchanged;
+    if (answer.status === 403) {
+      await checkScope(sender, step, answer);
+    }
+    const next = isBound && isFollowed ? afterRedirect(answer, step, again) : undefined;
+    if (next === undefined) {
+      return answer;
+    }
+    discard(answer);
+    if (redirects === mostRedirects) {
+      throw new TypeError(`${step.url.origin} redirected more than ${mostRedirects} times.`);
+    }
+    if (next.url.origin !== step.url.origin) {
+      return await fetch(next.input, { ...next.init, headers: next.headers });
+    }
+    step = next;
+    exchanged = await exchange(sender, step, await authorized(sender, step));
   }
 }
 
@@ -114,11 +133,11 @@ async function send({ input, url, init, headers }: Step, authorization: Authoriz
   return answer;
 }
 
-async function exchange(sender: Sender, step: Step) {
+/** `earlier`: the answer to the request with those headers, where it was sent already. */
+async function exchange(sender: Sender, step: Step, authorization: AuthorizationHeaders, earlier?: Response) {
   const { input, url, init } = step;
   const { refusals } = sender;
   const { origin } = url;
-  const authorization = (options?: TokenOptions) => authorized(sender, step, options);
   /** The token's refusal, not that of another origin, to which `fetch` took none along. */
   const isRefused = async (answer: Response) => {
     const isRefusal =
@@ -129,18 +148,13 @@ async function exchange(sender: Sender, step: Step) {
     return isRefusal && isFrom(url, answer);
   };
 
-  let first = await authorization();
+  let first = authorization;
   const { again, stop } = repetition(input, init);
   try {
-    let answer = await send(step, first);
-    // Nearly every request ends here.
-    if (first.DPoP === undefined && answer.status !== 401 && sender.isRejected === undefined) {
-      refusals.forget(url);
-      return { answer, isBound: false, again };
-    }
+    let answer = earlier ?? (await send(step, first));
     if (proofRefusal(answer) === "use_dpop_nonce" && answer.headers.has("dpop-nonce") && again() !== undefined) {
       discard(answer);
-      first = await authorization();
+      first = await authorized(sender, step);
       answer = await send(step, first, again());
     }
     const isBound = first.DPoP !== undefined;
@@ -158,10 +172,12 @@ async function exchange(sender: Sender, step: Step) {
     }
     // Also where the request cannot be sent again: the next one shall find a token that is good.
     const wasAccepted = refusals.helpful === rejectedToken;
-    const second = await authorization({ rejectedToken, ...(wasAccepted && { wasAccepted }) }).catch((error) => {
-      discard(answer);
-      throw error;
-    });
+    const second = await authorized(sender, step, { rejectedToken, ...(wasAccepted && { wasAccepted }) }).catch(
+      (error) => {
+        discard(answer);
+        throw error;
+      },
+    );
     const token = tokenOf(second);
     if (token === rejectedToken || again() === undefined) {
       return { answer, isBound, again };
@@ -237,8 +253,15 @@ function pairs(headers: NonNullable<RequestInit["headers"]> | undefined): Pairs 
   if (headers === undefined) {
     return [];
   }
-  const all = Symbol.iterator in headers ? [...(headers as Iterable<[string, string]>)] : Object.entries(headers);
-  return (all as Pairs).filter(([name]) => !/^(authorization|dpop)$/i.test(name));
+  const all = Symbol.iterator in headers ? (headers as Iterable<[string, string]>) : Object.entries(headers);
+  const others: Pairs = [];
+  for (const pair of all as Pairs) {
+    const name = pair[0].toLowerCase();
+    if (name !== "authorization" && name !== "dpop") {
+      others.push(pair);
+    }
+  }
+  return others;
 }
 
 /** The last nonce of each service, by origin: none is good anywhere else (RFC 9449 section 9). */

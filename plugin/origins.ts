@@ -13,6 +13,8 @@ export class Origins {
   readonly unencrypted: string[];
 
   readonly #others: URL[];
+  /** Origins that were taken: nothing but the origin decides. */
+  readonly #taken = new Set<string>();
 
   constructor(
     origins: string[] | undefined,
@@ -31,6 +33,10 @@ export class Origins {
 
   /** Whether the token may go there; decides it where nothing else does. */
   take(url: URL): boolean {
+    const { origin } = url;
+    if (this.#taken.has(origin)) {
+      return true;
+    }
     const isFirst = this.#matches.length === 0;
     if (!isFirst && !this.#matches.some((matches) => matches(url))) {
       return false;
@@ -40,12 +46,16 @@ export class Origins {
     const isSafe = url.protocol === "https:" || (url.protocol === "http:" && isLoopback);
     if (!isSafe && !this.isUnencrypted(url.href)) {
       throw invalidConfig(
-        `An access token goes to https URLs only (http on loopback), not to ${url.origin}. On a network of your own, name it: allowHttp: [${JSON.stringify(url.origin)}].`,
+        `An access token goes to https URLs only (http on loopback), not to ${origin}. On a network of your own, name it: allowHttp: [${JSON.stringify(origin)}].`,
       );
     }
     if (isFirst) {
-      this.#matches.push(matcher(url.origin));
-      this.list.push(url.origin);
+      this.#matches.push(matcher(origin));
+      this.list.push(origin);
+    }
+    // Subdomains may be many.
+    if (this.#taken.size < 64) {
+      this.#taken.add(origin);
     }
     return true;
   }

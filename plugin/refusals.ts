@@ -30,7 +30,10 @@ export class Refusals {
   }
 
   #around(url: URL): string[] {
-    const at = this.#places.size === 0 ? "" : placeOf(url);
+    if (this.#places.size === 0) {
+      return [];
+    }
+    const at = placeOf(url);
     return [...this.#places.keys()].filter((place) => `${at}/`.startsWith(`${place}/`));
   }
 }
