@@ -11,6 +11,7 @@ import { AuthorizationServer } from "./support/authorization-server.ts";
 import { CertificateAuthority, type ServerCertificate } from "./support/certificate-authority.ts";
 import { Scope } from "./support/lifetime.ts";
 import { complete } from "./support/login.ts";
+import { knowNoName } from "./support/name-server.ts";
 import { mend } from "./support/network-fault.ts";
 import { Person } from "./support/person.ts";
 import { PluginProcess, type ReportedError } from "./support/plugin-process.ts";
@@ -45,6 +46,8 @@ interface Environment {
   told: RegExp;
   /** Environment variables of a process that cannot reach the server. */
   env(t: Test): Promise<Record<string, string>>;
+  /** The command that starts it, where that can be had. */
+  launcher?(t: Test): Promise<string[]>;
 }
 
 const environments: Environment[] = [
@@ -53,6 +56,14 @@ const environments: Environment[] = [
     retryable: true,
     told: /auth\.invalid:\d+ could not be reached: dns: /,
     env: async () => trusting({}),
+    launcher: async (t) => {
+      if (PrivateMounts.unavailable()) {
+        return [];
+      }
+      const mounts = await PrivateMounts.create(t);
+      await knowNoName(t, mounts, TempHome.create(t).path);
+      return mounts.launcher;
+    },
   },
   {
     name: "a proxy that is down",
@@ -113,10 +124,13 @@ const environments: Environment[] = [
 ];
 
 describe("names, proxies and TLS", { concurrency: 5 }, () => {
-  for (const { name, retryable, told, env } of environments) {
+  for (const { name, retryable, told, env, launcher } of environments) {
     test(name, async (t) => {
       const { home, config, atHome } = await loggedIn(t, ["refresh", "last-tenth", "logout"]);
-      const astray = await PluginProcess.start(t, { env: home.env(await env(t)) });
+      const astray = await PluginProcess.start(t, {
+        env: home.env(await env(t)),
+        launcher: (await launcher?.(t)) ?? [],
+      });
       const fails = async (call: Promise<unknown>, codes = ["NETWORK"], expected = told) => {
         const error = await call.then(
           () => assert.fail("it came through"),
