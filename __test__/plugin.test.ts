@@ -256,6 +256,38 @@ test("fetch: bodies that can be read again are sent again, streams are not", asy
   assert.equal((await server.requests({ grant: "refresh_token" })).length, before + 2);
 });
 
+test("fetch: whatever `fetch` takes as headers and options goes there, and a call that is wrong ends no process", async (t) => {
+  const { auth, stored } = await plugin(t);
+  await grantedLogin(stored());
+  const service = await StubServer.start(t, { routes: { "/": { status: 200 } } });
+  for (const headers of [
+    [[1, "x"]],
+    new Map([[1, "x"]]),
+    [new Set(["1", "x"])],
+    [
+      [["Authorization"], "b"],
+      ["1", "x"],
+    ],
+  ]) {
+    assert.equal(
+      (await auth.fetch(`${service.origin}/`, { headers: headers as unknown as [string, string][] })).status,
+      200,
+    );
+    const { 1: x, authorization } = service.requests.at(-1)?.headers ?? {};
+    assert.equal(x, "x");
+    assert.match(`${authorization}`, /^Bearer [^,]+$/);
+  }
+  // `fetch` reads no member of that name.
+  await auth.fetch(`${service.origin}/`, JSON.parse('{"__proto__":{"method":"DELETE"}}'));
+  assert.equal(service.requests.at(-1)?.method, "GET");
+
+  const wrong = { scopes: [1n] } as unknown as { scopes: string[] };
+  await assert.rejects(auth.fetch(`${service.origin}/`, {}, wrong), TypeError);
+  await assert.rejects(auth.authorizationHeaders({ method: "GET", url: service.origin }, wrong), TypeError);
+  // A rejection that nobody hears of is reported before the next turn, and would fail this test.
+  await new Promise((resolve) => setImmediate(resolve));
+});
+
 test("fetch: the token never leaves the machine unencrypted, nor goes along to another origin", async (t) => {
   const { auth, stored } = await plugin(t);
   await grantedLogin(stored());

@@ -128,14 +128,20 @@ export function account({ profile, config, title, loginAdvice, say, changes, ...
       throw error;
     }
   };
-  const ask = (options?: TokenOptions) => noticed(getValidAccessToken(config(), options), itself, stateOf(options));
+  const ask = (options?: TokenOptions) => {
+    // Before the call begins: it may throw, and nobody would hear of the call.
+    const state = stateOf(options);
+    return noticed(getValidAccessToken(config(), options), itself, state);
+  };
   const authorize = (request: ResourceRequest, given?: TokenOptions): Promise<AuthorizationHeaders> => {
     const isNamed = given?.resource !== undefined || given?.scopes !== undefined;
     const resource = isNamed ? undefined : source.origins.otherResource(request.url);
     const options = resource === undefined ? given : { ...given, resource };
-    return source.origins.isUnencrypted(request.url)
-      ? unencryptedHeaders(request, options)
-      : noticed(authorizationHeaders(config(), request, options), tokenOf, stateOf(options));
+    if (source.origins.isUnencrypted(request.url)) {
+      return unencryptedHeaders(request, options);
+    }
+    const state = stateOf(options);
+    return noticed(authorizationHeaders(config(), request, options), tokenOf, state);
   };
   const unencryptedHeaders = async (request: ResourceRequest, options?: TokenOptions) => {
     const token = await ask(options);

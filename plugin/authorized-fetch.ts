@@ -115,7 +115,7 @@ function authorized(sender: Sender, { input, url, init }: Step, options?: TokenO
 
 async function send({ input, url, init, headers }: Step, authorization: AuthorizationHeaders, body?: RequestInit) {
   // Not `{ ...init, headers }`: for V8 (Node 18, 20) each such object is of a class of its own, and dear to read.
-  const sent: RequestInit = Object.assign({}, init, body);
+  const sent: RequestInit = body === undefined ? { ...init } : { ...init, ...body };
   sent.headers = headers.length === 0 ? { ...authorization } : headers.concat(Object.entries(authorization));
   if (authorization.DPoP === undefined) {
     return fetch(input, sent);
@@ -256,7 +256,9 @@ function pairs(headers: NonNullable<RequestInit["headers"]> | undefined): Pairs 
   const all = Symbol.iterator in headers ? (headers as Iterable<[string, string]>) : Object.entries(headers);
   const others: Pairs = [];
   for (const pair of all as Pairs) {
-    const name = pair[0].toLowerCase();
+    // `fetch` takes any iterable as a pair, and anything that has a text as a name.
+    const [given] = pair;
+    const name = `${given}`.toLowerCase();
     if (name !== "authorization" && name !== "dpop") {
       others.push(pair);
     }

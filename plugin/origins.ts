@@ -34,7 +34,8 @@ export class Origins {
   /** Whether the token may go there; decides it where nothing else does. */
   take(url: URL): boolean {
     const { origin } = url;
-    if (this.#taken.has(origin)) {
+    // A blob has the origin of who made it.
+    if (url.protocol !== "blob:" && this.#taken.has(origin)) {
       return true;
     }
     const isFirst = this.#matches.length === 0;
@@ -54,7 +55,7 @@ export class Origins {
       this.list.push(origin);
     }
     // Subdomains may be many.
-    if (this.#taken.size < 64) {
+    if (this.#taken.size < 64 && url.protocol !== "blob:") {
       this.#taken.add(origin);
     }
     return true;

@@ -6,8 +6,8 @@
 //
 // The corpora are packed: one file per target, one input per line, in base64. New inputs go to target/fuzz;
 // `--minimize` packs what they add. Exit code 1 where a property does not hold; the input is then in fuzz/artifacts,
-// and `cargo fuzz run <target> <input>` plays it again. With a seed, the same code is given the same inputs, as far as its
-// own threads and hashes allow: a gate that answers differently for the same tree tells nobody who broke it.
+// and `cargo fuzz run <target> <input>` plays it again. With a seed, the same code is given the same first inputs; the
+// later ones still differ where what an input reaches depends on the keys of hash maps or on threads.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -66,11 +66,8 @@ function program(target) {
   return join(built, release, "release", target);
 }
 
-function fuzzed(target, { seconds, runs, seed }) {
+function fuzzed(target, found, { seconds, runs, seed }) {
   const artifacts = join(fuzz, "artifacts", target);
-  // What other runs have found would change what this one tries.
-  const found = seed === 0 ? grown(target) : join(built, "seeded", target);
-  if (seed !== 0) emptied(found);
   for (const folder of [artifacts, found]) mkdirSync(folder, { recursive: true });
   unpack(target);
   const limits = [
@@ -86,11 +83,11 @@ function fuzzed(target, { seconds, runs, seed }) {
 }
 
 /** Keeps the smallest inputs that together reach every edge that all reach. */
-async function minimized(target) {
+async function minimized(target, found) {
   const smallest = join(built, "smallest", target);
   emptied(smallest);
   const merge = ["-set_cover_merge=1", "-use_counters=0", "-max_len=1024", "-verbosity=0"];
-  const code = await run(program(target), [...merge, smallest, kept(target), grown(target)]);
+  const code = await run(program(target), [...merge, smallest, kept(target), found]);
   if (code === 0) pack(target, smallest);
   return code;
 }
@@ -98,20 +95,30 @@ async function minimized(target) {
 async function main(args) {
   const number = (name, otherwise) => {
     const at = args.indexOf(name);
-    return at === -1 ? otherwise : Number(args.splice(at, 2)[1]);
+    if (at === -1) return otherwise;
+    const [, given = "nothing"] = args.splice(at, 2);
+    // libFuzzer takes numbers of 32 bits, and 0 as "any seed".
+    if (!/^[1-9]\d{0,8}$/.test(given)) throw new Error(`${name} takes a number from 1 on, not ${given}.`);
+    return Number(given);
   };
   const runs = number("--runs", -1);
   const limits = { runs, seconds: number("--seconds", runs === -1 ? 60 : 0), seed: number("--seed", 0) };
   const minimize = args.includes("--minimize");
-  const wanted = args.filter((argument) => !argument.startsWith("--"));
+  const wanted = args.filter((argument) => !["--minimize", "--build"].includes(argument));
+  const unknown = wanted.find((name) => !targets.includes(name));
+  if (unknown !== undefined)
+    throw new Error(`There is no target or option ${unknown}. Targets: ${targets.join(", ")}.`);
   await installed();
   let code = await build();
   if (args.includes("--build")) return code;
   for (const target of wanted.length > 0 ? wanted : targets) {
     if (code !== 0) break;
     console.log(`\n${target}`);
-    code = await fuzzed(target, limits);
-    if (code === 0 && minimize) code = await minimized(target);
+    // What other runs have found would change what one with a seed tries.
+    const found = limits.seed === 0 ? grown(target) : join(built, "seeded", target);
+    if (limits.seed !== 0) emptied(found);
+    code = await fuzzed(target, found, limits);
+    if (code === 0 && minimize) code = await minimized(target, found);
   }
   return code;
 }
