@@ -1,5 +1,6 @@
 /** The kit's `fetch` and token as SDKs use them: where the token goes, what is sent again, what a refusal means. */
 import assert from "node:assert/strict";
+import { createHook } from "node:async_hooks";
 import { test } from "node:test";
 import { AuthError, getValidAccessToken, importToken, status } from "../index.js";
 import { loginNeeded, type PluginAuthOptions, pluginAuth } from "../plugin/index.ts";
@@ -230,6 +231,38 @@ test("a signal that fires while a refresh is waited for rejects as fetch does", 
   await assert.rejects(auth.fetch(api.origin, { signal: aborted }), { name: "AbortError" });
   const late = auth.fetch(api.origin, { signal: AbortSignal.timeout(50) });
   await assert.rejects(late, { name: "TimeoutError" });
+});
+
+test("a request that the service takes costs a few promises, no Headers, and no listener on its signal", async (t) => {
+  const { auth } = await plugin(t);
+  const answer = Promise.resolve(new Response("ok"));
+  withFetch(t, () => answer);
+  const { signal } = new AbortController();
+  const listened = t.mock.method(signal, "addEventListener");
+  const { Headers: own } = globalThis;
+  const made = t.mock.fn();
+  globalThis.Headers = class extends own {
+    constructor(init?: ConstructorParameters<typeof own>[0]) {
+      super(init);
+      made();
+    }
+  };
+  t.after(() => {
+    globalThis.Headers = own;
+  });
+  const ask = () => auth.fetch("https://api.example.com/", { headers: { accept: "application/json" }, signal });
+  await ask();
+  let promises = 0;
+  const hook = createHook({
+    init(_id, type) {
+      promises += type === "PROMISE" ? 1 : 0;
+    },
+  }).enable();
+  t.after(() => hook.disable());
+  for (let call = 0; call < 10; call += 1) await ask();
+  hook.disable();
+  assert.deepEqual([made.mock.callCount(), listened.mock.callCount()], [0, 0]);
+  assert.ok(promises <= 100, `${promises} promises for 10 calls`);
 });
 
 test("mocks that are no whole answers, null, iterators and other packages' bodies", async (t) => {

@@ -303,6 +303,8 @@ test("fetch: the token never leaves the machine unencrypted, nor goes along to a
   assert.equal((await auth.fetch(first.origin)).status, 200);
   assert.ok(first.requests[0]?.headers.authorization);
   assert.equal(other.requests[0]?.headers.authorization, undefined);
+  // It has the origin of the service, and is read on this machine.
+  await assert.rejects(auth.fetch(`blob:${first.origin}/notes`), /goes to https URLs only/);
 });
 
 test("fetch: the caller's signal ends it", async (t) => {

@@ -181,7 +181,7 @@ test("the clock stands still outside of tests", () => {
   assert.throws(() => clock.advance(-1), /milliseconds, 0 or more/);
 });
 
-test("a misspelt option of a test's server or host is named, rather than a test passed for another reason", async () => {
+test("a misspelt option of a test's server or host is named", async () => {
   // @ts-expect-error A test in JavaScript may misspell it.
   await assert.rejects(startAuthorizationServer({ acessTokenLifetime: 1 }), {
     code: "INVALID_CONFIG",

@@ -55,7 +55,7 @@ export class Origins {
       this.list.push(origin);
     }
     // Subdomains may be many.
-    if (this.#taken.size < 64 && url.protocol !== "blob:") {
+    if (this.#taken.size < 64) {
       this.#taken.add(origin);
     }
     return true;

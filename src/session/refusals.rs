@@ -32,7 +32,7 @@ pub(super) fn nobody_logged_in(config: &AuthConfig) -> String {
     shown([before.as_str(), profile, &after].concat())
 }
 
-/// The sentence before and after the name of such an account.
+/// The sentence before and after the name of an account, one that [is named as it is](is_named_as_it_is).
 pub(super) fn nobody_around(config: &AuthConfig, profile: &str) -> (String, String) {
     let next = match config.names_a_server() {
         Ok(()) => "Log in first.",
